@@ -1,0 +1,57 @@
+# Every command of the house. Each sets up what it needs first: `make test` works on a fresh Debian 12.
+
+# Nothing is left in the checkout but .venv/ and build/.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/build/cache/python
+PYTHON := .venv/bin/python
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: setup
+setup: ## system packages that are missing, .venv/, the engine
+	@.ci/setup
+
+.PHONY: engine
+engine: setup ## the packet engine, in build/engine
+	@.ci/engine engine
+
+.PHONY: engine-asan
+engine-asan: setup ## the packet engine with sanitizers, in build/engine-asan
+	@.ci/engine engine-asan
+
+.PHONY: generate
+generate: setup ## code from table schemas and .proto files, in place
+	@$(PYTHON) .ci/generate.py
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import rules, clang-format, freshness of generated code
+	@$(PYTHON) -m tests.run lint
+
+.PHONY: test
+test: setup ## every suite
+	@$(PYTHON) -m tests.run
+
+.PHONY: test-long
+test-long: setup ## every suite at length; continues where an interrupted run stopped
+	@$(PYTHON) -m tests.run --long
+
+.PHONY: bench
+bench: setup ## the figures, into build/bench.json
+	@$(PYTHON) -m tests.bench
+
+.PHONY: fuzz
+fuzz: setup ## the fuzzers, for long
+	@$(PYTHON) -m tests.fuzz
+
+.PHONY: demo
+demo: setup ## a software card with three hosts, seen to forward and to filter
+	@$(PYTHON) -m tests.demo
+
+.PHONY: lock
+lock: setup ## requirements.lock anew, from pyproject.toml
+	@.ci/lock
+
+.PHONY: clean
+clean: ## remove .venv/ and build/
+	rm -rf --one-file-system .venv build

@@ -1,0 +1,1 @@
+"""Boards: facts about a card, and the only code that names backends."""

@@ -1,0 +1,1 @@
+"""Services: a room each, with its objects and a pure planner."""

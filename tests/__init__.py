@@ -1,0 +1,1 @@
+"""All tests. Each suite is a folder; `tests/run.py` lists them."""

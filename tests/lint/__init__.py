@@ -1,0 +1,1 @@
+"""Linters are tests."""

@@ -1,0 +1,1 @@
+"""Set-up, tried on machines that have nothing."""

@@ -1,0 +1,62 @@
+"""What holds for every suite: only a pass is a pass, and `--long` looks longer."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before hypothesis is imported: it would put its examples into the checkout.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / "build" / "hypothesis"))
+
+import hypothesis  # noqa: E402
+
+# No deadline: the machine may be shared, and a slow example isn't a wrong one. The examples differ from run
+# to run; the blob that is printed repeats the failing one.
+hypothesis.settings.register_profile("test", max_examples=100, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("long", max_examples=5_000, deadline=None, print_blob=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="run at length: more examples, more kills, more time"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("hypothesis_profile", default=None):
+        hypothesis.settings.load_profile("long" if config.getoption("--long") else "test")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """True if this run was asked to take its time."""
+    return bool(request.config.getoption("--long"))
+
+
+def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """A test that didn't run, or was expected to fail, has not passed. Say why it didn't, and fail."""
+    if report.outcome != "skipped":
+        return
+    why = report.longrepr
+    reason = why[2] if isinstance(why, tuple) else getattr(report, "wasxfail", str(why))
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid}: not run or not passed, which counts as a failure here. {reason}"
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse(report)
+    return report

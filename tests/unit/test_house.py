@@ -1,0 +1,128 @@
+"""The house's own machinery: a skip fails, the runner counts, the table of suites is whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import run
+from tests.conftest import ROOT
+
+REASONS = """
+import pytest
+
+def test_passes():
+    pass
+
+def test_skips():
+    pytest.skip("no such device")
+
+@pytest.mark.skipif(True, reason="wrong kernel")
+def test_marked():
+    pass
+
+@pytest.mark.xfail(reason="known to be broken")
+def test_expected_to_fail():
+    raise ValueError
+"""
+
+MODULE = """
+import pytest
+
+pytest.skip("not on this machine", allow_module_level=True)
+"""
+
+
+def pytest_on(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest"]
+    return subprocess.run(
+        [*command, f"--rootdir={folder}", "-c", "/dev/null", str(folder), *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_what_did_not_run_fails_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "test_reasons.py").write_text(REASONS)
+    report = tmp_path / "report.xml"
+    done = pytest_on(tmp_path, f"--junitxml={report}")
+    assert done.returncode == 1, done.stdout
+    assert run.count(report) == (1, 3)
+    for reason in ("no such device", "wrong kernel", "known to be broken"):
+        assert reason in done.stdout
+
+
+def test_a_module_that_skips_itself_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_module.py").write_text(MODULE)
+    done = pytest_on(tmp_path)
+    assert done.returncode != 0
+    assert "not on this machine" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "counts", "failed"),
+    [
+        (0, (3, 0), 0),
+        (1, (3, 2), 2),
+        (5, (0, 0), 1),  # pytest found no test
+        (0, (0, 0), 1),
+        (-11, (3, 0), 1),  # died after its report, as an engine's bad unload would
+    ],
+)
+def test_an_unhappy_suite_has_failed(exit_code: int, counts: tuple[int, int], failed: int) -> None:
+    assert run.judge("some", exit_code, counts, 1.0).failed == failed
+
+
+def test_no_report_counts_nothing(tmp_path: Path) -> None:
+    assert run.count(tmp_path / "absent.xml") == (0, 0)
+    cut = tmp_path / "cut.xml"
+    cut.write_text("<testsuites><testsuite tests='4'")
+    assert run.count(cut) == (0, 0)
+
+
+def test_table_and_folders_must_agree() -> None:
+    suites = (run.Suite("unit", ""), run.Suite("gone", ""))
+    missing, absent = run.table_errors(suites, {"unit", "new"})
+    assert "tests/new has tests but no row" in missing
+    assert "names gone" in absent
+    assert run.table_errors(suites[:1], {"unit"}) == []
+
+
+def test_a_folder_counts_by_its_tests(tmp_path: Path) -> None:
+    (tmp_path / "unit" / "deep").mkdir(parents=True)
+    (tmp_path / "unit" / "deep" / "test_a.py").touch()
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "hosts.py").touch()
+    assert run.folders_with_tests(tmp_path) == {"unit"}
+
+
+def test_a_long_run_continues_only_on_the_same_tree(tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    unit = run.Result("unit", 3, 0, 1.5)
+    run.save_finished(path, "state one", [unit])
+    assert run.load_finished(path, "state one") == {"unit": unit}
+    assert run.load_finished(path, "state two") == {}
+    path.write_text(json.dumps({"tree": "state one", "suites": [{"suite": "unit"}]}))
+    assert run.load_finished(path, "state one") == {}
+    assert run.load_finished(tmp_path / "absent", "state one") == {}
+
+
+def test_state_of_tree_sees_every_change(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    states = [run.state_of_tree(tmp_path)]
+    (tmp_path / "new").write_text("1")
+    states.append(run.state_of_tree(tmp_path))
+    (tmp_path / "new").write_text("2")
+    states.append(run.state_of_tree(tmp_path))
+    (tmp_path / "new").rename(tmp_path / "other")
+    states.append(run.state_of_tree(tmp_path))
+    assert len(set(states)) == len(states)
+    (tmp_path / "ignored").write_text("x")
+    assert run.state_of_tree(tmp_path) == states[-1]
+
+
+def test_unknown_suite_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["no-such-suite"]) == 2
+    assert "no suite no-such-suite; there are lint" in capsys.readouterr().err

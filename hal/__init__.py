@@ -1,0 +1,1 @@
+"""The hardware abstraction layer: contracts and their backends. Imports nothing of ours."""

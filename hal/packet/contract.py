@@ -1,0 +1,509 @@
+"""The HAL contract for packet engines: what every backend promises, whatever forwards behind it.
+
+Authority is split into three handles. Who holds a `Loader` opens ports and starts and stops forwarding; who holds a
+`Writer` commits to the tables its owner name was given at `load`; who holds a `Reader` looks. `commit` is the one
+required primitive; `hal.packet.derive` builds `sync` and the rest from it and from reading.
+
+The sentences of this module are the contract: each has a check in `hal.conformance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+
+from hal.packet.schema.declare import NONE_ID
+from hal.packet.schema.registry import Schema
+from hal.packet.schema.rows import Row, Rows
+
+__all__ = [
+    "NONE_ID", "Capabilities", "Counters", "Delete", "Event", "EventKind", "Events", "Flow", "FlowFilter", "Insert",
+    "LoadConfig", "Loader", "Modify", "Name", "Operation", "Outcome", "OutcomeKind", "Output", "PacketIn", "PacketResult",
+    "PortConfig", "PortState", "Reader", "RowCounters", "Shard", "Snapshot", "Staged", "Step", "StepKind", "TcpState",
+    "Trace", "Verdict", "Writer",
+]
+
+# --- loading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PortConfig:
+    """A port to open.
+
+    Args:
+        number: 0-65534, unique; what rows call it.
+        name: as intent calls it.
+        device: what it is: "linux:IFNAME", "tap:IFNAME" (a punt tap), "null", "ring", "pcap:IN,OUT", "dpdk:DEVARGS",
+            or "replay" (no device: packets come by replay only).
+        mtu: longest IP packet in bytes, 1280-9216.
+        mac: the device's MAC where it has one of its own, else "".
+    """
+
+    number: int
+    name: str
+    device: str
+    mtu: int = 1500
+    mac: str = ""
+
+
+@dataclass(frozen=True)
+class LoadConfig:
+    """Everything that is fixed before the first commit; none of it is ever part of one.
+
+    Args:
+        ports: the ports.
+        owners: owner -> the tables it writes. A table has one owner; tables named nowhere belong to "dsnd".
+        capacities: table -> entries that fit, where it isn't the declared capacity.
+        workers: packet threads, 1-64.
+        connections: connections (both directions count as one) that fit in each worker.
+        pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
+        flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.
+    """
+
+    ports: tuple[PortConfig, ...] = ()
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    capacities: Mapping[str, int] = field(default_factory=dict)
+    workers: int = 1
+    connections: int = 65536
+    pickup_ns: int = 60_000_000_000
+    flow_limit: int = 65536
+    inbound_flow_limit: int = 65536
+    punt_limit: int = 1000
+
+
+@dataclass(frozen=True)
+class PortState:
+    """A port as it is now. `wakes`: it can wake a sleeping engine; otherwise the engine polls."""
+
+    config: PortConfig
+    link: bool
+    wakes: bool
+
+
+class Loader(Protocol):
+    """Authority over the whole engine."""
+
+    def load(self, config: LoadConfig) -> None:
+        """Open ports and size tables. Raises BUSY once loaded, INVALID for what the configuration gets wrong."""
+
+    def start(self) -> None:
+        """Begin to move packets. Nothing is forwarded before the first commit: drops count as `not_configured`."""
+
+    def stop(self) -> None:
+        """End forwarding and the engine itself."""
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Insert:
+    """Rows whose ids and keys are new to the table."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Modify:
+    """Rows whose ids are in the table; all fields, the key and the action included, become these. Counters stay."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Delete:
+    """Ids (uint64 array of shape (n,)) to take out of a table."""
+
+    table: str
+    ids: np.ndarray[Any, np.dtype[np.uint64]]
+
+
+Operation = Insert | Modify | Delete
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a person calls an entry: `text` (at most 63 bytes), from `file` (its last 127 bytes) at `line`."""
+
+    table: str
+    id: int
+    text: str
+    file: str = ""
+    line: int = 0
+
+
+class OutcomeKind(IntEnum):
+    COMMITTED = 1
+    REFUSED = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a transaction: COMMITTED as `generation`, REFUSED with `error` (its words), or UNKNOWN."""
+
+    kind: OutcomeKind
+    generation: int = 0
+    error: str = ""
+
+
+class Staged(Protocol):
+    """A commit that is checked and built but not made; `trace` and `replay` can look at it. Dropped at its lease's
+    end or with its connection."""
+
+    def make(self) -> int:
+        """Commit it; raises STALE if its owner's tables changed since it was staged."""
+
+    def drop(self) -> None: ...
+
+
+class Writer(Protocol):
+    """Authority to write the tables of one owner."""
+
+    @property
+    def owner(self) -> str: ...
+
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        *,
+        base: int | None = None,
+        transaction: int | None = None,
+        tag: str = "",
+        depends: Sequence[tuple[str, int]] = (),
+        names: Sequence[Name] = (),
+    ) -> int:
+        """Apply all operations in one step that every packet sees whole or not at all, and return its generation
+        (ascending by one) when packets see it.
+
+        Their order means nothing: only the tables before and after count. An empty commit is a generation too.
+
+        Args:
+            operations: what changes.
+            base: the generation this was computed from; None for whatever is there.
+            transaction: 64-bit id to ask `outcome` with; None: a random one.
+            tag: opaque text (at most 127 bytes) kept with the generation.
+            depends: (table, id) of rows of others that this builds on.
+            names: what people call entries.
+
+        Raises:
+            HalError: INVALID (a field out of range, non-zero padding, bits beyond a prefix's length, an id that
+                exists (Insert) or doesn't (Modify, Delete), a key used twice, a reference to nothing, a row taken
+                out that others refer to, two writes to one id), FULL, STALE (this owner's tables, or a row in
+                `depends`, changed since `base`), DENIED (another owner's table), UNSUPPORTED (a stage without code),
+                CORRUPT: after all of these nothing changed. LOST or TIMEOUT: `outcome` knows.
+        """
+
+    def outcome(self, transaction: int) -> Outcome:
+        """What became of a transaction of this owner; asked within its next 1,024 commits UNKNOWN means: nothing of
+        it is or will be applied."""
+
+    def stage(self, operations: Sequence[Operation], *, base: int | None = None, tag: str = "",
+              lease_ns: int = 10_000_000_000, names: Sequence[Name] = ()) -> Staged:
+        """Check and build a commit without making it. Raises as `commit`; BUSY while another is staged."""
+
+    def forget(self, which: FlowFilter) -> int:
+        """Take connections out of the flow table; returns how many."""
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The tables of one generation: table -> its rows, one `Rows` an action present, ordered by id."""
+
+    generation: int
+    tag: str
+    tables: Mapping[str, tuple[Rows, ...]]
+    names: Mapping[tuple[str, int], Name] = field(default_factory=dict)
+
+    def rows(self, table: str) -> list[Row]:
+        """The typed rows of one table, ordered by id."""
+        return sorted((row for rows in self.tables.get(table, ()) for row in rows), key=lambda row: row.id)
+
+
+class Verdict(IntEnum):
+    """What became of a packet that came in."""
+
+    FORWARD = 1
+    """Sent on, to another vNIC or uplink."""
+    DROP = 2
+    """Dropped, counted under its reason."""
+    CONSUME = 3
+    """Taken in by the engine: ARP, neighbour discovery and echo for its own addresses."""
+    QUEUE = 4
+    """Waits for a neighbour to answer."""
+    PUNT = 5
+    """Given to the card's own programs."""
+
+
+class TcpState(IntEnum):
+    """States of a tracked connection, named after RFC 9293 3.3.2; NONE where it isn't TCP."""
+
+    NONE = 0
+    SYN_SENT = 1
+    SYN_RECEIVED = 2
+    ESTABLISHED = 3
+    FIN_WAIT = 4
+    CLOSING = 5
+    TIME_WAIT = 6
+    CLOSED = 7
+
+
+class StepKind(IntEnum):
+    """What a witness says; `table`/`id` name the row concerned, `value` is the kind's own number."""
+
+    STAGE = 1
+    """The stage (number in `value`) begins."""
+    MATCH = 2
+    """A row matched."""
+    MISS = 3
+    """No row of the table matched."""
+    FLOW = 4
+    """An installed flow was found; `id` is its connection's, value 0 the initiator's direction, 1 the reply's."""
+    REEVALUATE = 5
+    """The flow was decided under older tables: the chain runs again."""
+    INSTALL = 6
+    """A connection was installed; `id` is its."""
+    DROP = 7
+    """Dropped; value is the reason's number."""
+    SEND = 8
+    """Sent to the vNIC or uplink `id` (table vnic)."""
+    MAKE = 9
+    """The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST."""
+    STATE = 10
+    """The connection's TCP state; value is a `TcpState`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    kind: StepKind
+    table: str = ""
+    id: int = 0
+    value: int = 0
+
+
+@dataclass(frozen=True)
+class PacketIn:
+    """A frame that arrives: `data` from the destination MAC on, without FCS, at `time_ns` (never going back)."""
+
+    data: bytes
+    port: int
+    time_ns: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """A frame that left by a port."""
+
+    port: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class PacketResult:
+    """What a packet caused. `outputs` holds all frames that left because of it, its own first, and before it those
+    that timers due by then sent."""
+
+    verdict: Verdict
+    reason: str = ""
+    outputs: tuple[Output, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+class Shard(Protocol):
+    """A private place to run packets through: own flows, neighbours, meters and counters, empty at first; the shared
+    tables of the generation that is current at each `replay`, and the caller's clock."""
+
+    def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        """Run packets, in order, through the very path that live traffic takes."""
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]: ...
+
+    def settle(self) -> None: ...
+
+    def counters(self) -> Counters: ...
+
+    def events(self, cursor: int = 0) -> Events: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A connection. Addresses and ports are those of the initiator's first packet; for ICMP echo the source port
+    is its identifier; where a protocol has no ports they are 0."""
+
+    id: int
+    worker: int
+    vrf: int
+    protocol: int
+    source: str
+    destination: str
+    source_port: int
+    destination_port: int
+    ingress: int
+    """Id of the vNIC or uplink the initiator's packets come from."""
+    egress: int
+    """Id of the vNIC or uplink they leave to."""
+    tcp_state: TcpState
+    generation: int
+    """The generation by which it was last decided."""
+    created_ns: int
+    last_ns: int
+    timeout_ns: int
+    packets: tuple[int, int]
+    """From the initiator, to the initiator."""
+    bytes: tuple[int, int]
+    """IP bytes, from and to the initiator."""
+    rules: tuple[int, int]
+    """Id of the firewall rule on egress and on ingress; NONE_ID where none decided."""
+    operations: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """The op lists of both directions, in words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return {**asdict(self), "tcp_state": self.tcp_state.name}
+
+
+@dataclass(frozen=True)
+class FlowFilter:
+    """Connections for which everything that is given holds. Prefixes and ports match either end's role as named."""
+
+    vrf: int | None = None
+    vnic: int | None = None
+    protocol: int | None = None
+    source: str | None = None
+    destination: str | None = None
+    source_port: int | None = None
+    destination_port: int | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True)
+class RowCounters:
+    """What an entry counted: hits (connections or first packets it decided), and packets and bytes after `settle`."""
+
+    hits: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counters at one moment. `drops` by reason (all reasons are there), `vnics` by id (rx_packets, rx_bytes,
+    tx_packets, tx_bytes, drops; rx is from the vNIC into the card), `ports` by number, `rows` by (table, id),
+    `engine` by name."""
+
+    drops: Mapping[str, int]
+    vnics: Mapping[int, Mapping[str, int]]
+    ports: Mapping[int, Mapping[str, int]]
+    rows: Mapping[tuple[str, int], RowCounters]
+    engine: Mapping[str, int]
+
+
+class EventKind(IntEnum):
+    COMMIT = 1
+    PORT_UP = 2
+    PORT_DOWN = 3
+    RULE_LOG = 4
+    NEXT_HOP_DOWN = 5
+    NEXT_HOP_UP = 6
+    FLOW_LIMIT = 7
+    PUNT_LIMIT = 8
+    PICKUP_BEGIN = 9
+    PICKUP_END = 10
+    FLOW_TABLE_FULL = 11
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell: `number` ascends by one, `table`/`id` say about which row, `data` is the kind's own."""
+
+    number: int
+    time_ns: int
+    kind: EventKind
+    table: str = ""
+    id: int = 0
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Events:
+    """`missed`: how many were overwritten before this reader came; read on with `cursor`."""
+
+    events: tuple[Event, ...]
+    missed: int
+    cursor: int
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this backend can do, asked before and never found out by failing.
+
+    Args:
+        level: "tables", "stateless", "stateful", "nat" or "all": the level the conformance kit holds it to.
+        absent: verbs and stages it refuses as UNSUPPORTED.
+        stages: stages with code, in chain order of their numbers.
+        capacities: table -> entries.
+        occupancy: table -> entries used now.
+    """
+
+    backend: str
+    version: str
+    level: str
+    absent: tuple[str, ...]
+    stages: tuple[str, ...]
+    schema: Schema
+    workers: int
+    connections: int
+    ports: tuple[PortState, ...]
+    capacities: Mapping[str, int]
+    occupancy: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a described packet would meet: the installed flow, if any, and what the chain would decide now."""
+
+    generation: int
+    flow: Flow | None
+    installed: PacketResult | None
+    now: PacketResult
+
+
+class Reader(Protocol):
+    """Authority to look."""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot: ...
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]: ...
+
+    def settle(self) -> None:
+        """Add what sessions have counted so far to rules and objects, then return."""
+
+    def counters(self) -> Counters: ...
+
+    def events(self, cursor: int = 0) -> Events: ...
+
+    def capabilities(self) -> Capabilities: ...
+
+    def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
+        """Changes nothing, on the installed state; with `staged`, on the tables as they would be."""
+
+    def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> Shard:
+        """A private shard. `pickup`: within it the time after start never ends; otherwise it is over."""
+
+
+class Backend(Loader, Reader, Protocol):
+    """A whole card as one holder of all authority sees it: what a conformance kit is handed."""
+
+    def writer(self, owner: str = "dsnd") -> Writer: ...
+
+    def close(self) -> None: ...

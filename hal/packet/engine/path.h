@@ -38,7 +38,7 @@ enum dsn_verdict { DSN_FORWARD = 1, DSN_DROP, DSN_CONSUME, DSN_QUEUE, DSN_PUNT, 
 
 struct dsn_result {
     uint8_t verdict;
-    uint16_t reason; /* enum dsn_reason */
+    uint16_t reason; /* enum dsn_reason_number */
 };
 
 /* Runs due timers, then up to DSN_BURST packets (mbuf->port is the port index), all at `now`. Takes the mbufs. */

@@ -58,16 +58,16 @@ struct dsn_root {
     uint32_t structure_stamp;
 };
 
-static inline const void *dsn_row(const struct dsn_root *root, enum dsn_table table, uint32_t slot) {
+static inline const void *dsn_row(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot) {
     return root->table[table].slots + (size_t)slot * root->table[table].stride;
 }
 
-static inline uint8_t dsn_row_action(const struct dsn_root *root, enum dsn_table table, uint32_t slot) {
+static inline uint8_t dsn_row_action(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot) {
     return root->table[table].action[slot];
 }
 
 /* Slot that the n-th reference field (in declared order, key fields first) of a row points to; DSN_NO_SLOT for none. */
-static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table table, uint32_t slot, unsigned n) {
+static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot, unsigned n) {
     const struct dsn_table *t = &root->table[table];
     uint32_t ref;
     memcpy(&ref, t->slots + (size_t)slot * t->stride + t->ref_offset + n * 4, 4);
@@ -75,7 +75,7 @@ static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table t
 }
 
 /* `key` is the key's bytes as in the row (from offset 8, padding zero). Returns a slot or DSN_NO_SLOT. */
-uint32_t dsn_find(const struct dsn_root *root, enum dsn_table table, const void *key);
+uint32_t dsn_find(const struct dsn_root *root, enum dsn_table_number table, const void *key);
 
 /* Longest prefix: `scope` is the id in the key's first field (vrf, vnic), address 16 bytes. match/lpm.c */
 uint32_t dsn_lpm_find(const void *match, uint64_t scope, const uint8_t address[16]);

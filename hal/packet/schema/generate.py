@@ -89,13 +89,13 @@ def _snake(name: str) -> str:
 
 
 def _c_struct(form: Layout) -> Iterator[str]:
-    yield f"struct dsn_{_snake(form.action.row)} {{"
+    yield f"struct dsn_row_{_snake(form.action.row)} {{"
     for slot in form.slots:
         element = {"uint8_t": 1, "char": 1}.get(slot.type.c, slot.type.size)
         count = slot.size // element
         yield f"    {slot.type.c} {slot.name}{f'[{count}]' if count > 1 else ''};"
     yield "};"
-    yield (f'_Static_assert(sizeof(struct dsn_{_snake(form.action.row)}) == {form.size}, "{form.action.row}");')
+    yield (f'_Static_assert(sizeof(struct dsn_row_{_snake(form.action.row)}) == {form.size}, "{form.action.row}");')
 
 
 def c_header(whole: Schema) -> str:
@@ -107,10 +107,10 @@ def c_header(whole: Schema) -> str:
         ("TABLE", [table.name for table in whole.tables]),
         ("REASON", [reason.name for reason in whole.reasons]),
     ):
-        lines += ["", f"enum dsn_{title.lower()} {{"]
+        lines += ["", f"enum dsn_{title.lower()}_number {{"]
         lines += [f"    DSN_{title}_{_c_name(name)} = {number}," for number, name in enumerate(names)]
         lines += [f"    DSN_{title}S = {len(names)},", "};"]
-    lines += ["", "/* An action's number is its place in its table. */", "enum dsn_action {"]
+    lines += ["", "/* An action's number is its place in its table. */", "enum dsn_action_number {"]
     for table in whole.tables:
         lines += [f"    DSN_ACTION_{_c_name(_snake(action.row))} = {place}," for place, action in
                   enumerate(table.actions)]

@@ -5,7 +5,7 @@
 
 #define DSN_NONE_ID UINT64_C(18446744073709551615)
 
-enum dsn_stage {
+enum dsn_stage_number {
     DSN_STAGE_FRAME = 0,
     DSN_STAGE_ANTISPOOF = 1,
     DSN_STAGE_FIREWALL = 2,
@@ -14,7 +14,7 @@ enum dsn_stage {
     DSN_STAGES = 5,
 };
 
-enum dsn_table {
+enum dsn_table_number {
     DSN_TABLE_SEED = 0,
     DSN_TABLE_VRF = 1,
     DSN_TABLE_PROFILE = 2,
@@ -36,7 +36,7 @@ enum dsn_table {
     DSN_TABLES = 18,
 };
 
-enum dsn_reason {
+enum dsn_reason_number {
     DSN_REASON_NOT_CONFIGURED = 0,
     DSN_REASON_ETHERNET_TRUNCATED = 1,
     DSN_REASON_ETHERNET_SOURCE_INVALID = 2,
@@ -49,59 +49,63 @@ enum dsn_reason {
     DSN_REASON_MULTICAST = 9,
     DSN_REASON_ARP_MALFORMED = 10,
     DSN_REASON_ARP_IGNORED = 11,
-    DSN_REASON_IPV4_TRUNCATED = 12,
-    DSN_REASON_IPV4_HEADER = 13,
-    DSN_REASON_IPV4_CHECKSUM = 14,
-    DSN_REASON_IPV4_OPTIONS = 15,
-    DSN_REASON_IPV6_TRUNCATED = 16,
-    DSN_REASON_IPV6_HEADER = 17,
-    DSN_REASON_IPV6_EXTENSION = 18,
-    DSN_REASON_ADDRESS_INVALID = 19,
-    DSN_REASON_L4_TRUNCATED = 20,
-    DSN_REASON_L4_HEADER = 21,
-    DSN_REASON_FRAGMENT_TINY = 22,
-    DSN_REASON_FRAGMENT_NO_FIRST = 23,
-    DSN_REASON_FRAGMENT_OVERLAP = 24,
-    DSN_REASON_FRAGMENT_RANGES = 25,
-    DSN_REASON_FRAGMENT_INVALID = 26,
-    DSN_REASON_FRAGMENT_TABLE_FULL = 27,
-    DSN_REASON_FLOW_TABLE_FULL = 28,
-    DSN_REASON_FLOW_LIMIT = 29,
-    DSN_REASON_TCP_NO_SESSION = 30,
-    DSN_REASON_TCP_FLAGS = 31,
-    DSN_REASON_TCP_STATE = 32,
-    DSN_REASON_ICMP_ERROR_UNRELATED = 33,
-    DSN_REASON_ICMP_TYPE = 34,
-    DSN_REASON_NO_DECISION = 35,
-    DSN_REASON_SAME_INTERFACE = 36,
-    DSN_REASON_MAC_MISMATCH = 37,
-    DSN_REASON_TTL_EXCEEDED = 38,
-    DSN_REASON_MTU_EXCEEDED = 39,
-    DSN_REASON_NEIGHBOUR_UNRESOLVED = 40,
-    DSN_REASON_NEIGHBOUR_QUEUE_FULL = 41,
-    DSN_REASON_PUNT_DENIED = 42,
-    DSN_REASON_PUNT_LIMIT = 43,
-    DSN_REASON_PUNT_NO_TAP = 44,
-    DSN_REASON_PORT_DOWN = 45,
-    DSN_REASON_PORT_FULL = 46,
-    DSN_REASON_SPOOFED_MAC = 47,
-    DSN_REASON_SPOOFED_ADDRESS = 48,
-    DSN_REASON_SPOOFED_ARP = 49,
-    DSN_REASON_SPOOFED_ND = 50,
-    DSN_REASON_FIREWALL_RULE = 51,
-    DSN_REASON_FIREWALL_RESET = 52,
-    DSN_REASON_FIREWALL_DEFAULT = 53,
-    DSN_REASON_FIREWALL_NO_POLICY = 54,
-    DSN_REASON_BRIDGE_UNKNOWN_MAC = 55,
-    DSN_REASON_NO_ROUTE = 56,
-    DSN_REASON_BLACKHOLE = 57,
-    DSN_REASON_NEXT_HOP_DOWN = 58,
-    DSN_REASON_VNIC_ADDRESS_UNKNOWN = 59,
-    DSN_REASONS = 60,
+    DSN_REASON_ND_MALFORMED = 12,
+    DSN_REASON_ND_IGNORED = 13,
+    DSN_REASON_IPV4_TRUNCATED = 14,
+    DSN_REASON_IPV4_HEADER = 15,
+    DSN_REASON_IPV4_CHECKSUM = 16,
+    DSN_REASON_IPV4_OPTIONS = 17,
+    DSN_REASON_IPV6_TRUNCATED = 18,
+    DSN_REASON_IPV6_HEADER = 19,
+    DSN_REASON_IPV6_EXTENSION = 20,
+    DSN_REASON_ADDRESS_INVALID = 21,
+    DSN_REASON_L4_TRUNCATED = 22,
+    DSN_REASON_L4_CHECKSUM = 23,
+    DSN_REASON_CARD_FRAGMENT = 24,
+    DSN_REASON_L4_HEADER = 25,
+    DSN_REASON_FRAGMENT_TINY = 26,
+    DSN_REASON_FRAGMENT_NO_FIRST = 27,
+    DSN_REASON_FRAGMENT_OVERLAP = 28,
+    DSN_REASON_FRAGMENT_RANGES = 29,
+    DSN_REASON_FRAGMENT_INVALID = 30,
+    DSN_REASON_FRAGMENT_TABLE_FULL = 31,
+    DSN_REASON_FLOW_TABLE_FULL = 32,
+    DSN_REASON_FLOW_LIMIT = 33,
+    DSN_REASON_TCP_NO_SESSION = 34,
+    DSN_REASON_TCP_FLAGS = 35,
+    DSN_REASON_TCP_STATE = 36,
+    DSN_REASON_ICMP_ERROR_UNRELATED = 37,
+    DSN_REASON_ICMP_TYPE = 38,
+    DSN_REASON_NO_DECISION = 39,
+    DSN_REASON_SAME_INTERFACE = 40,
+    DSN_REASON_MAC_MISMATCH = 41,
+    DSN_REASON_TTL_EXCEEDED = 42,
+    DSN_REASON_MTU_EXCEEDED = 43,
+    DSN_REASON_NEIGHBOUR_UNRESOLVED = 44,
+    DSN_REASON_NEIGHBOUR_QUEUE_FULL = 45,
+    DSN_REASON_PUNT_DENIED = 46,
+    DSN_REASON_PUNT_LIMIT = 47,
+    DSN_REASON_PUNT_NO_TAP = 48,
+    DSN_REASON_PORT_DOWN = 49,
+    DSN_REASON_PORT_FULL = 50,
+    DSN_REASON_SPOOFED_MAC = 51,
+    DSN_REASON_SPOOFED_ADDRESS = 52,
+    DSN_REASON_SPOOFED_ARP = 53,
+    DSN_REASON_SPOOFED_ND = 54,
+    DSN_REASON_FIREWALL_RULE = 55,
+    DSN_REASON_FIREWALL_RESET = 56,
+    DSN_REASON_FIREWALL_DEFAULT = 57,
+    DSN_REASON_FIREWALL_NO_POLICY = 58,
+    DSN_REASON_BRIDGE_UNKNOWN_MAC = 59,
+    DSN_REASON_NO_ROUTE = 60,
+    DSN_REASON_BLACKHOLE = 61,
+    DSN_REASON_NEXT_HOP_DOWN = 62,
+    DSN_REASON_VNIC_ADDRESS_UNKNOWN = 63,
+    DSN_REASONS = 64,
 };
 
 /* An action's number is its place in its table. */
-enum dsn_action {
+enum dsn_action_number {
     DSN_ACTION_SEED = 0,
     DSN_ACTION_VRF = 0,
     DSN_ACTION_PROFILE = 0,
@@ -137,25 +141,25 @@ enum dsn_action {
 #define DSN_FIREWALL_RULE_VERDICT_DROP 2
 #define DSN_FIREWALL_RULE_VERDICT_RESET 3
 
-struct dsn_seed {
+struct dsn_row_seed {
     uint64_t id;
     uint8_t value[16];
 };
-_Static_assert(sizeof(struct dsn_seed) == 24, "Seed");
+_Static_assert(sizeof(struct dsn_row_seed) == 24, "Seed");
 
-struct dsn_vrf {
+struct dsn_row_vrf {
     uint64_t id;
     uint32_t punt_port;
     uint8_t _pad0[4];
 };
-_Static_assert(sizeof(struct dsn_vrf) == 16, "Vrf");
+_Static_assert(sizeof(struct dsn_row_vrf) == 16, "Vrf");
 
-struct dsn_profile {
+struct dsn_row_profile {
     uint64_t id;
 };
-_Static_assert(sizeof(struct dsn_profile) == 8, "Profile");
+_Static_assert(sizeof(struct dsn_row_profile) == 8, "Profile");
 
-struct dsn_profile_stage {
+struct dsn_row_profile_stage {
     uint64_t id;
     uint64_t profile;
     uint8_t direction;
@@ -163,9 +167,9 @@ struct dsn_profile_stage {
     uint8_t _pad0[6];
     char stage[24];
 };
-_Static_assert(sizeof(struct dsn_profile_stage) == 48, "ProfileStage");
+_Static_assert(sizeof(struct dsn_row_profile_stage) == 48, "ProfileStage");
 
-struct dsn_profile_punt {
+struct dsn_row_profile_punt {
     uint64_t id;
     uint64_t profile;
     uint8_t protocol;
@@ -173,9 +177,9 @@ struct dsn_profile_punt {
     uint16_t port;
     uint8_t _pad1[4];
 };
-_Static_assert(sizeof(struct dsn_profile_punt) == 24, "ProfilePunt");
+_Static_assert(sizeof(struct dsn_row_profile_punt) == 24, "ProfilePunt");
 
-struct dsn_vnic {
+struct dsn_row_vnic {
     uint64_t id;
     uint32_t port;
     uint16_t vlan;
@@ -194,30 +198,30 @@ struct dsn_vnic {
     uint32_t punt_limit;
     uint8_t _pad3[4];
 };
-_Static_assert(sizeof(struct dsn_vnic) == 80, "Vnic");
+_Static_assert(sizeof(struct dsn_row_vnic) == 80, "Vnic");
 
-struct dsn_allowed_source {
+struct dsn_row_allowed_source {
     uint64_t id;
     uint64_t vnic;
     uint8_t prefix[16];
     uint8_t prefix_len;
     uint8_t _pad0[7];
 };
-_Static_assert(sizeof(struct dsn_allowed_source) == 40, "AllowedSource");
+_Static_assert(sizeof(struct dsn_row_allowed_source) == 40, "AllowedSource");
 
-struct dsn_firewall_policy {
+struct dsn_row_firewall_policy {
     uint64_t id;
 };
-_Static_assert(sizeof(struct dsn_firewall_policy) == 8, "FirewallPolicy");
+_Static_assert(sizeof(struct dsn_row_firewall_policy) == 8, "FirewallPolicy");
 
-struct dsn_firewall_binding {
+struct dsn_row_firewall_binding {
     uint64_t id;
     uint64_t vnic;
     uint64_t policy;
 };
-_Static_assert(sizeof(struct dsn_firewall_binding) == 24, "FirewallBinding");
+_Static_assert(sizeof(struct dsn_row_firewall_binding) == 24, "FirewallBinding");
 
-struct dsn_firewall_rule {
+struct dsn_row_firewall_rule {
     uint64_t id;
     uint64_t policy;
     uint32_t priority;
@@ -238,56 +242,56 @@ struct dsn_firewall_rule {
     uint8_t log;
     uint8_t _pad4[6];
 };
-_Static_assert(sizeof(struct dsn_firewall_rule) == 80, "FirewallRule");
+_Static_assert(sizeof(struct dsn_row_firewall_rule) == 80, "FirewallRule");
 
-struct dsn_subnet {
+struct dsn_row_subnet {
     uint64_t id;
     uint64_t vrf;
     uint8_t mac[6];
     uint8_t _pad0[2];
 };
-_Static_assert(sizeof(struct dsn_subnet) == 24, "Subnet");
+_Static_assert(sizeof(struct dsn_row_subnet) == 24, "Subnet");
 
-struct dsn_local_address {
+struct dsn_row_local_address {
     uint64_t id;
     uint64_t vrf;
     uint8_t address[16];
     uint64_t subnet;
 };
-_Static_assert(sizeof(struct dsn_local_address) == 40, "LocalAddress");
+_Static_assert(sizeof(struct dsn_row_local_address) == 40, "LocalAddress");
 
-struct dsn_vnic_address {
+struct dsn_row_vnic_address {
     uint64_t id;
     uint64_t subnet;
     uint8_t address[16];
     uint64_t vnic;
 };
-_Static_assert(sizeof(struct dsn_vnic_address) == 40, "VnicAddress");
+_Static_assert(sizeof(struct dsn_row_vnic_address) == 40, "VnicAddress");
 
-struct dsn_fdb_entry {
+struct dsn_row_fdb_entry {
     uint64_t id;
     uint64_t subnet;
     uint8_t mac[6];
     uint8_t _pad0[2];
     uint64_t vnic;
 };
-_Static_assert(sizeof(struct dsn_fdb_entry) == 32, "FdbEntry");
+_Static_assert(sizeof(struct dsn_row_fdb_entry) == 32, "FdbEntry");
 
-struct dsn_next_hop {
+struct dsn_row_next_hop {
     uint64_t id;
     uint32_t port;
     uint16_t vlan;
     uint8_t _pad0[2];
     uint8_t address[16];
 };
-_Static_assert(sizeof(struct dsn_next_hop) == 32, "NextHop");
+_Static_assert(sizeof(struct dsn_row_next_hop) == 32, "NextHop");
 
-struct dsn_next_hop_group {
+struct dsn_row_next_hop_group {
     uint64_t id;
 };
-_Static_assert(sizeof(struct dsn_next_hop_group) == 8, "NextHopGroup");
+_Static_assert(sizeof(struct dsn_row_next_hop_group) == 8, "NextHopGroup");
 
-struct dsn_next_hop_member {
+struct dsn_row_next_hop_member {
     uint64_t id;
     uint64_t group;
     uint16_t position;
@@ -296,9 +300,9 @@ struct dsn_next_hop_member {
     uint16_t weight;
     uint8_t _pad1[6];
 };
-_Static_assert(sizeof(struct dsn_next_hop_member) == 40, "NextHopMember");
+_Static_assert(sizeof(struct dsn_row_next_hop_member) == 40, "NextHopMember");
 
-struct dsn_route {
+struct dsn_row_route {
     uint64_t id;
     uint64_t vrf;
     uint8_t prefix[16];
@@ -306,9 +310,9 @@ struct dsn_route {
     uint8_t _pad0[7];
     uint64_t next_hop;
 };
-_Static_assert(sizeof(struct dsn_route) == 48, "Route");
+_Static_assert(sizeof(struct dsn_row_route) == 48, "Route");
 
-struct dsn_ecmp_route {
+struct dsn_row_ecmp_route {
     uint64_t id;
     uint64_t vrf;
     uint8_t prefix[16];
@@ -316,9 +320,9 @@ struct dsn_ecmp_route {
     uint8_t _pad0[7];
     uint64_t group;
 };
-_Static_assert(sizeof(struct dsn_ecmp_route) == 48, "EcmpRoute");
+_Static_assert(sizeof(struct dsn_row_ecmp_route) == 48, "EcmpRoute");
 
-struct dsn_subnet_route {
+struct dsn_row_subnet_route {
     uint64_t id;
     uint64_t vrf;
     uint8_t prefix[16];
@@ -326,16 +330,16 @@ struct dsn_subnet_route {
     uint8_t _pad0[7];
     uint64_t subnet;
 };
-_Static_assert(sizeof(struct dsn_subnet_route) == 48, "SubnetRoute");
+_Static_assert(sizeof(struct dsn_row_subnet_route) == 48, "SubnetRoute");
 
-struct dsn_blackhole_route {
+struct dsn_row_blackhole_route {
     uint64_t id;
     uint64_t vrf;
     uint8_t prefix[16];
     uint8_t prefix_len;
     uint8_t _pad0[7];
 };
-_Static_assert(sizeof(struct dsn_blackhole_route) == 40, "BlackholeRoute");
+_Static_assert(sizeof(struct dsn_row_blackhole_route) == 40, "BlackholeRoute");
 
 enum dsn_type { DSN_U8, DSN_U16, DSN_U32, DSN_U64, DSN_ID, DSN_MAC, DSN_ADDRESS, DSN_PREFIX, DSN_KEY128, DSN_NAME };
 enum dsn_match { DSN_EXACT, DSN_LPM, DSN_PRIORITY };

@@ -5,10 +5,39 @@
 
 #include "port.h"
 #include "table.h"
+#include "wire.h"
 
-struct dsn_witness; /* steps, as the contract's Step: kind, table, id, value */
+struct dsn_witness { /* steps of one packet; what doesn't fit is cut off */
+    struct dsn_step step[256];
+    uint32_t count;
+};
+
+/* Counters of one shard: of a live worker they lie in the shared segment (control/counters.h). */
+struct dsn_vnic_counters {
+    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, drops;
+};
+struct dsn_row_counters {
+    uint64_t hits, packets, bytes;
+};
+struct dsn_counter_block {
+    uint64_t *drops;                            /* by reason number */
+    struct dsn_vnic_counters *vnic;             /* by slot of table vnic */
+    struct dsn_row_counters *row[DSN_TABLES];   /* by slot; NULL for tables whose rows count nothing */
+    uint64_t *engine;                           /* by enum dsn_engine_counter */
+};
+enum dsn_engine_counter {
+    DSN_COUNT_FLOWS_OPENED,
+    DSN_COUNT_FLOWS_NOW,
+    DSN_COUNT_CHAIN_WALKS,
+    DSN_COUNT_REEVALUATIONS,
+    DSN_COUNT_PICKUPS,
+    DSN_COUNT_HANDOVERS,
+    DSN_COUNT_PACKETS,
+    DSN_COUNTERS,
+};
 
 struct dsn_shard_config {
+    struct dsn_counter_block counters;
     uint32_t connections;
     uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
     uint32_t flow_limit, inbound_flow_limit, punt_limit; /* defaults */
@@ -51,5 +80,37 @@ struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *r
                                uint64_t now);
 /* Timers alone; returns when the next one is due. Also sweeps a bounded number of expired connections. */
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now);
+
+
+/* Adds what sessions counted so far to their rules. */
+void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root);
+
+/* Up to `count` connections from *cursor on that match; *cursor is 0 at the end. Looks at a bounded number of places
+ * a call. Runs in the thread that owns the shard. */
+uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                         uint64_t now, struct dsn_flow_record *records, uint32_t count, uint64_t *cursor);
+/* Both op lists of a connection in words, NUL-separated entries, an empty entry between the two and at the end.
+ * Returns bytes written, 0 where there is no such connection. */
+size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now,
+                            char *text, size_t size);
+uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                          uint64_t now);
+/* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. */
+void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
+                        struct rte_mbuf *packet, uint64_t now);
+/* Events wait in a bounded ring of the shard (one thread puts, one takes); false: none. A full ring counts what it
+ * lost in *missed. */
+bool dsn_shard_event(struct dsn_shard *shard, struct dsn_event_record *event, uint64_t *missed);
+
+/* Called by the control thread for each row that a commit puts in or takes out of the idle root (modify: both), and
+ * once behind them all. Stamps say which connections have to be decided again (path/stamps.c); derive rebuilds what
+ * the path precomputes (path/derive.c) and is false where memory lacks: the commit is then undone and FULL. */
+void dsn_stamp_row(struct dsn_root *root, enum dsn_table_number table, uint8_t action, const void *row, uint32_t slot,
+                   uint64_t generation);
+bool dsn_derive(struct dsn_root *root, uint64_t changed_tables);
+bool dsn_root_extras_create(struct dsn_root *root); /* stamps and derived state of a fresh root */
+void dsn_root_extras_destroy(struct dsn_root *root);
+/* A port's link changed: connections over its next hops are decided again. */
+void dsn_stamp_link(struct dsn_root *root, uint64_t generation);
 
 #endif

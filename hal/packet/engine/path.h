@@ -33,7 +33,7 @@ enum dsn_engine_counter {
     DSN_COUNT_PICKUPS,
     DSN_COUNT_HANDOVERS,
     DSN_COUNT_PACKETS,
-    DSN_COUNTERS,
+    DSN_ENGINE_COUNTERS,
 };
 
 struct dsn_shard_config {

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -102,3 +103,13 @@ def test_own_paths_are_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["/usr/bin/python3", f"hal{ROOT}/x", "/tmp/x"])
 def test_other_paths_are_not(text: str) -> None:
     assert not any(pattern.search(text) for pattern in own_folders())
+
+
+def test_lock_has_every_dependency() -> None:
+    """What pyproject.toml asks for stands in the lock: else a fresh machine gets what nobody checked."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+    asked += project["build-system"]["requires"]
+    locked = set(re.findall(r"^([a-z0-9][\w.-]*)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    names = {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for line in asked}
+    assert names - locked == set()

@@ -1,12 +1,13 @@
 """Each linter of the house is a test; its own words are the failure."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.tools.tree import ROOT, files, is_generated
+from tests.tools.tree import ROOT, copy, files, is_generated
 
 BIN = Path(sys.executable).parent
 
@@ -57,12 +58,6 @@ def test_makefile_names_what_exists() -> None:
     assert [script for script in sorted(scripts) if not (ROOT / script).is_file()] == []
 
 
-def test_every_folder_with_code_is_a_package() -> None:
-    """Import rules see packages only: a folder without __init__.py would escape them."""
-    folders = {path.parent for path in files("*.py") if path.parts[0] != ".ci"}
-    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder / "__init__.py").is_file()] == []
-
-
 @pytest.mark.parametrize("pinned", ["clang-format", "ruff", "mypy"])
 def test_linters_are_the_locked_ones(pinned: str) -> None:
     """What a linter says depends on its version: the one that runs is the one in the lock."""
@@ -72,3 +67,29 @@ def test_linters_are_the_locked_ones(pinned: str) -> None:
     )
     said = subprocess.run([BIN / pinned, "--version"], capture_output=True, text=True, check=True).stdout
     assert version in said
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("hal", "import services"),
+        ("services", "import board_support"),
+        ("services", "import sdk"),
+        ("board_support", "import tests"),
+    ],
+)
+def test_import_rules_refuse(room: str, line: str, tmp_path: Path) -> None:
+    """Each rule bites: the same tree with one line more that it forbids."""
+    copy(tmp_path)
+    init = tmp_path / room / "__init__.py"
+    init.write_text(f"{init.read_text()}{line}\n")
+    done = subprocess.run(
+        [BIN / "lint-imports", "--no-cache"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{room} is not allowed to import {line.split()[1]}" in done.stdout

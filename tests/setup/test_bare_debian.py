@@ -9,7 +9,7 @@ import pytest
 from tests.tools import bare
 from tests.tools.tree import ROOT, copy
 
-HOME = "/root/dsn-sdk"
+HOME = "/srv/dsn-sdk"
 
 
 @pytest.fixture(scope="module")

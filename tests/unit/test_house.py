@@ -1,8 +1,10 @@
 """The house's own machinery: a skip fails, the runner counts, the table of suites is whole."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,56 @@ def test_state_of_tree_sees_every_change(tmp_path: Path) -> None:
 def test_unknown_suite_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["no-such-suite"]) == 2
     assert "no suite no-such-suite; there are lint" in capsys.readouterr().err
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+@pytest.fixture
+def something_to_clean():
+    (HERE / "began").touch()
+    yield
+    (HERE / "cleaned").touch()
+
+def test_slow(something_to_clean):
+    time.sleep(60)
+"""
+
+RUNNER = """
+import sys
+import time
+from pathlib import Path
+from tests import run
+
+run.ROOT = Path(sys.argv[1])
+run.SUITES = (run.Suite("slow", "sleeps"),)
+sys.exit(run.main([]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "slow"
+    folder.mkdir(parents=True)
+    (folder / "test_slow.py").write_text(SLOW)
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 30
+        while not (folder / "began").exists():
+            assert time.monotonic() < until, "the suite did not begin"
+            time.sleep(0.05)
+        runner.send_signal(number)
+        said, _ = runner.communicate(timeout=30)
+    finally:
+        runner.kill()
+        runner.wait()
+    assert runner.returncode == 130
+    assert (folder / "cleaned").exists()
+    assert "0 passed, 0 failed" in said

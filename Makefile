@@ -28,12 +28,16 @@ generate: setup ## code from table schemas and .proto files, in place
 lint: setup ## ruff, mypy --strict, import rules, clang-format, freshness of generated code
 	@$(PYTHON) -m tests.run lint
 
+.PHONY: format
+format: setup ## lay out Python and C as lint wants it
+	@.ci/format
+
 .PHONY: test
-test: setup ## every suite
+test: setup engine-asan ## every suite
 	@$(PYTHON) -m tests.run
 
 .PHONY: test-long
-test-long: setup ## every suite at length; continues where an interrupted run stopped
+test-long: setup engine-asan ## every suite at length; continues where an interrupted run stopped
 	@$(PYTHON) -m tests.run --long
 
 .PHONY: bench
@@ -41,7 +45,7 @@ bench: setup ## the figures, into build/bench.json
 	@$(PYTHON) -m tests.bench
 
 .PHONY: fuzz
-fuzz: setup ## the fuzzers, for long
+fuzz: setup engine-asan ## the fuzzers, for long
 	@$(PYTHON) -m tests.fuzz
 
 .PHONY: demo

@@ -141,16 +141,23 @@ def _copy_from_here(root: Path) -> None:
         shutil.copyfile(path, target)
 
 
+def _remove(folder: Path) -> None:
+    """Remove a tree, on one file system only: were anything mounted in it after all, it stays."""
+    subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+
+
 @contextmanager
 def tree() -> Generator[Tree]:
     """A fresh tree, gone afterwards."""
     base = _base()
-    folder = Path(tempfile.mkdtemp(dir=STORE, prefix="tree-"))
+    for left in STORE.glob("tree-*"):
+        if not Path(f"/proc/{left.name.split('-')[1]}").exists():  # its test was killed
+            _remove(left)
+    folder = Path(tempfile.mkdtemp(dir=STORE, prefix=f"tree-{os.getpid()}-"))
     try:
         folder.chmod(0o755)
         subprocess.run(["tar", "-xpf", base, "-C", folder, "--numeric-owner"], check=True)
         _copy_from_here(folder)
         yield Tree(folder)
     finally:
-        # One file system only: were anything mounted in it after all, it is this machine's and stays.
-        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+        _remove(folder)

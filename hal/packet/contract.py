@@ -21,10 +21,39 @@ from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 
 __all__ = [
-    "NONE_ID", "Capabilities", "Counters", "Delete", "Event", "EventKind", "Events", "Flow", "FlowFilter", "Insert",
-    "LoadConfig", "Loader", "Modify", "Name", "Operation", "Outcome", "OutcomeKind", "Output", "PacketIn", "PacketResult",
-    "PortConfig", "PortState", "Reader", "RowCounters", "Shard", "Snapshot", "Staged", "Step", "StepKind", "TcpState",
-    "Trace", "Verdict", "Writer",
+    "NONE_ID",
+    "Capabilities",
+    "Counters",
+    "Delete",
+    "Event",
+    "EventKind",
+    "Events",
+    "Flow",
+    "FlowFilter",
+    "Insert",
+    "LoadConfig",
+    "Loader",
+    "Modify",
+    "Name",
+    "Operation",
+    "Outcome",
+    "OutcomeKind",
+    "Output",
+    "PacketIn",
+    "PacketResult",
+    "PortConfig",
+    "PortState",
+    "Reader",
+    "RowCounters",
+    "Shard",
+    "Snapshot",
+    "Staged",
+    "Step",
+    "StepKind",
+    "TcpState",
+    "Trace",
+    "Verdict",
+    "Writer",
 ]
 
 # --- loading -----------------------------------------------------------------------------------------------------
@@ -202,8 +231,15 @@ class Writer(Protocol):
         """What became of a transaction of this owner; asked within its next 1,024 commits UNKNOWN means: nothing of
         it is or will be applied."""
 
-    def stage(self, operations: Sequence[Operation], *, base: int | None = None, tag: str = "",
-              lease_ns: int = 10_000_000_000, names: Sequence[Name] = ()) -> Staged:
+    def stage(
+        self,
+        operations: Sequence[Operation],
+        *,
+        base: int | None = None,
+        tag: str = "",
+        lease_ns: int = 10_000_000_000,
+        names: Sequence[Name] = (),
+    ) -> Staged:
         """Check and build a commit without making it. Raises as `commit`; BUSY while another is staged."""
 
     def forget(self, which: FlowFilter) -> int:

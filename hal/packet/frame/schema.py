@@ -3,9 +3,11 @@
 from hal.packet.schema.declare import (
     NONE_ID,
     Action,
+    Field,
     Reason,
     StageSchema,
     Table,
+    Type,
     choice,
     mac,
     ref,
@@ -13,7 +15,6 @@ from hal.packet.schema.declare import (
     u16,
     u32,
 )
-from hal.packet.schema.declare import Field, Type
 
 NO_PORT = 0xFFFF_FFFF
 
@@ -26,9 +27,11 @@ SCHEMA = StageSchema(
             "The card's secret: every choice that must not be guessed is a SipHash of it.",
             capacity=1,
             actions=(
-                Action("Seed", "The one seed. Without it a seed of zeros is used.", (
-                    Field("value", Type.KEY128, "SipHash key, drawn once a card."),
-                )),
+                Action(
+                    "Seed",
+                    "The one seed. Without it a seed of zeros is used.",
+                    (Field("value", Type.KEY128, "SipHash key, drawn once a card."),),
+                ),
             ),
         ),
         Table(
@@ -36,9 +39,11 @@ SCHEMA = StageSchema(
             "A routing domain (RFC 4364 calls its table a VRF).",
             capacity=4096,
             actions=(
-                Action("Vrf", "A routing domain.", (
-                    u32("punt_port", "Port number of its punt tap; 0xffffffff for none.", default=NO_PORT),
-                )),
+                Action(
+                    "Vrf",
+                    "A routing domain.",
+                    (u32("punt_port", "Port number of its punt tap; 0xffffffff for none.", default=NO_PORT),),
+                ),
             ),
         ),
         Table(
@@ -53,14 +58,19 @@ SCHEMA = StageSchema(
             capacity=16384,
             key=(
                 ref("profile", "profile", "The chain."),
-                choice("direction", "egress: from the vNIC or uplink into the card; ingress: from the card to it.",
-                       {"egress": 1, "ingress": 2}),
+                choice(
+                    "direction",
+                    "egress: from the vNIC or uplink into the card; ingress: from the card to it.",
+                    {"egress": 1, "ingress": 2},
+                ),
                 u8("position", "Ascending order in the chain."),
             ),
             actions=(
-                Action("ProfileStage", "One place in a profile's chain.", (
-                    Field("stage", Type.NAME, "The stage's name."),
-                )),
+                Action(
+                    "ProfileStage",
+                    "One place in a profile's chain.",
+                    (Field("stage", Type.NAME, "The stage's name."),),
+                ),
             ),
         ),
         Table(
@@ -81,24 +91,43 @@ SCHEMA = StageSchema(
             key=(
                 u32("port", "Port number."),
                 u16("vlan", "802.1Q VLAN ID of its frames; 0: untagged or priority-tagged.", high=4094),
-                mac("match_mac", "Source MAC that tells it from others on this port and VLAN; zeros: whoever is left."),
+                mac(
+                    "match_mac",
+                    "Source MAC that tells it from others on this port and VLAN; zeros: whoever is left.",
+                ),
             ),
             actions=(
-                Action("Vnic", "A vNIC, an uplink or a VRF's punt tap.", (
-                    choice("role", "What it is: a workload's vNIC, an uplink, or the card's own punt tap.",
-                           {"vnic": 1, "uplink": 2, "card": 3}),
-                    u16("mtu", "Longest IP packet it takes, in bytes.", low=1280, high=9216, default=1500),
-                    mac("mac", "Its own MAC: the workload's, or that of the card on an uplink or a tap."),
-                    ref("vrf", "vrf", "The routing domain that its packets are in."),
-                    ref("profile", "profile", "The stages that its packets pass."),
-                    ref("subnet", "subnet", "The subnet it is in.", optional=True, default=NONE_ID),
-                    u32("flow_limit", "Connections it may have open that it opened itself; 0: the card's default.",
-                        default=0),
-                    u32("inbound_flow_limit", "Connections others may have open to it; 0: the card's default.",
-                        default=0),
-                    u32("punt_limit", "Packets a second that it may send to the card; 0: the card's default.",
-                        default=0),
-                )),
+                Action(
+                    "Vnic",
+                    "A vNIC, an uplink or a VRF's punt tap.",
+                    (
+                        choice(
+                            "role",
+                            "What it is: a workload's vNIC, an uplink, or the card's own punt tap.",
+                            {"vnic": 1, "uplink": 2, "card": 3},
+                        ),
+                        u16("mtu", "Longest IP packet it takes, in bytes.", low=1280, high=9216, default=1500),
+                        mac("mac", "Its own MAC: the workload's, or that of the card on an uplink or a tap."),
+                        ref("vrf", "vrf", "The routing domain that its packets are in."),
+                        ref("profile", "profile", "The stages that its packets pass."),
+                        ref("subnet", "subnet", "The subnet it is in.", optional=True, default=NONE_ID),
+                        u32(
+                            "flow_limit",
+                            "Connections it may have open that it opened itself; 0: the card's default.",
+                            default=0,
+                        ),
+                        u32(
+                            "inbound_flow_limit",
+                            "Connections others may have open to it; 0: the card's default.",
+                            default=0,
+                        ),
+                        u32(
+                            "punt_limit",
+                            "Packets a second that it may send to the card; 0: the card's default.",
+                            default=0,
+                        ),
+                    ),
+                ),
             ),
         ),
     ),
@@ -113,17 +142,29 @@ SCHEMA = StageSchema(
         Reason("not_for_us", "The destination MAC is a unicast address of nobody on this path."),
         Reason("broadcast", "A broadcast frame that is not ARP."),
         Reason("multicast", "A multicast packet that is not neighbour discovery for the card."),
-        Reason("arp_malformed", "ARP that is not Ethernet/IPv4, truncated, or whose sender differs from the frame's."),
+        Reason(
+            "arp_malformed",
+            "ARP that is not Ethernet/IPv4, truncated, or whose sender differs from the frame's.",
+        ),
         Reason("arp_ignored", "ARP that asks for, or tells of, nothing the card answers or follows."),
-        Reason("nd_malformed", "Neighbour discovery with a wrong hop limit, checksum, code, length or option (RFC 4861 7.1)."),
-        Reason("nd_ignored", "Neighbour discovery that the card neither answers nor follows, router discovery included."),
+        Reason(
+            "nd_malformed",
+            "Neighbour discovery with a wrong hop limit, checksum, code, length or option (RFC 4861 7.1).",
+        ),
+        Reason(
+            "nd_ignored",
+            "Neighbour discovery that the card neither answers nor follows, router discovery included.",
+        ),
         Reason("ipv4_truncated", "The IPv4 header or total length is longer than the frame."),
         Reason("ipv4_header", "IPv4 version, header length or total length is impossible."),
         Reason("ipv4_checksum", "The IPv4 header checksum is wrong."),
         Reason("ipv4_options", "Malformed IPv4 options, or source routing (RFC 7126)."),
         Reason("ipv6_truncated", "The IPv6 header or payload length is longer than the frame."),
         Reason("ipv6_header", "The IPv6 version is not 6, or a jumbogram."),
-        Reason("ipv6_extension", "Extension headers out of order, too many, too long, truncated, or routing type 0."),
+        Reason(
+            "ipv6_extension",
+            "Extension headers out of order, too many, too long, truncated, or routing type 0.",
+        ),
         Reason("address_invalid", "A source or destination address that must not be on a wire."),
         Reason("l4_truncated", "The transport header is longer than the packet."),
         Reason("l4_checksum", "A wrong transport checksum in a packet that the card itself takes in."),

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hal.packet.schema.declare import NONE_ID, REQUIRED, Field, StageSchema, Table, Type
+from hal.packet.schema.declare import NONE_ID, REQUIRED, Field, StageSchema, Type
 from hal.packet.schema.layout import Layout, layout
 from hal.packet.schema.registry import Schema, load_stage, own_packages, schema
 
@@ -51,8 +51,10 @@ def python_rows(package: str, stage: StageSchema) -> str:
             lines = ["", "", "@dataclass(frozen=True, kw_only=True)", f"class {action.row}(Row):"]
             lines.append(f'    """{action.doc}"""')
             lines.append("")
-            lines.append(f"    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[{number}], "
-                         f"SCHEMA.tables[{number}].actions[{place}])")
+            lines.append(
+                f"    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[{number}], "
+                f"SCHEMA.tables[{number}].actions[{place}])"
+            )
             for field in table.fields(action):
                 kind = _python_type(field)
                 used |= {word for word in _PYTHON_TYPES.values() if word == kind and word.endswith("Like")}
@@ -76,8 +78,13 @@ def python_rows(package: str, stage: StageSchema) -> str:
     if not names:
         imports, rows = [], []
     listed = "\n".join(f'    "{name}",' for name in names)
-    return (f'"""{NOTICE}"""\n\nfrom __future__ import annotations\n\n' + "\n".join(imports)
-            + f"\n\n__all__ = [\n{listed}\n]\n" + "\n".join(rows) + "\n")
+    return (
+        f'"""{NOTICE}"""\n\nfrom __future__ import annotations\n\n'
+        + "\n".join(imports)
+        + f"\n\n__all__ = [\n{listed}\n]\n"
+        + "\n".join(rows)
+        + "\n"
+    )
 
 
 def _c_name(text: str) -> str:
@@ -112,22 +119,23 @@ def c_header(whole: Schema) -> str:
         lines += [f"    DSN_{title}S = {len(names)},", "};"]
     lines += ["", "/* An action's number is its place in its table. */", "enum dsn_action_number {"]
     for table in whole.tables:
-        lines += [f"    DSN_ACTION_{_c_name(_snake(action.row))} = {place}," for place, action in
-                  enumerate(table.actions)]
+        lines += [
+            f"    DSN_ACTION_{_c_name(_snake(action.row))} = {place}," for place, action in enumerate(table.actions)
+        ]
     lines += ["};", ""]
     for table in whole.tables:
         for action in table.actions:
             for field in table.fields(action):
                 for name, number in field.enum:
-                    lines.append(f"#define DSN_{_c_name(_snake(action.row))}_{_c_name(field.name)}_{_c_name(name)} "
-                                 f"{number}")
+                    lines.append(
+                        f"#define DSN_{_c_name(_snake(action.row))}_{_c_name(field.name)}_{_c_name(name)} {number}"
+                    )
     lines.append("")
     for table in whole.tables:
         for action in table.actions:
             lines += [*_c_struct(layout(table, action)), ""]
     lines += [
-        "enum dsn_type { DSN_U8, DSN_U16, DSN_U32, DSN_U64, DSN_ID, DSN_MAC, DSN_ADDRESS, DSN_PREFIX, DSN_KEY128, "
-        "DSN_NAME };",
+        "enum dsn_type { " + ", ".join(f"DSN_{type_.name}" for type_ in Type) + " };",
         "enum dsn_match { DSN_EXACT, DSN_LPM, DSN_PRIORITY };",
         "",
         "/* One wire field. ref: table number or -1; for integers low and high are inclusive; a DSN_PREFIX is followed",
@@ -171,8 +179,10 @@ def _c_field(whole: Schema, form: Layout) -> Iterator[str]:
         field = slot.field
         reference = whole.table_numbers[field.ref] if field.ref else -1
         low, high = field.limit if field.type in (Type.U8, Type.U16, Type.U32, Type.U64, Type.ID) else (0, 0)
-        yield (f'    {{"{field.name}", {slot.offset}, {slot.size}, DSN_{field.type.name}, {int(field.optional)}, '
-               f"{reference}, UINT64_C({low}), UINT64_C({high})}},")
+        yield (
+            f'    {{"{field.name}", {slot.offset}, {slot.size}, DSN_{field.type.name}, {int(field.optional)}, '
+            f"{reference}, UINT64_C({low}), UINT64_C({high})}},"
+        )
 
 
 def c_source(whole: Schema) -> str:
@@ -192,17 +202,21 @@ def c_source(whole: Schema) -> str:
     lines.append("const struct dsn_table_desc dsn_table_desc[DSN_TABLES] = {")
     for table in whole.tables:
         forms = [layout(table, action) for action in table.actions]
-        lines.append(f'    {{"{table.name}", DSN_{table.match.name}, {len(forms)}, {forms[0].key_end}, '
-                     f"{max(form.size for form in forms)}, {table.capacity}, {table.name}_actions}},")
+        lines.append(
+            f'    {{"{table.name}", DSN_{table.match.name}, {len(forms)}, {forms[0].key_end}, '
+            f"{max(form.size for form in forms)}, {table.capacity}, {table.name}_actions}},"
+        )
     lines += ["};", ""]
-    for what, names in (("stage", [stage.name for stage in whole.stages]),
-                        ("reason", [reason.name for reason in whole.reasons])):
+    for what, names in (
+        ("stage", [stage.name for stage in whole.stages]),
+        ("reason", [reason.name for reason in whole.reasons]),
+    ):
         lines.append(f"const char *const dsn_{what}_name[DSN_{what.upper()}S] = {{")
         lines += [f'    "{name}",' for name in names]
         lines += ["};", ""]
     text = whole.to_json()
     lines.append("const char dsn_schema_json[] =")
-    lines += ["    " + json.dumps(text[start:start + 90]) for start in range(0, len(text), 90)]
+    lines += ["    " + json.dumps(text[start : start + 90]) for start in range(0, len(text), 90)]
     lines[-1] += ";"
     lines += ["const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;", ""]
     return "\n".join(lines)

@@ -114,7 +114,8 @@ def own_packages() -> tuple[str, ...]:
     return ("hal.packet.frame", *(f"hal.packet.stages.{name}" for name in OWN_STAGES))
 
 
-def _found_packages(more: Iterable[str]) -> Iterator[str]:
+def found_packages(more: Iterable[str]) -> Iterator[str]:
+    """The packages of the frame, our stages, those installed as entry points, and `more`, each once."""
     own = own_packages()
     yield from own
     found = {point.value for point in entry_points(group="dsn.stages")} | set(more)
@@ -127,7 +128,7 @@ def schema(more: Iterable[str] = (), own_only: bool = False) -> Schema:
     Raises:
         HalError: INVALID where two stages declare the same table, row or reason.
     """
-    packages = own_packages() if own_only else tuple(_found_packages(more))
+    packages = own_packages() if own_only else tuple(found_packages(more))
     result = Schema(tuple(load_stage(package) for package in packages))
     for what, names in (
         ("table", [table.name for table in result.tables]),

@@ -38,8 +38,10 @@ def pack_address(value: AddressLike) -> bytes:
     if isinstance(value, ipaddress.IPv6Address):
         return value.packed
     try:
-        return socket.inet_pton(socket.AF_INET6, value) if ":" in value else MAPPED + socket.inet_pton(
-            socket.AF_INET, value
+        return (
+            socket.inet_pton(socket.AF_INET6, value)
+            if ":" in value
+            else MAPPED + socket.inet_pton(socket.AF_INET, value)
         )
     except (OSError, TypeError):
         raise ValueError(f"{value!r} is not an IPv4 or IPv6 address") from None
@@ -127,7 +129,12 @@ def canonical(field: Field, value: Any) -> Any:
                 raise ValueError("16 bytes are wanted")
             return value
         case Type.NAME:
-            if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not 1 <= len(value) <= 23:
+            if (
+                not isinstance(value, str)
+                or not value.isascii()
+                or not value.isprintable()
+                or not 1 <= len(value) <= 23
+            ):
                 raise ValueError(f"{value!r} is not a name of 1 to 23 ASCII characters")
             return value
         case _:
@@ -222,8 +229,13 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.data.dtype != self.row.LAYOUT.dtype or self.data.ndim != 1:
-            raise HalError(ErrorKind.INVALID, f"array of {self.row.__name__}", field="dtype",
-                           limit=str(self.row.LAYOUT.dtype), got=str(self.data.dtype))
+            raise HalError(
+                ErrorKind.INVALID,
+                f"array of {self.row.__name__}",
+                field="dtype",
+                limit=str(self.row.LAYOUT.dtype),
+                got=str(self.data.dtype),
+            )
 
     def __len__(self) -> int:
         return len(self.data)
@@ -275,8 +287,12 @@ def _array(cls: type[Row], columns: Mapping[str, Any]) -> Rows:
     fields = list(cls.LAYOUT.table.fields(cls.LAYOUT.action))
     unknown = set(columns) - {field.name for field in fields} - {"id"}
     if unknown:
-        raise HalError(ErrorKind.INVALID, cls.__name__, field=sorted(unknown)[0],
-                       limit="one of " + ", ".join(["id", *(field.name for field in fields)]))
+        raise HalError(
+            ErrorKind.INVALID,
+            cls.__name__,
+            field=min(unknown),
+            limit="one of " + ", ".join(["id", *(field.name for field in fields)]),
+        )
     if "id" not in columns:
         raise HalError(ErrorKind.INVALID, cls.__name__, field="id", limit="given", fix="Give id=.")
     count = _length(columns)
@@ -364,12 +380,15 @@ def _fill_integers(cls: type[Row], field: Field, value: Any, data: np.ndarray[An
     low, high = field.limit
     column = np.zeros(0)
     try:
-        if isinstance(value, range) and len(value) and 0 <= min(value[0], value[-1]):
+        if isinstance(value, range) and len(value) and min(value[0], value[-1]) >= 0:
             value = np.arange(value.start, value.stop, value.step, dtype=np.uint64)
         column = np.asarray(value, None if isinstance(value, np.ndarray) else object)
         if column.dtype == object:
-            wrong = [i for i, one in enumerate(column) if isinstance(one, bool) or not isinstance(one, (int, np.integer))
-                     or not low <= one <= high]
+            wrong = [
+                i
+                for i, one in enumerate(column)
+                if isinstance(one, bool) or not isinstance(one, (int, np.integer)) or not low <= one <= high
+            ]
         else:
             wrong = np.flatnonzero((column < low) | (column > high))[:1].tolist() if column.dtype.kind in "iu" else [0]
     except OverflowError:

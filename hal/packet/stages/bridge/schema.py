@@ -11,10 +11,14 @@ SCHEMA = StageSchema(
             "A broadcast domain with a gateway: of vNICs, or the transit net of an uplink.",
             capacity=4096,
             actions=(
-                Action("Subnet", "A broadcast domain with a gateway.", (
-                    ref("vrf", "vrf", "The routing domain of its gateway."),
-                    mac("mac", "The gateway's MAC: what packets are sent to that shall be routed."),
-                )),
+                Action(
+                    "Subnet",
+                    "A broadcast domain with a gateway.",
+                    (
+                        ref("vrf", "vrf", "The routing domain of its gateway."),
+                        mac("mac", "The gateway's MAC: what packets are sent to that shall be routed."),
+                    ),
+                ),
             ),
         ),
         Table(
@@ -23,9 +27,11 @@ SCHEMA = StageSchema(
             capacity=16384,
             key=(ref("vrf", "vrf", "Routing domain."), address("address", "The address.")),
             actions=(
-                Action("LocalAddress", "An address of the card itself.", (
-                    ref("subnet", "subnet", "The subnet on which the card answers ARP and ND for it."),
-                )),
+                Action(
+                    "LocalAddress",
+                    "An address of the card itself.",
+                    (ref("subnet", "subnet", "The subnet on which the card answers ARP and ND for it."),),
+                ),
             ),
         ),
         Table(
@@ -34,9 +40,11 @@ SCHEMA = StageSchema(
             capacity=65536,
             key=(ref("subnet", "subnet", "The subnet."), address("address", "The vNIC's address.")),
             actions=(
-                Action("VnicAddress", "An address of a declared vNIC.", (
-                    ref("vnic", "vnic", "The vNIC that has it."),
-                )),
+                Action(
+                    "VnicAddress",
+                    "An address of a declared vNIC.",
+                    (ref("vnic", "vnic", "The vNIC that has it."),),
+                ),
             ),
         ),
         Table(

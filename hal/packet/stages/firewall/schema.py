@@ -1,6 +1,18 @@
 """Tables and drop reasons of the stage `firewall`."""
 
-from hal.packet.schema.declare import Action, Match, Reason, StageSchema, Table, choice, prefix, ref, u8, u16, u32
+from hal.packet.schema.declare import (
+    Action,
+    Match,
+    Reason,
+    StageSchema,
+    Table,
+    choice,
+    prefix,
+    ref,
+    u8,
+    u16,
+    u32,
+)
 
 SCHEMA = StageSchema(
     name="firewall",
@@ -18,9 +30,11 @@ SCHEMA = StageSchema(
             capacity=4096,
             key=(ref("vnic", "vnic", "The vNIC."),),
             actions=(
-                Action("FirewallBinding", "Which rule group decides for a vNIC.", (
-                    ref("policy", "firewall_policy", "The rule group."),
-                )),
+                Action(
+                    "FirewallBinding",
+                    "Which rule group decides for a vNIC.",
+                    (ref("policy", "firewall_policy", "The rule group."),),
+                ),
             ),
         ),
         Table(
@@ -31,22 +45,36 @@ SCHEMA = StageSchema(
             key=(
                 ref("policy", "firewall_policy", "The rule group."),
                 u32("priority", "Lower is earlier."),
-                choice("direction", "in: to the vNIC with the policy; out: from it.", {"in": 1, "out": 2, "both": 3},
-                       default=3),
+                choice(
+                    "direction",
+                    "in: to the vNIC with the policy; out: from it.",
+                    {"in": 1, "out": 2, "both": 3},
+                    default=3,
+                ),
                 u8("protocol_low", "First IP protocol number it matches.", default=0),
                 u8("protocol_high", "Last IP protocol number it matches.", default=255),
                 prefix("source", "Source prefix of the connection's first packet; ::/0 is any.", default="::/0"),
                 prefix("destination", "Destination prefix of the first packet; ::/0 is any.", default="::/0"),
-                u16("port_low", "First destination port; for ICMP the first type. Protocols without ports have 0.",
-                    default=0),
+                u16(
+                    "port_low",
+                    "First destination port; for ICMP the first type. Protocols without ports have 0.",
+                    default=0,
+                ),
                 u16("port_high", "Last destination port; for ICMP the last type.", default=65535),
             ),
             actions=(
-                Action("FirewallRule", "A rule.", (
-                    choice("verdict", "reset: TCP RST, else ICMP administratively prohibited, to the sender.",
-                           {"allow": 1, "drop": 2, "reset": 3}),
-                    u8("log", "1: an event for each connection that it decides.", high=1, default=0),
-                )),
+                Action(
+                    "FirewallRule",
+                    "A rule.",
+                    (
+                        choice(
+                            "verdict",
+                            "reset: TCP RST, else ICMP administratively prohibited, to the sender.",
+                            {"allow": 1, "drop": 2, "reset": 3},
+                        ),
+                        u8("log", "1: an event for each connection that it decides.", high=1, default=0),
+                    ),
+                ),
             ),
         ),
     ),

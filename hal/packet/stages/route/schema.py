@@ -1,6 +1,17 @@
 """Tables and drop reasons of the stage `route`."""
 
-from hal.packet.schema.declare import Action, Match, Reason, StageSchema, Table, address, prefix, ref, u16, u32
+from hal.packet.schema.declare import (
+    Action,
+    Match,
+    Reason,
+    StageSchema,
+    Table,
+    address,
+    prefix,
+    ref,
+    u16,
+    u32,
+)
 
 SCHEMA = StageSchema(
     name="route",
@@ -11,11 +22,15 @@ SCHEMA = StageSchema(
             "A router on an uplink.",
             capacity=65536,
             actions=(
-                Action("NextHop", "A router on an uplink.", (
-                    u32("port", "Port of the uplink."),
-                    u16("vlan", "VLAN of the uplink; 0: untagged.", high=4094, default=0),
-                    address("address", "The router's address on the uplink's net."),
-                )),
+                Action(
+                    "NextHop",
+                    "A router on an uplink.",
+                    (
+                        u32("port", "Port of the uplink."),
+                        u16("vlan", "VLAN of the uplink; 0: untagged.", high=4094, default=0),
+                        address("address", "The router's address on the uplink's net."),
+                    ),
+                ),
             ),
         ),
         Table(
@@ -33,10 +48,20 @@ SCHEMA = StageSchema(
                 u16("position", "Order in the group, which the choice of a flow's next hop depends on."),
             ),
             actions=(
-                Action("NextHopMember", "One next hop of a group.", (
-                    ref("next_hop", "next_hop", "The next hop."),
-                    u16("weight", "Share of the flows, relative to the other members.", low=1, high=256, default=1),
-                )),
+                Action(
+                    "NextHopMember",
+                    "One next hop of a group.",
+                    (
+                        ref("next_hop", "next_hop", "The next hop."),
+                        u16(
+                            "weight",
+                            "Share of the flows, relative to the other members.",
+                            low=1,
+                            high=256,
+                            default=1,
+                        ),
+                    ),
+                ),
             ),
         ),
         Table(
@@ -48,8 +73,11 @@ SCHEMA = StageSchema(
             actions=(
                 Action("Route", "Send to one next hop.", (ref("next_hop", "next_hop", "The next hop."),)),
                 Action("EcmpRoute", "Spread flows over a group.", (ref("group", "next_hop_group", "The group."),)),
-                Action("SubnetRoute", "Deliver in a subnet: to the vNIC or neighbour with the address.",
-                       (ref("subnet", "subnet", "The subnet."),)),
+                Action(
+                    "SubnetRoute",
+                    "Deliver in a subnet: to the vNIC or neighbour with the address.",
+                    (ref("subnet", "subnet", "The subnet."),),
+                ),
                 Action("BlackholeRoute", "Drop silently (counted as `blackhole`)."),
             ),
         ),

@@ -1,0 +1,1 @@
+"""The packet engine contract, its twin and the driver of the real one."""

@@ -33,7 +33,7 @@ def test_ruff() -> None:
 
 
 def test_format() -> None:
-    said = complaints("ruff", "format", "--check", ".")
+    said = complaints("ruff", "format", "--check", "--output-format=concise", ".")
     if said:
         pytest.fail(f"run `make format`:\n{said}", pytrace=False)
 

@@ -20,9 +20,7 @@ hypothesis.settings.register_profile("long", max_examples=5_000, deadline=None, 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--long", action="store_true", help="run at length: more examples, more kills, more time"
-    )
+    parser.addoption("--long", action="store_true", help="run at length: more examples, more kills, more time")
 
 
 def pytest_configure(config: pytest.Config) -> None:

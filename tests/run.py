@@ -166,9 +166,7 @@ def summarise(results: Sequence[Result], console: Console) -> bool:
         table.add_column(title, justify="right")
     for result in results:
         style = "red" if result.failed else None
-        table.add_row(
-            result.suite, str(result.passed), str(result.failed), f"{result.seconds:.1f}", style=style
-        )
+        table.add_row(result.suite, str(result.passed), str(result.failed), f"{result.seconds:.1f}", style=style)
     console.print()
     console.print(table)
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
@@ -182,18 +180,14 @@ def _terminated(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.run", description="Run the suites.")
-    parser.add_argument(
-        "suites", nargs="*", metavar="SUITE", help="only these: " + ", ".join(s.name for s in SUITES)
-    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="only these: " + ", ".join(s.name for s in SUITES))
     parser.add_argument("--long", action="store_true", help="at length; continues an interrupted run")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=False)
 
     errors = table_errors(SUITES, folders_with_tests(ROOT / "tests"))
     known = {suite.name: suite for suite in SUITES}
-    errors += [
-        f"no suite {name}; there are {', '.join(known)}" for name in options.suites if name not in known
-    ]
+    errors += [f"no suite {name}; there are {', '.join(known)}" for name in options.suites if name not in known]
     if errors:
         sys.stderr.write("".join(f"tests/run.py: {error}\n" for error in errors))
         return 2

@@ -42,12 +42,8 @@ def hosts_of(addresses: str) -> set[str]:
 
 def configured_hosts() -> set[str]:
     """The hosts from which apt and pip of this machine are configured to fetch."""
-    apt = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(SITE)"], capture_output=True, text=True, check=True
-    )
-    pip = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
-    )
+    apt = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE)"], capture_output=True, text=True, check=True)
+    pip = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     proxies = " ".join(value for name, value in os.environ.items() if name.lower().endswith("_proxy"))
     return hosts_of(f"{apt.stdout} {pip.stdout} {proxies}")
 

@@ -33,9 +33,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_commands_exist() -> None:
     targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
-    lost = [
-        path for each in documents() for path in missing_commands(each, (ROOT / each).read_text(), targets)
-    ]
+    lost = [path for each in documents() for path in missing_commands(each, (ROOT / each).read_text(), targets)]
     assert lost == []
 
 

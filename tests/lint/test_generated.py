@@ -14,9 +14,7 @@ STALE = "# stale\n"
 
 def generated(root: Path) -> dict[Path, str]:
     paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {
-        path: (root / path).read_text() for path in paths if tree.is_generated(path) and path.suffix != ".pyc"
-    }
+    return {path: (root / path).read_text() for path in paths if tree.is_generated(path) and path.suffix != ".pyc"}
 
 
 def stale(root: Path) -> str:

@@ -14,9 +14,7 @@ BIN = Path(sys.executable).parent
 
 def complaints(*command: str) -> str:
     """What a linter of the virtual environment says, "" if it is content."""
-    done = subprocess.run(
-        [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return ""
     return (done.stdout + done.stderr).strip() or f"{command[0]}: exit code {done.returncode}"
@@ -56,9 +54,7 @@ def test_c_format() -> None:
 def test_c_format_bites(tmp_path: Path) -> None:
     source = tmp_path / "wrong.c"
     source.write_text("int main(void)\n{ return 0; }\n")
-    assert complaints(
-        "clang-format", "--dry-run", "-Werror", f"--style=file:{ROOT}/.clang-format", str(source)
-    )
+    assert complaints("clang-format", "--dry-run", "-Werror", f"--style=file:{ROOT}/.clang-format", str(source))
 
 
 def test_makefile_names_what_exists() -> None:
@@ -73,9 +69,7 @@ def test_makefile_names_what_exists() -> None:
 def test_linters_are_the_locked_ones(pinned: str) -> None:
     """What a linter says depends on its version: the one that runs is the one in the lock."""
     lock = (ROOT / "requirements.lock").read_text().splitlines()
-    version = next(
-        line.split("==")[1].split()[0].strip("\\ ") for line in lock if line.startswith(f"{pinned}==")
-    )
+    version = next(line.split("==")[1].split()[0].strip("\\ ") for line in lock if line.startswith(f"{pinned}=="))
     said = subprocess.run([BIN / pinned, "--version"], capture_output=True, text=True, check=True).stdout
     assert version in said
 

@@ -88,17 +88,13 @@ RESULTS = (
 @pytest.mark.parametrize(
     ("command", "word"), [(command, word) for source, command, word in RESULTS if (ROOT / source).exists()]
 )
-def test_results_work(
-    command: str, word: str, machine: bare.Tree, first: subprocess.CompletedProcess[str]
-) -> None:
+def test_results_work(command: str, word: str, machine: bare.Tree, first: subprocess.CompletedProcess[str]) -> None:
     assert word in done(machine, command)
 
 
 def test_dpdk_runs(machine: bare.Tree, first: subprocess.CompletedProcess[str]) -> None:
     """The drivers are there: testpmd, which the benchmarks need, starts on a device without hardware."""
-    start = (
-        "dpdk-testpmd --no-huge --no-shconf --no-telemetry --no-pci -m 256 --vdev=net_null0 --vdev=net_null1"
-    )
+    start = "dpdk-testpmd --no-huge --no-shconf --no-telemetry --no-pci -m 256 --vdev=net_null0 --vdev=net_null1"
     assert "Bye..." in done(machine, f"echo quit | {start} -- --interactive --total-num-mbufs=2048")
 
 

@@ -75,9 +75,7 @@ class Tree:
 
     root: Path
 
-    def run(
-        self, command: str, cwd: str = "/root", timeout_s: float = 900
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, command: str, cwd: str = "/root", timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the tree, stderr into stdout. When it ends, all it started has ended."""
         words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
         words += ["sh", "-c", _ENTER, "enter", str(self.root), str(STORE / "caches")]

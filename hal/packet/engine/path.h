@@ -51,6 +51,8 @@ struct dsn_shard;
 
 struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config);
 void dsn_shard_destroy(struct dsn_shard *shard);
+/* As configured: what its driver drops (a full port, a full ring) counts there too. */
+struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard);
 
 /* Frames to send, a queue a port index. Whoever drives the shard drains them after each call: the worker to ports,
  * replay to results. */

@@ -3,7 +3,10 @@
 #ifndef DSN_PORT_H
 #define DSN_PORT_H
 
+#include "control/counters.h"
+
 #include <rte_mbuf.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,8 +21,11 @@ struct dsn_port_ops {
     /* Takes what it can, never blocks, frees nothing that it didn't take. */
     uint16_t (*tx)(struct dsn_port *port, struct rte_mbuf **packets, uint16_t count);
     int (*wake_fd)(struct dsn_port *port); /* readable when packets wait; -1: this port must be polled */
-    bool (*link)(struct dsn_port *port);
+    /* epoll said EPOLLERR or EPOLLHUP: clears it; false: the device is gone, don't wait for it any more */
+    bool (*fault)(struct dsn_port *port);
+    bool (*link)(struct dsn_port *port); /* asked by the control thread */
     void (*close)(struct dsn_port *port);
+    bool tx_shared; /* tx may be called by any worker at any time; else only by the one that polls the port */
 };
 
 struct dsn_port {
@@ -27,15 +33,39 @@ struct dsn_port {
     uint32_t number; /* as rows call it */
     uint16_t index;  /* place in the engine's array; rte_mbuf.port of what it receives */
     uint16_t mtu;
-    uint8_t worker;      /* who polls it */
-    _Atomic bool up;     /* link, kept by the control thread */
+    uint8_t worker;  /* who polls it */
+    _Atomic bool up; /* link, kept by the control thread */
     char name[32];
     uint8_t mac[6];
     void *state;
-    uint64_t rx_packets, rx_bytes, rx_errors, tx_packets, tx_bytes, tx_full;
+    struct dsn_port_counters
+        *counters; /* `own`, unless the control thread pointed it into the counter segment */
+    struct dsn_port_counters own;
 };
 
-/* Offload notes that travel with an mbuf: */
-#define DSN_MBUF_CSUM_PARTIAL (1ull << 56) /* in ol_flags: the L4 checksum is unfinished (virtio_net_hdr NEEDS_CSUM) */
+/* For the control thread: a netlink descriptor that turns readable when a link of this network namespace changed, or
+ * -1. It says nothing about which, nor about ports in other namespaces: ask link() of all, then and now and again. */
+int dsn_link_watch(void);
+void dsn_link_watched(int fd); /* takes in what made it readable */
+
+/* An unfinished L4 checksum travels with its mbuf (Linux hosts on veth leave them so). The flag lies in the range that
+ * DPDK leaves to applications. tx_offload then holds where the sum begins and where it is stored, both counted from
+ * buf_addr, so that moving the Ethernet header by a tag changes nothing. Ports finish it, in software or by telling
+ * the kernel, before the packet leaves. */
+#define DSN_MBUF_CSUM_PARTIAL (UINT64_C(1) << 40)
+
+static inline void dsn_mbuf_csum_set(struct rte_mbuf *mbuf, uint16_t start, uint16_t offset) {
+    mbuf->ol_flags |= DSN_MBUF_CSUM_PARTIAL;
+    mbuf->tx_offload = (uint64_t)(mbuf->data_off + start) << 16 | (uint16_t)(mbuf->data_off + start + offset);
+}
+
+/* Both from the frame's first byte on. False: nothing to finish. */
+static inline bool dsn_mbuf_csum_get(const struct rte_mbuf *mbuf, uint16_t *start, uint16_t *field) {
+    if (!(mbuf->ol_flags & DSN_MBUF_CSUM_PARTIAL))
+        return false;
+    *start = (uint16_t)(mbuf->tx_offload >> 16) - mbuf->data_off;
+    *field = (uint16_t)mbuf->tx_offload - mbuf->data_off;
+    return true;
+}
 
 #endif

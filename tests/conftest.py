@@ -1,17 +1,16 @@
 """What holds for every suite: only a pass is a pass, and `--long` looks longer."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import configuration
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Before hypothesis is imported: it would put its examples into the checkout.
-os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / "build" / "hypothesis"))
-
-import hypothesis  # noqa: E402
+# Hypothesis keeps its examples beside the tests unless told otherwise.
+configuration.set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
 
 # No deadline: the machine may be shared, and a slow example isn't a wrong one. The examples differ from run
 # to run; the blob that is printed repeats the failing one.

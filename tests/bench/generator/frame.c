@@ -10,21 +10,23 @@ static uint64_t low_bits(unsigned int bits)
 	return bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
 }
 
-static void map_init(struct tuple_map *map, const struct tuple_config *tuple)
+static void cut_init(struct cut *cut, const struct field *field, unsigned int *at)
 {
-	unsigned int bits = tuple_bits(tuple);
-	map->src = tuple->src.base;
-	map->dst = tuple->dst.base;
-	map->sport = (uint16_t)tuple->sport.base;
-	map->dport = (uint16_t)tuple->dport.base;
-	map->src_bits = tuple->src.bits;
-	map->dst_bits = tuple->dst.bits;
-	map->sport_bits = tuple->sport.bits;
-	map->src_mask = low_bits(tuple->src.bits);
-	map->dst_mask = low_bits(tuple->dst.bits);
-	map->sport_mask = low_bits(tuple->sport.bits);
+	cut->base = field->base;
+	cut->mask = low_bits(field->bits);
+	cut->shift = field->bits > 0 ? *at : 0;
+	*at += field->bits;
+}
+
+static void map_init(struct tuple_map *map, const struct tuple_config *tuple, bool exchanged)
+{
+	unsigned int at = 0, bits = tuple_bits(tuple);
 	map->mask = low_bits(bits);
 	map->half = bits > 1 ? (bits + 1) / 2 : 1;
+	cut_init(exchanged ? &map->second : &map->first, &tuple->src, &at);
+	cut_init(exchanged ? &map->first : &map->second, &tuple->dst, &at);
+	cut_init(exchanged ? &map->second_port : &map->first_port, &tuple->sport, &at);
+	cut_init(exchanged ? &map->first_port : &map->second_port, &tuple->dport, &at);
 }
 
 static void put16(uint8_t *at, unsigned int value)
@@ -109,10 +111,10 @@ static uint16_t put_l4(uint8_t *l4, const struct config *config, unsigned int pa
 
 static void mask_init(struct shape *shape)
 {
-	uint8_t *l3 = shape->mask + shape->out_l3, *l4 = shape->mask + shape->out_l4;
+	uint8_t *l3 = shape->mask + shape->out.l3, *l4 = shape->mask + shape->out.l4;
 
 	memset(shape->mask, 0, sizeof(shape->mask));
-	memset(shape->mask, 0xff, shape->out_mark);
+	memset(shape->mask, 0xff, shape->out.mark);
 	if (shape->v6) {
 		memset(l3 + 16, 0, 8);
 		memset(l3 + 32, 0, 8);
@@ -128,52 +130,55 @@ static void mask_init(struct shape *shape)
 	}
 }
 
+static void wire_init(struct wire *wire, const struct config *config, const uint8_t *destination, const uint8_t *source,
+		      unsigned int vlan, unsigned int l4_size, unsigned int ttl, unsigned int flags, bool exchanged)
+{
+	bool tcp = config->proto == PROTO_TCP;
+	wire->l3 = put_ethernet(wire->bytes, destination, source, vlan, config->v6);
+	wire->l4 = wire->l3 + put_ip(wire->bytes + wire->l3, config, l4_size, ttl, exchanged);
+	wire->mark = wire->l4 + put_l4(wire->bytes + wire->l4, config, l4_size, flags);
+	wire->size = wire->l4 + (uint16_t)l4_size;
+	map_init(&wire->map[0], &config->tuple, exchanged);
+	map_init(&wire->map[1], &config->probe, exchanged);
+	/* Pseudo header, and all of the L4 header that is in the template. */
+	if (config->v6)
+		wire->l4_sum = sum_words(wire->bytes + wire->l3 + 8, 32);
+	else
+		wire->ip_sum = sum_words(wire->bytes + wire->l3, 20);
+	wire->l4_sum += htons((uint16_t)l4_size) + htons(tcp ? 6 : 17);
+	wire->l4_sum += sum_words(wire->bytes + wire->l4, tcp ? 20 : 8);
+}
+
 void shape_init(struct shape *shape, const struct config *config, enum kind kind, int direction)
 {
 	int from = direction, to = !direction;
-	bool tcp = config->proto == PROTO_TCP, reply = direction == DIR_REPLY, forward = config->expect == EXPECT_FORWARD;
-	unsigned int tag_in = config->vlan[from] ? 4 : 0, tag_out = config->vlan[to] ? 4 : 0;
-	unsigned int flags = tcp_flags(kind);
-	unsigned int headers = (config->v6 ? 40 : 20) + (tcp ? 20 : 8);
+	bool tcp = config->proto == PROTO_TCP, reply = direction == DIR_REPLY;
+	unsigned int flags = tcp_flags(kind), vlan = config->vlan[from];
+	unsigned int headers = 14 + (vlan ? 4 : 0) + (config->v6 ? 40 : 20);
+	/* The frame's length holds on the way in, before a tag is taken off or put on. */
+	unsigned int least = headers + (tcp ? 20 : 8) + MARK_SIZE;
+	unsigned int l4_size = (least > config->frame ? least : config->frame) - headers;
+	const uint8_t *host = config->host_mac[from], *card = config->card_mac[from];
 
 	memset(shape, 0, sizeof(*shape));
 	shape->v6 = config->v6;
 	shape->tcp = tcp;
 	shape->reply = reply;
-	shape->swapped = config->expect == EXPECT_5TSWAP;
 	shape->l4_checksum = config->l4_checksum;
-	map_init(&shape->map[0], &config->tuple);
-	map_init(&shape->map[1], &config->probe);
-
-	/* Only a router changes the tag: testpmd and a bridge's plain port leave it. */
-	if (!forward)
-		tag_out = tag_in;
-	/* The frame's length holds on the way in, before a tag is taken off or put on. */
-	unsigned int size = 14 + tag_in + headers + MARK_SIZE;
-	size = size > config->frame ? size : config->frame;
-	unsigned int l4_size = size - 14 - tag_in - (config->v6 ? 40 : 20);
-
-	shape->in_size = (uint16_t)size;
-	shape->in_l3 = put_ethernet(shape->in, config->card_mac[from], config->host_mac[from], config->vlan[from],
-				    config->v6);
-	shape->in_l4 = shape->in_l3 + put_ip(shape->in + shape->in_l3, config, l4_size, config->ttl, reply);
-	shape->in_mark = shape->in_l4 + put_l4(shape->in + shape->in_l4, config, l4_size, flags);
-
-	shape->out_size = (uint16_t)(size - tag_in + tag_out);
-	if (shape->swapped)
-		shape->out_l3 = put_ethernet(shape->out, config->host_mac[from], config->card_mac[from],
-					     config->vlan[from], config->v6);
-	else if (forward)
-		shape->out_l3 = put_ethernet(shape->out, config->host_mac[to], config->card_mac[to], config->vlan[to],
-					     config->v6);
-	else
-		shape->out_l3 = put_ethernet(shape->out, config->card_mac[from], config->host_mac[from],
-					     config->vlan[from], config->v6);
-	shape->out_l4 = shape->out_l3 + put_ip(shape->out + shape->out_l3, config, l4_size,
-					       config->ttl - (forward ? 1 : 0), reply != shape->swapped);
-	shape->out_mark = shape->out_l4 + put_l4(shape->out + shape->out_l4, config, l4_size, flags);
+	wire_init(&shape->in, config, card, host, vlan, l4_size, config->ttl, flags, reply);
+	switch (config->expect) {
+	case EXPECT_5TSWAP:
+		wire_init(&shape->out, config, host, card, vlan, l4_size, config->ttl, flags, !reply);
+		break;
+	case EXPECT_FORWARD: /* a router puts the other side's tag on */
+		wire_init(&shape->out, config, config->host_mac[to], config->card_mac[to], config->vlan[to], l4_size,
+			  config->ttl - 1, flags, reply);
+		break;
+	case EXPECT_SAME:
+		wire_init(&shape->out, config, card, host, vlan, l4_size, config->ttl, flags, reply);
+		break;
+	}
 	mask_init(shape);
-
 	if (kind == KIND_REPLY) {
 		shape->acknowledge = 1 + MARK_SIZE; /* the SYN carried a mark */
 		shape->acknowledge_mask = UINT32_MAX;
@@ -183,62 +188,29 @@ void shape_init(struct shape *shape, const struct config *config, enum kind kind
 		shape->acknowledge = 1 + MARK_SIZE;
 		shape->acknowledge_mask = UINT32_MAX;
 	}
-	if (!config->v6) {
-		shape->in_ip_sum = sum_words(shape->in + shape->in_l3, 20);
-		shape->out_ip_sum = sum_words(shape->out + shape->out_l3, 20);
-	} else {
-		shape->l4_sum += sum_words(shape->in + shape->in_l3 + 8, 32);
-	}
-	/* Pseudo header, and all of the L4 header that is in the template. */
-	shape->l4_sum += htons((uint16_t)l4_size) + htons(tcp ? 6 : 17);
-	shape->l4_sum += sum_words(shape->in + shape->in_l4, tcp ? 20 : 8);
 }
 
 const char *frame_explain(const struct shape *shape, const uint8_t *frame, size_t size, uint8_t want[TEMPLATE_SIZE])
 {
-	/* What goes out is what would come in for a shape whose templates are those of the way out. */
-	struct shape out = *shape;
-	struct mark mark;
+	const struct wire *out = &shape->out;
+	struct batch batch = {0};
 	size_t differs = 0;
 
 	memset(want, 0, TEMPLATE_SIZE);
-	if (size < shape->out_mark + sizeof(mark))
+	if (size < (size_t)out->mark + MARK_SIZE)
 		return "too short for a mark";
-	memcpy(&mark, frame + shape->out_mark, sizeof(mark));
-	memcpy(out.in, shape->out, sizeof(out.in));
-	out.in_l3 = shape->out_l3;
-	out.in_l4 = shape->out_l4;
-	out.in_mark = shape->out_mark;
-	out.in_ip_sum = shape->out_ip_sum;
-	out.reply = shape->reply;
-	if (shape->v6 && shape->tcp)
-		frame_make(want, &out, mark.id, mark.due, true, true);
-	else if (shape->v6)
-		frame_make(want, &out, mark.id, mark.due, true, false);
-	else if (shape->tcp)
-		frame_make(want, &out, mark.id, mark.due, false, true);
-	else
-		frame_make(want, &out, mark.id, mark.due, false, false);
-	if (shape->swapped) {
-		uint8_t *l3 = want + out.in_l3, *l4 = want + out.in_l4;
-		size_t width = shape->v6 ? 16 : 4, at = shape->v6 ? 8 : 12;
-		uint64_t src = load(l3 + at + width - (width < 8 ? width : 8), width < 8 ? width : 8);
-		uint64_t dst = load(l3 + at + 2 * width - (width < 8 ? width : 8), width < 8 ? width : 8);
-		uint16_t sport = (uint16_t)load(l4, 2), dport = (uint16_t)load(l4 + 2, 2);
-		store(l3 + at + width - (width < 8 ? width : 8), &dst, width < 8 ? width : 8);
-		store(l3 + at + 2 * width - (width < 8 ? width : 8), &src, width < 8 ? width : 8);
-		store(l4, &dport, 2);
-		store(l4 + 2, &sport, 2);
-	}
-	if (size != shape->out_size)
+	batch.id[0] = load(frame + out->mark, 4);
+	batch.due[0] = load(frame + out->mark + 4, 8);
+	frames_make_any(&want, 1, &batch, shape, out, batch.id[0] >> 31);
+	if (size != out->size)
 		return "wrong length";
-	while (differs < shape->out_mark && frame[differs] == want[differs])
+	while (differs < out->mark && frame[differs] == want[differs])
 		differs++;
-	if (differs < shape->out_l3)
+	if (differs < out->l3)
 		return "wrong Ethernet header";
-	if (differs < shape->out_l4)
+	if (differs < out->l4)
 		return "wrong IP header";
-	if (differs < shape->out_mark)
+	if (differs < out->mark)
 		return "wrong L4 header, or the mark was changed";
 	return "of another phase, or out of a port where it has no business";
 }

@@ -20,7 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BURST_MOST 512
 #define DRAIN_MS 50
 #define ANSWERS 16
 
@@ -32,8 +31,8 @@ struct side {
 	bool attached, polled;
 	struct rte_mempool *pool;
 	uint64_t sent, quota;
-	uint64_t next_id;
-	uint64_t random;
+	uint64_t next_id; /* where flows go in order */
+	uint64_t random;  /* where they don't: what is hashed into the next one, never the same twice */
 	uint64_t due_step; /* ticks between packets, 16 bits behind the point; 0: as fast as it is polled */
 	uint64_t due;      /* of the next packet, likewise, from the phase's begin */
 	uint64_t bursts;
@@ -118,7 +117,7 @@ static void phase_begin(uint64_t now)
 static void phase_end(void)
 {
 	int status = results_write(&generator.config, generator.phase, &generator.measured,
-				   generator.shape[0].in_size, generator.hz);
+				   generator.shape[0].in.size, generator.hz);
 	if (status != 0)
 		die("cannot write results to %s: %s", generator.config.results, strerror(status));
 	generator.phase++;
@@ -166,51 +165,37 @@ static void step(uint64_t now)
 
 /* Making */
 
-static inline __attribute__((always_inline)) void fill(struct side *side, const struct shape *shape,
-						       struct rte_mbuf **packets, unsigned int count, uint64_t base,
-						       bool random, bool v6, bool tcp)
+/* Which flow the number-th packet is of: a hash of a counter, so that a batch of them needs no chain. */
+static inline uint64_t random_flow(uint64_t number, uint64_t flows)
 {
-	uint64_t number = random ? side->random : side->next_id, flows = generator.config.flows;
-	uint64_t due = side->due, due_step = side->due_step;
+	uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
+	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	return (uint64_t)(uint32_t)(x ^ x >> 32) * (uint32_t)flows >> 32;
+}
+
+static void fill(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
+		 uint64_t base, bool random)
+{
+	const uint64_t flows = generator.config.flows, due_step = side->due_step;
+	const uint16_t size = shape->in.size, port = side->port;
+	uint8_t *frames[BATCH];
+	uint64_t number = random ? side->random : side->next_id;
+	struct batch batch;
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct rte_mbuf *packet = packets[i];
-		uint32_t id;
-		if (random) {
-			number = number * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-			id = (uint32_t)((number >> 32) * flows >> 32);
-		} else {
-			id = (uint32_t)number++;
-		}
-		packet->data_len = shape->in_size;
-		packet->pkt_len = shape->in_size;
-		packet->port = side->port;
-		frame_make(rte_pktmbuf_mtod(packet, uint8_t *), shape, id, base + (due >> 16), v6, tcp);
-		due += due_step;
+		packet->data_len = size;
+		packet->pkt_len = size;
+		packet->port = port;
+		frames[i] = rte_pktmbuf_mtod(packet, uint8_t *);
 	}
-	side->due = due;
-	if (random)
-		side->random = number;
-	else
-		side->next_id = number;
-}
-
-static void fill_any(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
-		     uint64_t base)
-{
-	bool random = generator.config.phase[generator.phase].kind == KIND_RUN;
-	if (shape->v6 && shape->tcp)
-		random ? fill(side, shape, packets, count, base, true, true, true) :
-			 fill(side, shape, packets, count, base, false, true, true);
-	else if (shape->v6)
-		random ? fill(side, shape, packets, count, base, true, true, false) :
-			 fill(side, shape, packets, count, base, false, true, false);
-	else if (shape->tcp)
-		random ? fill(side, shape, packets, count, base, true, false, true) :
-			 fill(side, shape, packets, count, base, false, false, true);
-	else
-		random ? fill(side, shape, packets, count, base, true, false, false) :
-			 fill(side, shape, packets, count, base, false, false, false);
+	for (unsigned int i = 0; i < BATCH; i++) {
+		batch.id[i] = random ? random_flow(number + i, flows) : number + i;
+		batch.due[i] = base + ((side->due + i * due_step) >> 16);
+	}
+	*(random ? &side->random : &side->next_id) = number + count;
+	side->due += count * due_step;
+	frames_make_any(frames, count, &batch, shape, &shape->in, 0);
 }
 
 /* How many packets this poll shall get: what is left of the phase, a burst, and no more than are due. */
@@ -259,12 +244,12 @@ static unsigned int give_answers(struct side *side, struct rte_mbuf **packets, u
 
 static void make_probe(const struct shape *shape, struct rte_mbuf *packet, uint64_t now)
 {
-	uint32_t id = PROBE_ID | (uint32_t)(generator.probe_next++ % generator.config.probe_flows);
 	uint8_t *frame = rte_pktmbuf_mtod(packet, uint8_t *);
-	if (shape->v6)
-		frame_make(frame, shape, id, now, true, false);
-	else
-		frame_make(frame, shape, id, now, false, false);
+	struct batch batch = {
+		.id = {PROBE_ID | (generator.probe_next++ % generator.config.probe_flows)},
+		.due = {now},
+	};
+	frames_make_any(&frame, 1, &batch, shape, &shape->in, 1);
 	generator.measured.probe_sent++;
 }
 
@@ -301,7 +286,10 @@ static uint16_t on_rx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, 
 		return 0;
 	}
 	const struct shape *shape = &generator.shape[side - generator.side];
-	fill_any(side, shape, packets, count, side->due_step ? measured->begin : now);
+	bool random = generator.config.phase[generator.phase].kind == KIND_RUN;
+	for (unsigned int at = 0; at < count; at += BATCH)
+		fill(side, shape, packets + at, count - at < BATCH ? count - at : BATCH,
+		     side->due_step ? measured->begin : now, random);
 	unsigned int regular = count;
 	if (generator.config.probe_every != 0 && side == &generator.side[DIR_INITIATOR] &&
 	    side->bursts++ % generator.config.probe_every == 0) {
@@ -352,7 +340,7 @@ static void look_at_other(struct side *side, const struct shape *shape, const st
 	}
 }
 
-static void on_probe(const struct mark *mark, uint64_t now)
+static void on_probe(uint64_t due, uint64_t now)
 {
 	struct control *control = generator.control;
 	uint64_t arm = __atomic_load_n(&control->probe_arm, __ATOMIC_ACQUIRE);
@@ -364,10 +352,10 @@ static void on_probe(const struct mark *mark, uint64_t now)
 	}
 	generator.measured.probe_out++;
 	control->probe_out = generator.measured.probe_out;
-	control->probe_last_out_due = mark->due;
+	control->probe_last_out_due = due;
 	__atomic_store_n(&control->probe_last_out, now, __ATOMIC_RELEASE);
 	if (control->probe_first_out == 0) {
-		control->probe_first_out_due = mark->due;
+		control->probe_first_out_due = due;
 		__atomic_store_n(&control->probe_first_out, now, __ATOMIC_RELEASE);
 	}
 }
@@ -380,43 +368,64 @@ static inline void count_latency(struct histogram *histogram, uint64_t due, uint
 		histogram->most = ticks;
 }
 
-static inline __attribute__((always_inline)) void check(struct side *side, const struct shape *shape,
-							struct rte_mbuf **packets, unsigned int count, bool v6, bool tcp)
+/* One frame of a batch in which not all is right and of a known flow. */
+static void check_one(struct side *side, const struct shape *shape, const struct rte_mbuf *packet, uint64_t now)
 {
 	struct measurement *measured = &generator.measured;
-	uint64_t now = rte_rdtsc(), begin = measured->begin, id_limit = generator.id_limit;
-	uint64_t due = 0; /* packets of one burst mostly have one due time: they are counted together */
-	unsigned int alike = 0, right = 0;
+	const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
+	struct batch batch;
+
+	if (packet->nb_segs == 1 && packet->pkt_len == shape->out.size) {
+		unsigned int probe = (unsigned int)load(frame + shape->out.mark, 4) >> 31;
+		if ((!probe || generator.config.probe_every != 0) &&
+		    frames_check_any(&frame, 1, &batch, shape, probe) && batch.due[0] >= measured->begin) {
+			if (batch.id[0] < generator.id_limit) {
+				measured->out++;
+				count_latency(&measured->latency, batch.due[0], now, 1);
+				return;
+			}
+			if (probe && (batch.id[0] & ~PROBE_ID) < generator.config.probe_flows) {
+				on_probe(batch.due[0], now);
+				return;
+			}
+		}
+	}
+	look_at_other(side, shape, packet);
+}
+
+static void check(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
+		  uint64_t now)
+{
+	struct measurement *measured = &generator.measured;
+	const uint64_t id_limit = generator.id_limit, begin = measured->begin, size = shape->out.size;
+	const uint8_t *frames[BATCH];
+	struct batch batch;
+	uint64_t wrong = 0, late = 0;
 
 	for (unsigned int i = 0; i < count; i++) {
 		const struct rte_mbuf *packet = packets[i];
-		struct mark mark;
-		if (unlikely(packet->pkt_len != shape->out_size || packet->data_len != shape->out_size ||
-			     !frame_check(rte_pktmbuf_mtod(packet, const uint8_t *), shape, &mark, v6, tcp) ||
-			     mark.due < begin)) {
-			look_at_other(side, shape, packet);
-			continue;
-		}
-		if (unlikely(mark.id >= id_limit)) {
-			if (!tcp && (mark.id & PROBE_ID) && (mark.id & ~PROBE_ID) < generator.config.probe_flows)
-				on_probe(&mark, now);
-			else
-				look_at_other(side, shape, packet);
-			continue;
-		}
-		right++;
-		if (mark.due != due) {
-			if (alike > 0)
-				count_latency(&measured->latency, due, now, alike);
-			due = mark.due;
-			alike = 0;
-		}
-		alike++;
+		wrong |= (packet->pkt_len ^ size) | (packet->data_len ^ size);
+		frames[i] = rte_pktmbuf_mtod(packet, const uint8_t *);
 	}
-	if (alike > 0)
-		count_latency(&measured->latency, due, now, alike);
-	measured->out += right;
-	measured->end = now;
+	wrong |= (wrong == 0 && !frames_check_any(frames, count, &batch, shape, 0)) ? 1 : 0;
+	if (likely(wrong == 0)) {
+		for (unsigned int i = 0; i < count; i++) {
+			wrong |= (id_limit - 1 - batch.id[i]) >> 63 | (batch.due[i] - begin) >> 63;
+			late |= batch.due[i] ^ batch.due[0];
+		}
+	}
+	if (unlikely(wrong != 0)) {
+		for (unsigned int i = 0; i < count; i++)
+			check_one(side, shape, packets[i], now);
+		return;
+	}
+	if (late == 0) {
+		count_latency(&measured->latency, batch.due[0], now, count);
+	} else {
+		for (unsigned int i = 0; i < count; i++)
+			count_latency(&measured->latency, batch.due[i], now, 1);
+	}
+	measured->out += count;
 }
 
 static uint16_t on_tx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count, void *argument)
@@ -437,14 +446,10 @@ static uint16_t on_tx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, 
 		__atomic_fetch_add(&generator.measured.strange_thread, count, __ATOMIC_RELAXED);
 		return count;
 	}
-	if (shape->v6 && shape->tcp)
-		check(side, shape, packets, count, true, true);
-	else if (shape->v6)
-		check(side, shape, packets, count, true, false);
-	else if (shape->tcp)
-		check(side, shape, packets, count, false, true);
-	else
-		check(side, shape, packets, count, false, false);
+	uint64_t now = rte_rdtsc();
+	for (unsigned int at = 0; at < count; at += BATCH)
+		check(side, shape, packets + at, count - at < BATCH ? count - at : BATCH, now);
+	generator.measured.end = now;
 	return count;
 }
 
@@ -487,7 +492,7 @@ static bool configured(void)
 	generator.id_limit = generator.config.flows;
 	generator.fresh_id = generator.config.flows;
 	for (int direction = 0; direction < DIR_COUNT; direction++) {
-		generator.side[direction].random = generator.config.seed * 2 + (uint64_t)direction;
+		generator.side[direction].random = generator.config.seed << 41 | (uint64_t)direction << 40;
 		shape_init(&generator.shape[direction], &generator.config, generator.config.phase[0].kind, direction);
 	}
 	map_control();

@@ -26,33 +26,21 @@ static uint32_t add_words(uint32_t sum, const uint8_t *at, size_t size)
 
 static void make(uint8_t *frame, const struct shape *shape, uint32_t id, uint64_t due)
 {
-	if (shape->v6 && shape->tcp)
-		frame_make(frame, shape, id, due, true, true);
-	else if (shape->v6)
-		frame_make(frame, shape, id, due, true, false);
-	else if (shape->tcp)
-		frame_make(frame, shape, id, due, false, true);
-	else
-		frame_make(frame, shape, id, due, false, false);
+	struct batch batch = {.id = {id}, .due = {due}};
+	frames_make_any(&frame, 1, &batch, shape, &shape->in, id >> 31);
 }
 
 static bool check(const uint8_t *frame, const struct shape *shape)
 {
-	struct mark mark;
-	if (shape->v6 && shape->tcp)
-		return frame_check(frame, shape, &mark, true, true);
-	if (shape->v6)
-		return frame_check(frame, shape, &mark, true, false);
-	if (shape->tcp)
-		return frame_check(frame, shape, &mark, false, true);
-	return frame_check(frame, shape, &mark, false, false);
+	struct batch batch;
+	return frames_check_any(&frame, 1, &batch, shape, (unsigned int)load(frame + shape->out.mark, 4) >> 31);
 }
 
 /* Length fields and checksums as a host would look at them. */
 static void check_valid(const uint8_t *frame, const struct shape *shape)
 {
-	const uint8_t *l3 = frame + shape->in_l3, *l4 = frame + shape->in_l4;
-	uint32_t size = (uint32_t)(shape->in_size - shape->in_l4);
+	const uint8_t *l3 = frame + shape->in.l3, *l4 = frame + shape->in.l4;
+	uint32_t size = (uint32_t)(shape->in.size - shape->in.l4);
 	uint32_t sum = size + (shape->tcp ? 6 : 17);
 
 	if (shape->v6) {
@@ -81,7 +69,7 @@ static void exchange(uint8_t *a, uint8_t *b, size_t size)
 /* What the program under test does, done slowly. Returns the new length. */
 static size_t transform(uint8_t *frame, size_t size, const struct shape *shape, const struct config *config, int from)
 {
-	uint8_t *l3 = frame + shape->in_l3;
+	uint8_t *l3 = frame + shape->in.l3;
 
 	if (config->expect == EXPECT_5TSWAP) {
 		exchange(frame, frame + 6, 6);
@@ -89,7 +77,7 @@ static size_t transform(uint8_t *frame, size_t size, const struct shape *shape, 
 			exchange(l3 + 8, l3 + 24, 16);
 		else
 			exchange(l3 + 12, l3 + 16, 4);
-		exchange(frame + shape->in_l4, frame + shape->in_l4 + 2, 2);
+		exchange(frame + shape->in.l4, frame + shape->in.l4 + 2, 2);
 	} else if (config->expect == EXPECT_FORWARD) {
 		uint8_t header[18];
 		size_t at = 14;
@@ -112,9 +100,9 @@ static size_t transform(uint8_t *frame, size_t size, const struct shape *shape, 
 		}
 		header[at - 2] = shape->v6 ? 0x86 : 0x08;
 		header[at - 1] = shape->v6 ? 0xdd : 0x00;
-		memmove(frame + at, l3, size - shape->in_l3);
+		memmove(frame + at, l3, size - shape->in.l3);
 		memcpy(frame, header, at);
-		size = size - shape->in_l3 + at;
+		size = size - shape->in.l3 + at;
 	}
 	return size;
 }
@@ -123,7 +111,7 @@ static void check_shape(const struct config *config, enum kind kind, int directi
 {
 	struct shape shape;
 	shape_init(&shape, config, kind, direction);
-	CHECK(shape.in_mark + MARK_SIZE <= (shape.v6 || shape.tcp ? 96 : 64), "the template is too short");
+	CHECK(shape.in.mark + MARK_SIZE <= (shape.v6 || shape.tcp ? 96 : 64), "the template is too short");
 	for (uint32_t i = 0; i < 2000; i++) {
 		uint8_t frame[256] = {0}, kept[256], want[TEMPLATE_SIZE];
 		uint32_t id = i * 7919 % (uint32_t)config->flows;
@@ -132,8 +120,8 @@ static void check_shape(const struct config *config, enum kind kind, int directi
 			id = PROBE_ID | (i % (uint32_t)config->probe_flows);
 		make(frame, &shape, id, due);
 		check_valid(frame, &shape);
-		size_t size = transform(frame, shape.in_size, &shape, config, direction);
-		CHECK(size == shape.out_size, "length %zu instead of %u", size, shape.out_size);
+		size_t size = transform(frame, shape.in.size, &shape, config, direction);
+		CHECK(size == shape.out.size, "length %zu instead of %u", size, shape.out.size);
 		if (!check(frame, &shape)) {
 			const char *why = frame_explain(&shape, frame, size, want);
 			CHECK(false, "a right frame was refused: %s", why);
@@ -143,14 +131,14 @@ static void check_shape(const struct config *config, enum kind kind, int directi
 		memcpy(kept, frame, sizeof(kept));
 		/* Without an L4 checksum nothing protects the due time, and a flow id is held to be one that was
 		 * sent by who calls: here only its bits that make a difference in the tuple. */
-		size_t bits = 8u * shape.out_mark + tuple_bits(&config->tuple);
+		size_t bits = 8u * shape.out.mark + tuple_bits(&config->tuple);
 		if (config->l4_checksum)
-			bits = 8u * (shape.out_mark + MARK_SIZE);
+			bits = 8u * (shape.out.mark + MARK_SIZE);
 		for (size_t bit = 0; bit < bits; bit++) {
 			frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
 			CHECK(!check(frame, &shape), "bit %zu of byte %zu was flipped and nobody saw it", bit % 8, bit / 8);
 			frame_explain(&shape, frame, size, want);
-			CHECK(bit / 8 >= shape.out_mark || memcmp(want, kept, shape.out_mark + MARK_SIZE) == 0,
+			CHECK(bit / 8 >= shape.out.mark || memcmp(want, kept, shape.out.mark + MARK_SIZE) == 0,
 			      "the wanted frame isn't the one that was sent");
 			memcpy(frame, kept, sizeof(frame));
 		}
@@ -160,6 +148,36 @@ static void check_shape(const struct config *config, enum kind kind, int directi
 static int compare(const void *a, const void *b)
 {
 	return memcmp(a, b, 40);
+}
+
+/* A batch of any length is right as a whole, and wrong as a whole when one bit of one frame is. */
+static void check_batches(const struct config *config)
+{
+	static uint8_t frames[BATCH][TEMPLATE_SIZE];
+	uint8_t *at[BATCH];
+	struct shape shape;
+	struct batch batch = {0};
+
+	shape_init(&shape, config, KIND_RUN, DIR_REPLY);
+	for (unsigned int i = 0; i < BATCH; i++)
+		at[i] = frames[i];
+	for (unsigned int count = 1; count <= BATCH; count++) {
+		for (unsigned int i = 0; i < count; i++) {
+			batch.id[i] = i * 31 % config->flows;
+			batch.due[i] = i;
+		}
+		frames_make_any(at, count, &batch, &shape, &shape.in, 0);
+		for (unsigned int i = 0; i < count; i++)
+			transform(at[i], shape.in.size, &shape, config, DIR_REPLY);
+		CHECK(frames_check_any((const uint8_t *const *)at, count, &batch, &shape, 0), "a right batch was refused");
+		for (unsigned int i = 0; i < count; i++) {
+			CHECK(batch.id[i] == i * 31 % config->flows && batch.due[i] == i, "the marks were not read");
+			frames[i][i] ^= 1;
+			CHECK(!frames_check_any((const uint8_t *const *)at, count, &batch, &shape, 0),
+			      "a wrong frame in a batch was not seen");
+			frames[i][i] ^= 1;
+		}
+	}
 }
 
 /* No two flows have one 5-tuple, and all of them lie in the configured ranges. */
@@ -172,8 +190,8 @@ static void check_unique(const struct config *config, uint32_t flows)
 	for (uint32_t id = 0; id < flows; id++) {
 		uint8_t frame[256];
 		make(frame, &shape, id, 1);
-		memcpy(tuples[id], frame + shape.in_l3 + (shape.v6 ? 8 : 12), shape.v6 ? 32 : 8);
-		memcpy(tuples[id] + 32, frame + shape.in_l4, 4);
+		memcpy(tuples[id], frame + shape.in.l3 + (shape.v6 ? 8 : 12), shape.v6 ? 32 : 8);
+		memcpy(tuples[id] + 32, frame + shape.in.l4, 4);
 	}
 	qsort(tuples, flows, 40, compare);
 	for (uint32_t i = 1; i < flows; i++)
@@ -233,6 +251,7 @@ int main(void)
 			for (int direction = 0; direction < DIR_COUNT; direction++, shapes++)
 				check_shape(&config, kind, direction);
 		}
+		check_batches(&config);
 	}
 	config.l4_checksum = false;
 	config.v6 = false;

@@ -293,8 +293,10 @@ static uint16_t on_rx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, 
 	unsigned int regular = count;
 	if (generator.config.probe_every != 0 && side == &generator.side[DIR_INITIATOR] &&
 	    side->bursts++ % generator.config.probe_every == 0) {
-		make_probe(shape, packets[0], now);
-		regular--;
+		/* In the place of the last one, whose turn comes with the next burst. */
+		make_probe(shape, packets[--regular], now);
+		*(random ? &side->random : &side->next_id) -= 1;
+		side->due -= side->due_step;
 	}
 	side->sent += regular;
 	measured->sent += regular;

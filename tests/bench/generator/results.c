@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 static double slot_low(unsigned int slot)
@@ -62,7 +63,7 @@ static void write_json(FILE *file, const struct config *config, const struct pha
 	/* A gap holds a poll's own work too, so what an average poll takes stays in. */
 	double work = all - (double)measured->gap_ticks;
 	work += work / calm * (double)measured->gaps;
-	double packets = measured->out > 0 ? (double)measured->out : 1;
+	double packets = measured->out > 0 ? (double)measured->out : HUGE_VAL; /* none: 0 ns */
 	int64_t lost = (int64_t)measured->sent - (int64_t)measured->out - (int64_t)measured->wrong;
 
 	fprintf(file, "{\n  \"phase\": \"%s\", \"kind\": \"%s\", \"flows\": %" PRIu64 ", \"frame\": %u,\n", phase->name,

@@ -12,6 +12,6 @@ enum other { OTHER_WRONG, OTHER_CONTROL, OTHER_QUESTION, OTHER_ICMP };
 
 /* What a frame without our mark is. A question leaves its answer, from a host with this MAC, in `answer`. */
 enum other neighbour_look(const uint8_t *frame, size_t size, const uint8_t mac[6], uint8_t answer[ANSWER_SIZE],
-			  size_t *answer_size);
+                          size_t *answer_size);
 
 #endif

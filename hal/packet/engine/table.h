@@ -7,7 +7,7 @@
 #ifndef DSN_TABLE_H
 #define DSN_TABLE_H
 
-#include "generated/schema.h"
+#include "schema.h" /* of the build: generated/, or a wider one with more stages */
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>

@@ -265,8 +265,18 @@ def as_rows(things: Iterable[Row | Rows]) -> list[Rows]:
             names = [field.name for field in dataclasses.fields(kind)]
             columns = {name: [getattr(row, name) for row in singles[kind]] for name in names}
             arrays.append(_array(kind, columns).data)
-        result.append(Rows(kind, arrays[0] if len(arrays) == 1 else np.concatenate(arrays)))
+        result.append(Rows(kind, arrays[0] if len(arrays) == 1 else _joined(kind, arrays)))
     return result
+
+
+def _joined(kind: type[Row], arrays: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """One array of several; `np.concatenate` would pack the fields and lose the padding between them."""
+    joined = np.zeros(sum(len(array) for array in arrays), kind.LAYOUT.dtype)
+    start = 0
+    for array in arrays:
+        joined[start : start + len(array)] = array
+        start += len(array)
+    return joined
 
 
 def _length(columns: Mapping[str, Any]) -> int:

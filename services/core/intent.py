@@ -1,0 +1,215 @@
+"""The loader of intent: files of YAML become objects, or everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from services.core import document
+from services.core.document import Bad, Listing, Node, Scalar, SourceText, Table
+from services.core.formats import FormatError, name
+from services.core.objects import NOWHERE, IntentError, Object, Objects, Position, Problem, nearest
+from services.core.plan import Context
+from services.core.references import dangling
+from services.core.service import Services
+from services.core.walk import Walker
+
+MAX_PROBLEMS: Final = 1000
+_TOP: Final = ("kind", "name", "labels", "spec")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of an intent: what it is called and its bytes."""
+
+    file: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What was read: the objects (the defaults of services included) and what is wrong with them."""
+
+    objects: Objects
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if not problem.warning)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.warning)
+
+    def require(self) -> Objects:
+        """The objects. Raises IntentError if there is an error."""
+        if self.errors:
+            raise IntentError(self.problems)
+        return self.objects
+
+
+def sources(paths: Iterable[Path | str]) -> list[Source]:
+    """The files that paths name; a folder stands for all .yaml and .yml files below it, by name.
+
+    Raises:
+        IntentError: a path that isn't there or can't be read, a folder without such files.
+    """
+    found: list[Source] = []
+    problems: list[Problem] = []
+    for path in (Path(path) for path in paths):
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and file.is_file())
+            if not files:
+                problems.append(_about(path, "no .yaml file in this folder", fix="Name a file of the intent."))
+        for file in files:
+            try:
+                with file.open("rb") as stream:
+                    found.append(Source(str(file), stream.read(document.MAX_BYTES + 1)))
+            except OSError as error:
+                problems.append(_about(file, error.strerror or str(error), fix="Name a file that can be read."))
+    if problems:
+        raise IntentError(problems)
+    return found
+
+
+def _about(path: Path, message: str, fix: str) -> Problem:
+    return Problem(Position(str(path), 0, 0), message, fix=fix)
+
+
+def load(files: Sequence[Source], services: Services, context: Context | None = None, set_name: str = "") -> Intent:
+    """Read an intent. With the context of a card, its ports are held against it too. Raises nothing."""
+    texts = [document.read(source.data, source.file) for source in files]
+    reader = _Reader(services, set_name)
+    for text in texts:
+        reader.problems += text.problems
+        for found in text.documents:
+            reader.document(found)
+    objects = Objects(reader.objects.values(), reader.ghosts).with_defaults(services.defaults)
+    problems = [*reader.problems, *dangling(objects)]
+    for service in services.members:
+        problems += service.check(objects, context)
+    return Intent(objects, tuple(_finished(problems, texts)))
+
+
+def _finished(problems: list[Problem], texts: Sequence[SourceText]) -> Iterator[Problem]:
+    """Problems by file and line with their excerpts, not more than a person reads."""
+    rank = {text.file: number for number, text in enumerate(texts)}
+    by_file = {text.file: text for text in texts}
+    problems.sort(key=lambda one: (rank.get(one.position.file, -1), one.position.line, one.position.column))
+    for problem in problems[:MAX_PROBLEMS]:
+        text = by_file.get(problem.position.file)
+        yield dataclasses.replace(problem, excerpt=text.line(problem.position.line)) if text else problem
+    if len(problems) > MAX_PROBLEMS:
+        rest = problems[MAX_PROBLEMS:]
+        message = f"{len(rest):,} more problems are not shown"
+        yield Problem(NOWHERE, message, warning=all(problem.warning for problem in rest))
+
+
+class _Reader:
+    """Turns documents into objects; collects what is wrong."""
+
+    def __init__(self, services: Services, set_name: str) -> None:
+        self.services = services
+        self.set = set_name
+        self.objects: dict[tuple[str, str], Object[Message]] = {}
+        self.ghosts: set[tuple[str, str]] = set()
+        self.problems: list[Problem] = []
+
+    def report(self, at: Node | Position, message: str, **more: Any) -> None:
+        self.problems.append(Problem(at if isinstance(at, Position) else at.position, message, **more))
+
+    def document(self, found: document.Document) -> None:
+        if found.root is None:
+            if found.ghost[1]:
+                self.ghosts.add(found.ghost)
+            return
+        if isinstance(found.root, Bad):
+            return
+        if not isinstance(found.root, Table):
+            limit = "a mapping with kind, name and spec"
+            self.report(found.root, "a document is not an object", limit=limit)
+            return
+        self.object(found.root)
+
+    def object(self, root: Table) -> None:
+        fields = dict(self.top_fields(root))
+        kind = self.word(root, fields, "kind")
+        title = self.word(root, fields, "name")
+        if title is not None:
+            try:
+                name(title.text)
+            except FormatError as error:
+                at = title.position
+                what = f"{kind.text} " if kind else ""
+                self.report(at, error.message, limit=error.limit, object=what.strip(), field="name")
+                title = None
+        labels = dict(self.labels(fields["labels"])) if "labels" in fields else {}
+        if kind is None or title is None or kind.text not in self.services.kinds:
+            if kind is not None and kind.text not in self.services.kinds:
+                kinds = sorted(self.services.kinds)
+                message = f"the kind {kind.text[:60]!r} isn't known"
+                near = nearest(kind.text, kinds)
+                shown = title.text if title else ""
+                self.report(kind, message, limit=", ".join(kinds), nearest=near, object=shown, field="kind")
+            if title is not None:
+                self.ghosts.add(("", title.text))
+            return
+        self.known_object(root, fields.get("spec"), kind.text, title, labels)
+
+    def known_object(self, root: Table, spec: Node | None, kind: str, title: Scalar, labels: dict[str, str]) -> None:
+        walker = Walker(self.services, f"{kind} {title.text}")
+        message = self.services.kinds[kind].message()
+        if isinstance(spec, Bad):
+            self.ghosts.add((kind, title.text))
+            return
+        if isinstance(spec, Scalar) and spec.text == "" and spec.plain:
+            spec = Table(spec.position)
+        walker.fill(message, spec if spec is not None else Table(root.position), "")
+        self.problems += walker.problems
+        key = (kind, title.text)
+        if key in self.objects:
+            first = self.objects[key].position
+            text = f"declared already at {first.file}:{first.line}"
+            self.report(title, text, object=f"{kind} {title.text}", field="name", fix="Rename or remove one of them.")
+            return
+        self.objects[key] = Object(kind, title.text, message, labels, title.position, walker.positions, self.set)
+
+    def top_fields(self, root: Table) -> Iterator[tuple[str, Node]]:
+        for key, value in root.entries:
+            if key.text in _TOP:
+                yield key.text, value
+                continue
+            near = nearest(key.text, [word for word in _TOP if word not in root.names])
+            limit = "kind, name, labels, spec"
+            self.report(key, f"unknown field {key.text[:60]!r}", limit=limit, nearest=near)
+            if near:
+                yield near, Bad(value.position)
+
+    def word(self, root: Table, fields: dict[str, Node], field: str) -> Scalar | None:
+        """A top field that is a word; None where it was wrong, which is reported."""
+        value = fields.get(field)
+        if isinstance(value, Scalar) and value.text:
+            return value
+        if value is None:
+            self.report(root, f"the object has no {field}", limit="kind, name and spec", fix=f"Add {field}:.")
+        elif not isinstance(value, Bad):
+            self.report(value, f"{field} is not a word", field=field)
+        return None
+
+    def labels(self, node: Node) -> Iterator[tuple[str, str]]:
+        if isinstance(node, Bad):
+            return
+        if not isinstance(node, Table):
+            self.report(node, "labels are not a mapping", field="labels", limit="words by names")
+            return
+        for key, value in node.entries:
+            if isinstance(value, Scalar) and len(value.text) <= 63 and len(key.text) <= 63:
+                yield key.text, value.text
+            elif isinstance(value, Listing | Table | Scalar):
+                self.report(value, f"the label {key.text[:60]} is not a word", field="labels", limit="63 characters")

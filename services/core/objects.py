@@ -1,0 +1,212 @@
+"""Objects of an intent: what they are called, what they ask for and where that is written."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+M = TypeVar("M", bound=Message)
+
+MAX_CANDIDATES = 500
+"""How many names a misspelt one is compared with: difflib is slow, and a list of guesses is not the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where something is written: line and column from 1, `length` characters of that line."""
+
+    file: str
+    line: int
+    column: int
+    length: int = 1
+
+    def inside(self, offset: int, length: int = 1) -> Position:
+        """The place `offset` characters further on in the same line."""
+        return Position(self.file, self.line, self.column + offset, max(1, length))
+
+
+NOWHERE = Position("", 0, 0)
+"""The position of what no file says: defaults, and objects that came as messages."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an intent, or only doubtful (`warning`).
+
+    Args:
+        position: where it is.
+        message: what is wrong, with what was there.
+        object: kind and name, as "Vnic web".
+        field: the field as written, as "addresses[1]".
+        limit: what would have been right.
+        fix: one imperative sentence.
+        nearest: the known name that was probably meant.
+        excerpt: the line of the file.
+    """
+
+    position: Position
+    message: str
+    object: str = ""
+    field: str = ""
+    limit: str = ""
+    fix: str = ""
+    nearest: str = ""
+    excerpt: str = ""
+    warning: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """Everything but the excerpt, in one line."""
+        at = self.position
+        place = f"{at.file}:{at.line}:{at.column}: " if at.line else (f"{at.file}: " if at.file else "")
+        where = ", ".join(part for part in (self.object, self.field and f"field {self.field}") if part)
+        text = f"{place}{'warning' if self.warning else 'error'}: {where + ': ' if where else ''}{self.message}"
+        text += f"; limit: {self.limit}" if self.limit else ""
+        text += f"; did you mean {self.nearest}?" if self.nearest else "."
+        return text + (f" Fix: {self.fix}" if self.fix else "")
+
+    def __str__(self) -> str:
+        return "\n".join([self.sentence, *self._caret()])
+
+    def _caret(self) -> Iterator[str]:
+        """The line with a caret below; a long line is cut around the place."""
+        if not self.excerpt or not self.position.line:
+            return
+        start = max(0, self.position.column - 61)
+        shown = self.excerpt[start : start + 120].replace("\t", " ")
+        margin = f"{self.position.line:>6} | "
+        yield margin + shown
+        length = max(1, min(self.position.length, len(shown) - (self.position.column - 1 - start)))
+        yield " " * (len(margin) - 2) + "| " + " " * (self.position.column - 1 - start) + "^" * length
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "severity": "warning" if self.warning else "error",
+            "file": self.position.file,
+            "line": self.position.line,
+            "column": self.position.column,
+            "object": self.object,
+            "field": self.field,
+            "message": self.message,
+            "limit": self.limit,
+            "fix": self.fix,
+            "nearest": self.nearest,
+        }
+
+
+class IntentError(Exception):
+    """An intent that is refused. `problems` has all that is wrong with it, warnings included."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known name that `word` probably is a misspelling of, or ""."""
+    alike = [name for name in known if abs(len(name) - len(word)) <= 3][:MAX_CANDIDATES]
+    lower = {name.lower(): name for name in alike}
+    found = difflib.get_close_matches(word[:64].lower(), lower, n=1, cutoff=0.6)
+    return lower[found[0]] if found else ""
+
+
+@dataclass(frozen=True)
+class Object(Generic[M_co]):
+    """An object: `spec` is the message of its kind.
+
+    Args:
+        position: of its first line.
+        positions: path of a field ("addresses[1]", "rules[web].ports[0]") -> where its value is.
+        set: the part of the intent that it belongs to (`--set`), "" for the whole.
+    """
+
+    kind: str
+    name: str
+    spec: M_co
+    labels: Mapping[str, str] = field(default_factory=dict)
+    position: Position = NOWHERE
+    positions: Mapping[str, Position] = field(default_factory=dict)
+    set: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.kind, self.name)
+
+    def at(self, path: str = "") -> Position:
+        """Where a field is written; where that isn't known, the nearest thing around it."""
+        while path:
+            if path in self.positions:
+                return self.positions[path]
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.position
+
+    def problem(self, path: str, message: str, **more: Any) -> Problem:
+        """A problem of one of its fields."""
+        return Problem(self.at(path), message, object=self.title, field=path, **more)
+
+
+class Objects:
+    """A set of objects, found by kind and name; the order is that of the files.
+
+    Args:
+        objects: of which a kind and name occurs once.
+        ghosts: kind ("" where even that isn't known) and name of objects that are there but can't be read: a
+            reference to one is no second error.
+    """
+
+    def __init__(self, objects: Iterable[Object[Message]] = (), ghosts: Iterable[tuple[str, str]] = ()) -> None:
+        self._by_key = {item.key: item for item in objects}
+        self.ghosts = frozenset(ghosts)
+
+    def __iter__(self) -> Iterator[Object[Message]]:
+        return iter(self._by_key.values())
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._by_key
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Object[Message]]]:
+        result: dict[str, list[Object[Message]]] = {}
+        for item in self:
+            result.setdefault(item.kind, []).append(item)
+        return result
+
+    def of(self, message: type[M]) -> list[Object[M]]:
+        """All objects of the kind whose message this is."""
+        kind = message.DESCRIPTOR.name
+        return [item for item in self._by_kind.get(kind, ()) if isinstance(item.spec, message)]  # type: ignore[misc]
+
+    def get(self, message: type[M], name: str) -> Object[M] | None:
+        found = self._by_key.get((message.DESCRIPTOR.name, name))
+        return found if found is not None and isinstance(found.spec, message) else None  # type: ignore[return-value]
+
+    def names(self, *kinds: str) -> list[str]:
+        return [item.name for kind in kinds for item in self._by_kind.get(kind, ())]
+
+    def has(self, kinds: Iterable[str], name: str) -> bool:
+        """True if there is such an object, or one that couldn't be read."""
+        return ("", name) in self.ghosts or any(
+            (kind, name) in self._by_key or (kind, name) in self.ghosts for kind in kinds
+        )
+
+    def with_defaults(self, defaults: Iterable[Object[Message]]) -> Objects:
+        """These and those of `defaults` that aren't declared here."""
+        more = [item for item in defaults if item.key not in self._by_key and item.key not in self.ghosts]
+        return Objects([*self, *more], self.ghosts)
+
+    def in_set(self, name: str) -> Objects:
+        """The same objects as members of the set `name`."""
+        return Objects((replace(item, set=name) for item in self), self.ghosts)

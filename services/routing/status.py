@@ -1,0 +1,34 @@
+"""What routing's objects have come to, and their one line in `show` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from google.protobuf.message import Message
+
+from services.bridging.plan import PUNT_PREFIX
+from services.core.objects import Object, Objects
+from services.core.service import View
+from services.routing import routing_pb2 as pb
+
+
+def status(item: Object[Message], _objects: Objects, view: View) -> Message:
+    """The status of a Vrf or Route."""
+    if isinstance(item.spec, pb.Route):
+        entries = sum(1 for _ in view.plan.entries(item, "route"))
+        return pb.RouteStatus(entries=entries, next_hops=len(item.spec.via))
+    row = next((row_id for _, row_id, _ in view.plan.entries(item, "vrf")), 0)
+    routes = sum(int((rows.data["vrf"] == row).sum()) for rows in view.plan.tables.get("route", ()))
+    tap = PUNT_PREFIX + item.name
+    return pb.VrfStatus(id=row, routes=routes, punt_port=tap if tap in view.ports else "")
+
+
+def route_words(spec: Message) -> str:
+    """A route in one line; of many prefixes the first ones."""
+    if not isinstance(spec, pb.Route):
+        return ""
+    shown = ", ".join(spec.prefixes[:4]) + (f" and {len(spec.prefixes) - 4:,} more" if len(spec.prefixes) > 4 else "")
+    return f"vrf {spec.vrf}; {shown} {'blackhole' if spec.blackhole else 'via ' + ', '.join(spec.via)}"
+
+
+WORDS: Mapping[str, Callable[[Message], str]] = {"Route": route_words, "Vrf": lambda _spec: "a routing domain"}

@@ -197,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finished = load_finished(FINISHED, state) if options.long else {}
     results: list[Result] = []
     signal.signal(signal.SIGTERM, _terminated)
+    # A shell starts what it puts in the background deaf to Ctrl-C, and pytest would inherit that from us.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for suite in chosen:
             if suite.name in finished:

@@ -165,9 +165,9 @@ def test_an_interrupted_run_cleans_up(number: signal.Signals, tmp_path: Path) ->
     folder = tmp_path / "tests" / "slow"
     folder.mkdir(parents=True)
     (folder / "test_slow.py").write_text(SLOW)
-    runner = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    # As a shell starts it in the background: deaf to SIGINT.
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", RUNNER, str(tmp_path)]
+    runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         until = time.monotonic() + 30
         while not (folder / "began").exists():

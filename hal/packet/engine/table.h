@@ -7,7 +7,7 @@
 #ifndef DSN_TABLE_H
 #define DSN_TABLE_H
 
-#include "generated/schema.h"
+#include "schema.h" /* of the build: generated/, or a wider one with more stages */
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -41,8 +41,8 @@ struct dsn_table {
     uint8_t *action;         /* capacity; DSN_NO_ACTION where empty */
     struct dsn_bucket *keys; /* exact index over bytes 8..key_end; NULL for PRIORITY tables and id-only keys */
     uint32_t key_mask;
-    void *match;             /* LPM or PRIORITY structure, else NULL */
-    uint64_t changed;        /* generation of the last commit that touched the table */
+    void *match;      /* LPM or PRIORITY structure, else NULL */
+    uint64_t changed; /* generation of the last commit that touched the table */
 };
 
 /* What the path precomputes from small tables, so that a packet never searches them (path/derive.c): chains of
@@ -67,7 +67,8 @@ static inline uint8_t dsn_row_action(const struct dsn_root *root, enum dsn_table
 }
 
 /* Slot that the n-th reference field (in declared order, key fields first) of a row points to; DSN_NO_SLOT for none. */
-static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot, unsigned n) {
+static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot,
+                                   unsigned n) {
     const struct dsn_table *t = &root->table[table];
     uint32_t ref;
     memcpy(&ref, t->slots + (size_t)slot * t->stride + t->ref_offset + n * 4, 4);

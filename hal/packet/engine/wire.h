@@ -16,28 +16,29 @@
 #define DSN_WIRE_MAX 8192 /* longest message */
 
 enum dsn_verb {
-    DSN_VERB_HELLO = 1,      /* any socket; -> dsn_hello, memfd: schema JSON */
-    DSN_VERB_LOAD = 2,       /* load.sock; memfd: dsn_load; descriptors for linux and tap ports in their order behind it */
+    DSN_VERB_HELLO = 1, /* any socket; -> dsn_hello, memfd: schema JSON */
+    DSN_VERB_LOAD = 2,  /* load.sock; memfd: dsn_load; descriptors for linux and tap ports in their order behind it */
     DSN_VERB_START = 3,
-    DSN_VERB_STOP = 4,       /* answered before the engine ends */
-    DSN_VERB_COMMIT = 10,    /* dsn_commit, memfd: sections -> dsn_committed */
-    DSN_VERB_OUTCOME = 11,   /* dsn_outcome_ask -> dsn_outcome */
-    DSN_VERB_STAGE = 12,     /* as COMMIT; -> dsn_committed with the stage's number */
-    DSN_VERB_MAKE = 13,      /* dsn_number -> dsn_committed */
-    DSN_VERB_UNSTAGE = 14,   /* dsn_number */
-    DSN_VERB_FORGET = 15,    /* dsn_flows_ask -> dsn_number: how many */
-    DSN_VERB_SNAPSHOT = 20,  /* dsn_snapshot_ask -> dsn_committed + tag, memfd: sections (rows by table and action, names) */
-    DSN_VERB_FLOWS = 21,     /* dsn_flows_ask -> dsn_page, memfd: dsn_flow_record[] */
-    DSN_VERB_FLOW = 22,      /* dsn_flows_ask with id -> memfd: dsn_flow_record, then both op lists as text, NUL-separated */
+    DSN_VERB_STOP = 4,     /* answered before the engine ends */
+    DSN_VERB_COMMIT = 10,  /* dsn_commit, memfd: sections -> dsn_committed */
+    DSN_VERB_OUTCOME = 11, /* dsn_outcome_ask -> dsn_outcome */
+    DSN_VERB_STAGE = 12,   /* as COMMIT; -> dsn_committed with the stage's number */
+    DSN_VERB_MAKE = 13,    /* dsn_number -> dsn_committed */
+    DSN_VERB_UNSTAGE = 14, /* dsn_number */
+    DSN_VERB_FORGET = 15,  /* dsn_flows_ask -> dsn_number: how many */
+    DSN_VERB_SNAPSHOT =
+        20, /* dsn_snapshot_ask -> dsn_committed + tag, memfd: sections (rows by table and action, names) */
+    DSN_VERB_FLOWS = 21, /* dsn_flows_ask -> dsn_page, memfd: dsn_flow_record[] */
+    DSN_VERB_FLOW = 22, /* dsn_flows_ask with id -> memfd: dsn_flow_record, then both op lists as text, NUL-separated */
     DSN_VERB_SETTLE = 23,
-    DSN_VERB_COUNTERS = 24,  /* -> memfd, read-only and shared: the live counter segment (counters.h) */
-    DSN_VERB_EVENTS = 25,    /* dsn_number: cursor -> dsn_page, memfd: dsn_event_record[] */
+    DSN_VERB_COUNTERS = 24,     /* -> memfd, read-only and shared: the live counter segment (counters.h) */
+    DSN_VERB_EVENTS = 25,       /* dsn_number: cursor -> dsn_page, memfd: dsn_event_record[] */
     DSN_VERB_CAPABILITIES = 26, /* -> memfd: JSON */
-    DSN_VERB_SHARD = 30,     /* dsn_shard_ask -> dsn_number */
-    DSN_VERB_REPLAY = 31,    /* dsn_replay_ask, memfd: dsn_packet_in[] each followed by its bytes padded to 8
+    DSN_VERB_SHARD = 30,        /* dsn_shard_ask -> dsn_number */
+    DSN_VERB_REPLAY = 31,       /* dsn_replay_ask, memfd: dsn_packet_in[] each followed by its bytes padded to 8
                            -> dsn_page, memfd: dsn_packet_out[], see there */
     DSN_VERB_SHARD_CLOSE = 32,  /* dsn_number */
-    DSN_VERB_TRACE = 33,     /* dsn_replay_ask with the live shards' flows copied: -> as REPLAY, two results a packet:
+    DSN_VERB_TRACE = 33, /* dsn_replay_ask with the live shards' flows copied: -> as REPLAY, two results a packet:
                            by the installed flow (verdict 0: none), and by the chain now */
     /* FLOWS, FLOW, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0: live */
 };
@@ -62,9 +63,9 @@ struct dsn_answer {
 };
 
 struct dsn_error {
-    int32_t table;  /* number, or -1 */
-    int32_t row;    /* index in the array that was handed in, or -1 */
-    uint64_t id;    /* the row's, or DSN_NONE_ID */
+    int32_t table; /* number, or -1 */
+    int32_t row;   /* index in the array that was handed in, or -1 */
+    uint64_t id;   /* the row's, or DSN_NONE_ID */
     char what[64];
     char field[32];
     char limit[128];

@@ -1,0 +1,536 @@
+/* Puts the generator on the ports of the program it is preloaded into.
+ *
+ * rte_eth_rx_queue_setup and rte_eth_dev_start are interposed to learn a port's memory pool and the moment from
+ * which it takes callbacks. From then on the rx callback makes packets and the tx callback checks them, both on the
+ * core under test: what they cost is in the floor and in every figure alike. */
+#include "control.h"
+#include "neighbour.h"
+#include "results.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DRAIN_MS 50
+#define ANSWERS 16
+
+enum state { STATE_WAITING, STATE_RUNNING, STATE_DRAINING, STATE_FINISHED };
+
+/* One port's side: the frames of this direction come in here, the other direction's leave here. */
+struct side {
+    uint16_t port;
+    bool attached, polled;
+    struct rte_mempool *pool;
+    uint64_t sent, quota;
+    uint64_t next_id;  /* where flows go in order */
+    uint64_t random;   /* where they don't: what is hashed into the next one, never the same twice */
+    uint64_t due_step; /* ticks between packets, 16 bits behind the point; 0: as fast as it is polled */
+    uint64_t due;      /* of the next packet, likewise, from the phase's begin */
+    uint64_t bursts;
+    unsigned int answers;
+    size_t answer_size[ANSWERS];
+    uint8_t answer[ANSWERS][ANSWER_SIZE];
+};
+
+static struct {
+    struct config config;
+    struct control *control;
+    struct control own_control;
+    double hz;
+    uint64_t gap_ticks;
+    enum state state;
+    unsigned int phase;
+    unsigned int lcore;
+    uint64_t last_poll;
+    uint64_t drain_begin;
+    uint64_t id_limit, fresh_id;
+    uint64_t probe_next;
+    struct shape shape[DIR_COUNT] __attribute__((aligned(64)));
+    struct side side[DIR_COUNT] __attribute__((aligned(64)));
+    struct measurement measured;
+} generator;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("generator: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    _exit(2);
+}
+
+static void set_clocks(struct control *control) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    control->tsc = rte_rdtsc();
+    control->monotonic_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Phases */
+
+static void phase_begin(uint64_t now) {
+    const struct phase_config *phase = &generator.config.phase[generator.phase];
+
+    memset(&generator.measured, 0, sizeof(generator.measured));
+    for (int direction = 0; direction < DIR_COUNT; direction++) {
+        struct side *side = &generator.side[direction];
+        bool active = phase->kind == KIND_RUN || (phase->kind == KIND_REPLY) == (direction == DIR_REPLY);
+        shape_init(&generator.shape[direction], &generator.config, phase->kind, direction);
+        side->sent = 0;
+        side->quota = !active ? 0 : phase->kind != KIND_RUN ? phase->count : (phase->count + !direction) / 2;
+        side->next_id = 0;
+        side->due = 0;
+        side->due_step = 0;
+        if (phase->rate > 0) {
+            double rate = phase->kind == KIND_RUN ? phase->rate / 2 : phase->rate;
+            side->due_step = (uint64_t)(generator.hz / rate * 65536.0);
+        }
+    }
+    if (phase->kind == KIND_FIRST) {
+        generator.side[DIR_INITIATOR].next_id = generator.fresh_id;
+        generator.fresh_id += phase->count;
+        generator.id_limit = generator.fresh_id > generator.id_limit ? generator.fresh_id : generator.id_limit;
+    }
+    generator.measured.flows = phase->kind == KIND_FIRST ? phase->count : generator.config.flows;
+    generator.lcore = rte_lcore_id();
+    set_clocks(generator.control);
+    __atomic_store_n(&generator.control->begun, generator.phase + 1, __ATOMIC_RELEASE);
+    generator.measured.begin = now;
+    generator.measured.end = now;
+    generator.last_poll = now;
+    generator.state = STATE_RUNNING;
+}
+
+static void phase_end(void) {
+    int status = results_write(&generator.config, generator.phase, &generator.measured, generator.shape[0].in.size,
+                               generator.hz);
+    if (status != 0)
+        die("cannot write results to %s: %s", generator.config.results, strerror(status));
+    generator.phase++;
+    generator.state = generator.phase < generator.config.phases ? STATE_WAITING : STATE_FINISHED;
+    __atomic_store_n(&generator.control->ended, generator.phase, __ATOMIC_RELEASE);
+}
+
+static void publish(void) {
+    struct control *control = generator.control;
+    control->sent = generator.measured.sent;
+    control->out = generator.measured.out;
+    control->wrong = generator.measured.wrong;
+    control->probe_sent = generator.measured.probe_sent;
+}
+
+/* What isn't done for each burst of a running phase. */
+static void step(uint64_t now) {
+    const struct measurement *measured = &generator.measured;
+
+    switch (generator.state) {
+    case STATE_WAITING:
+        if (generator.side[0].polled && generator.side[1].polled &&
+            __atomic_load_n(&generator.control->go, __ATOMIC_ACQUIRE) > generator.phase)
+            phase_begin(rte_rdtsc());
+        break;
+    case STATE_RUNNING:
+        generator.state = STATE_DRAINING;
+        generator.drain_begin = now;
+        break;
+    case STATE_DRAINING:
+        publish();
+        if (measured->out + measured->wrong < measured->sent) {
+            uint64_t quiet = measured->end > generator.drain_begin ? measured->end : generator.drain_begin;
+            if (now < quiet || (double)(now - quiet) < DRAIN_MS * 1e-3 * generator.hz)
+                break;
+        }
+        phase_end();
+        break;
+    case STATE_FINISHED: break;
+    }
+}
+
+/* Making */
+
+/* Which flow the number-th packet is of: a hash of a counter, so that a batch of them needs no chain. */
+static inline uint64_t random_flow(uint64_t number, uint64_t flows) {
+    uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return (uint64_t)(uint32_t)(x ^ x >> 32) * (uint32_t)flows >> 32;
+}
+
+static void fill(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
+                 uint64_t base, bool random) {
+    const uint64_t flows = generator.config.flows, due_step = side->due_step;
+    const uint16_t size = shape->in.size, port = side->port;
+    uint8_t *frames[BATCH];
+    uint64_t number = random ? side->random : side->next_id;
+    struct batch batch;
+
+    for (unsigned int i = 0; i < count; i++) {
+        struct rte_mbuf *packet = packets[i];
+        packet->data_len = size;
+        packet->pkt_len = size;
+        packet->port = port;
+        frames[i] = rte_pktmbuf_mtod(packet, uint8_t *);
+    }
+    for (unsigned int i = 0; i < BATCH; i++) {
+        batch.id[i] = random ? random_flow(number + i, flows) : number + i;
+        batch.due[i] = base + ((side->due + i * due_step) >> 16);
+    }
+    *(random ? &side->random : &side->next_id) = number + count;
+    side->due += count * due_step;
+    frames_make_any(frames, count, &batch, shape, &shape->in, 0);
+}
+
+/* How many packets this poll shall get: what is left of the phase, a burst, and no more than are due. */
+static inline unsigned int wanted(const struct side *side, unsigned int most, uint64_t now) {
+    uint64_t count = side->quota - side->sent;
+    if (most > generator.config.burst)
+        most = generator.config.burst;
+    if (count > most)
+        count = most;
+    if (side->due_step != 0) {
+        uint64_t passed = (now - generator.measured.begin) << 16;
+        uint64_t due = passed < side->due ? 0 : (passed - side->due) / side->due_step + 1;
+        if (count > due)
+            count = due;
+    }
+    return (unsigned int)count;
+}
+
+static unsigned int allocate(struct side *side, struct rte_mbuf **packets, unsigned int have, unsigned int want) {
+    /* A port that receives of itself (net_null without no-rx) hands its packets in: they are overwritten. */
+    if (have > want)
+        rte_pktmbuf_free_bulk(packets + want, have - want);
+    else if (have < want && rte_pktmbuf_alloc_bulk(side->pool, packets + have, want - have) != 0) {
+        generator.measured.alloc_failed++;
+        return have;
+    }
+    return want;
+}
+
+static unsigned int give_answers(struct side *side, struct rte_mbuf **packets, unsigned int have, unsigned int most) {
+    unsigned int count = side->answers < most ? side->answers : most;
+    count = allocate(side, packets, have, count);
+    for (unsigned int i = 0; i < count; i++) {
+        uint32_t size = (uint32_t)side->answer_size[i];
+        packets[i]->data_len = (uint16_t)size;
+        packets[i]->pkt_len = size;
+        packets[i]->port = side->port;
+        memcpy(rte_pktmbuf_mtod(packets[i], void *), side->answer[i], size);
+    }
+    side->answers = 0;
+    return count;
+}
+
+static void make_probe(const struct shape *shape, struct rte_mbuf *packet, uint64_t now) {
+    uint8_t *frame = rte_pktmbuf_mtod(packet, uint8_t *);
+    struct batch batch = {
+        .id = {PROBE_ID | (generator.probe_next++ % generator.config.probe_flows)},
+        .due = {now},
+    };
+    frames_make_any(&frame, 1, &batch, shape, &shape->in, 1);
+    generator.measured.probe_sent++;
+}
+
+static uint16_t on_rx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t have, uint16_t most,
+                      void *argument) {
+    struct side *side = argument;
+    uint64_t now = rte_rdtsc();
+    (void)port;
+    (void)queue;
+
+    if (unlikely(side->answers > 0))
+        return (uint16_t)give_answers(side, packets, have, most);
+    if (unlikely(generator.state != STATE_RUNNING)) {
+        side->polled = true;
+        step(now);
+        /* What belongs to a drain is its end, not its length. */
+        generator.last_poll = now;
+        return (uint16_t)allocate(side, packets, have, 0);
+    }
+
+    struct measurement *measured = &generator.measured;
+    uint64_t since = now - generator.last_poll;
+    generator.last_poll = now;
+    measured->polls++;
+    if (unlikely(since > generator.gap_ticks)) {
+        measured->gaps++;
+        measured->gap_ticks += since;
+    }
+    unsigned int count = allocate(side, packets, have, wanted(side, most, now));
+    if (count == 0) {
+        if (generator.side[0].sent == generator.side[0].quota && generator.side[1].sent == generator.side[1].quota)
+            step(now);
+        return 0;
+    }
+    const struct shape *shape = &generator.shape[side - generator.side];
+    bool random = generator.config.phase[generator.phase].kind == KIND_RUN;
+    for (unsigned int at = 0; at < count; at += BATCH)
+        fill(side, shape, packets + at, count - at < BATCH ? count - at : BATCH, side->due_step ? measured->begin : now,
+             random);
+    unsigned int regular = count;
+    if (generator.config.probe_every != 0 && side == &generator.side[DIR_INITIATOR] &&
+        side->bursts++ % generator.config.probe_every == 0) {
+        /* In the place of the last one, whose turn comes with the next burst. */
+        make_probe(shape, packets[--regular], now);
+        *(random ? &side->random : &side->next_id) -= 1;
+        side->due -= side->due_step;
+    }
+    side->sent += regular;
+    measured->sent += regular;
+    publish();
+    if (unlikely(__atomic_load_n(&generator.control->stop, __ATOMIC_RELAXED) != 0)) {
+        generator.side[0].quota = generator.side[0].sent;
+        generator.side[1].quota = generator.side[1].sent;
+    }
+    return (uint16_t)count;
+}
+
+/* Checking */
+
+static void look_at_other(struct side *side, const struct shape *shape, const struct rte_mbuf *packet) {
+    struct measurement *measured = &generator.measured;
+    const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
+    size_t size = packet->data_len;
+    unsigned int slot = side->answers;
+
+    switch (neighbour_look(frame, size, generator.config.host_mac[side - generator.side],
+                           side->answer[slot < ANSWERS ? slot : 0], &side->answer_size[slot < ANSWERS ? slot : 0])) {
+    case OTHER_QUESTION:
+        if (slot < ANSWERS)
+            side->answers++;
+        measured->control++;
+        return;
+    case OTHER_CONTROL: measured->control++; return;
+    case OTHER_ICMP: measured->icmp++; return;
+    case OTHER_WRONG: break;
+    }
+    if (measured->wrong++ == 0) {
+        struct wrong_sample *sample = &measured->sample;
+        sample->size = packet->pkt_len;
+        memcpy(sample->got, frame, size < TEMPLATE_SIZE ? size : TEMPLATE_SIZE);
+        sample->why = packet->nb_segs != 1 ? "in more than one segment"
+                                           : frame_explain(shape, frame, packet->pkt_len, sample->want);
+    }
+}
+
+static void on_probe(uint64_t due, uint64_t now) {
+    struct control *control = generator.control;
+    uint64_t arm = __atomic_load_n(&control->probe_arm, __ATOMIC_ACQUIRE);
+
+    if (arm != control->probe_armed) {
+        control->probe_first_out = 0;
+        control->probe_first_out_due = 0;
+        __atomic_store_n(&control->probe_armed, arm, __ATOMIC_RELEASE);
+    }
+    generator.measured.probe_out++;
+    control->probe_out = generator.measured.probe_out;
+    control->probe_last_out_due = due;
+    __atomic_store_n(&control->probe_last_out, now, __ATOMIC_RELEASE);
+    if (control->probe_first_out == 0) {
+        control->probe_first_out_due = due;
+        __atomic_store_n(&control->probe_first_out, now, __ATOMIC_RELEASE);
+    }
+}
+
+static inline void count_latency(struct histogram *histogram, uint64_t due, uint64_t now, unsigned int count) {
+    uint64_t ticks = now > due ? now - due : 0;
+    histogram->count[histogram_slot(ticks)] += count;
+    if (ticks > histogram->most)
+        histogram->most = ticks;
+}
+
+/* One frame of a batch in which not all is right and of a known flow. */
+static void check_one(struct side *side, const struct shape *shape, const struct rte_mbuf *packet, uint64_t now) {
+    struct measurement *measured = &generator.measured;
+    const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
+    struct batch batch;
+
+    if (packet->nb_segs == 1 && packet->pkt_len == shape->out.size) {
+        unsigned int probe = (unsigned int)load(frame + shape->out.mark, 4) >> 31;
+        if ((!probe || generator.config.probe_every != 0) && frames_check_any(&frame, 1, &batch, shape, probe) &&
+            batch.due[0] >= measured->begin) {
+            if (batch.id[0] < generator.id_limit) {
+                measured->out++;
+                count_latency(&measured->latency, batch.due[0], now, 1);
+                return;
+            }
+            if (probe && (batch.id[0] & ~PROBE_ID) < generator.config.probe_flows) {
+                on_probe(batch.due[0], now);
+                return;
+            }
+        }
+    }
+    look_at_other(side, shape, packet);
+}
+
+static void check(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
+                  uint64_t now) {
+    struct measurement *measured = &generator.measured;
+    const uint64_t id_limit = generator.id_limit, begin = measured->begin, size = shape->out.size;
+    const uint8_t *frames[BATCH];
+    struct batch batch;
+    uint64_t wrong = 0, late = 0;
+
+    for (unsigned int i = 0; i < count; i++) {
+        const struct rte_mbuf *packet = packets[i];
+        wrong |= (packet->pkt_len ^ size) | (packet->data_len ^ size);
+        frames[i] = rte_pktmbuf_mtod(packet, const uint8_t *);
+    }
+    wrong |= (wrong == 0 && !frames_check_any(frames, count, &batch, shape, 0)) ? 1 : 0;
+    if (likely(wrong == 0)) {
+        for (unsigned int i = 0; i < count; i++) {
+            wrong |= (id_limit - 1 - batch.id[i]) >> 63 | (batch.due[i] - begin) >> 63;
+            late |= batch.due[i] ^ batch.due[0];
+        }
+    }
+    if (unlikely(wrong != 0)) {
+        for (unsigned int i = 0; i < count; i++)
+            check_one(side, shape, packets[i], now);
+        return;
+    }
+    if (late == 0) {
+        count_latency(&measured->latency, batch.due[0], now, count);
+    } else {
+        for (unsigned int i = 0; i < count; i++)
+            count_latency(&measured->latency, batch.due[i], now, 1);
+    }
+    measured->out += count;
+}
+
+static uint16_t on_tx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count, void *argument) {
+    struct side *side = argument;
+    /* What leaves here came in on the other side. */
+    const struct shape *shape = &generator.shape[side == generator.side ? DIR_REPLY : DIR_INITIATOR];
+    (void)port;
+    (void)queue;
+
+    if (unlikely(generator.state == STATE_WAITING || generator.state == STATE_FINISHED)) {
+        /* Nothing of ours is under way; a router may still ask for its neighbours. */
+        for (unsigned int i = 0; i < count; i++)
+            look_at_other(side, shape, packets[i]);
+        return count;
+    }
+    if (unlikely(rte_lcore_id() != generator.lcore)) {
+        __atomic_fetch_add(&generator.measured.strange_thread, count, __ATOMIC_RELAXED);
+        return count;
+    }
+    uint64_t now = rte_rdtsc();
+    for (unsigned int at = 0; at < count; at += BATCH)
+        check(side, shape, packets + at, count - at < BATCH ? count - at : BATCH, now);
+    generator.measured.end = now;
+    return count;
+}
+
+/* Getting in */
+
+static void map_control(void) {
+    generator.control = &generator.own_control;
+    if (generator.config.control[0] == '\0') {
+        generator.control->go = UINT64_MAX;
+    } else {
+        int fd = open(generator.config.control, O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            die("cannot open %s: %s", generator.config.control, strerror(errno));
+        generator.control = mmap(NULL, CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (generator.control == MAP_FAILED)
+            die("cannot map %s: %s", generator.config.control, strerror(errno));
+        close(fd);
+    }
+    generator.control->tsc_hz = rte_get_tsc_hz();
+    set_clocks(generator.control);
+    __atomic_store_n(&generator.control->magic, CONTROL_MAGIC, __ATOMIC_RELEASE);
+}
+
+static bool configured(void) {
+    static bool tried, found;
+    char error[512];
+    const char *path = getenv("DSN_BENCH_GENERATOR");
+
+    if (tried)
+        return found;
+    tried = true;
+    if (path == NULL)
+        return false;
+    if (config_read(&generator.config, path, error, sizeof(error)) != 0)
+        die("%s", error);
+    generator.hz = (double)rte_get_tsc_hz();
+    generator.gap_ticks = (uint64_t)((double)generator.config.gap_ns * 1e-9 * generator.hz);
+    generator.id_limit = generator.config.flows;
+    generator.fresh_id = generator.config.flows;
+    for (int direction = 0; direction < DIR_COUNT; direction++) {
+        generator.side[direction].random = generator.config.seed << 41 | (uint64_t)direction << 40;
+        shape_init(&generator.shape[direction], &generator.config, generator.config.phase[0].kind, direction);
+    }
+    map_control();
+    found = true;
+    return true;
+}
+
+static struct side *side_of(uint16_t port) {
+    char name[RTE_ETH_NAME_MAX_LEN];
+    if (!configured() || rte_eth_dev_get_name_by_port(port, name) != 0)
+        return NULL;
+    for (int direction = 0; direction < DIR_COUNT; direction++) {
+        if (strcmp(name, generator.config.port[direction]) == 0)
+            return &generator.side[direction];
+    }
+    return NULL;
+}
+
+static void *next_symbol(const char *name) {
+    void *symbol = dlsym(RTLD_NEXT, name);
+    if (symbol == NULL)
+        die("%s is not there to be called", name);
+    return symbol;
+}
+
+static void attach(struct side *side, uint16_t port) {
+    struct rte_eth_dev_info info;
+    if (side->attached)
+        return;
+    if (side->pool == NULL)
+        die("port %u started and its queue 0 has no memory pool", port);
+    if (rte_pktmbuf_data_room_size(side->pool) < RTE_PKTMBUF_HEADROOM + TEMPLATE_SIZE ||
+        rte_pktmbuf_data_room_size(side->pool) < RTE_PKTMBUF_HEADROOM + generator.config.frame)
+        die("the packet buffers of port %u are too short for these frames", port);
+    if (rte_eth_dev_info_get(port, &info) != 0)
+        die("port %u does not say what it is", port);
+    side->port = port;
+    side->attached = true;
+    if (rte_eth_add_rx_callback(port, 0, on_rx, side) == NULL)
+        die("port %u takes no rx callback", port);
+    for (uint16_t queue = 0; queue < info.nb_tx_queues; queue++) {
+        if (rte_eth_add_tx_callback(port, queue, on_tx, side) == NULL)
+            die("port %u takes no tx callback", port);
+    }
+}
+
+int rte_eth_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, unsigned int socket,
+                           const struct rte_eth_rxconf *conf, struct rte_mempool *pool) {
+    int (*real)(uint16_t, uint16_t, uint16_t, unsigned int, const struct rte_eth_rxconf *, struct rte_mempool *) =
+        (int (*)(uint16_t, uint16_t, uint16_t, unsigned int, const struct rte_eth_rxconf *,
+                 struct rte_mempool *))next_symbol("rte_eth_rx_queue_setup");
+    int status = real(port, queue, descriptors, socket, conf, pool);
+    struct side *side = status == 0 && queue == 0 ? side_of(port) : NULL;
+    if (side != NULL)
+        side->pool = pool;
+    return status;
+}
+
+int rte_eth_dev_start(uint16_t port) {
+    int (*real)(uint16_t) = (int (*)(uint16_t))next_symbol("rte_eth_dev_start");
+    int status = real(port);
+    struct side *side = status == 0 ? side_of(port) : NULL;
+    if (side != NULL)
+        attach(side, port);
+    return status;
+}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import floor, generator
+from tests.bench import floor, generator, nft_peer
 from tests.bench.floor import Floor
 from tests.bench.generator import Control, Phase, Send, Traffic, VoidError, establish, wait_for_phase
 
@@ -162,3 +162,23 @@ def test_a_wrong_configuration_is_refused_in_words(tmp_path: Path) -> None:
     traffic = Traffic(9, "5tswap", (Send("run", "run", 500),), keys={**floor.TUPLES, "ttl": 1})
     with pytest.raises(VoidError, match=r"generator.conf:8: 1 is outside 2..255"):
         send_through_testpmd("5tswap", traffic, tmp_path)
+
+
+def test_the_peers_rules_stand_between_what_is_established_and_drop() -> None:
+    lines = [line.strip() for line in nft_peer.ruleset(["tcp dport 80 accept", "udp dport 53 drop"]).splitlines()]
+    assert lines == [
+        "table inet bench {",
+        "chain forward {",
+        "type filter hook forward priority filter; policy drop;",
+        "ct state established,related accept",
+        "ct state invalid drop",
+        "tcp dport 80 accept",
+        "udp dport 53 drop",
+        "}",
+        "}",
+    ]
+
+
+def test_what_the_sender_takes_is_taken_off() -> None:
+    peer = nft_peer.Peer(1_000, (nft_peer.Run(1700.0, 700.0), nft_peer.Run(1900.0, 700.0)))
+    assert peer.values == (1000.0, 1200.0)

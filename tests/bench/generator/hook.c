@@ -84,10 +84,9 @@ static void phase_begin(uint64_t now) {
     memset(&generator.measured, 0, sizeof(generator.measured));
     for (int direction = 0; direction < DIR_COUNT; direction++) {
         struct side *side = &generator.side[direction];
-        bool active = phase->kind == KIND_RUN || (phase->kind == KIND_REPLY) == (direction == DIR_REPLY);
         shape_init(&generator.shape[direction], &generator.config, phase->kind, direction);
         side->sent = 0;
-        side->quota = !active ? 0 : phase->kind != KIND_RUN ? phase->count : (phase->count + !direction) / 2;
+        side->quota = phase_quota(phase, direction);
         side->next_id = 0;
         side->due = 0;
         side->due_step = 0;
@@ -157,13 +156,6 @@ static void step(uint64_t now) {
 }
 
 /* Making */
-
-/* Which flow the number-th packet is of: a hash of a counter, so that a batch of them needs no chain. */
-static inline uint64_t random_flow(uint64_t number, uint64_t flows) {
-    uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    return (uint64_t)(uint32_t)(x ^ x >> 32) * (uint32_t)flows >> 32;
-}
 
 static void fill(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
                  uint64_t base, bool random) {
@@ -339,13 +331,6 @@ static void on_probe(uint64_t due, uint64_t now) {
         control->probe_first_out_due = due;
         __atomic_store_n(&control->probe_first_out, now, __ATOMIC_RELEASE);
     }
-}
-
-static inline void count_latency(struct histogram *histogram, uint64_t due, uint64_t now, unsigned int count) {
-    uint64_t ticks = now > due ? now - due : 0;
-    histogram->count[histogram_slot(ticks)] += count;
-    if (ticks > histogram->most)
-        histogram->most = ticks;
 }
 
 /* One frame of a batch in which not all is right and of a known flow. */

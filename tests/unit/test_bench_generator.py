@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,40 @@ def test_what_does_not_come_out_is_lost(tmp_path: Path) -> None:
     )
     with pytest.raises(VoidError, match="500 of 500 packets did not come out"):
         run.valid()
+
+
+def test_phases_begin_when_the_shared_page_says_so_and_probes_are_seen(tmp_path: Path) -> None:
+    page = Control(tmp_path / "page")
+    keys: dict[str, str | int] = {
+        **floor.TUPLES,
+        "probe_src": "10.1.0.1",
+        "probe_dst": "192.0.2.0/28",
+        "probe_every": 4,
+        "probe_flows": 16,
+    }
+    traffic = Traffic(100, "5tswap", (Send("one", "run", 10_000), Send("two", "run", 1 << 40)), keys=keys)
+    command = floor.command(memory=floor.WITHOUT_HUGE_PAGES)
+    try:
+        with generator.running(command, traffic, tmp_path, control=tmp_path / "page") as program:
+            with pytest.raises(VoidError, match="did not end"):
+                program.phase(0, 2)
+            assert page.ready()
+            assert page["begun"] == 0
+            page["go"] = 1
+            assert program.phase(0, 10).valid().out == 10_000
+            assert (page["begun"], page["ended"], page["probe_armed"]) == (1, 1, 0)
+            page["probe_arm"], before = 1, time.monotonic_ns()
+            page["go"] = 2
+            with pytest.raises(VoidError, match="did not end"):
+                program.phase(1, 0.5)
+            page["stop"] = 1
+            second = program.phase(1, 10).valid()
+        assert second.out == page["out"] == page["sent"]
+        assert second.probe_out == second.probe_sent == page["probe_out"] > 100
+        assert page["probe_armed"] == 1
+        assert before < page.monotonic_ns(page["probe_first_out"]) < page.monotonic_ns(page["probe_last_out"])
+    finally:
+        page.close()
 
 
 def test_a_wrong_configuration_is_refused_in_words(tmp_path: Path) -> None:

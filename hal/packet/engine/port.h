@@ -38,8 +38,7 @@ struct dsn_port {
     char name[32];
     uint8_t mac[6];
     void *state;
-    struct dsn_port_counters
-        *counters; /* `own`, unless the control thread pointed it into the counter segment */
+    struct dsn_port_counters *counters; /* `own`, unless the control thread pointed it into the counter segment */
     struct dsn_port_counters own;
 };
 

@@ -1,0 +1,17 @@
+#include "port/kinds.h"
+#include "worker.h"
+
+#define CACHE 256
+
+uint32_t dsn_pool_packets(uint16_t workers, uint16_t ports) {
+    /* Each worker: its cache, what waits in its shard's queues, and what others have handed it. Each port: the
+     * descriptors of a DPDK device both ways. */
+    return 4096 + workers * (2048u + workers * 1024u) + ports * 512u;
+}
+
+struct rte_mempool *dsn_pool_create(const char *name, uint32_t packets, uint16_t mtu) {
+    uint32_t room = RTE_PKTMBUF_HEADROOM + RTE_ALIGN_CEIL((uint32_t)mtu + DSN_FRAME_EXTRA, RTE_CACHE_LINE_SIZE);
+    /* Drivers of real cards want 2 KiB at least, and what the card makes itself is at most 1,280 bytes. */
+    room = RTE_MAX(room, (uint32_t)RTE_MBUF_DEFAULT_BUF_SIZE);
+    return rte_pktmbuf_pool_create(name, packets, CACHE, 0, (uint16_t)room, SOCKET_ID_ANY);
+}

@@ -1,0 +1,232 @@
+/* A worker's loop: bursts through the path while packets come, then sleep in epoll until one comes, somebody hands
+ * something over or a timer is due. */
+#include "worker/live.h"
+
+#include <errno.h>
+#include <rte_cycles.h>
+#include <rte_lcore.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* After its last packet a worker looks on for this long: a sleep and a wake cost about 10 us. */
+#define LINGER_US 50
+#define SLEEP_NS UINT64_C(1000000000)
+#define EVENTS 16
+
+void dsn_worker_wake(struct dsn_worker *w) {
+    /* Pairs with the fence of nap(): either it sees what we left, or we see that it sleeps. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&w->asleep, memory_order_relaxed) && atomic_exchange(&w->asleep, false)) {
+        uint64_t one = 1;
+        (void)!write(w->event, &one, sizeof(one)); /* full: it is readable already */
+    }
+}
+
+static void add(uint64_t *counter, uint64_t more) {
+    __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
+}
+
+static void drop(struct dsn_worker *w, const struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
+    enum dsn_reason_number reason =
+        atomic_load_explicit(&port->up, memory_order_relaxed) ? DSN_REASON_PORT_FULL : DSN_REASON_PORT_DOWN;
+    dsn_shard_counters(w->engine->shard[w->number])->drops[reason] += count;
+    rte_pktmbuf_free_bulk(packets, count);
+}
+
+static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
+    uint64_t bytes = 0;
+    uint16_t sent = 0;
+    while (sent < count) {
+        uint16_t burst = RTE_MIN((uint16_t)(count - sent), (uint16_t)DSN_BURST);
+        uint64_t all = 0, left = 0;
+        for (uint16_t i = sent; i < sent + burst; i++)
+            all += packets[i]->pkt_len;
+        uint16_t taken = port->ops->tx(port, packets + sent, burst);
+        for (uint16_t i = sent + taken; i < sent + burst; i++)
+            left += packets[i]->pkt_len;
+        bytes += all - left;
+        sent += taken;
+        if (taken < burst)
+            break;
+    }
+    if (sent > 0) { /* several workers may send to a port */
+        add(&port->counters->tx_packets, sent);
+        add(&port->counters->tx_bytes, bytes);
+    }
+    if (sent < count) {
+        add(&port->counters->tx_full, count - sent);
+        drop(w, port, packets + sent, count - sent);
+    }
+}
+
+static void send(struct dsn_worker *w, uint16_t index, struct dsn_tx *tx) {
+    struct dsn_port *port = w->engine->ports[index];
+    if (port->ops->tx_shared || port->worker == w->number) {
+        send_now(w, port, tx->packets, tx->count);
+    } else {
+        struct dsn_worker *owner = &w->live->worker[port->worker];
+        for (uint16_t i = 0; i < tx->count; i++)
+            tx->packets[i]->port = index;
+        unsigned put = rte_ring_sp_enqueue_burst(owner->sends[w->number], (void **)tx->packets, tx->count, NULL);
+        dsn_worker_wake(owner);
+        if (put < tx->count) {
+            add(&port->counters->tx_full, tx->count - put);
+            drop(w, port, tx->packets + put, (uint16_t)(tx->count - put));
+        }
+    }
+    tx->count = 0;
+}
+
+static void hand_over(struct dsn_worker *w, uint16_t to, struct dsn_tx *tx) {
+    struct dsn_worker *owner = &w->live->worker[to];
+    unsigned put = rte_ring_sp_enqueue_burst(owner->handed[w->number], (void **)tx->packets, tx->count, NULL);
+    dsn_worker_wake(owner);
+    /* The owner is behind: they are lost before the path, as in a network card's full queue. */
+    for (unsigned i = put; i < tx->count; i++) {
+        add(&w->engine->ports[tx->packets[i]->port]->counters->rx_errors, 1);
+        rte_pktmbuf_free(tx->packets[i]);
+    }
+    tx->count = 0;
+}
+
+/* Everything that the path left in the shard's queues goes where it belongs. */
+static void drain(struct dsn_worker *w) {
+    struct dsn_shard *shard = w->engine->shard[w->number];
+    for (uint16_t i = 0; i < w->engine->port_count; i++) {
+        struct dsn_tx *tx = dsn_shard_tx(shard, i);
+        if (tx->count > 0)
+            send(w, i, tx);
+    }
+    for (uint16_t i = 0; i < w->live->workers; i++) {
+        struct dsn_tx *tx = i == w->number ? NULL : dsn_shard_handover(shard, i);
+        if (tx != NULL && tx->count > 0)
+            hand_over(w, i, tx);
+    }
+}
+
+static void process(struct dsn_worker *w, struct rte_mbuf **packets, uint16_t count, bool handed_over) {
+    const struct dsn_root *root = atomic_load_explicit(&w->engine->root, memory_order_acquire);
+    dsn_path_burst(w->engine->shard[w->number], root, packets, count, dsn_now_ns(), handed_over);
+    drain(w);
+}
+
+static bool receive(struct dsn_worker *w, struct dsn_port *port) {
+    struct rte_mbuf *packets[DSN_BURST];
+    uint64_t bytes = 0;
+    uint16_t count = port->ops->rx(port, packets, DSN_BURST);
+    if (count == 0)
+        return false;
+    for (uint16_t i = 0; i < count; i++) {
+        packets[i]->port = port->index;
+        bytes += packets[i]->pkt_len;
+    }
+    port->counters->rx_packets += count;
+    port->counters->rx_bytes += bytes;
+    process(w, packets, count, false);
+    return true;
+}
+
+/* What other workers left for us. */
+static bool take_over(struct dsn_worker *w, uint16_t from) {
+    struct rte_mbuf *packets[DSN_BURST];
+    unsigned count = rte_ring_sc_dequeue_burst(w->handed[from], (void **)packets, DSN_BURST, NULL);
+    bool some = count > 0;
+    if (some)
+        process(w, packets, (uint16_t)count, true);
+    count = rte_ring_sc_dequeue_burst(w->sends[from], (void **)packets, DSN_BURST, NULL);
+    for (unsigned i = 0, next; i < count; i = next) { /* runs of one port */
+        for (next = i + 1; next < count && packets[next]->port == packets[i]->port; next++) {}
+        send_now(w, w->engine->ports[packets[i]->port], packets + i, (uint16_t)(next - i));
+    }
+    return some || count > 0;
+}
+
+static void tick(struct dsn_worker *w) {
+    const struct dsn_root *root = atomic_load_explicit(&w->engine->root, memory_order_acquire);
+    uint64_t now = dsn_now_ns();
+    w->tick = RTE_MIN(dsn_path_tick(w->engine->shard[w->number], root, now), now + SLEEP_NS);
+    drain(w);
+}
+
+static bool answer(struct dsn_worker *w) {
+    struct dsn_call *call = atomic_load_explicit(&w->call, memory_order_acquire);
+    if (call == NULL)
+        return false;
+    atomic_store_explicit(&w->call, NULL, memory_order_relaxed);
+    call->fn(w->engine->shard[w->number], call->argument);
+    drain(w);
+    sem_post(&call->done); /* behind it `call` is the caller's again */
+    return true;
+}
+
+static bool something_waits(const struct dsn_worker *w) {
+    if (atomic_load(&w->call) != NULL || atomic_load(&w->stop))
+        return true;
+    for (uint16_t i = 0; i < w->live->workers; i++)
+        if (i != w->number && (!rte_ring_empty(w->handed[i]) || !rte_ring_empty(w->sends[i])))
+            return true;
+    return false;
+}
+
+static void nap(struct dsn_worker *w) {
+    struct epoll_event events[EVENTS];
+    struct timespec time = {0};
+    int count = 0;
+
+    tick(w); /* packets since the last one may have set timers */
+    uint64_t now = dsn_now_ns();
+    if (w->tick <= now)
+        return;
+    time.tv_sec = (time_t)((w->tick - now) / 1000000000u);
+    time.tv_nsec = (long)((w->tick - now) % 1000000000u);
+    atomic_store(&w->asleep, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!something_waits(w)) {
+        rte_rcu_qsbr_thread_offline(w->engine->readers, w->number);
+        count = epoll_pwait2(w->epoll, events, EVENTS, &time, NULL);
+        rte_rcu_qsbr_thread_online(w->engine->readers, w->number);
+    }
+    atomic_store(&w->asleep, false);
+    for (int i = 0; i < count; i++) {
+        struct dsn_port *port = events[i].data.ptr;
+        uint64_t value;
+        if (port == NULL)
+            (void)!read(w->event, &value, sizeof(value));
+        else if ((events[i].events & (EPOLLERR | EPOLLHUP)) && !port->ops->fault(port))
+            (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, port->ops->wake_fd(port), NULL);
+    }
+}
+
+static bool turn(struct dsn_worker *w) {
+    bool busy = false;
+    for (uint16_t i = 0; i < w->port_count; i++)
+        busy |= receive(w, w->ports[i]);
+    for (uint16_t i = 0; i < w->live->workers; i++)
+        if (i != w->number)
+            busy |= take_over(w, i);
+    if (dsn_now_ns() >= w->tick)
+        tick(w);
+    return busy | answer(w);
+}
+
+void *dsn_worker_run(void *argument) {
+    struct dsn_worker *w = argument;
+    struct rte_rcu_qsbr *readers = w->engine->readers;
+    uint64_t linger = rte_get_tsc_hz() / 1000000 * LINGER_US, since = rte_rdtsc();
+
+    (void)
+        rte_thread_register(); /* without it (no lcore left) buffers come from the pool one by one: slower, not wrong */
+    (void)rte_rcu_qsbr_thread_register(readers, w->number);
+    rte_rcu_qsbr_thread_online(readers, w->number);
+    while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+        if (turn(w))
+            since = rte_rdtsc();
+        rte_rcu_qsbr_quiescent(readers, w->number);
+        if (!w->polls && rte_rdtsc() - since > linger)
+            nap(w);
+    }
+    rte_rcu_qsbr_thread_offline(readers, w->number);
+    (void)rte_rcu_qsbr_thread_unregister(readers, w->number);
+    rte_thread_unregister();
+    return NULL;
+}

@@ -211,15 +211,18 @@ def wait_for_phase(path: Path, timeout_s: float, ended: Callable[[], bool], log:
 
 
 @contextmanager
-def running(command: Sequence[str], traffic: Traffic, folder: Path, quit_with: bytes = b"\n") -> Iterator[Running]:
+def running(
+    command: Sequence[str], traffic: Traffic, folder: Path, *, control: Path | None = None, quit_with: bytes = b"\n"
+) -> Iterator[Running]:
     """Run a program with the generator preloaded. Its standard input gets `quit_with` at the end.
 
     Args:
         folder: an empty one, for configuration, results and the program's own output.
+        control: a page made by Control; without one the phases follow each other at once.
     """
     library = build()
     configuration, log = folder / "generator.conf", folder / "program.log"
-    configuration.write_text(traffic.text(folder))
+    configuration.write_text(traffic.text(folder, control))
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -72,7 +72,7 @@ def test_nothing_else_is_left(machine: bare.Tree, first: subprocess.CompletedPro
     assert list(caches(machine.root / HOME[1:])) == []
 
 
-# What set-up made works, as soon as it exists: the file it comes from, a command, a word of its answer.
+# What set-up made works, where it made it here: a file that shows it exists, a command, a word of its answer.
 RESULTS = (
     (
         "requirements.lock",
@@ -80,7 +80,7 @@ RESULTS = (
         "numpy",
     ),
     ("sdk/cli/main.py", ".venv/bin/dsn --help", "Usage"),
-    ("hal/packet/engine/meson.build", "build/engine/dsn-engine --version", ""),
+    ("build/engine/dsn-engine", "build/engine/dsn-engine --version", ""),
     ("tests/demo/__main__.py", "make demo", ""),
 )
 

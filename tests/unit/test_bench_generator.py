@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.bench import floor, generator
+from tests.bench import floor, generator, nft_peer
 from tests.bench.floor import Floor
 from tests.bench.generator import Control, Phase, Send, Traffic, VoidError, establish, wait_for_phase
 
@@ -158,7 +159,61 @@ def test_what_does_not_come_out_is_lost(tmp_path: Path) -> None:
         run.valid()
 
 
+def test_phases_begin_when_the_shared_page_says_so_and_probes_are_seen(tmp_path: Path) -> None:
+    page = Control(tmp_path / "page")
+    keys: dict[str, str | int] = {
+        **floor.TUPLES,
+        "probe_src": "10.1.0.1",
+        "probe_dst": "192.0.2.0/28",
+        "probe_every": 4,
+        "probe_flows": 16,
+    }
+    traffic = Traffic(100, "5tswap", (Send("one", "run", 10_000), Send("two", "run", 1 << 40)), keys=keys)
+    command = floor.command(memory=floor.WITHOUT_HUGE_PAGES)
+    try:
+        with generator.running(command, traffic, tmp_path, control=tmp_path / "page") as program:
+            with pytest.raises(VoidError, match="did not end"):
+                program.phase(0, 2)
+            assert page.ready()
+            assert page["begun"] == 0
+            page["go"] = 1
+            assert program.phase(0, 10).valid().out == 10_000
+            assert (page["begun"], page["ended"], page["probe_armed"]) == (1, 1, 0)
+            page["probe_arm"], before = 1, time.monotonic_ns()
+            page["go"] = 2
+            with pytest.raises(VoidError, match="did not end"):
+                program.phase(1, 0.5)
+            page["stop"] = 1
+            second = program.phase(1, 10).valid()
+        assert second.out == page["out"] == page["sent"]
+        assert second.probe_out == second.probe_sent == page["probe_out"] > 100
+        assert page["probe_armed"] == 1
+        assert before < page.monotonic_ns(page["probe_first_out"]) < page.monotonic_ns(page["probe_last_out"])
+    finally:
+        page.close()
+
+
 def test_a_wrong_configuration_is_refused_in_words(tmp_path: Path) -> None:
     traffic = Traffic(9, "5tswap", (Send("run", "run", 500),), keys={**floor.TUPLES, "ttl": 1})
     with pytest.raises(VoidError, match=r"generator.conf:8: 1 is outside 2..255"):
         send_through_testpmd("5tswap", traffic, tmp_path)
+
+
+def test_the_peers_rules_stand_between_what_is_established_and_drop() -> None:
+    lines = [line.strip() for line in nft_peer.ruleset(["tcp dport 80 accept", "udp dport 53 drop"]).splitlines()]
+    assert lines == [
+        "table inet bench {",
+        "chain forward {",
+        "type filter hook forward priority filter; policy drop;",
+        "ct state established,related accept",
+        "ct state invalid drop",
+        "tcp dport 80 accept",
+        "udp dport 53 drop",
+        "}",
+        "}",
+    ]
+
+
+def test_what_the_sender_takes_is_taken_off() -> None:
+    peer = nft_peer.Peer(1_000, (nft_peer.Run(1700.0, 700.0), nft_peer.Run(1900.0, 700.0)))
+    assert peer.values == (1000.0, 1200.0)

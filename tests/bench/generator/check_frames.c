@@ -1,5 +1,7 @@
-/* Holds frame.h against a slow reading of what it makes: checksums, uniqueness, and every single flipped bit seen. */
+/* Holds frame.h against a slow reading of what it makes: checksums, uniqueness, and every single flipped bit seen. And
+ * the answers to neighbours. */
 #include "frame.h"
+#include "neighbour.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -215,6 +217,51 @@ static void check_refused(const char *text, const char *part) {
     CHECK(strstr(error, part) != NULL, "'%s' does not say '%s'", error, part);
 }
 
+/* An ARP request (RFC 826) and a neighbour solicitation (RFC 4861), with and without a tag, are answered. */
+static void check_neighbours(bool tagged) {
+    static const uint8_t mac[6] = {2, 0, 0, 0, 0, 9}, asker[6] = {2, 0, 0, 0, 1, 1};
+    uint8_t question[96] = {0}, answer[ANSWER_SIZE], *l3 = question + (tagged ? 18 : 14);
+    const uint8_t *reply = answer + (tagged ? 18 : 14);
+    size_t size, l3_at = (size_t)(l3 - question);
+
+    memset(question, 0xff, 6);
+    memcpy(question + 6, asker, 6);
+    memcpy(question + 12, "\x81\x00\x00\x0a", 4);
+    memcpy(l3 - 2, "\x08\x06", 2);
+    memcpy(l3, "\x00\x01\x08\x00\x06\x04\x00\x01", 8);
+    memcpy(l3 + 8, asker, 6);
+    memcpy(l3 + 14, "\xc0\x00\x02\xfe", 4);
+    memcpy(l3 + 24, "\xc0\x00\x02\x01", 4);
+    CHECK(neighbour_look(question, 60, mac, answer, &size) == OTHER_QUESTION, "an ARP request was not seen");
+    CHECK(size >= 60 && memcmp(answer, asker, 6) == 0 && memcmp(answer + 6, mac, 6) == 0, "ARP: Ethernet header");
+    CHECK(memcmp(answer + 12, question + 12, l3_at - 12) == 0, "ARP: tag and type");
+    CHECK(memcmp(reply, "\x00\x01\x08\x00\x06\x04\x00\x02\x02\x00\x00\x00\x00\x09\xc0\x00\x02\x01", 18) == 0,
+          "ARP: who answers");
+    CHECK(memcmp(reply + 18, l3 + 8, 10) == 0, "ARP: who asked");
+    CHECK(neighbour_look(answer, size, mac, question, &size) == OTHER_CONTROL, "an ARP reply was answered");
+
+    memset(question + l3_at, 0, sizeof(question) - l3_at);
+    memcpy(question + 6, asker, 6);
+    memcpy(l3 - 2, "\x86\xdd", 2);
+    memcpy(l3, "\x60\x00\x00\x00\x00\x18\x3a\xff\x20\x01", 10);
+    l3[23] = 0xfe;
+    memcpy(l3 + 24, "\xff\x02", 2);
+    l3[40] = 135;
+    memcpy(l3 + 48, "\x20\x01\x0d\xb8", 4);
+    l3[63] = 1;
+    CHECK(neighbour_look(question, l3_at + 64, mac, answer, &size) == OTHER_QUESTION, "a solicitation was not seen");
+    CHECK(size == l3_at + 72 && reply[4] == 0 && reply[5] == 32 && reply[7] == 255, "ND: IPv6 header");
+    CHECK(memcmp(reply + 8, l3 + 48, 16) == 0 && memcmp(reply + 24, l3 + 8, 16) == 0, "ND: addresses");
+    CHECK(reply[40] == 136 && reply[44] == 0x60 && memcmp(reply + 48, l3 + 48, 16) == 0, "ND: advertisement");
+    CHECK(memcmp(reply + 64, "\x02\x01\x02\x00\x00\x00\x00\x09", 8) == 0, "ND: the MAC");
+    CHECK(add_words(add_words(32 + 58, reply + 8, 32), reply + 40, 32) == 0xffff, "ND: checksum");
+    CHECK(neighbour_look(question, l3_at + 63, mac, answer, &size) == OTHER_WRONG, "half a solicitation was answered");
+    l3[40] = 3;
+    CHECK(neighbour_look(question, l3_at + 64, mac, answer, &size) == OTHER_ICMP, "an ICMPv6 error passed");
+    l3[6] = 17;
+    CHECK(neighbour_look(question, l3_at + 64, mac, answer, &size) == OTHER_WRONG, "UDP passed");
+}
+
 int main(void) {
     static const char *const expects[] = {"5tswap", "forward", "same"};
     static const char *const addresses[] = {
@@ -261,6 +308,8 @@ int main(void) {
     check_refused("flows = 1\nip = 6\nsrc = 10.0.0.0\ndst = 10.1.0.0\nresults = /tmp\nphase = a run 1\n", "IPv6");
     check_refused("phase = a jump 1\n", "not a choice");
     check_refused("burst = 0\n", "outside");
+    check_neighbours(false);
+    check_neighbours(true);
     printf("%u shapes\n", shapes);
     return 0;
 }

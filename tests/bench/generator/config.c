@@ -246,6 +246,12 @@ unsigned int tuple_bits(const struct tuple_config *tuple) {
     return tuple->src.bits + tuple->dst.bits + tuple->sport.bits + tuple->dport.bits;
 }
 
+uint64_t phase_quota(const struct phase_config *phase, int direction) {
+    if (phase->kind == KIND_RUN)
+        return (phase->count + (direction == DIR_INITIATOR)) / 2;
+    return (phase->kind == KIND_REPLY) == (direction == DIR_REPLY) ? phase->count : 0;
+}
+
 static int check_tuple(const struct reader *reader, const char *what, const struct tuple_config *tuple, bool v6,
                        uint64_t flows) {
     unsigned int bits = tuple_bits(tuple);

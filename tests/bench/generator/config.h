@@ -76,6 +76,9 @@ int config_read(struct config *config, const char *path, char *error, size_t err
 /* Number of bits in which flows differ. */
 unsigned int tuple_bits(const struct tuple_config *tuple);
 
+/* How many packets of a phase are of one direction. */
+uint64_t phase_quota(const struct phase_config *phase, int direction);
+
 extern const char *const kind_names[KIND_COUNT];
 
 #endif

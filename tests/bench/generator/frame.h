@@ -176,6 +176,13 @@ static inline __attribute__((always_inline)) void frames_make(uint8_t *const *fr
     }
 }
 
+/* Which flow the number-th packet is of: a hash of a counter, so that a batch of them needs no chain. */
+static inline uint64_t random_flow(uint64_t number, uint64_t flows) {
+    uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+    return (uint64_t)(uint32_t)(x ^ x >> 32) * (uint32_t)flows >> 32;
+}
+
 typedef uint64_t vector __attribute__((vector_size(32)));
 
 static inline vector load_vector(const uint8_t *at) {

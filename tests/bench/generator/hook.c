@@ -10,15 +10,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
-#include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Kept out of the way of what runs for each burst: registers and cache lines of the two callbacks are theirs. */
+#define COLD __attribute__((noinline, cold))
 
 #define DRAIN_MS 50
 #define ANSWERS 16
@@ -36,6 +40,7 @@ struct side {
     uint64_t due_step; /* ticks between packets, 16 bits behind the point; 0: as fast as it is polled */
     uint64_t due;      /* of the next packet, likewise, from the phase's begin */
     uint64_t bursts;
+    rte_spinlock_t answers_lock;
     unsigned int answers;
     size_t answer_size[ANSWERS];
     uint8_t answer[ANSWERS][ANSWER_SIZE];
@@ -49,7 +54,7 @@ static struct {
     uint64_t gap_ticks;
     enum state state;
     unsigned int phase;
-    unsigned int lcore;
+    pthread_t worker;
     uint64_t last_poll;
     uint64_t drain_begin;
     uint64_t id_limit, fresh_id;
@@ -84,10 +89,9 @@ static void phase_begin(uint64_t now) {
     memset(&generator.measured, 0, sizeof(generator.measured));
     for (int direction = 0; direction < DIR_COUNT; direction++) {
         struct side *side = &generator.side[direction];
-        bool active = phase->kind == KIND_RUN || (phase->kind == KIND_REPLY) == (direction == DIR_REPLY);
         shape_init(&generator.shape[direction], &generator.config, phase->kind, direction);
         side->sent = 0;
-        side->quota = !active ? 0 : phase->kind != KIND_RUN ? phase->count : (phase->count + !direction) / 2;
+        side->quota = phase_quota(phase, direction);
         side->next_id = 0;
         side->due = 0;
         side->due_step = 0;
@@ -102,7 +106,7 @@ static void phase_begin(uint64_t now) {
         generator.id_limit = generator.fresh_id > generator.id_limit ? generator.fresh_id : generator.id_limit;
     }
     generator.measured.flows = phase->kind == KIND_FIRST ? phase->count : generator.config.flows;
-    generator.lcore = rte_lcore_id();
+    generator.worker = pthread_self();
     set_clocks(generator.control);
     __atomic_store_n(&generator.control->begun, generator.phase + 1, __ATOMIC_RELEASE);
     generator.measured.begin = now;
@@ -130,7 +134,7 @@ static void publish(void) {
 }
 
 /* What isn't done for each burst of a running phase. */
-static void step(uint64_t now) {
+static COLD void step(uint64_t now) {
     const struct measurement *measured = &generator.measured;
 
     switch (generator.state) {
@@ -157,13 +161,6 @@ static void step(uint64_t now) {
 }
 
 /* Making */
-
-/* Which flow the number-th packet is of: a hash of a counter, so that a batch of them needs no chain. */
-static inline uint64_t random_flow(uint64_t number, uint64_t flows) {
-    uint64_t x = number * UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
-    return (uint64_t)(uint32_t)(x ^ x >> 32) * (uint32_t)flows >> 32;
-}
 
 static void fill(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
                  uint64_t base, bool random) {
@@ -216,9 +213,10 @@ static unsigned int allocate(struct side *side, struct rte_mbuf **packets, unsig
     return want;
 }
 
-static unsigned int give_answers(struct side *side, struct rte_mbuf **packets, unsigned int have, unsigned int most) {
-    unsigned int count = side->answers < most ? side->answers : most;
-    count = allocate(side, packets, have, count);
+static COLD unsigned int give_answers(struct side *side, struct rte_mbuf **packets, unsigned int have,
+                                      unsigned int most) {
+    rte_spinlock_lock(&side->answers_lock);
+    unsigned int count = allocate(side, packets, have, side->answers < most ? side->answers : most);
     for (unsigned int i = 0; i < count; i++) {
         uint32_t size = (uint32_t)side->answer_size[i];
         packets[i]->data_len = (uint16_t)size;
@@ -227,10 +225,11 @@ static unsigned int give_answers(struct side *side, struct rte_mbuf **packets, u
         memcpy(rte_pktmbuf_mtod(packets[i], void *), side->answer[i], size);
     }
     side->answers = 0;
+    rte_spinlock_unlock(&side->answers_lock);
     return count;
 }
 
-static void make_probe(const struct shape *shape, struct rte_mbuf *packet, uint64_t now) {
+static COLD void make_probe(const struct shape *shape, struct rte_mbuf *packet, uint64_t now) {
     uint8_t *frame = rte_pktmbuf_mtod(packet, uint8_t *);
     struct batch batch = {
         .id = {PROBE_ID | (generator.probe_next++ % generator.config.probe_flows)},
@@ -296,33 +295,43 @@ static uint16_t on_rx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, 
 
 /* Checking */
 
-static void look_at_other(struct side *side, const struct shape *shape, const struct rte_mbuf *packet) {
+/* What isn't of ours and not wrong: questions get an answer, from whichever thread they come. */
+static COLD enum other look_at_other(struct side *side, const struct rte_mbuf *packet) {
+    const uint8_t *mac = generator.config.host_mac[side - generator.side];
+    uint8_t answer[ANSWER_SIZE];
+    size_t size;
+    enum other other = neighbour_look(rte_pktmbuf_mtod(packet, const uint8_t *), packet->data_len, mac, answer, &size);
+
+    if (other == OTHER_QUESTION) {
+        rte_spinlock_lock(&side->answers_lock);
+        if (side->answers < ANSWERS) {
+            memcpy(side->answer[side->answers], answer, size);
+            side->answer_size[side->answers++] = size;
+        }
+        rte_spinlock_unlock(&side->answers_lock);
+    }
+    if (other == OTHER_QUESTION || other == OTHER_CONTROL)
+        __atomic_fetch_add(&generator.measured.control, 1, __ATOMIC_RELAXED);
+    return other;
+}
+
+static COLD void count_other(struct side *side, const struct shape *shape, const struct rte_mbuf *packet) {
     struct measurement *measured = &generator.measured;
     const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
-    size_t size = packet->data_len;
-    unsigned int slot = side->answers;
+    enum other other = look_at_other(side, packet);
 
-    switch (neighbour_look(frame, size, generator.config.host_mac[side - generator.side],
-                           side->answer[slot < ANSWERS ? slot : 0], &side->answer_size[slot < ANSWERS ? slot : 0])) {
-    case OTHER_QUESTION:
-        if (slot < ANSWERS)
-            side->answers++;
-        measured->control++;
-        return;
-    case OTHER_CONTROL: measured->control++; return;
-    case OTHER_ICMP: measured->icmp++; return;
-    case OTHER_WRONG: break;
-    }
-    if (measured->wrong++ == 0) {
+    if (other == OTHER_ICMP)
+        measured->icmp++;
+    if (other == OTHER_WRONG && measured->wrong++ == 0) {
         struct wrong_sample *sample = &measured->sample;
         sample->size = packet->pkt_len;
-        memcpy(sample->got, frame, size < TEMPLATE_SIZE ? size : TEMPLATE_SIZE);
+        memcpy(sample->got, frame, packet->data_len < TEMPLATE_SIZE ? packet->data_len : TEMPLATE_SIZE);
         sample->why = packet->nb_segs != 1 ? "in more than one segment"
                                            : frame_explain(shape, frame, packet->pkt_len, sample->want);
     }
 }
 
-static void on_probe(uint64_t due, uint64_t now) {
+static COLD void on_probe(uint64_t due, uint64_t now) {
     struct control *control = generator.control;
     uint64_t arm = __atomic_load_n(&control->probe_arm, __ATOMIC_ACQUIRE);
 
@@ -341,15 +350,8 @@ static void on_probe(uint64_t due, uint64_t now) {
     }
 }
 
-static inline void count_latency(struct histogram *histogram, uint64_t due, uint64_t now, unsigned int count) {
-    uint64_t ticks = now > due ? now - due : 0;
-    histogram->count[histogram_slot(ticks)] += count;
-    if (ticks > histogram->most)
-        histogram->most = ticks;
-}
-
 /* One frame of a batch in which not all is right and of a known flow. */
-static void check_one(struct side *side, const struct shape *shape, const struct rte_mbuf *packet, uint64_t now) {
+static COLD void check_one(struct side *side, const struct shape *shape, const struct rte_mbuf *packet, uint64_t now) {
     struct measurement *measured = &generator.measured;
     const uint8_t *frame = rte_pktmbuf_mtod(packet, const uint8_t *);
     struct batch batch;
@@ -360,6 +362,7 @@ static void check_one(struct side *side, const struct shape *shape, const struct
             batch.due[0] >= measured->begin) {
             if (batch.id[0] < generator.id_limit) {
                 measured->out++;
+                measured->end = now;
                 count_latency(&measured->latency, batch.due[0], now, 1);
                 return;
             }
@@ -369,7 +372,7 @@ static void check_one(struct side *side, const struct shape *shape, const struct
             }
         }
     }
-    look_at_other(side, shape, packet);
+    count_other(side, shape, packet);
 }
 
 static void check(struct side *side, const struct shape *shape, struct rte_mbuf **packets, unsigned int count,
@@ -404,6 +407,7 @@ static void check(struct side *side, const struct shape *shape, struct rte_mbuf 
             count_latency(&measured->latency, batch.due[i], now, 1);
     }
     measured->out += count;
+    measured->end = now;
 }
 
 static uint16_t on_tx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count, void *argument) {
@@ -413,20 +417,18 @@ static uint16_t on_tx(uint16_t port, uint16_t queue, struct rte_mbuf **packets, 
     (void)port;
     (void)queue;
 
-    if (unlikely(generator.state == STATE_WAITING || generator.state == STATE_FINISHED)) {
-        /* Nothing of ours is under way; a router may still ask for its neighbours. */
-        for (unsigned int i = 0; i < count; i++)
-            look_at_other(side, shape, packets[i]);
-        return count;
-    }
-    if (unlikely(rte_lcore_id() != generator.lcore)) {
-        __atomic_fetch_add(&generator.measured.strange_thread, count, __ATOMIC_RELAXED);
+    if (unlikely(generator.state == STATE_WAITING || generator.state == STATE_FINISHED ||
+                 !pthread_equal(pthread_self(), generator.worker))) {
+        /* Nothing of ours is under way, or not here; a router may still ask for its neighbours. */
+        for (unsigned int i = 0; i < count; i++) {
+            if (look_at_other(side, packets[i]) == OTHER_WRONG)
+                __atomic_fetch_add(&generator.measured.strange_thread, 1, __ATOMIC_RELAXED);
+        }
         return count;
     }
     uint64_t now = rte_rdtsc();
     for (unsigned int at = 0; at < count; at += BATCH)
         check(side, shape, packets + at, count - at < BATCH ? count - at : BATCH, now);
-    generator.measured.end = now;
     return count;
 }
 

@@ -20,6 +20,13 @@ static inline unsigned int histogram_slot(uint64_t ticks) {
     return (power - 3) * HISTOGRAM_CUTS + (unsigned int)(ticks >> (power - 4) & (HISTOGRAM_CUTS - 1));
 }
 
+static inline void count_latency(struct histogram *histogram, uint64_t due, uint64_t now, unsigned int count) {
+    uint64_t ticks = now > due ? now - due : 0;
+    histogram->count[histogram_slot(ticks)] += count;
+    if (ticks > histogram->most)
+        histogram->most = ticks;
+}
+
 struct wrong_sample {
     const char *why;
     unsigned int size;

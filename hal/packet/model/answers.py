@@ -1,0 +1,160 @@
+"""What the card itself takes in and answers: ARP, neighbour discovery and echo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hal.packet.contract import Verdict
+from hal.packet.model import headers
+from hal.packet.model.chain import own_mac
+from hal.packet.model.neighbours import NeighbourKey
+from hal.packet.model.parse import ARP_TYPE, UNSPECIFIED, Dropped, Frame, Packet, word
+from hal.packet.model.rows import Entry
+from hal.packet.model.stage import Announcement
+from hal.packet.schema.rows import MAPPED
+
+if TYPE_CHECKING:
+    from hal.packet.model.shard import PathShard
+
+ARP, ND, ECHO = 1, 2, 3
+"""Kinds of packets made, as `StepKind.MAKE` numbers them."""
+NO_IPV4 = MAPPED + bytes(4)
+SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
+
+
+def answering_mac(shard: PathShard, vnic: Entry, asker: bytes, target: bytes) -> tuple[bytes, bool] | None:
+    """The MAC that the card tells for an address asked for by ARP or ND, and whether it is the card's own."""
+    own = own_mac(shard.tables, vnic)
+    if target == asker:
+        return None
+    if vnic.role == "card":
+        return (own, True) if own else None
+    local = shard.tables.exact("local_address", vnic.vrf, target)
+    if local and own and local.subnet == vnic.subnet:
+        return own, True
+    if vnic.role == "vnic":
+        known = shard.tables.exact("vnic_address", vnic.subnet, target)
+        other = shard.tables.get("vnic", known.vnic) if known else None
+        if other and other.id != vnic.id:
+            return other.mac, False
+    return None
+
+
+def take_arp(shard: PathShard, frame: Frame, vnic: Entry) -> Verdict:
+    """RFC 826."""
+    data = frame.payload
+    if len(data) < 28 or data[:6] != b"\0\x01\x08\0\x06\x04" or word(data, 6) not in (1, 2):
+        raise Dropped("arp_malformed")
+    if data[8:14] != frame.source:
+        raise Dropped("arp_malformed")
+    request = word(data, 6) == 1
+    sender, target = MAPPED + data[14:18], MAPPED + data[24:28]
+    told = Announcement(frame.source, sender, (data[8:14],), unspecified=request and sender == NO_IPV4)
+    if reason := shard.chain.ask(shard.tables, vnic, lambda stage: stage.check_arp(vnic, shard.tables, told)):
+        raise Dropped(reason)
+    if not request:
+        ours = target == NO_IPV4 or shard.tables.exact("local_address", vnic.vrf, target)
+        if vnic.role == "uplink" and ours and shard.confirm(vnic, sender, frame.source):
+            return Verdict.CONSUME
+        raise Dropped("arp_ignored")
+    answer = answering_mac(shard, vnic, sender, target)
+    if answer is None:
+        raise Dropped("arp_ignored")
+    mac, _ = answer
+    message = headers.arp(2, mac, target, frame.source, sender)
+    shard.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, ARP_TYPE, message), ARP)
+    if vnic.role == "uplink":
+        shard.confirm(vnic, sender, frame.source)
+    return Verdict.CONSUME
+
+
+def take_nd(shard: PathShard, packet: Packet) -> Verdict:
+    """RFC 4861, as far as a card that answers for others goes."""
+    message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
+    if packet.fragment or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
+        raise Dropped("nd_malformed")
+    if not headers.checksum_is_right(packet):
+        raise Dropped("nd_malformed")
+    solicitation, advertisement = kind == 135, kind == 136
+    target = UNSPECIFIED
+    links: dict[int, bytes] = {}
+    if solicitation or advertisement:
+        target, links = _target_and_links(packet, solicitation)
+    told = Announcement(
+        packet.frame.source,
+        packet.source,
+        tuple(links.values()),
+        target=target if advertisement else None,
+        unspecified=packet.source == UNSPECIFIED,
+    )
+    if reason := shard.chain.ask(shard.tables, vnic, lambda stage: stage.check_nd(vnic, shard.tables, told)):
+        raise Dropped(reason)
+    if solicitation:
+        return _take_solicitation(shard, packet, target)
+    if advertisement and vnic.role == "uplink" and 2 in links:
+        ours = shard.tables.exact("local_address", vnic.vrf, packet.destination)
+        if ours and shard.confirm(vnic, target, links[2]):
+            return Verdict.CONSUME
+    raise Dropped("nd_ignored")
+
+
+def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[int, bytes]]:
+    """The target, and link-layer addresses by option type: 1 the source's, 2 the target's."""
+    message = packet.payload
+    if len(message) < 24 or message[8] == 0xFF:
+        raise Dropped("nd_malformed")
+    links: dict[int, bytes] = {}
+    place = 24
+    while place < len(message):
+        size = message[place + 1] * 8 if place + 1 < len(message) else 0
+        if size == 0 or place + size > len(message):
+            raise Dropped("nd_malformed")
+        if message[place] in (1, 2):
+            links.setdefault(message[place], message[place + 2 : place + 8])
+        place += size
+    to_group = packet.destination.startswith(SOLICITED_NODE)
+    if solicitation and packet.source == UNSPECIFIED and (1 in links or not to_group):
+        raise Dropped("nd_malformed")
+    return message[8:24], links
+
+
+def _take_solicitation(shard: PathShard, packet: Packet, target: bytes) -> Verdict:
+    vnic, frame = packet.vnic, packet.frame
+    answer = None
+    if packet.source != UNSPECIFIED:
+        answer = answering_mac(shard, vnic, packet.source, target)
+    if answer is None:
+        raise Dropped("nd_ignored")
+    mac, is_own = answer
+    ip = headers.neighbour_advertisement(target, mac, packet.source, router=is_own)
+    shard.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, headers.ethertype_of(ip), ip), ND)
+    if vnic.role == "uplink":
+        shard.confirm(vnic, packet.source, frame.source)
+    return Verdict.CONSUME
+
+
+def take_echo(shard: PathShard, packet: Packet) -> Verdict:
+    """An echo request to an address of the card."""
+    vnic, header = packet.vnic, packet.header()
+    if reason := shard.chain.ask(shard.tables, vnic, lambda stage: stage.check_echo(header, vnic, shard.tables)):
+        raise Dropped(reason)
+    if packet.fragment:
+        raise Dropped("card_fragment")
+    if not headers.checksum_is_right(packet):
+        raise Dropped("l4_checksum")
+    shard.answer(packet, headers.echo_reply(packet), ECHO)
+    return Verdict.CONSUME
+
+
+def ask_neighbour(shard: PathShard, key: NeighbourKey) -> None:
+    """A request for a neighbour's MAC, from the numerically lowest address of the uplink's subnet."""
+    uplink = shard.tables.get("vnic", key.uplink)
+    if uplink is None:
+        return
+    sender = shard.lowest_local(uplink, key.address, link_local=True)
+    if key.address.startswith(MAPPED):
+        frame = headers.arp_request(uplink.mac, sender or NO_IPV4, key.address, uplink.vlan)
+        shard.make(uplink, frame, ARP)
+    elif sender:
+        frame = headers.neighbour_solicitation(uplink.mac, sender, key.address, uplink.vlan)
+        shard.make(uplink, frame, ND)

@@ -1,0 +1,106 @@
+"""Counters and events of one shard."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+
+from hal.packet.contract import Counters, Event, EventKind, Events, RowCounters
+from hal.packet.model.tables import Tables
+
+VNIC_COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
+PORT_COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "tx_full")
+ENGINE_COUNTERS = (
+    "flows_opened",
+    "flows_now",
+    "chain_walks",
+    "reevaluations",
+    "pickups",
+    "handovers",
+    "packets",
+)
+EVENTS_KEPT = 4096
+
+
+class CounterSet:
+    """What one shard has counted. Those of rows that are gone are forgotten."""
+
+    def __init__(self) -> None:
+        self._drops: Counter[str] = Counter()
+        self._vnics: dict[int, Counter[str]] = {}
+        self._ports: dict[int, Counter[str]] = {}
+        self._rows: dict[tuple[str, int], Counter[str]] = {}
+        self.engine: Counter[str] = Counter()
+
+    def drop(self, reason: str, vnic: int | None) -> None:
+        self._drops[reason] += 1
+        if vnic is not None:
+            self._vnics.setdefault(vnic, Counter())["drops"] += 1
+
+    def vnic(self, identity: int, direction: str, size: int) -> None:
+        counters = self._vnics.setdefault(identity, Counter())
+        counters[direction + "_packets"] += 1
+        counters[direction + "_bytes"] += size
+
+    def port(self, number: int, direction: str, size: int) -> None:
+        counters = self._ports.setdefault(number, Counter())
+        counters[direction + "_packets"] += 1
+        counters[direction + "_bytes"] += size
+
+    def port_full(self, number: int) -> None:
+        self._ports.setdefault(number, Counter())["tx_full"] += 1
+
+    def hit(self, table: str, identity: int) -> None:
+        self._rows.setdefault((table, identity), Counter())["hits"] += 1
+
+    def traffic(self, table: str, identity: int, packets: int, size: int) -> None:
+        counters = self._rows.setdefault((table, identity), Counter())
+        counters["packets"] += packets
+        counters["bytes"] += size
+
+    def forget(self, rows: Iterable[tuple[str, int]]) -> None:
+        """These rows are gone, and what they counted with them."""
+        for table, identity in rows:
+            self._rows.pop((table, identity), None)
+            if table == "vnic":
+                self._vnics.pop(identity, None)
+
+    def keep(self, tables: Tables) -> None:
+        """Forget what belongs to rows that aren't in these tables."""
+        self.forget([key for key in self._rows if tables.get(*key) is None])
+        self.forget([("vnic", vnic) for vnic in self._vnics if tables.get("vnic", vnic) is None])
+
+    def read(self, tables: Tables, ports: Iterable[int]) -> Counters:
+        vnics = tables.versions["vnic"].rows
+        return Counters(
+            drops={reason.name: self._drops[reason.name] for reason in tables.schema.reasons},
+            vnics={vnic: _all(self._vnics.get(vnic), VNIC_COUNTERS) for vnic in sorted(vnics)},
+            ports={port: _all(self._ports.get(port), PORT_COUNTERS) for port in ports},
+            rows={
+                key: RowCounters(counted["hits"], counted["packets"], counted["bytes"])
+                for key, counted in sorted(self._rows.items())
+            },
+            engine={name: self.engine[name] for name in ENGINE_COUNTERS},
+        )
+
+
+def _all(counted: Mapping[str, int] | None, names: Iterable[str]) -> dict[str, int]:
+    return {name: (counted or {}).get(name, 0) for name in names}
+
+
+class EventRing:
+    """The latest events, numbered from 1 on."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._last = 0
+
+    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
+        self._last += 1
+        self._events.append(Event(self._last, now, kind, table, identity, data))
+
+    def read(self, cursor: int) -> Events:
+        """Events behind `cursor`, which is the number of the last one that was read, 0 at first."""
+        first = self._last - len(self._events) + 1
+        events = tuple(event for event in self._events if event.number > cursor)
+        return Events(events, max(0, first - 1 - cursor), self._last)

@@ -1,0 +1,268 @@
+"""Connections: both directions under their keys, TCP followed from handshake to close, expiry, limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from hal.packet.contract import Flow, FlowFilter, TcpState
+from hal.packet.model import stage
+from hal.packet.model.keys import Key
+from hal.packet.model.ops import Path
+from hal.packet.model.parse import ACK, FIN, RST, SYN
+from hal.packet.model.stage import TCP, Header
+from hal.packet.schema.rows import unpack_address
+
+SECOND = 1_000_000_000
+TCP_TIMEOUT = {TcpState.ESTABLISHED: 7440, TcpState.CLOSED: 10}
+TCP_OTHER_TIMEOUT = 240
+UDP_TIMEOUT, UDP_UNREPLIED_TIMEOUT = 300, 120
+ICMP_TIMEOUT = 60
+OTHER_TIMEOUT = 600
+
+Share = tuple[int, str]
+"""What a connection counts against: a vNIC's id, and "own" or "inbound"."""
+
+
+@dataclass
+class Connection:
+    """Both directions of a connection. Index 0 of a pair is the initiator's direction."""
+
+    id: int
+    worker: int
+    vrf: int
+    header: Header
+    keys: list[Key]
+    paths: list[Path]
+    ingress: int
+    egress: int
+    rules: tuple[int, int]
+    counted: tuple[tuple[str, int], ...]
+    """Rows that get its packets and bytes."""
+    share: Share | None
+    decided: tuple[int, int]
+    """Generation, and number of changes in what is alive, by which it was last decided."""
+    created_ns: int
+    last_ns: int
+    tcp: TcpState = TcpState.NONE
+    first_to_close: int = 0
+    replied: bool = False
+    packets: list[int] = field(default_factory=lambda: [0, 0])
+    bytes: list[int] = field(default_factory=lambda: [0, 0])
+    settled: tuple[int, int] = (0, 0)
+
+    @property
+    def timeout_ns(self) -> int:
+        match self.header.protocol:
+            case stage.TCP:
+                seconds = TCP_TIMEOUT.get(self.tcp, TCP_OTHER_TIMEOUT)
+            case stage.UDP:
+                seconds = UDP_TIMEOUT if self.replied else UDP_UNREPLIED_TIMEOUT
+            case stage.ICMP | stage.ICMP6:
+                seconds = ICMP_TIMEOUT
+            case _:
+                seconds = OTHER_TIMEOUT
+        return seconds * SECOND
+
+    def expired(self, now: int) -> bool:
+        return now - self.last_ns >= self.timeout_ns
+
+    def unsettled(self) -> tuple[int, int]:
+        """Packets and bytes since it was last settled, both directions; they count as settled from now on."""
+        total = sum(self.packets), sum(self.bytes)
+        fresh = total[0] - self.settled[0], total[1] - self.settled[1]
+        self.settled = total
+        return fresh
+
+    def count(self, direction: int, size: int) -> None:
+        self.packets[direction] += 1
+        self.bytes[direction] += size
+
+    def flow(self) -> Flow:
+        header = self.header
+        return Flow(
+            id=self.id,
+            worker=self.worker,
+            vrf=self.vrf,
+            protocol=header.protocol,
+            source=unpack_address(header.source),
+            destination=unpack_address(header.destination),
+            source_port=header.source_port,
+            destination_port=header.destination_port,
+            ingress=self.ingress,
+            egress=self.egress,
+            tcp_state=self.tcp,
+            generation=self.decided[0],
+            created_ns=self.created_ns,
+            last_ns=self.last_ns,
+            timeout_ns=self.timeout_ns,
+            packets=(self.packets[0], self.packets[1]),
+            bytes=(self.bytes[0], self.bytes[1]),
+            rules=self.rules,
+            operations=(self.paths[0].words(), self.paths[1].words()),
+        )
+
+
+def initial_state(protocol: int, picked_up: bool) -> TcpState:
+    if protocol != TCP:
+        return TcpState.NONE
+    return TcpState.ESTABLISHED if picked_up else TcpState.SYN_SENT
+
+
+def track(state: TcpState, flags: int, initiator: bool, closer: bool) -> TcpState | None:
+    """The state behind a segment; None where it does not fit. (RFC 9293 3.3.2, as a bystander sees it.)
+
+    Args:
+        flags: of the segment.
+        initiator: it is the initiator's.
+        closer: it is of the side that sent the first FIN.
+    """
+    syn, fin, rst, ack = (bool(flags & bit) for bit in (SYN, FIN, RST, ACK))
+    match state:
+        case TcpState.SYN_SENT if initiator:
+            return TcpState.SYN_SENT if syn and not ack else None
+        case TcpState.SYN_SENT:
+            return TcpState.CLOSED if rst else TcpState.SYN_RECEIVED if syn else None
+        case _ if rst:
+            return TcpState.CLOSED
+        case TcpState.CLOSED:
+            return None
+        case TcpState.TIME_WAIT:
+            return state
+        case TcpState.SYN_RECEIVED if syn:
+            return state
+        case _ if syn:
+            return None
+        case TcpState.SYN_RECEIVED | TcpState.ESTABLISHED if fin:
+            return TcpState.FIN_WAIT
+        case TcpState.SYN_RECEIVED:
+            return TcpState.ESTABLISHED if initiator else state
+        case TcpState.FIN_WAIT if fin and not closer:
+            return TcpState.CLOSING
+        case TcpState.CLOSING if ack and closer:
+            return TcpState.TIME_WAIT
+    return state
+
+
+class FlowTable:
+    """The connections of one shard.
+
+    Args:
+        capacity: connections that fit into each worker.
+        workers: how many workers the owner arithmetic knows.
+        ended: called with each connection that is taken out.
+    """
+
+    def __init__(self, capacity: int, workers: int, ended: Callable[[Connection], None]) -> None:
+        self._by_key: dict[Key, tuple[Connection, int]] = {}
+        self._by_id: dict[int, Connection] = {}
+        self._capacity = capacity
+        self._per_worker: Counter[int] = Counter()
+        self._shares: Counter[Share] = Counter()
+        self._ended = ended
+        self._next_id = 1
+        self.workers = workers
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._by_id.values()))
+
+    def clear(self) -> None:
+        for connection in self:
+            self.remove(connection)
+
+    def find(self, key: Key, now: int) -> tuple[Connection, int] | None:
+        """The living connection with this key, and the direction that the key is of."""
+        found = self._by_key.get(key)
+        if found and found[0].expired(now):
+            self.remove(found[0])
+            return None
+        return found
+
+    def holds(self, connection: Connection, now: int) -> bool:
+        """True while it is in the table and not expired."""
+        return connection.id in self._by_id and not connection.expired(now)
+
+    def next_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def add(self, connection: Connection) -> None:
+        self._by_id[connection.id] = connection
+        self._per_worker[connection.worker] += 1
+        self._enter(connection)
+
+    def remove(self, connection: Connection) -> None:
+        if self._by_id.pop(connection.id, None) is None:
+            return
+        self._per_worker[connection.worker] -= 1
+        self._leave(connection)
+        self._ended(connection)
+
+    def rekey(self, connection: Connection, reply: Key, share: Share | None) -> None:
+        """Its replies come from elsewhere, and it counts against somebody else."""
+        self._leave(connection)
+        connection.keys[1], connection.share = reply, share
+        self._enter(connection)
+
+    def _enter(self, connection: Connection) -> None:
+        for direction, key in enumerate(connection.keys):
+            other = self._by_key.get(key)
+            if other and other[0] is not connection:
+                self.remove(other[0])
+            self._by_key[key] = (connection, direction)
+        if connection.share:
+            self._shares[connection.share] += 1
+
+    def _leave(self, connection: Connection) -> None:
+        for key in connection.keys:
+            if self._by_key.get(key, (None, 0))[0] is connection:
+                del self._by_key[key]
+        if connection.share:
+            self._shares[connection.share] -= 1
+
+    def sweep(self, now: int) -> None:
+        for connection in self:
+            if connection.expired(now):
+                self.remove(connection)
+
+    def share_is_full(self, share: Share, limit: int, now: int) -> bool:
+        if self._shares[share] >= limit:
+            self.sweep(now)
+        return self._shares[share] >= limit
+
+    def is_full(self, worker: int, now: int) -> bool:
+        if self._per_worker[worker] >= self._capacity:
+            self.sweep(now)
+        return self._per_worker[worker] >= self._capacity
+
+    def matching(self, which: FlowFilter | None, now: int) -> list[Connection]:
+        living = sorted((c for c in self if not c.expired(now)), key=lambda c: c.id)
+        return [connection for connection in living if which is None or matches(connection, which)]
+
+
+def matches(connection: Connection, which: FlowFilter) -> bool:
+    """True if everything holds that the filter gives."""
+    header = connection.header
+    return (
+        which.id in (None, connection.id)
+        and which.vrf in (None, connection.vrf)
+        and which.vnic in (None, connection.ingress, connection.egress)
+        and which.protocol in (None, header.protocol)
+        and which.source_port in (None, header.source_port)
+        and which.destination_port in (None, header.destination_port)
+        and _within(header.source, which.source)
+        and _within(header.destination, which.destination)
+    )
+
+
+def _within(address: bytes, prefix: str | None) -> bool:
+    if prefix is None:
+        return True
+    network = ipaddress.ip_network(prefix)
+    one = ipaddress.ip_address(unpack_address(address))
+    return one.version == network.version and one in network

@@ -1,0 +1,354 @@
+"""From a frame to a packet: steps 2 to 10 of docs/forwarding.md, as far as the bytes alone say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hal.packet.model.rows import Entry
+from hal.packet.model.stage import ICMP, ICMP6, TCP, UDP, Header
+from hal.packet.schema.rows import MAPPED
+
+ARP_TYPE, IPV4_TYPE, VLAN_TYPE, IPV6_TYPE = 0x0806, 0x0800, 0x8100, 0x86DD
+TAG_TYPES = (VLAN_TYPE, 0x88A8, 0x9100)
+BROADCAST = b"\xff" * 6
+ZERO_MAC = bytes(6)
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+ND_TYPES = range(133, 138)
+ECHO_REQUEST = {ICMP: 8, ICMP6: 128}
+ECHO_REPLY = {ICMP: 0, ICMP6: 129}
+ICMP_ERRORS = {ICMP: (3, 11, 12), ICMP6: (1, 2, 3, 4)}
+
+
+class Dropped(Exception):
+    """The packet ends here. `tell`: the sender is told (RST, or ICMP administratively prohibited)."""
+
+    def __init__(self, reason: str, tell: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.tell = tell
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An Ethernet frame, its VLAN tag taken off. `payload` is what follows the EtherType, padding included."""
+
+    destination: bytes
+    source: bytes
+    vlan: int
+    ethertype: int
+    payload: bytes
+    size: int
+    """Bytes as it came, tag included."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Where a fragment belongs. `offset` in bytes of the datagram's payload; `more`: others follow."""
+
+    identification: int
+    offset: int
+    more: bool
+
+
+@dataclass
+class Packet:
+    """An IP packet on its way. `ip` is the datagram without padding; `transport` is where its transport begins."""
+
+    frame: Frame
+    vnic: Entry
+    routed: bool
+    ip: bytes
+    version: int
+    source: bytes
+    destination: bytes
+    ttl: int
+    protocol: int
+    transport: int
+    fragment: Fragment | None = None
+    source_port: int = 0
+    destination_port: int = 0
+    icmp_type: int = 0
+    flags: int = 0
+    now: int = 0
+    queued: bool = field(default=False, init=False)
+
+    @property
+    def payload(self) -> bytes:
+        """The transport header and what follows it."""
+        return self.ip[self.transport :]
+
+    @property
+    def is_first(self) -> bool:
+        """True for a first fragment."""
+        return self.fragment is not None and self.fragment.offset == 0
+
+    @property
+    def is_later(self) -> bool:
+        return self.fragment is not None and self.fragment.offset > 0
+
+    @property
+    def is_icmp(self) -> bool:
+        return self.protocol == (ICMP if self.version == 4 else ICMP6)
+
+    @property
+    def is_nd(self) -> bool:
+        """Neighbour or router discovery, by its type alone."""
+        return (
+            self.version == 6
+            and self.protocol == ICMP6
+            and not self.is_later
+            and len(self.payload) > 0
+            and self.payload[0] in ND_TYPES
+        )
+
+    @property
+    def is_icmp_error(self) -> bool:
+        return self.is_icmp and not self.is_later and self.icmp_type in ICMP_ERRORS[self.protocol]
+
+    @property
+    def bare_syn(self) -> bool:
+        return self.protocol == TCP and self.flags & (SYN | ACK) == SYN
+
+    def header(self) -> Header:
+        return Header(
+            self.frame.source,
+            self.frame.destination,
+            self.protocol,
+            self.source,
+            self.destination,
+            self.source_port,
+            self.destination_port,
+            self.icmp_type,
+        )
+
+
+def word(data: bytes, offset: int, size: int = 2) -> int:
+    return int.from_bytes(data[offset : offset + size], "big")
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total = sum(word(data + b"\0", offset) for offset in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def parse_frame(data: bytes) -> Frame:
+    """Step 2: Ethernet and one 802.1Q tag."""
+    if len(data) < 14:
+        raise Dropped("ethernet_truncated")
+    destination, source, kind = data[:6], data[6:12], word(data, 12)
+    if source == ZERO_MAC or source[0] & 1:
+        raise Dropped("ethernet_source_invalid")
+    vlan, start = 0, 14
+    if kind == VLAN_TYPE:
+        if len(data) < 18:
+            raise Dropped("ethernet_truncated")
+        vlan, kind, start = word(data, 14) & 0xFFF, word(data, 16), 18
+        if kind in TAG_TYPES:
+            raise Dropped("vlan_nested")
+    elif kind in TAG_TYPES:
+        raise Dropped("vlan_nested")
+    if kind < 0x0600:
+        raise Dropped("llc")
+    return Frame(destination, source, vlan, kind, data[start:], len(data))
+
+
+def parse_ip(frame: Frame, vnic: Entry, routed: bool, now: int) -> Packet:
+    """Step 6: the IP header and what stands between it and the transport."""
+    packet = _parse_ipv4(frame, vnic, routed) if frame.ethertype == IPV4_TYPE else _parse_ipv6(frame, vnic, routed)
+    packet.now = now
+    return packet
+
+
+def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
+    data = frame.payload
+    if len(data) < 20:
+        raise Dropped("ipv4_truncated")
+    size, total = (data[0] & 15) * 4, word(data, 2)
+    if data[0] >> 4 != 4 or size < 20 or total < size:
+        raise Dropped("ipv4_header")
+    if size > len(data) or total > len(data):
+        raise Dropped("ipv4_truncated")
+    if checksum(data[:size]):
+        raise Dropped("ipv4_checksum")
+    _check_options(data[20:size])
+    offset, more = (word(data, 6) & 0x1FFF) * 8, bool(data[6] & 0x20)
+    return Packet(
+        frame,
+        vnic,
+        routed,
+        ip=data[:total],
+        version=4,
+        source=MAPPED + data[12:16],
+        destination=MAPPED + data[16:20],
+        ttl=data[8],
+        protocol=data[9],
+        transport=size,
+        fragment=Fragment(word(data, 4), offset, more) if offset or more else None,
+    )
+
+
+def _check_options(options: bytes) -> None:
+    """RFC 791 3.1; source routes are refused (RFC 7126)."""
+    place = 0
+    while place < len(options) and options[place] != 0:
+        if options[place] == 1:
+            place += 1
+            continue
+        size = options[place + 1] if place + 1 < len(options) else 0
+        if options[place] in (131, 137) or size < 2 or place + size > len(options):
+            raise Dropped("ipv4_options")
+        place += size
+
+
+def _parse_ipv6(frame: Frame, vnic: Entry, routed: bool) -> Packet:
+    data = frame.payload
+    if len(data) < 40:
+        raise Dropped("ipv6_truncated")
+    length, following = word(data, 4), data[6]
+    if data[0] >> 4 != 6 or (length == 0 and following == 0):
+        raise Dropped("ipv6_header")
+    if 40 + length > len(data):
+        raise Dropped("ipv6_truncated")
+    ip = data[: 40 + length]
+    walked = walk_extensions(ip)
+    if walked is None:
+        raise Dropped("ipv6_extension")
+    protocol, transport, fragment = walked
+    return Packet(
+        frame,
+        vnic,
+        routed,
+        ip=ip,
+        version=6,
+        source=ip[8:24],
+        destination=ip[24:40],
+        ttl=ip[7],
+        protocol=protocol,
+        transport=transport,
+        fragment=fragment,
+    )
+
+
+def walk_extensions(ip: bytes) -> tuple[int, int, Fragment | None] | None:
+    """The transport protocol, where it begins, and the fragment, if it is one; None against the rules (RFC 8200 4)."""
+    following, place, fragment, fragmented = ip[6], 40, None, False
+    for count in range(9):
+        if following not in (0, 43, 44, 51, 60):
+            return following, place, fragment
+        if count == 8 or (following == 0 and count) or (following == 44 and fragmented) or place + 8 > len(ip):
+            return None
+        size = {44: 8, 51: (ip[place + 1] + 2) * 4}.get(following, (ip[place + 1] + 1) * 8)
+        if place + size > len(ip) or place + size - 40 > 256 or (following == 43 and ip[place + 2] == 0):
+            return None
+        if following == 44:
+            fragmented = True
+            offset, more = word(ip, place + 2) & 0xFFF8, bool(ip[place + 3] & 1)
+            if offset or more:
+                fragment = Fragment(word(ip, place + 4, 4), offset, more)
+        following, place = ip[place], place + size
+        if fragment and fragment.offset:
+            return following, place, fragment
+    return None
+
+
+IPV4_BAD_SOURCE = (0, 127, *range(224, 256))
+IPV4_BAD_DESTINATION = (0, 127, *range(240, 256))
+UNSPECIFIED = bytes(16)
+LOOPBACK = bytes(15) + b"\x01"
+
+
+def check_addresses(packet: Packet) -> None:
+    """Step 8."""
+    source, destination = packet.source, packet.destination
+    if packet.version == 4:
+        if source[12] in IPV4_BAD_SOURCE or destination[12] in IPV4_BAD_DESTINATION:
+            raise Dropped("address_invalid")
+        group = 224 <= destination[12] < 240
+    else:
+        unspecified = source == UNSPECIFIED and not packet.is_nd
+        if unspecified or source == LOOPBACK or source[0] == 0xFF or source.startswith(MAPPED):
+            raise Dropped("address_invalid")
+        if destination in (UNSPECIFIED, LOOPBACK) or destination.startswith(MAPPED):
+            raise Dropped("address_invalid")
+        group = destination[0] == 0xFF
+    if group:
+        raise Dropped("multicast")
+
+
+def is_link_local(address: bytes) -> bool:
+    """fe80::/10; 169.254/16 is not."""
+    return address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
+def parse_transport(packet: Packet) -> None:
+    """Step 10: ports, ICMP type and TCP flags, if the transport header makes sense."""
+    data, short = packet.payload, "fragment_tiny" if packet.fragment else "l4_truncated"
+    if (packet.version, packet.protocol) in ((4, ICMP6), (6, ICMP)):
+        raise Dropped("l4_header")
+    if packet.protocol == TCP:
+        _parse_tcp(packet, data, short)
+    elif packet.protocol == UDP:
+        if len(data) < 8:
+            raise Dropped(short)
+        packet.source_port, packet.destination_port = word(data, 0), word(data, 2)
+        size = word(data, 4)
+        if size < 8 or (not packet.fragment and size > len(data)) or packet.destination_port == 0:
+            raise Dropped("l4_header")
+    elif packet.is_icmp:
+        if len(data) < 8:
+            raise Dropped(short)
+        packet.icmp_type = data[0]
+        if packet.icmp_type == ECHO_REQUEST[packet.protocol]:
+            packet.source_port = word(data, 4)
+        elif packet.icmp_type == ECHO_REPLY[packet.protocol]:
+            packet.destination_port = word(data, 4)
+
+
+def _parse_tcp(packet: Packet, data: bytes, short: str) -> None:
+    if len(data) < 20:
+        raise Dropped(short)
+    size = (data[12] >> 4) * 4
+    if size < 20:
+        raise Dropped("l4_header")
+    if size > len(data):
+        raise Dropped(short)
+    packet.source_port, packet.destination_port, packet.flags = word(data, 0), word(data, 2), data[13]
+    if packet.source_port == 0 or packet.destination_port == 0:
+        raise Dropped("l4_header")
+    flags = packet.flags
+    if (flags & SYN and flags & (FIN | RST)) or (flags & FIN and flags & RST) or not flags & (SYN | RST | ACK):
+        raise Dropped("tcp_flags")
+
+
+def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
+    """What an ICMP error quotes, the other way round: protocol, source, destination and both ports as a packet that
+    answers the quoted one would have them. None if it doesn't hold its IP header and 8 bytes."""
+    quoted = packet.payload[8:]
+    if packet.version == 4:
+        size = (quoted[0] & 15) * 4 if quoted else 0
+        if size < 20 or len(quoted) < size or quoted[0] >> 4 != 4 or word(quoted, 6) & 0x1FFF:
+            return None
+        protocol, source, destination = quoted[9], MAPPED + quoted[12:16], MAPPED + quoted[16:20]
+    else:
+        walked = walk_extensions(quoted) if len(quoted) >= 40 and quoted[0] >> 4 == 6 else None
+        if walked is None or (walked[2] and walked[2].offset):
+            return None
+        protocol, size, _ = walked
+        source, destination = quoted[8:24], quoted[24:40]
+    transport = quoted[size:]
+    if len(transport) < 8:
+        return None
+    source_port = destination_port = 0
+    if protocol in (TCP, UDP):
+        source_port, destination_port = word(transport, 0), word(transport, 2)
+    elif protocol == packet.protocol:
+        if transport[0] == ECHO_REQUEST[protocol]:
+            source_port = word(transport, 4)
+        elif transport[0] == ECHO_REPLY[protocol]:
+            destination_port = word(transport, 4)
+        else:
+            return None
+    return protocol, destination, source, destination_port, source_port

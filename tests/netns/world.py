@@ -1,0 +1,199 @@
+"""Real hosts for a software card: network namespaces on this machine, each behind one of the card's ports.
+
+Everything a world makes carries its tag in the name and is gone when the world is closed, whatever happened in
+between; `leftovers` is how a test or the demo makes sure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "dsnw"
+
+
+def run(*command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. Raises RuntimeError with what it said where it fails and `check` is on."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return done
+
+
+@dataclass
+class Host:
+    """A host in a namespace of its own. Its interface is called eth0."""
+
+    name: str
+    namespace: str
+    port: str
+    mac: str
+    addresses: tuple[str, ...]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def ipv4(self) -> str:
+        return next(str(one.ip) for one in map(ipaddress.ip_interface, self.addresses) if one.version == 4)
+
+    @property
+    def ipv6(self) -> str:
+        return next(str(one.ip) for one in map(ipaddress.ip_interface, self.addresses) if one.version == 6)
+
+    def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command on the host."""
+        return run("ip", "netns", "exec", self.namespace, *command, check=check, timeout=timeout)
+
+    def start(self, *command: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start a program on the host; it ends with the world."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+
+class World:
+    """A card's namespace and hosts around it.
+
+    Args:
+        folder: for the card's configuration, run folder and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.tag = f"{TAG}{os.getpid():x}"
+        self.folder = folder
+        self.card_namespace = f"{self.tag}-card"
+        self.hosts: dict[str, Host] = {}
+        self.ports: list[str] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        run("ip", "netns", "add", self.card_namespace)
+        self.in_card("ip", "link", "set", "lo", "up")
+        # What the card's own kernel says on its ports is not the card's: it stays quiet.
+        self.in_card("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def in_card(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command in the card's namespace."""
+        return run("ip", "netns", "exec", self.card_namespace, *command, check=check, timeout=timeout)
+
+    def host(
+        self, name: str, port: str, mac: str, addresses: Sequence[str], gateways: Sequence[str] = (), mtu: int = 1500
+    ) -> Host:
+        """Put a host behind a port of the card.
+
+        Args:
+            name: of the host, unique in the world.
+            port: of the card; its device in the card's namespace is called the same.
+            mac: the host's.
+            addresses: with prefix lengths.
+            gateways: default gateways, one a family.
+        """
+        namespace = f"{self.tag}-{name}"
+        run("ip", "netns", "add", namespace)
+        host = Host(name, namespace, port, mac, tuple(addresses))
+        self.hosts[name] = host
+        host.run("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
+        host.run("sysctl", "-qw", "net.ipv6.conf.default.router_solicitations=0")
+        peer = ["peer", "name", port, "netns", self.card_namespace]
+        host.run("ip", "link", "add", "eth0", "address", mac, "mtu", str(mtu), "type", "veth", *peer)
+        self.in_card("ip", "link", "set", port, "mtu", str(mtu))
+        # veth carries segments of 64 kB unless told otherwise; a wire doesn't.
+        for where, device in ((host.run, "eth0"), (self.in_card, port)):
+            where("ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off")
+        self.in_card("ip", "link", "set", port, "up")
+        host.run("ip", "link", "set", "lo", "up")
+        host.run("ip", "link", "set", "eth0", "up")
+        for address in addresses:
+            host.run("ip", "address", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+        for gateway in gateways:
+            host.run("ip", "-6" if ":" in gateway else "-4", "route", "add", "default", "via", gateway)
+        self.ports.append(port)
+        return host
+
+    def close(self) -> None:
+        """End what was started, remove what was made."""
+        for host in self.hosts.values():
+            for process in host.processes:
+                end_session(process)
+        with contextlib.suppress(Exception):
+            self.dsn("card", "stop", check=False, timeout=20)
+        for namespace in [*(host.namespace for host in self.hosts.values()), self.card_namespace]:
+            for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            _until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)
+            run("ip", "netns", "delete", namespace, check=False)
+
+    # --- the card ---
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "run"
+
+    def write_card(self, board: str = "software", **more: str) -> Path:
+        """Write card.toml with the world's ports, each a Linux interface of the port's name."""
+        lines = [f'board = "{board}"', *(f"{key} = {value}" for key, value in more.items()), "[ports]"]
+        lines += [f'{port} = "linux:{port}"' for port in self.ports]
+        path = self.folder / "card.toml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def dsn(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run `dsn` against this world's card."""
+        program = [sys.executable, "-m", "sdk.cli", "--run", str(self.run_folder), *arguments]
+        return self.in_card(*program, check=check, timeout=timeout)
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End a program and what it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _until(condition: object, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if callable(condition) and condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def leftovers(tag: str) -> Iterator[str]:
+    """What is still there of a world: namespaces, devices, mounts, processes that carry its tag."""
+    for line in run("ip", "netns", "list", check=False).stdout.splitlines():
+        if line.startswith(tag):
+            yield f"namespace {line.split()[0]}"
+    for line in run("ip", "-o", "link", check=False).stdout.splitlines():
+        if tag in line:
+            yield f"device {line.split(':')[1].strip()}"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if tag in line:
+            yield f"mount {line.split()[1]}"
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if tag in command:
+                yield f"process {entry.name}: {command.strip()[:100]}"

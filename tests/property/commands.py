@@ -1,0 +1,332 @@
+"""What happens to a card, as small tuples of numbers that Hypothesis draws and shrinks, and what they mean.
+
+A `Story` interprets them one by one: it remembers conversations, so that handshakes, replies and fragments fit each
+other often enough, and bends a part of them so that they don't.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import IntEnum
+
+from hal.packet.contract import PacketIn
+from tests.property import frames
+from tests.property.bends import BENDS, straight
+from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
+from tests.property.talk import Conversation, wrap
+from tests.property.universe import (
+    EGRESS_CHAINS,
+    ENDS,
+    GATEWAY_MAC,
+    INGRESS_CHAINS,
+    LOCAL,
+    PREFIXES,
+    ROUTERS,
+    RULE_PORTS,
+    RULE_PROTOCOLS,
+    End,
+    Setting,
+)
+
+Command = tuple[int, int, int, int, int]
+SECOND = 1_000_000_000
+
+
+class Kind(IntEnum):
+    """What a command's first number (modulo the length of `WEIGHTED`) asks for."""
+
+    CONVERSE = 0
+    RESHAPE = 1
+    BEND = 2
+    RESOLVE = 3
+    ANSWER = 4
+    WAIT = 5
+    COMMIT = 6
+    FRAGMENT = 7
+    ERROR = 8
+    LOOK = 9
+    REFUSED = 10
+    LIFE = 11
+    SPOOF = 12
+    DATAGRAM = 13
+
+
+WEIGHTS = {
+    Kind.CONVERSE: 14,
+    Kind.RESHAPE: 5,
+    Kind.BEND: 6,
+    Kind.RESOLVE: 3,
+    Kind.ANSWER: 3,
+    Kind.WAIT: 3,
+    Kind.COMMIT: 5,
+    Kind.FRAGMENT: 4,
+    Kind.ERROR: 2,
+    Kind.LOOK: 1,
+    Kind.REFUSED: 1,
+    Kind.LIFE: 4,
+    Kind.SPOOF: 2,
+    Kind.DATAGRAM: 2,
+}
+WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
+
+WAITS = (
+    1, 1_000_000, SECOND // 2, SECOND, SECOND, 3 * SECOND, 10 * SECOND, 31 * SECOND, 61 * SECOND, 120 * SECOND,
+    121 * SECOND, 240 * SECOND, 241 * SECOND, 301 * SECOND, 601 * SECOND, 7440 * SECOND, 7441 * SECOND,
+)  # fmt: skip
+
+TCP_STEPS = (
+    (0, SYN), (1, SYN | ACK), (0, ACK), (0, PSH | ACK), (1, PSH | ACK), (0, FIN | ACK), (1, ACK), (1, FIN | ACK),
+    (0, ACK), (0, RST), (1, RST | ACK), (1, SYN), (0, SYN | ACK), (1, RST), (0, FIN), (0, SYN | FIN), (0, 0),
+    (0, SYN | RST), (0, FIN | RST | ACK), (0, URG | PSH), (0, FIN | PSH | URG | ACK), (0, SYN | PSH),
+)  # fmt: skip
+"""(direction, flags); the first nine in order are a connection's whole life."""
+
+PORTS = (80, 443, 179, 53, 40000, 8, 0, 22)
+PROTOCOLS = (frames.TCP, frames.TCP, frames.TCP, frames.UDP, frames.UDP, frames.ICMP, frames.ICMP, 132, 47)
+
+
+class Story:
+    """Interprets commands. `now` and `setting` move on; packets come out."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.now = SECOND
+        self.conversations = [
+            Conversation(source=place % len(ENDS), destination=(place + 1) % len(ENDS)) for place in range(6)
+        ]
+
+    def _packet(self, end: End, frame: bytes) -> PacketIn:
+        self.now += 1000
+        return PacketIn(frame, end.port, self.now)
+
+    def packets(self, kind: Kind, numbers: tuple[int, int, int, int]) -> Iterator[PacketIn]:
+        """The packets that a command sends."""
+        match kind:
+            case Kind.CONVERSE:
+                yield from self._converse(*numbers)
+            case Kind.BEND:
+                yield from self._bend(*numbers)
+            case Kind.RESOLVE:
+                yield from self._resolve(*numbers)
+            case Kind.ANSWER:
+                yield from self._answer(*numbers)
+            case Kind.FRAGMENT:
+                yield from self._fragment(*numbers)
+            case Kind.ERROR:
+                yield from self._error(*numbers)
+            case Kind.LIFE:
+                yield from self._life(*numbers)
+            case Kind.SPOOF:
+                yield from self._spoof(*numbers)
+            case Kind.DATAGRAM:
+                yield from self._datagram(*numbers)
+
+    def _talk(self, which: int) -> Conversation:
+        return self.conversations[which % len(self.conversations)]
+
+    def _converse(self, which: int, how: int, size: int, ttl: int) -> Iterator[PacketIn]:
+        talk = self._talk(which)
+        reply, flags = bool(how % 2), 0
+        if talk.protocol == frames.TCP:
+            if how % 4 != 3:  # mostly the next thing that a stack would say
+                direction, flags = TCP_STEPS[talk.step % 9]
+                talk.step += 1
+            else:
+                direction, flags = TCP_STEPS[how // 4 % len(TCP_STEPS)]
+            reply = bool(direction)
+        ip = talk.ip(reply, ttl=(2, 1, 0, 255)[ttl // 8 % 4] if ttl % 8 == 7 else 64)
+        length = (0, 0, 1, 10, 100, 1200, 1460, 1500, 4000)[size % 9] if size % 4 == 0 else 0
+        source, destination = talk.ends(reply)
+        yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, reply, flags, length)))
+
+    def _life(self, which: int, many: int, family: int, shift: int) -> Iterator[PacketIn]:
+        """A connection from its first packet to one of its last, or many that each only begin."""
+        talk = self._talk(which)
+        if many % 3 == 0:
+            for place in range(shift % 12):
+                other = replace(talk, sport=50000 + place, protocol=frames.TCP if family % 2 else frames.UDP)
+                ip = other.ip(False)
+                source, destination = other.ends(False)
+                yield self._packet(source, wrap(source, destination, ip, *other.l4(ip, False, SYN, 0)))
+            return
+        talk.protocol, talk.step = frames.TCP, 0
+        for _ in range(many % 10):
+            yield from self._converse(which, 0, 1, 0)
+
+    def _spoof(self, which: int, whom: int, family: int, how: int) -> Iterator[PacketIn]:
+        """An end sends with another's address, or MAC, or both."""
+        talk = self._talk(which)
+        source, destination = talk.ends(False)
+        other = ENDS[whom % len(ENDS)]
+        liar = replace(source, v4=other.v4, v6=other.v6) if how % 3 else replace(source, mac=other.mac)
+        addresses = (liar.v6, destination.v6) if family % 2 else (liar.v4, destination.v4)
+        ip = Ip(*addresses)
+        number, body = replace(talk, v6=bool(family % 2)).l4(ip, False, SYN, 0)
+        yield self._packet(source, wrap(liar, destination, ip, number, body))
+
+    def _datagram(self, which: int, how: int, identification: int, size: int) -> Iterator[PacketIn]:
+        """All fragments of a datagram: in order, its first again, one twice, or many small ones."""
+        talk = self._talk(which)
+        talk.identification = identification
+        order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, *[20 + place for place in range(10)]))
+        for place in order[how % len(order)]:
+            if place >= 20:
+                yield from self._fragment(which, 20, place - 20, 0)
+            else:
+                yield from self._fragment(which, place, size, 0)
+
+    def reshape(self, which: int, ends: int, protocol: int, ports: int) -> None:
+        """Make one conversation another one."""
+        self.conversations[which % len(self.conversations)] = Conversation(
+            source=ends % len(ENDS),
+            destination=ends // len(ENDS) % len(ENDS),
+            v6=bool(ports & 1),
+            protocol=PROTOCOLS[protocol % len(PROTOCOLS)],
+            sport=40000 + ports % 3,
+            dport=PORTS[ports // 2 % len(PORTS)],
+            identification=ports,
+        )
+
+    def _bend(self, which: int, how: int, where: int, value: int) -> Iterator[PacketIn]:
+        talk = self._talk(which)
+        yield self._packet(talk.ends(False)[0], BENDS[how % len(BENDS)](straight(talk), where, value))
+
+    def _resolve(self, who: int, what: int, target: int, how: int) -> Iterator[PacketIn]:
+        end = ENDS[who % len(ENDS)]
+        six = bool(what & 1)
+        names = [one.v6 if six else one.v4 for one in ENDS] + [pair[int(six)] for pair in LOCAL.values()]
+        aim = names[target % len(names)]
+        sender = (end.v6 if six else end.v4) if how % 4 else names[how // 4 % len(names)]
+        sender_mac = end.mac if how % 5 else ENDS[how // 5 % len(ENDS)].mac
+        if six:
+            kind = 136 if what & 2 else 135
+            group = frames.solicited_node(aim) if kind == 135 and how % 3 else aim
+            source = "::" if how % 7 == 0 else sender
+            ip = Ip(source, group, ttl=255 if how % 11 else 64)
+            link = sender_mac if how % 6 else ""
+            body = frames.neighbour(ip, kind, aim, link, 0x60)
+            if how % 13 == 0:
+                body = body[: len(body) - how % 9]
+            to = frames.multicast_mac(group) if group != aim else GATEWAY_MAC[end.subnet]
+            yield self._packet(end, frames.ethernet(to, end.mac, 0x86DD, ip.wrap(frames.ICMP6, body), end.vlan))
+            return
+        if how % 7 == 0:
+            sender = "0.0.0.0"
+        operation = (1, 1, 1, 2, 1, 2, 1, 3)[what // 2 % 8]
+        body = frames.arp(operation, sender_mac, sender, "00:00:00:00:00:00", aim)
+        if how % 13 == 0:
+            body = body[: how % 28]
+        yield self._packet(end, frames.ethernet("ff:ff:ff:ff:ff:ff", end.mac, 0x0806, body, end.vlan))
+
+    def _answer(self, which: int, six: int, who: int, how: int) -> Iterator[PacketIn]:
+        """A router on an uplink, or an end of the transit net, answers a request for its address."""
+        end = ENDS[4 + which % 2]
+        address = ROUTERS[end.port][six % 2] if who % 4 else (end.v6 if six % 2 else end.v4)
+        mac = end.mac if how % 4 else "02:00:00:00:09:09"
+        local = LOCAL[end.subnet][six % 2]
+        if six % 2:
+            ip = Ip(address, local, ttl=255)
+            body = frames.neighbour(ip, 136, address, mac if how % 5 else "", 0x60)
+            frame = frames.ethernet(GATEWAY_MAC[end.subnet], mac, 0x86DD, ip.wrap(frames.ICMP6, body), end.vlan)
+        else:
+            body = frames.arp(2, mac, address, GATEWAY_MAC[end.subnet], local)
+            frame = frames.ethernet(GATEWAY_MAC[end.subnet], mac, 0x0806, body, end.vlan)
+        yield self._packet(end, frame)
+
+    def _fragment(self, which: int, how: int, where: int, size: int) -> Iterator[PacketIn]:
+        talk = self._talk(which)
+        reply = False
+        source, destination = talk.ends(reply)
+        base = talk.ip(reply)
+        number, whole = talk.l4(base, reply, SYN, 1200)
+        pieces = {
+            0: (0, 400, True), 1: (400, 400, True), 2: (800, 400, False), 3: (392, 400, True), 4: (0, 8, True),
+            5: (8, 400, True), 6: (400, 401, True), 7: (65528, 400, False), 8: (0, 400, False), 9: (480, 0, True),
+            10: (0, 400, True), 11: (400, 400, True),
+        }  # fmt: skip
+        start, length, more = pieces[how % 12]
+        if how % 24 >= 20:  # many separate ranges
+            start, length, more = 400 + where % 40 * 16, 8, True
+        ip = replace(base, offset=start, more=more, identification=talk.identification + size % 2)
+        yield self._packet(
+            source, wrap(source, destination, ip, number, whole[start : start + length].ljust(length, b"\0"))
+        )
+
+    def _error(self, which: int, how: int, where: int, quoted: int) -> Iterator[PacketIn]:
+        """Somebody on the way tells an end of a conversation that its packet failed."""
+        talk = self._talk(which)
+        reply = bool(how & 1)
+        inner_ip = talk.ip(reply)
+        number, payload = talk.l4(inner_ip, reply, ACK, 8)
+        quote = inner_ip.wrap(number, payload)[: (1000, 28, 48, 27, 20, 8)[quoted % 6]]
+        sender, receiver = talk.ends(not reply)
+        if where % 3 == 0:
+            sender = ENDS[4 + where // 3 % 2]
+        addresses = (sender.v6, receiver.v6) if talk.v6 else (sender.v4, receiver.v4)
+        ip = Ip(*addresses)
+        kind, code = (
+            ((2, 0), (1, 4), (3, 0), (4, 1))[how // 2 % 4]
+            if talk.v6
+            else ((3, 4), (3, 3), (11, 0), (12, 0))[how // 2 % 4]
+        )
+        body = frames.icmp(ip, kind, code, struct.pack("!I", 1300), quote)
+        yield self._packet(sender, wrap(sender, receiver, ip, frames.ICMP6 if talk.v6 else frames.ICMP, body))
+
+    def wait(self, how: int) -> None:
+        self.now += WAITS[how % len(WAITS)]
+
+    def change(self, what: int, a: int, b: int, c: int) -> Setting:
+        """The setting after one more commit."""
+        now = self.setting
+        match what % 16:
+            case 0 | 1 | 2:
+                policy = a % 2
+                rule = (b % 3 + 1, b // 3 % len(RULE_PROTOCOLS), c % (len(PREFIXES) + 1), c // 14 % (len(PREFIXES) + 1),
+                        a // 2 % len(RULE_PORTS), b % 3 + 1 if b % 4 else 1, c % 2)  # fmt: skip
+                rules = list(now.rules)
+                rules[policy] = (*rules[policy], rule)[-5:]
+                now = replace(now, rules=(rules[0], rules[1]))
+            case 3:
+                rules = list(now.rules)
+                rules[a % 2] = rules[a % 2][1:] if b % 2 else rules[a % 2][:-1]
+                now = replace(now, rules=(rules[0], rules[1]))
+            case 4 | 5 | 6:
+                table = dict(now.routes)
+                table[a % len(PREFIXES)] = b % 8
+                now = replace(now, routes=tuple(sorted(table.items())))
+            case 7:
+                table = dict(now.routes)
+                table.pop(a % len(PREFIXES), None)
+                now = replace(now, routes=tuple(sorted(table.items())))
+            case 8:
+                policies = list(now.policies)
+                policies[a % 4] = b % 3
+                now = replace(now, policies=(policies[0], policies[1], policies[2], policies[3]))
+            case 9:
+                now = replace(now, egress=a % len(EGRESS_CHAINS) if b % 3 == 0 else 0, ingress=c % len(INGRESS_CHAINS))
+            case 10:
+                now = replace(now, uplink_egress=(6, 6, 5, 1)[a % 4], uplink_ingress=(1, 1, 0)[b % 3])
+            case 11:
+                now = replace(now, mtu=(1500, 1280, 9216)[a % 3], weights=(b % 4 + 1, c % 4 + 1))
+            case 12:
+                now = replace(now, punts=a % 8, tap=bool(b % 4))
+            case 13:
+                now = replace(now, fdb=a % 16 if b % 2 else 15, addresses=c % 16 if b % 3 == 0 else 15)
+            case 14:
+                now = replace(now, limits=a % 4)
+            case _:
+                now = replace(now, gateways=a % 16 if b % 2 else 15)
+        self.setting = now
+        return now
+
+
+START = Setting(
+    rules=(((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0))),
+    policies=(1, 1, 2, 1),
+    routes=((0, 0), (1, 2), (2, 3), (3, 4), (4, 3), (5, 4), (6, 2), (8, 6)),
+)
+"""Where every story begins: most things pass."""
+
+__all__ = ["START", "WEIGHTED", "Command", "Kind", "Story"]

@@ -1,0 +1,223 @@
+"""Runs one story through two backends and says where they first differ; counts what the story reached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hal.errors import HalError
+from hal.packet.contract import (
+    Backend,
+    Delete,
+    Flow,
+    FlowFilter,
+    Insert,
+    Modify,
+    Operation,
+    PacketIn,
+    PacketResult,
+    Shard,
+    StepKind,
+    TcpState,
+    Writer,
+)
+from hal.packet.schema.rows import Row, as_rows
+from hal.packet.stages.route._generated import Route
+from tests.property.commands import START, WEIGHTED, Command, Kind, Story
+from tests.property.universe import difference, tables
+
+
+@dataclass
+class Coverage:
+    """How often each verdict, TCP state, op and drop reason came up."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    ops: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    packets: int = 0
+    commits: int = 0
+
+    def see(self, result: PacketResult) -> None:
+        self.packets += 1
+        self.verdicts[result.verdict.name] += 1
+        if result.reason:
+            self.reasons[result.reason] += 1
+        for step in result.steps:
+            if step.kind is StepKind.STATE:
+                self.states[TcpState(step.value).name] += 1
+
+
+class Pair:
+    """A twin and another backend, loaded alike, with a shard each.
+
+    Args:
+        twin: whose witness is read for coverage.
+        other: whom it is compared with.
+    """
+
+    def __init__(self, twin: Backend, other: Backend) -> None:
+        self.backends = (twin, other)
+        self.writers: list[Writer] = [backend.writer() for backend in self.backends]
+
+    def clear(self) -> None:
+        """Empty all tables and open new shards: as good as new, and much faster."""
+        for backend, writer in zip(self.backends, self.writers, strict=True):
+            snapshot = backend.snapshot()
+            gone: list[Operation] = [
+                Delete(table, np.concatenate([rows.data["id"] for rows in parts]))
+                for table, parts in snapshot.tables.items()
+                if any(len(rows) for rows in parts)
+            ]
+            writer.commit(gone)
+
+    def shards(self) -> tuple[Shard, Shard]:
+        twin, other = self.backends
+        return twin.shard(connections=64), other.shard(connections=64)
+
+
+def comparable(result: PacketResult) -> Any:
+    """What has to agree: verdict, reason, and frames in their order on each port."""
+    ports: dict[int, list[bytes]] = {}
+    for output in result.outputs:
+        ports.setdefault(output.port, []).append(output.data)
+    return (result.verdict.name, result.reason, {port: [one.hex() for one in some] for port, some in ports.items()})
+
+
+def comparable_flow(flow: Flow) -> Any:
+    return replace(flow, id=0, worker=0, generation=0)
+
+
+class Differs(AssertionError):
+    """The two backends differ; the message shows the packet or the commit."""
+
+
+def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
+    """Play a story on both. Raises Differs."""
+    pair.clear()
+    story = Story(START)
+    rows = _commit(pair, {}, tables(story.setting), coverage)
+    shards = pair.shards()
+    try:
+        for place, (first, *rest) in enumerate(commands):
+            numbers = (rest[0], rest[1], rest[2], rest[3])
+            match kind := WEIGHTED[first % len(WEIGHTED)]:
+                case Kind.WAIT:
+                    story.wait(numbers[0])
+                case Kind.RESHAPE:
+                    story.reshape(*numbers)
+                case Kind.COMMIT:
+                    rows = _commit(pair, rows, tables(story.change(*numbers)), coverage)
+                case Kind.REFUSED:
+                    _refused(pair, rows, numbers)
+                case Kind.LOOK:
+                    look(shards, coverage)
+                case _:
+                    _send(shards, list(story.packets(kind, numbers)), coverage, f"command {place} {kind.name}{numbers}")
+        look(shards, coverage)
+    finally:
+        for shard in shards:
+            shard.close()
+
+
+def play_many(pair: Pair, stories: Iterable[list[Command]]) -> Coverage:
+    """Play stories one by one. Raises Differs at the first difference."""
+    coverage = Coverage()
+    for story in stories:
+        play(pair, story, coverage)
+    return coverage
+
+
+def _commit(
+    pair: Pair, old: dict[tuple[str, int], Row], new: dict[tuple[str, int], Row], coverage: Coverage
+) -> dict[tuple[str, int], Row]:
+    operations = difference(old, new)
+    for writer in pair.writers:
+        try:
+            writer.commit(operations)
+        except HalError as error:
+            raise Differs(f"a good commit is refused: {error}\n  {operations}") from error
+    coverage.commits += 1
+    return new
+
+
+def _send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverage, what: str) -> None:
+    ours, theirs = (shard.replay(packets, witness) for shard, witness in zip(shards, (True, False), strict=True))
+    for packet, one, two in zip(packets, ours, theirs, strict=True):
+        coverage.see(one)
+        if comparable(one) != comparable(two):
+            raise Differs(
+                f"{what}: port {packet.port}, time {packet.time_ns}, frame {packet.data.hex()}\n"
+                f"  twin:  {comparable(one)}\n  other: {comparable(two)}\n  steps: {one.steps}"
+            )
+
+
+def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
+    """Flows, with their op lists, and counters have to agree too."""
+    for shard in shards:
+        shard.settle()
+    flows = [sorted(shard.flows(), key=_order) for shard in shards]
+    if [comparable_flow(one) for one in flows[0]] != [comparable_flow(one) for one in flows[1]]:
+        raise Differs(f"flows differ:\n  twin:  {flows[0]}\n  other: {flows[1]}")
+    for one, two in list(zip(*flows, strict=True))[:4]:
+        words = [
+            shard.flows(FlowFilter(id=flow.id))[0].operations for shard, flow in zip(shards, (one, two), strict=True)
+        ]
+        if words[0] != words[1]:
+            raise Differs(f"op lists differ for {one}:\n  twin:  {words[0]}\n  other: {words[1]}")
+        for op in (*words[0][0], *words[0][1]):
+            coverage.ops[op.split(" ")[0]] += 1
+    counters = [shard.counters() for shard in shards]
+    for name in ("drops", "vnics", "rows"):
+        one, two = (_without_zeros(getattr(some, name)) for some in counters)
+        if one != two:
+            raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")
+
+
+def _without_zeros(some: Any) -> dict[Any, Any]:
+    def empty(value: Any) -> bool:
+        if isinstance(value, dict):
+            return not any(value.values())
+        return not any((value.hits, value.packets, value.bytes)) if hasattr(value, "hits") else not value
+
+    return {key: value for key, value in some.items() if not empty(value)}
+
+
+def _order(flow: Flow) -> Any:
+    return (flow.ingress, flow.protocol, flow.source, flow.destination, flow.source_port, flow.destination_port,
+            flow.egress, flow.created_ns)  # fmt: skip
+
+
+def _refused(pair: Pair, rows: dict[tuple[str, int], Row], numbers: tuple[int, int, int, int]) -> None:
+    """A commit that must be refused is refused alike, and changes nothing."""
+    operations = bad_operations(rows, *numbers)
+    said = []
+    for writer in pair.writers:
+        try:
+            writer.commit(operations)
+            said.append("accepted")
+        except HalError as error:
+            said.append(f"{error.kind.name} {error.table} {error.row_id} {error.field}")
+    if said[0] == "accepted" or said[0] != said[1]:
+        raise Differs(f"a bad commit {operations} is answered differently: {said}")
+
+
+def bad_operations(rows: dict[tuple[str, int], Row], how: int, a: int, _b: int, _c: int) -> list[Operation]:
+    """Operations with one mistake in them."""
+    keys = sorted(rows)
+    table, row_id = keys[a % len(keys)]
+    match how % 5:
+        case 0:
+            return [Insert(rows[table, row_id].rows())]
+        case 1:
+            return [Delete(table, np.array([987654321], np.uint64))]
+        case 2:
+            return [Delete("vrf", np.array([1], np.uint64))]
+        case 3:
+            return [*(Insert(one) for one in as_rows([Route(id=999, vrf=1, prefix="10.9.0.0/24", next_hop=4242)]))]
+        case _:
+            return [Modify(rows[table, row_id].rows()), Delete(table, np.array([row_id], np.uint64))]

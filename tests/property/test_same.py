@@ -1,0 +1,52 @@
+"""The engine is the twin, packet for packet: Hypothesis draws tables, packets, times and commits for both.
+
+What a run reached is printed and bounded below, so that a generator that has gone blind fails. That the comparison
+sees anything at all is shown on twins that are wrong in one small thing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from hal.packet.contract import Backend, Verdict
+from hal.packet.model import Twin
+from hal.packet.schema.registry import schema
+from tests.property.commands import Command
+from tests.property.compare import Differs, Pair, play_many
+from tests.property.mutants import MUTANTS, MutantBackend
+from tests.property.stories import random_story
+from tests.property.universe import LOAD
+
+
+def _loaded(backend: Backend) -> Backend:
+    backend.load(LOAD)
+    backend.start()
+    return backend
+
+
+@pytest.fixture
+def twin() -> Iterator[Backend]:
+    backend = _loaded(Twin())
+    yield backend
+    backend.close()
+
+
+def seeded(count: int) -> Iterator[list[Command]]:
+    return (random_story(random.Random(number)) for number in range(count))
+
+
+def test_stories_reach_every_verdict(twin: Backend) -> None:
+    coverage = play_many(Pair(twin, _loaded(Twin())), seeded(40))
+    assert set(coverage.verdicts) == {verdict.name for verdict in Verdict}
+    assert set(coverage.reasons) <= set(schema(own_only=True).reason_numbers)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_backend_that_is_wrong_in_one_thing_is_seen(name: str, twin: Backend) -> None:
+    pair = Pair(twin, cast("Backend", MutantBackend(_loaded(Twin()), MUTANTS[name])))
+    with pytest.raises(Differs):
+        play_many(pair, seeded(200))

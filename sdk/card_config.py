@@ -86,7 +86,7 @@ class CardConfig:
         return Context(ports=ports, seed=seed, capacities=self.capacities)
 
 
-def read(path: Path) -> CardConfig:
+def load_card_config(path: Path) -> CardConfig:
     """Read card.toml. Raises IntentError with all that is wrong with it."""
     try:
         with path.open("rb") as stream:

@@ -7,7 +7,7 @@ All values are the contract's own (`hal.packet.contract`) or the frozen ones bel
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from hal.packet.contract import (
@@ -22,35 +22,23 @@ from hal.packet.contract import (
     Trace,
 )
 from services.core.intent import Source
-from services.core.objects import Problem
 from services.core.plan import Port
 
 
 @dataclass(frozen=True)
 class Applied:
-    """An intent that the card has: committed as `generation`, on disk, with what is doubtful about it."""
+    """An intent that the card has: committed as `generation`, on disk; what changed in words, what is doubtful."""
 
     generation: int
     digest: str
-    removed: int = 0
-    changed: int = 0
-    added: int = 0
-    warnings: tuple[Problem, ...] = ()
+    summary: str = ""
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return (
-            f"generation {self.generation}: objects +{self.added} ~{self.changed} -{self.removed} ({self.digest[:12]})"
-        )
+        return f"generation {self.generation}: {self.summary or 'applied'} (intent {self.digest[:12]})"
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "generation": self.generation,
-            "digest": self.digest,
-            "added": self.added,
-            "changed": self.changed,
-            "removed": self.removed,
-            "warnings": [problem.to_dict() for problem in self.warnings],
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -62,7 +50,6 @@ class ObjectStatus:
         asked, applied: the generation that was asked for and the one that packets see.
         reason: why they differ, "" if they don't.
         status: the object's status message as plain values, by its proto3 JSON names.
-        file, line: where it is written; "" and 0 for defaults.
     """
 
     kind: str
@@ -72,41 +59,34 @@ class ObjectStatus:
     applied: int
     reason: str = ""
     status: Mapping[str, Any] = field(default_factory=dict)
-    file: str = ""
-    line: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "words": self.words,
-            "asked": self.asked,
-            "applied": self.applied,
-            "reason": self.reason,
-            "status": dict(self.status),
-            "file": self.file,
-            "line": self.line,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class CardStatus:
-    """The card as a whole: its board, daemon and engine, and what they have. `problem`: what is wrong, or ""."""
+    """The card as a whole: its board, daemon and engine (pids are 0 where there is none), and what they hold.
+
+    Args:
+        engine_state: "forwarding", "restarting" or "stopped".
+        engine_tag, intent_digest: digest of the intent that the engine holds, and of the last good one on disk.
+        last_fault: why the engine was last restarted, "" if it never was.
+    """
 
     board: str
     daemon_pid: int
     engine_pid: int
-    engine_uptime_s: float
+    engine_state: str
     generation: int
-    tag: str
-    restarts: int = 0
-    problem: str = ""
-    ports: Mapping[str, str] = field(default_factory=dict)
-    """Port name -> "up" or "down"."""
+    engine_tag: str
+    intent_digest: str
+    engine_starts: int
+    last_fault: str
+    ports: Mapping[str, bool]
+    """Port name -> it has link."""
 
     def to_dict(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
         return asdict(self)
 
 
@@ -132,7 +112,7 @@ class CardClient(Protocol):
     def ports(self) -> Mapping[str, Port]:
         """The card's ports by name, for planning."""
 
-    def apply(self, files: Sequence[Source], *, set_name: str = "", tag: str = "") -> Applied:
+    def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
         """Make these files the whole intent, or the whole of one set. Raises IntentError if they are refused;
         returns when packets see it and it is on disk."""
 
@@ -150,7 +130,10 @@ class CardClient(Protocol):
 
     def trace(self, packet: PacketIn) -> Trace: ...
 
-    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True, pickup: bool = False) -> Replay:
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
         """Run packets through a shard of its own, which is gone afterwards."""
+
+    def stop(self) -> None:
+        """End the engine and the daemon; the intent stays on disk."""
 
     def close(self) -> None: ...

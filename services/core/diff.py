@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,6 +52,13 @@ def changes(old: Objects, new: Objects, services: Services) -> list[Change]:
     ]
     added = [Change("+", item.kind, item.name, _whole("+", item, services)) for item in new if item.key not in before]
     return [*removed, *changed, *added]
+
+
+def change_summary(found: Sequence[Change]) -> str:
+    """Changes as numbers of objects: "2 removed, 1 changed, 3 added"."""
+    names = (("-", "removed"), ("~", "changed"), ("+", "added"))
+    counts = [(sum(change.sign == sign for change in found), name) for sign, name in names]
+    return ", ".join(f"{count:,} {name}" for count, name in counts if count) or "nothing changed"
 
 
 def words(item: Object[Message], services: Services) -> str:
@@ -172,4 +179,4 @@ def _bytes(rows: Rows) -> Any:
     """Each row as one opaque value."""
     data = np.ascontiguousarray(rows.data)
     size = data.dtype.itemsize
-    return data.view(np.dtype(("S", size))) if not size % 8 else data.view(np.dtype(("V", size)))
+    return data.view(np.dtype(("S", size)))

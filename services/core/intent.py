@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,15 @@ def sources(paths: Iterable[Path | str]) -> list[Source]:
 
 def _about(path: Path, message: str, fix: str) -> Problem:
     return Problem(Position(str(path), 0, 0), message, fix=fix)
+
+
+def digest(files: Iterable[Source]) -> str:
+    """SHA-256 over names and bytes of the files, in hexadecimal: what an intent is known by."""
+    total = hashlib.sha256()
+    for source in files:
+        for part in (source.file.encode(), source.data):
+            total.update(len(part).to_bytes(8, "big") + part)
+    return total.hexdigest()
 
 
 def load(files: Sequence[Source], services: Services, context: Context | None = None, set_name: str = "") -> Intent:

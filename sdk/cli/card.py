@@ -1,0 +1,128 @@
+"""Commands that change a card: apply, and card start, stop, status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from hal.errors import ErrorKind, HalError
+from sdk.card_config import load_card_config
+from sdk.cli.client import CardStatus
+from sdk.cli.connect import SOCKET, connect, is_running, run_folder
+from sdk.cli.options import files_argument, json_option, services
+from sdk.cli.output import EXIT_CODES, emit, guarded
+from services.core import intent
+
+START_S: Final = 30.0
+STATE_FOLDER: Final = "/var/lib/dsn"
+
+
+@click.command(epilog=f"Examples: dsn apply intent/; dsn apply web.yaml --set web. {EXIT_CODES}")
+@files_argument
+@click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
+@json_option
+@click.pass_context
+def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_json: bool) -> None:
+    """Make FILES, or folders of .yaml files, the card's whole intent: what they lack is removed.
+
+    All of it is committed in one step or nothing is. When this command returns, packets obey it and it is on disk.
+    """
+    with guarded(as_json):
+        sources = intent.sources(files)
+        if not set_name:
+            # What is wrong by itself is told without asking the card.
+            intent.load(sources, services(context)).require()
+        with connect() as running:
+            applied = running.apply(sources, set_name=set_name)
+        for warning in applied.warnings:
+            click.echo(warning, err=True)
+        emit(as_json, applied.to_dict(), lambda console: console.print(str(applied), markup=False))
+
+
+@click.group(epilog=EXIT_CODES)
+def card() -> None:
+    """Start, stop and look at the card of this machine."""
+
+
+@card.command(epilog=f"Example: dsn card start card.toml. {EXIT_CODES}")
+@click.argument("card_toml", type=click.Path(path_type=Path, dir_okay=False), default="/etc/dsn/card.toml")
+@click.option("--state", type=click.Path(path_type=Path), default=STATE_FOLDER, show_default=True,
+              help="Where the intent is kept.")  # fmt: skip
+@json_option
+def start(card_toml: Path, state: Path, as_json: bool) -> None:
+    """Start the daemon of the card that CARD_TOML describes; it starts its engine, or adopts the one that runs."""
+    with guarded(as_json):
+        load_card_config(card_toml)
+        if is_running():
+            with connect() as running:
+                status = running.status()
+            what = f"card {run_folder()}"
+            raise HalError(
+                ErrorKind.BUSY, what, got=f"dsnd with pid {status.daemon_pid}", fix="Use it, or dsn card stop."
+            )
+        _start_daemon(card_toml, state)
+        with connect() as running:
+            status = running.status()
+        emit(as_json, status.to_dict(), lambda console: _print_status(console, status))
+
+
+def _start_daemon(card_toml: Path, state: Path) -> None:
+    """Start dsnd in a session of its own and wait until it answers. Raises HalError."""
+    folder = run_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = folder / "dsnd.log"
+    command = [sys.executable, "-m", "sdk.dsnd", "--card", str(card_toml.resolve()), "--run", str(folder),
+               "--state", str(state.resolve())]  # fmt: skip
+    with log.open("ab") as output:
+        daemon = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+        )
+    deadline = time.monotonic() + START_S
+    while not (folder / SOCKET).exists():
+        if daemon.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no words"]
+            raise HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0]}", fix=f"Read {log}.")
+        if time.monotonic() > deadline:
+            raise HalError(ErrorKind.TIMEOUT, "dsnd", limit=f"{START_S:g} s to start", fix=f"Read {log}.")
+        time.sleep(0.05)
+
+
+@card.command(epilog=f"Example: dsn card stop. {EXIT_CODES}")
+@json_option
+def stop(as_json: bool) -> None:
+    """End forwarding: the engine and its daemon. The intent stays on disk and is there at the next start."""
+    with guarded(as_json):
+        with connect() as running:
+            running.stop()
+        emit(as_json, {"stopped": True}, lambda console: console.print("stopped; the intent is kept"))
+
+
+@card.command(epilog=f"Example: dsn card status --json. {EXIT_CODES}")
+@json_option
+def status(as_json: bool) -> None:
+    """The card's board, daemon, engine, ports, generation and intent."""
+    with guarded(as_json), connect() as running:
+        found = running.status()
+        emit(as_json, found.to_dict(), lambda console: _print_status(console, found))
+
+
+def _print_status(console: Console, found: CardStatus) -> None:
+    ports = ", ".join(f"{name} {'up' if link else 'down'}" for name, link in found.ports.items()) or "none"
+    same = (
+        "as on disk" if found.engine_tag == found.intent_digest else f"on disk is {found.intent_digest[:12] or 'none'}"
+    )
+    for line in (
+        f"board       {found.board}",
+        f"daemon      pid {found.daemon_pid}",
+        f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {found.engine_starts} times",
+        f"generation  {found.generation}, intent {found.engine_tag[:12] or 'none'} ({same})",
+        f"ports       {ports}",
+        *([f"last fault  {found.last_fault}"] if found.last_fault else []),
+    ):
+        console.print(line, markup=False)

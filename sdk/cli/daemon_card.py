@@ -1,0 +1,101 @@
+"""The daemon's API as the CLI's `CardClient`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
+from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
+from services.core.intent import Source
+from services.core.plan import Port
+
+
+class DaemonCard:
+    """A card behind its daemon's socket."""
+
+    def __init__(self, socket: Path) -> None:
+        # gRPC takes a quarter of a second to import: commands that ask no card don't pay for it.
+        self._api: Any = importlib.import_module("sdk.api.client")
+        self._card: Any = self._api.GrpcCard(socket)
+
+    def status(self) -> CardStatus:
+        found = self._card.status()
+        ports = {port.config.name: port.link for port in found.capabilities.ports}
+        return CardStatus(
+            found.board,
+            found.daemon_pid,
+            found.engine_pid,
+            found.engine_state,
+            found.generation,
+            found.engine_tag,
+            found.intent_digest,
+            found.engine_starts,
+            found.last_fault,
+            ports,
+        )
+
+    def objects(self) -> list[ObjectStatus]:
+        return [
+            ObjectStatus(
+                one.kind,
+                one.name,
+                one.summary,
+                one.wanted_generation,
+                one.applied_generation,
+                one.reason,
+                json.loads(one.status or "{}"),
+            )
+            for one in self._card.objects()
+        ]
+
+    def intent(self) -> tuple[Source, ...]:
+        return tuple(Source(file.name, file.text) for file in self._card.intent())
+
+    def ports(self) -> Mapping[str, Port]:
+        configs = [port.config for port in self.capabilities().ports]
+        return {config.name: Port(config.number, config.mac, config.mtu) for config in configs}
+
+    def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
+        texts = [self._api.IntentText(file.file, file.data, set_name) for file in files]
+        found = self._card.apply(texts, set_name)
+        return Applied(found.generation, found.digest, found.summary, found.warnings)
+
+    def capabilities(self) -> Capabilities:
+        found: Capabilities = self._card.status().capabilities
+        return found
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found: Snapshot = self._card.snapshot(tables)
+        return found
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        found: list[Flow] = self._card.flows(which)
+        return found
+
+    def settle(self) -> None:
+        self._card.counters(settle=True)
+
+    def counters(self) -> Counters:
+        found: Counters = self._card.counters()
+        return found
+
+    def events(self, cursor: int = 0) -> Events:
+        found: Events = self._card.events(cursor)
+        return found
+
+    def trace(self, packet: PacketIn) -> Trace:
+        found: Trace = self._card.trace(packet)
+        return found
+
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
+        return Replay(tuple(self._card.replay(packets, witness)))
+
+    def stop(self) -> None:
+        self._card.stop()
+
+    def close(self) -> None:
+        self._card.close()

@@ -1,0 +1,136 @@
+"""Commands that need no card: check, schema, plan."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from hal.packet.schema.registry import schema as find_schema
+from hal.packet.schema.rows import Rows
+from sdk.cli.connect import connect, is_running
+from sdk.cli.options import card_option, files_argument, json_option, planning_context, services
+from sdk.cli.output import EXIT_CODES, OK, REFUSED, emit, guarded, print_problems, table
+from services.core import intent
+from services.core.diff import Change, TableChange, change_summary, changes, table_changes
+from services.core.json_schema import schema as json_schema
+from services.core.objects import Objects
+from services.core.plan import Context, assumed_context, plan_all
+from services.core.service import Services
+
+
+@click.command(epilog=f"Example: dsn check intent.yaml. {EXIT_CODES}")
+@files_argument
+@card_option
+@json_option
+@click.pass_context
+def check(context: click.Context, files: tuple[Path, ...], card_toml: Path | None, as_json: bool) -> None:
+    """Say everything that is wrong with an intent: FILES, or folders of .yaml files, are the whole of it."""
+    with guarded(as_json):
+        found = services(context)
+        planning = planning_context(card_toml)
+        loaded = intent.load(intent.sources(files), found, planning)
+        problems = list(loaded.problems)
+        if not loaded.errors:
+            plan = plan_all(loaded.objects, planning or assumed_context(loaded.objects), found)
+            problems += plan.problems
+        errors = [problem for problem in problems if not problem.warning]
+        print_problems(problems, as_json)
+        if not errors and not as_json:
+            click.echo(f"{len(loaded.objects)} objects, no errors", err=False)
+        sys.exit(REFUSED if errors else OK)
+
+
+@click.command(epilog=f"Example: dsn schema > dsn.schema.json. {EXIT_CODES}")
+@click.option("--json", "_as_json", is_flag=True, help="Taken for uniformity: the schema is always JSON.")
+@click.pass_context
+def schema(context: click.Context, _as_json: bool) -> None:
+    """Print the JSON Schema of an intent's documents, for editors. In a file's first line, for the YAML language
+    server: # yaml-language-server: $schema=dsn.schema.json"""
+    with guarded(True):
+        click.echo(json.dumps(json_schema(services(context)), indent=2))
+
+
+@click.command(epilog=f"Examples: dsn plan intent.yaml; dsn plan new/ --against old/. {EXIT_CODES}")
+@files_argument
+@click.option(
+    "--against",
+    metavar="FILE|running|nothing",
+    help="What is there before: a file or folder, the running card (the default where there is one), or nothing.",
+)
+@click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
+@card_option
+@json_option
+@click.pass_context
+def plan(
+    context: click.Context,
+    files: tuple[Path, ...],
+    against: str | None,
+    set_name: str,
+    card_toml: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what applying FILES would change, removals first, in objects and rules as written, and what it costs.
+
+    FILES are the whole intent: an object that they lack is removed. Nothing is changed by this command.
+    """
+    with guarded(as_json):
+        found = services(context)
+        planning = planning_context(card_toml)
+        before, context_before = _before(against, found, planning)
+        loaded = intent.load(intent.sources(files), found, context_before, set_name)
+        new = loaded.require()
+        old = before if before is not None else Objects()
+        both = context_before or assumed_context(Objects([*{item.key: item for item in (*old, *new)}.values()]))
+        installed = dict(both.installed)
+        if before is not None and not installed:
+            installed = dict(plan_all(old, both, found).tables)
+        planned = plan_all(new, replace(both, installed=installed), found)
+        capacities = {one.name: both.capacity(one.name) for one in find_schema().tables}
+        tables = table_changes(installed, planned.tables, capacities)
+        difference = changes(old, new, found)
+        problems = [*loaded.warnings, *planned.problems]
+        value = {
+            "objects": [change.to_dict() for change in difference],
+            "tables": [change.to_dict() for change in tables],
+            "problems": [problem.to_dict() for problem in problems],
+        }
+        emit(as_json, value, lambda console: _print_plan(console, difference, tables))
+        if not as_json:
+            print_problems(problems, as_json=False)
+        sys.exit(REFUSED if any(not problem.warning for problem in problems) else OK)
+
+
+def _before(against: str | None, found: Services, planning: Context | None) -> tuple[Objects | None, Context | None]:
+    """The objects that are there now (None: nothing), and the context to plan with."""
+    if against is None:
+        against = "running" if is_running() else "nothing"
+    if against == "nothing":
+        return None, planning
+    if against == "running":
+        with connect() as card:
+            ports, state = card.ports(), card.snapshot()
+            capacities = card.capabilities().capacities
+            loaded = intent.load(card.intent(), found)
+        tables: dict[str, tuple[Rows, ...]] = dict(state.tables)
+        return loaded.objects, Context(ports=ports, capacities=capacities, installed=tables)
+    old = intent.load(intent.sources([against]), found, planning)
+    return old.require(), planning
+
+
+def _print_plan(console: Console, difference: list[Change], tables: list[TableChange]) -> None:
+    colours = {"-": "red", "~": "yellow", "+": "green"}
+    for change in difference:
+        console.print(str(change), style=colours[change.sign], markup=False, highlight=False)
+    console.print(f"Objects: {change_summary(difference)}.", markup=False)
+    rows = [
+        (one.table, one.removed, one.changed, one.added, one.entries, one.capacity, f"{one.occupancy:.1%}")
+        for one in tables
+    ]
+    columns = ("table", "-", "~", "+", "entries after", "capacity", "full")
+    console.print()
+    console.print(table("", columns, rows, right=columns[1:]))

@@ -1,0 +1,62 @@
+"""What several commands take: files of intent, a card's configuration, JSON; and what they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sdk.card_config import load_card_config
+from sdk.cli.client import CardClient
+from sdk.cli.connect import connect
+from services.core import intent
+from services.core.plan import Context
+from services.core.service import Services, discover
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Plain data on stdout instead of text.")
+files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+card_option = click.option(
+    "--card",
+    "card_toml",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The card.toml whose ports and capacities count. Without it every port that the intent names is there.",
+)
+intent_option = click.option(
+    "--intent",
+    "intent_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Look at this file or folder on a twin, not at the running card. May be repeated.",
+)
+
+
+def services(context: click.Context) -> Services:
+    """The services that are installed, and those of `--with DIR`. Raises HalError."""
+    folders = context.find_root().params.get("folders", ())
+    return discover(folders)
+
+
+def planning_context(card_toml: Path | None) -> Context | None:
+    """What a card.toml says for planning, None without one. Raises IntentError."""
+    return load_card_config(card_toml).context() if card_toml is not None else None
+
+
+@contextmanager
+def a_card(found: Services, intent_files: Sequence[Path] = (), card_toml: Path | None = None) -> Iterator[CardClient]:
+    """The running card, or a twin with this intent. Raises HalError, IntentError."""
+    if not intent_files:
+        with connect() as running:
+            yield running
+        return
+    from sdk.cli.twin_card import open_twin
+
+    twin = open_twin(intent.sources(intent_files), found, planning_context(card_toml))
+    try:
+        yield twin
+    finally:
+        twin.close()

@@ -1,0 +1,94 @@
+"""How the CLI speaks: one value, as JSON or as text; problems on stderr; exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hal.errors import ErrorKind, HalError
+from services.core.objects import IntentError, Problem
+
+OK: Final = 0
+REFUSED: Final = 1
+"""There are errors, or the card refused."""
+USAGE: Final = 2
+"""The command line is wrong (click's own number)."""
+NO_CARD: Final = 3
+"""No card answers, or it went away: what became of the request is unknown."""
+
+EXIT_CODES: Final = "Exit codes: 0 done; 1 errors found or refused; 2 wrong command line; 3 no card answers."
+
+
+def console() -> Console:
+    """Where results go. A line is never cut: what is too long for a terminal wraps, in a pipe it stays whole."""
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+
+
+def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
+    """Print a result: its plain data, or what `render` makes of it."""
+    if as_json:
+        click.echo(json.dumps(value, indent=2, default=str))
+    else:
+        render(console())
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> Table:
+    """A table whose cells are never read as markup. `right`: columns of numbers."""
+    result = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    numbers = set(right)
+    for column in columns:
+        result.add_column(
+            column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=column in numbers
+        )
+    for row in rows:
+        result.add_row(*(Text(cell(value)) for value in row))
+    return result
+
+
+def cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def print_problems(problems: Iterable[Problem], as_json: bool) -> None:
+    """Problems on stderr, one paragraph each and a count; as JSON on stdout."""
+    problems = list(problems)
+    if as_json:
+        click.echo(json.dumps({"problems": [problem.to_dict() for problem in problems]}, indent=2))
+        return
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    errors = sum(not problem.warning for problem in problems)
+    if errors:
+        click.echo(f"{errors} error{'s' if errors != 1 else ''}", err=True)
+
+
+def fail(error: HalError | IntentError, as_json: bool) -> NoReturn:
+    """Say what went wrong and leave with its exit code."""
+    if isinstance(error, IntentError):
+        print_problems(error.problems, as_json)
+        sys.exit(REFUSED)
+    if as_json:
+        click.echo(json.dumps({"error": error.to_dict()}, indent=2, default=str))
+    else:
+        click.echo(f"dsn: {error}", err=True)
+    sys.exit(NO_CARD if error.kind in (ErrorKind.LOST, ErrorKind.TIMEOUT) else REFUSED)
+
+
+@contextmanager
+def guarded(as_json: bool) -> Iterator[None]:
+    """Errors of the contract and of intent become words and an exit code, never a traceback."""
+    try:
+        yield
+    except (HalError, IntentError) as error:
+        fail(error, as_json)
+    except BrokenPipeError:
+        sys.exit(OK)

@@ -1,0 +1,337 @@
+"""`dsn show`: what the card has and what it has seen."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Event, Flow, FlowFilter
+from sdk.cli.client import CardClient, ObjectStatus
+from sdk.cli.options import a_card, intent_option, json_option, services
+from sdk.cli.output import EXIT_CODES, emit, guarded, table
+from sdk.cli.trace import rule_words
+from sdk.cli.witness import Speaker, end, protocol_word
+from services.core.formats import FormatError, prefix, protocol_number
+from services.core.objects import nearest
+
+FOLLOW_S = 0.5
+
+
+@click.group(epilog=EXIT_CODES)
+def show() -> None:
+    """Show objects, tables, flows, counters, drops and events."""
+
+
+def speaker_of(card: CardClient, context: click.Context, with_rules: bool = False) -> Speaker:
+    """Who knows what entries of this card are called."""
+    capabilities = card.capabilities()
+    snapshot = card.snapshot()
+    ports = {port.config.number: port.config.name for port in capabilities.ports}
+    more = rule_words(card, services(context), snapshot) if with_rules else lambda _table, _id: ""
+    return Speaker(capabilities.schema, snapshot, more, ports)
+
+
+@show.command(epilog=f"Examples: dsn show objects; dsn show objects Vnic web. {EXIT_CODES}")
+@click.argument("kind", default="")
+@click.argument("name", default="")
+@intent_option
+@json_option
+@click.pass_context
+def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Path, ...], as_json: bool) -> None:
+    """Every object with its status: generation asked for and applied, why they differ, what it counted."""
+    with guarded(as_json), a_card(services(context), intent_files) as card:
+        known = services(context).kinds
+        if kind and kind not in known:
+            near = nearest(kind, known)
+            fix = f"Did you mean {near}?" if near else ""
+            raise HalError(ErrorKind.INVALID, f"kind {kind}", limit=", ".join(sorted(known)), fix=fix)
+        found = [one for one in card.objects() if kind in ("", one.kind) and name in ("", one.name)]
+        emit(as_json, [one.to_dict() for one in found], lambda console: _print_objects(console, found))
+
+
+def _print_objects(console: Console, found: list[ObjectStatus]) -> None:
+    rows = []
+    for one in found:
+        state = (
+            "applied" if one.asked == one.applied and not one.reason else f"asked for {one.asked}, has {one.applied}"
+        )
+        rows.append(
+            (
+                one.kind,
+                one.name,
+                f"{state}{': ' + one.reason if one.reason else ''}",
+                _status_words(one.status),
+                one.words,
+            )
+        )
+    console.print(table("", ("kind", "name", "state", "status", "words"), rows))
+
+
+def _status_words(status: Any) -> str:
+    """A status message in words: its numbers, and one line for each member of its lists."""
+    plain = [f"{key} {value}" for key, value in status.items() if not isinstance(value, list | dict) and key != "id"]
+    lines = [", ".join(plain)] if plain else []
+    for members in (value for value in status.values() if isinstance(value, list)):
+        for member in members:
+            rest = ", ".join(f"{key} {value}" for key, value in member.items() if key != "name")
+            lines.append(f"{member.get('name', '')}: {rest}")
+    return "\n".join(lines)
+
+
+@show.command(epilog=f"Examples: dsn show tables; dsn show tables firewall_rule. {EXIT_CODES}")
+@click.argument("name", default="")
+@click.option("--limit", default=1000, show_default=True, help="Entries shown at most; 0 for all.")
+@intent_option
+@json_option
+@click.pass_context
+def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Path, ...], as_json: bool) -> None:
+    """How full each table is, or the entries of one."""
+    with guarded(as_json), a_card(services(context), intent_files) as card:
+        capabilities = card.capabilities()
+        if not name:
+            rows = [
+                (
+                    one,
+                    capabilities.occupancy.get(one, 0),
+                    capacity,
+                    f"{capabilities.occupancy.get(one, 0) / capacity:.1%}",
+                )
+                for one, capacity in capabilities.capacities.items()
+            ]
+            value = [{"table": row[0], "entries": row[1], "capacity": row[2]} for row in rows]
+            columns = ("table", "entries", "capacity", "full")
+            emit(as_json, value, lambda console: console.print(table("", columns, rows, right=columns[1:])))
+            return
+        if name not in capabilities.capacities:
+            near = nearest(name, capabilities.capacities)
+            raise HalError(ErrorKind.INVALID, f"table {name}", limit=", ".join(capabilities.capacities),
+                           fix=f"Did you mean {near}?" if near else "")  # fmt: skip
+        speaker = speaker_of(card, context)
+        rows_found = speaker.snapshot.rows(name)
+        shown = rows_found[:limit] if limit else rows_found
+
+        def render(console: Console) -> None:
+            for row in shown:
+                named = speaker.snapshot.names.get((name, row.id))
+                where = f" ({named.file}:{named.line})" if named and named.line else ""
+                console.print(f"{named.text + where if named else row.id}: {speaker.row(row)}", markup=False)
+            console.print(
+                f"{len(rows_found):,} entries" + (f", {len(shown):,} shown" if len(shown) < len(rows_found) else "")
+            )
+
+        emit(as_json, [{"row": type(row).__name__, **row.to_dict()} for row in shown], render)
+
+
+class Protocol(click.ParamType[int]):
+    """A protocol by name or number."""
+
+    name = "protocol"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        words = {"icmp": 1, "icmpv6": 58}
+        try:
+            return words[str(value)] if str(value) in words else protocol_number(str(value))
+        except FormatError as error:
+            self.fail(f"{error.message}; limit: {error.limit}", param, ctx)
+
+
+class Prefix(click.ParamType[str]):
+    """A prefix or address."""
+
+    name = "prefix"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return prefix(str(value))
+        except FormatError as error:
+            self.fail(f"{error.message}. {error.fix}", param, ctx)
+
+
+@show.command(
+    epilog=f"Examples: dsn show flows --vnic web; dsn show flows --protocol tcp --to 10.1.0.0/24. {EXIT_CODES}"
+)
+@click.option("--vnic", default="", help="One end is this vNIC or uplink.")
+@click.option("--vrf", default="", help="In this VRF.")
+@click.option("--protocol", type=Protocol(), help="Of this protocol, by name or number.")
+@click.option("--from", "source", type=Prefix(), help="Opened from this prefix.")
+@click.option("--to", "destination", type=Prefix(), help="Opened to this prefix.")
+@click.option("--source-port", type=click.IntRange(0, 65535))
+@click.option("--port", "destination_port", type=click.IntRange(0, 65535), help="Opened to this port.")
+@click.option("--limit", default=100, show_default=True, help="Flows shown at most; 0 for all.")
+@json_option
+@click.pass_context
+def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: bool, **which: Any) -> None:
+    """Connections, newest use first."""
+    with guarded(as_json), a_card(services(context)) as card:
+        speaker = speaker_of(card, context)
+        chosen = FlowFilter(vnic=_id(speaker, "vnic", vnic), vrf=_id(speaker, "vrf", vrf), **which)
+        found = sorted(card.flows(chosen), key=lambda flow: -flow.last_ns)
+        shown = found[:limit] if limit else found
+        emit(
+            as_json,
+            [flow.to_dict() for flow in shown],
+            lambda console: print_flows(console, speaker, shown, len(found)),
+        )
+
+
+def _id(speaker: Speaker, kind: str, name: str) -> int | None:
+    """The id of a row by what it is called. Raises HalError(INVALID)."""
+    if not name:
+        return None
+    known = {one.text: row_id for (where, row_id), one in speaker.snapshot.names.items() if where == kind}
+    if name not in known:
+        near = nearest(name, known)
+        raise HalError(ErrorKind.INVALID, f"{kind} {name}", limit=", ".join(sorted(known)[:20]),
+                       fix=f"Did you mean {near}?" if near else "")  # fmt: skip
+    return known[name]
+
+
+def print_flows(console: Console, speaker: Speaker, shown: list[Flow], total: int) -> None:
+    """Flows as a table."""
+    rows = [
+        (
+            flow.id,
+            protocol_word(flow.protocol),
+            end(flow.source, flow.source_port),
+            end(flow.destination, flow.destination_port),
+            f"{speaker.vnic(flow.ingress)} > {speaker.vnic(flow.egress)}",
+            flow.tcp_state.name if flow.tcp_state else "",
+            "/".join(f"{count:,}" for count in flow.packets),
+            "/".join(f"{count:,}" for count in flow.bytes),
+        )
+        for flow in shown
+    ]
+    columns = ("id", "protocol", "from", "to", "vNICs", "state", "packets", "bytes")
+    console.print(table("", columns, [(str(row[0]), *row[1:]) for row in rows], right=("id", "packets", "bytes")))
+    console.print(f"{total:,} flows" + (f", {len(shown):,} shown" if len(shown) < total else ""))
+
+
+@show.command(epilog=f"Example: dsn show flow 17. {EXIT_CODES}")
+@click.argument("number", type=int)
+@json_option
+@click.pass_context
+def flow(context: click.Context, number: int, as_json: bool) -> None:
+    """One connection: its state, counters, rules, and what is done to its packets both ways, in words."""
+    with guarded(as_json), a_card(services(context)) as card:
+        found = card.flows(FlowFilter(id=number))
+        if not found:
+            raise HalError(ErrorKind.INVALID, f"flow {number}", limit="a living flow", fix="List them: dsn show flows.")
+        speaker = speaker_of(card, context, with_rules=True)
+        emit(as_json, found[0].to_dict(), lambda console: print_flow(console, speaker, found[0]))
+
+
+def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:
+    """One flow in full."""
+    for line in _flow_lines(speaker, found):
+        console.print(line, markup=False)
+
+
+def _flow_lines(speaker: Speaker, found: Flow) -> Iterator[str]:
+    yield speaker.flow(found)
+    yield f"  vrf {_named(speaker, 'vrf', found.vrf)}, worker {found.worker}, decided by generation {found.generation}"
+    idle = (found.last_ns - found.created_ns) / 1e9
+    state = f"{found.tcp_state.name}, " if found.tcp_state else ""
+    yield f"  {state}last packet {idle:.3f} s after the first, ends {found.timeout_ns / 1e9:g} s after its last"
+    for side, row_id in zip(("egress", "ingress"), found.rules, strict=True):
+        if row_id != (1 << 64) - 1:
+            yield f"  {side} rule: {speaker.entry('firewall_rule', row_id)}"
+    for number, side in enumerate(("forth", "back")):
+        yield f"  {side}: {found.packets[number]:,} packets, {found.bytes[number]:,} bytes"
+        yield from (f"    {operation}" for operation in found.operations[number])
+
+
+def _named(speaker: Speaker, kind: str, row_id: int) -> str:
+    name = speaker.snapshot.names.get((kind, row_id))
+    return name.text if name is not None else str(row_id)
+
+
+@show.command(epilog=f"Example: dsn show counters --json. {EXIT_CODES}")
+@json_option
+@click.pass_context
+def counters(context: click.Context, as_json: bool) -> None:
+    """Packets and bytes of vNICs, uplinks and ports, hits of rules, and the engine's own counters."""
+    with guarded(as_json), a_card(services(context)) as card:
+        card.settle()
+        found = card.counters()
+        speaker = speaker_of(card, context)
+        rows = {f"{name}/{row_id}": vars(counted) for (name, row_id), counted in found.rows.items()}
+        value = {"vnics": found.vnics, "ports": found.ports, "rows": rows, "engine": found.engine, "drops": found.drops}
+
+        def render(console: Console) -> None:
+            columns = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
+            vnics = [(speaker.vnic(one), *(of.get(name, 0) for name in columns)) for one, of in found.vnics.items()]
+            console.print(table("vNICs and uplinks", ("name", *columns), vnics, right=columns))
+            keys = list(dict.fromkeys(itertools.chain.from_iterable(found.ports.values())))
+            ports = [(speaker.port(one), *(of.get(name, 0) for name in keys)) for one, of in found.ports.items()]
+            console.print(table("Ports", ("name", *keys), ports, right=keys))
+            entries = [
+                (speaker.entry(name, row_id), counted.hits, counted.packets, counted.bytes)
+                for (name, row_id), counted in found.rows.items()
+            ]
+            console.print(
+                table("Entries", ("entry", "hits", "packets", "bytes"), entries, right=("hits", "packets", "bytes"))
+            )
+            console.print(table("Engine", ("counter", "value"), list(found.engine.items()), right=("value",)))
+
+        emit(as_json, value, render)
+
+
+@show.command(epilog=f"Examples: dsn show drops; dsn show drops --all. {EXIT_CODES}")
+@click.option("--all", "everything", is_flag=True, help="Reasons that never occurred, too.")
+@json_option
+@click.pass_context
+def drops(context: click.Context, everything: bool, as_json: bool) -> None:
+    """Dropped packets by reason, most first, and what each reason means."""
+    with guarded(as_json), a_card(services(context)) as card:
+        found = {reason: count for reason, count in card.counters().drops.items() if count or everything}
+        words = {reason.name: reason.doc for reason in card.capabilities().schema.reasons}
+        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        rows = [(reason, count, words.get(reason, "")) for reason, count in ordered]
+        emit(
+            as_json,
+            dict(ordered),
+            lambda console: console.print(table("", ("reason", "packets", "meaning"), rows, right=("packets",))),
+        )
+
+
+@show.command(epilog=f"Example: dsn show events --follow. {EXIT_CODES}")
+@click.option("--follow", is_flag=True, help="Go on until interrupted.")
+@json_option
+@click.pass_context
+def events(context: click.Context, follow: bool, as_json: bool) -> None:
+    """Events, oldest first, and how many were missed."""
+    with guarded(as_json), a_card(services(context)) as card:
+        speaker = speaker_of(card, context)
+        found = card.events()
+        value = {"missed": found.missed, "cursor": found.cursor, "events": [_event(one) for one in found.events]}
+
+        def render(console: Console) -> None:
+            nonlocal found
+            while True:
+                if found.missed:
+                    console.print(f"{found.missed:,} events were overwritten before they were read")
+                for one in found.events:
+                    console.print(event_words(speaker, one), markup=False)
+                if not follow:
+                    return
+                time.sleep(FOLLOW_S)
+                found = card.events(found.cursor)
+
+        emit(as_json, value, render)
+
+
+def _event(one: Event) -> dict[str, Any]:
+    return {**vars(one), "kind": one.kind.name}
+
+
+def event_words(speaker: Speaker, one: Event) -> str:
+    """An event in one line."""
+    about = f" {speaker.entry(one.table, one.id)}" if one.table else ""
+    return f"{one.number} {one.time_ns / 1e9:.6f} {one.kind.name.lower()}{about}{' ' + one.data if one.data else ''}"

@@ -1,0 +1,147 @@
+"""An intent on a twin in this very process: what `--intent` looks at. No root, no daemon, the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Final
+
+from google.protobuf.json_format import MessageToDict
+
+from hal.packet.contract import (
+    Backend,
+    Capabilities,
+    Counters,
+    Delete,
+    Events,
+    Flow,
+    FlowFilter,
+    Insert,
+    LoadConfig,
+    PacketIn,
+    PortConfig,
+    Snapshot,
+    Trace,
+)
+from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
+from services.core import intent
+from services.core.diff import change_summary, changes, words
+from services.core.intent import Source
+from services.core.objects import Objects
+from services.core.plan import Context, Plan, Port, assumed_context, plan_all
+from services.core.service import Services, View
+
+DEVICE: Final = "replay"
+
+
+@dataclass
+class TwinCard:
+    """A `CardClient` over a twin (or any backend that is loaded). Made by `open_twin`."""
+
+    backend: Backend
+    services: Services
+    context: Context
+    files: tuple[Source, ...] = ()
+    loaded: Objects | None = None
+    plan: Plan | None = None
+    generation: int = 0
+
+    def status(self) -> CardStatus:
+        ports = {port.config.name: port.link for port in self.capabilities().ports}
+        return CardStatus("twin", 0, 0, "forwarding", self.generation, "", "", 1, "", ports)
+
+    def objects(self) -> list[ObjectStatus]:
+        if self.loaded is None or self.plan is None:
+            return []
+        self.settle()
+        states = {port.config.name: port for port in self.capabilities().ports}
+        view = View(self.plan, self.counters(), states)
+        result = []
+        for item in self.loaded:
+            status = MessageToDict(self.services.status(item, self.loaded, view))
+            said = words(item, self.services)
+            both = (self.generation, self.generation)
+            result.append(ObjectStatus(item.kind, item.name, said, *both, "", status))
+        return result
+
+    def intent(self) -> tuple[Source, ...]:
+        return self.files
+
+    def ports(self) -> Mapping[str, Port]:
+        return self.context.ports
+
+    def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
+        loaded = intent.load(files, self.services, self.context, set_name)
+        objects = loaded.require()
+        installed = self.snapshot().tables
+        plan = plan_all(objects, replace(self.context, installed=installed), self.services)
+        writer = self.backend.writer()
+        # Rows are replaced as a whole, in two steps: on a twin nobody's packets are in between.
+        gone = [Delete(table, rows.data["id"].copy()) for table, parts in installed.items() for rows in parts]
+        if gone:
+            writer.commit(gone)
+        digest = intent.digest(files)
+        self.generation = writer.commit([Insert(rows) for rows in plan.rows], tag=digest, names=plan.names)
+        summary = change_summary(changes(self.loaded or Objects(), objects, self.services))
+        self.files, self.loaded, self.plan = tuple(files), objects, plan
+        return Applied(self.generation, digest, summary, tuple(one.sentence for one in loaded.warnings))
+
+    def stop(self) -> None:
+        self.backend.stop()
+
+    def capabilities(self) -> Capabilities:
+        return self.backend.capabilities()
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        return self.backend.snapshot(tables)
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        return self.backend.flows(which)
+
+    def settle(self) -> None:
+        self.backend.settle()
+
+    def counters(self) -> Counters:
+        return self.backend.counters()
+
+    def events(self, cursor: int = 0) -> Events:
+        return self.backend.events(cursor)
+
+    def trace(self, packet: PacketIn) -> Trace:
+        return self.backend.trace(packet)
+
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
+        shard = self.backend.shard(connections=65536)
+        try:
+            return Replay(tuple(shard.replay(packets, witness)), tuple(shard.flows()))
+        finally:
+            shard.close()
+
+    def close(self) -> None:
+        self.backend.close()
+
+
+def open_twin(files: Sequence[Source], services: Services, context: Context | None = None) -> TwinCard:
+    """A twin that has this intent. Without a context every port that the intent names is there.
+
+    Raises:
+        IntentError: the intent is refused.
+        HalError: the twin refuses its entries.
+    """
+    objects = intent.load(files, services, context).require()
+    context = context if context is not None else assumed_context(objects)
+    card = TwinCard(_loaded(context), services, context)
+    card.apply(files)
+    return card
+
+
+def _loaded(context: Context) -> Backend:
+    """A twin with the context's ports, forwarding."""
+    ports = tuple(PortConfig(port.number, name, DEVICE, port.mtu, port.mac) for name, port in context.ports.items())
+    # Found as anyone's backend is: only boards name one.
+    (point,) = entry_points(group="dsn.backends", name="twin")
+    backend: Backend = point.load().Twin()
+    backend.load(LoadConfig(ports=ports, capacities=context.capacities))
+    backend.start()
+    return backend

@@ -1,0 +1,207 @@
+"""What a packet met, in words: every stage, table, rule with its file and line, and the reason of a drop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hal.packet.contract import Flow, PacketResult, Snapshot, Step, StepKind, TcpState, Verdict
+from hal.packet.schema.registry import Schema
+from hal.packet.schema.rows import Row, unpack_address
+
+Say = Callable[[str, int], str]
+"""(table, id) -> more about an entry: a rule as it was written; "" for nothing."""
+
+_MADE = {
+    1: "an ARP message",
+    2: "a neighbour discovery message",
+    3: "an echo reply",
+    4: "an ICMP error",
+    5: "a TCP RST",
+}
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Knows what entries are called.
+
+    Args:
+        schema: the engine's tables, stages and reasons.
+        snapshot: the tables that packets met.
+        more: what else is known of entries (offline: the intent's words).
+        ports: port numbers to names.
+    """
+
+    schema: Schema
+    snapshot: Snapshot
+    more: Say = lambda _table, _id: ""
+    ports: Mapping[int, str] | None = None
+
+    def entry(self, table: str, row_id: int) -> str:
+        """An entry by its name, with file and line where it was written."""
+        name = self.snapshot.names.get((table, row_id))
+        said = self.more(table, row_id)
+        if name is None:
+            return f"{table} {row_id}" + (f": {said}" if said else "")
+        where = f" ({name.file}:{name.line})" if name.file and name.line else ""
+        return f"{table} {name.text}" + (f": {said}" if said else "") + where
+
+    def port(self, number: int) -> str:
+        return (self.ports or {}).get(number, f"port {number}")
+
+    def reason(self, name: str) -> str:
+        """A drop reason and what it means."""
+        found = next((reason.doc for reason in self.schema.reasons if reason.name == name), "")
+        return f"{name}: {found}" if found else name
+
+    def step(self, step: Step) -> str:
+        """One step of a witness."""
+        match step.kind:
+            case StepKind.STAGE:
+                stages = self.schema.stages
+                return f"stage {stages[step.value].name if step.value < len(stages) else step.value}"
+            case StepKind.MATCH:
+                return f"  matched {self.entry(step.table, step.id)}"
+            case StepKind.MISS:
+                return f"  nothing matched in {step.table}"
+            case StepKind.FLOW:
+                side = "from its initiator" if step.value == 0 else "a reply"
+                return f"flow {step.id}: {side}"
+            case StepKind.REEVALUATE:
+                return "decided under older tables: asked again"
+            case StepKind.INSTALL:
+                return f"connection {step.id} installed, both directions"
+            case StepKind.DROP:
+                reasons = self.schema.reasons
+                name = reasons[step.value].name if step.value < len(reasons) else str(step.value)
+                return f"dropped: {self.reason(name)}"
+            case StepKind.SEND:
+                return f"sent to {self.entry('vnic', step.id)}"
+            case StepKind.MAKE:
+                return f"the card makes {_MADE.get(step.value, 'a packet')}"
+            case StepKind.STATE:
+                known = step.value in TcpState._value2member_map_
+                return f"TCP state {TcpState(step.value).name if known else step.value}"
+
+    def result(self, result: PacketResult) -> Iterator[str]:
+        """A packet's steps and what became of it."""
+        for step in result.steps:
+            yield self.step(step)
+        if result.verdict is Verdict.DROP:
+            if not any(step.kind is StepKind.DROP for step in result.steps):
+                yield f"dropped: {self.reason(result.reason)}"
+        else:
+            yield verdict_words(result)
+        for output in result.outputs:
+            yield f"out by {self.port(output.port)}: {frame_words(output.data)}"
+
+    def result_dict(self, result: PacketResult) -> dict[str, Any]:
+        """The same as plain values."""
+        steps = []
+        for step in result.steps:
+            name = self.snapshot.names.get((step.table, step.id))
+            steps.append(
+                {
+                    "kind": step.kind.name,
+                    "table": step.table,
+                    "id": step.id,
+                    "value": step.value,
+                    "name": name.text if name else "",
+                    "file": name.file if name else "",
+                    "line": name.line if name else 0,
+                    "words": self.step(step).strip(),
+                }
+            )
+        return {
+            "verdict": result.verdict.name,
+            "reason": result.reason,
+            "steps": steps,
+            "outputs": [{"port": output.port, "data": output.data.hex()} for output in result.outputs],
+        }
+
+    def row(self, row: Row) -> str:
+        """A table's entry in one line: references by name."""
+        parts = []
+        for field in row.LAYOUT.table.fields(row.LAYOUT.action):
+            value = getattr(row, field.name)
+            if field.ref:
+                named = self.snapshot.names.get((field.ref, value))
+                value = named.text if named else ("none" if value == (1 << 64) - 1 else value)
+            parts.append(f"{field.name}={value.hex() if isinstance(value, bytes) else value}")
+        return f"{type(row).__name__} {' '.join(parts)}"
+
+    def flow(self, flow: Flow) -> str:
+        """A connection in one line."""
+        return f"{ends(flow)}, {self.vnic(flow.ingress)} to {self.vnic(flow.egress)}"
+
+    def vnic(self, row_id: int) -> str:
+        name = self.snapshot.names.get(("vnic", row_id))
+        return name.text if name else str(row_id)
+
+
+def verdict_words(result: PacketResult) -> str:
+    """What became of a packet that wasn't dropped."""
+    return {
+        Verdict.FORWARD: "forwarded",
+        Verdict.CONSUME: "taken in by the card itself",
+        Verdict.QUEUE: "waits for a neighbour to answer",
+        Verdict.PUNT: "given to the card's own programs",
+        Verdict.DROP: f"dropped: {result.reason}",
+    }[result.verdict]
+
+
+def protocol_word(number: int) -> str:
+    return _PROTOCOLS.get(number, str(number))
+
+
+def ends(flow: Flow) -> str:
+    """Protocol, addresses and ports of a connection."""
+    return (
+        f"{protocol_word(flow.protocol)} {end(flow.source, flow.source_port)} > "
+        f"{end(flow.destination, flow.destination_port)}"
+    )
+
+
+def end(address: str, port: int) -> str:
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def frame_words(data: bytes) -> str:
+    """A frame in a few words, as far as it can be read. Never raises."""
+    if len(data) < 14:
+        return f"{len(data)} bytes"
+    at = 12
+    vlan = ""
+    if data[12:14] == b"\x81\x00" and len(data) >= 18:
+        vlan = f" vlan {int.from_bytes(data[14:16], 'big') & 0xFFF}"
+        at = 16
+    kind, body = int.from_bytes(data[at : at + 2], "big"), data[at + 2 :]
+    head = f"{data[6:12].hex(':')} > {data[:6].hex(':')}{vlan}, {len(data)} bytes"
+    if kind == 0x0806 and len(body) >= 28:
+        asked = ".".join(str(byte) for byte in body[24:28])
+        return f"{head}, ARP {'request' if body[7] == 1 else 'reply'} for {asked}"
+    if kind == 0x0800 and len(body) >= 20:
+        size = (body[0] & 15) * 4
+        return f"{head}, " + _ip(body[9], bytes(10) + b"\xff\xff" + body[12:16], bytes(10) + b"\xff\xff" + body[16:20],
+                                 body[8], body[size:])  # fmt: skip
+    if kind == 0x86DD and len(body) >= 40:
+        return f"{head}, " + _ip(body[6], body[8:24], body[24:40], body[7], body[40:])
+    return f"{head}, EtherType 0x{kind:04x}"
+
+
+def _ip(protocol: int, source: bytes, destination: bytes, ttl: int, payload: bytes) -> str:
+    ports = (0, 0)
+    more = ""
+    if protocol in (6, 17) and len(payload) >= 4:
+        ports = (int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big"))
+    if protocol == 6 and len(payload) >= 14:
+        names = ("fin", "syn", "rst", "psh", "ack", "urg")
+        more = " " + " ".join(name for bit, name in enumerate(names) if payload[13] >> bit & 1)
+    if protocol in (1, 58) and len(payload) >= 2:
+        more = f" type {payload[0]} code {payload[1]}"
+    start, stop = end(unpack_address(source), ports[0]), end(unpack_address(destination), ports[1])
+    return f"{protocol_word(protocol)} {start} > {stop}{more} ttl {ttl}"

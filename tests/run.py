@@ -40,6 +40,7 @@ SUITES = (
     Suite("lint", "ruff, mypy, import rules, clang-format, fresh generated code"),
     Suite("unit", "one thing at a time"),
     Suite("property", "the engine is the twin: drawn tables, packets, times and commits"),
+    Suite("packets", "packet in, packet out"),
     Suite("setup", "set-up on a bare Debian"),
 )
 

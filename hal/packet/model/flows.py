@@ -203,6 +203,11 @@ class FlowTable:
         self._leave(connection)
         self._ended(connection)
 
+    def is_taken(self, key: Key, by_other_than: Connection, now: int) -> bool:
+        """True if another living connection has this key."""
+        found = self.find(key, now)
+        return found is not None and found[0] is not by_other_than
+
     def rekey(self, connection: Connection, reply: Key, share: Share | None) -> None:
         """Its replies come from elsewhere, and it counts against somebody else."""
         self._leave(connection)
@@ -211,9 +216,6 @@ class FlowTable:
 
     def _enter(self, connection: Connection) -> None:
         for direction, key in enumerate(connection.keys):
-            other = self._by_key.get(key)
-            if other and other[0] is not connection:
-                self.remove(other[0])
             self._by_key[key] = (connection, direction)
         if connection.share:
             self._shares[connection.share] += 1

@@ -356,6 +356,9 @@ class PathShard:
         connection.decided = self._decided_now()
         reply = reply_key(connection.keys[0], decision.egress)
         share = share_of(ingress, decision.egress)
+        if self.flows.is_taken(reply, connection, self.now):
+            self.flows.remove(connection)
+            raise Dropped("flow_table_full")
         if (reply, share) != (connection.keys[1], connection.share):
             self.flows.rekey(connection, reply, share)
 
@@ -513,6 +516,8 @@ class PathShard:
             self._note_limit(EventKind.FLOW_TABLE_FULL, 0)
             raise Dropped("flow_table_full")
         self._at_limit.discard((EventKind.FLOW_TABLE_FULL, 0))
+        if any(self.flows.is_taken(key, connection, self.now) for key in connection.keys):
+            raise Dropped("flow_table_full")
 
     def _note_limit(self, kind: EventKind, vnic: int) -> None:
         """One event when a limit begins to bite, not one a packet."""

@@ -1,0 +1,122 @@
+"""The first rule that covers the packet decides; behind the last one: drop."""
+
+import pytest
+
+from hal.packet.contract import EventKind
+from hal.packet.stages.firewall._generated import FirewallBinding
+from tests.packets.card import Card
+from tests.packets.packets import Description, other, ping, pong, tcp, udp
+from tests.packets.world import RULES
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        tcp("10.1.0.20:4000 > 10.1.0.10:80"),
+        tcp("10.1.0.20:4000 > 10.1.0.10:443"),
+        udp("10.1.0.20:4000 > 10.1.0.10:53"),
+        ping("10.1.0.20 > 10.1.0.10"),
+        ping("2001:db8:1::14 > 2001:db8:1::a"),
+        tcp("[2001:db8:1::14]:4000 > [2001:db8:1::a]:80"),
+    ],
+)
+def test_allowed(card: Card, allowed: Description) -> None:
+    card.host("client").sends(allowed).arrives_at("web")
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        tcp("10.1.0.20:4000 > 10.1.0.10:79"),
+        tcp("10.1.0.20:4000 > 10.1.0.10:444"),
+        udp("10.1.0.20:4000 > 10.1.0.10:80"),
+        other("10.1.0.20 > 10.1.0.10", 89),
+    ],
+)
+def test_default_deny(card: Card, denied: Description) -> None:
+    card.host("client").sends(denied).is_dropped("firewall_default").silently()
+
+
+def test_rules_have_sources(card: Card) -> None:
+    card.host("db").sends(ping("10.2.0.5 > 10.1.0.10")).is_dropped("firewall_default")
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.10")).arrives_at("web")
+
+
+def test_rules_have_directions(card: Card) -> None:
+    card.host("web").sends(tcp("10.1.0.10:4000 > 10.1.0.20:80")).is_dropped("firewall_default")
+    card.host("web").sends(tcp("10.1.0.10:4000 > 10.1.0.20:8080")).arrives_at("client")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:8080")).is_dropped("firewall_default")
+
+
+def test_drop_counts_and_logs(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:23")).is_dropped("firewall_rule").silently()
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    hits = {key: counted.hits for key, counted in card.shard.counters().rows.items()}
+    assert hits == {
+        ("firewall_rule", RULES["no-scan"].id): 1,
+        ("firewall_rule", RULES["web"].id): 1,
+        ("firewall_rule", RULES["anything"].id): 1,
+    }
+    (event,) = card.shard.events().events
+    assert (event.kind, event.table, event.id) == (EventKind.RULE_LOG, "firewall_rule", RULES["no-scan"].id)
+    assert event.data == "drop tcp 10.1.0.20:4000 > 10.1.0.10:23"
+
+
+def test_reset_of_tcp(card: Card) -> None:
+    sent = card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:445", seq=100)).is_dropped("firewall_reset")
+    answer = sent.answer()
+    assert (answer["IP"].src, answer["IP"].ttl, answer["IP"].id) == ("10.1.0.10", 64, 0)
+    assert (answer["TCP"].sport, answer["TCP"].flags, answer["TCP"].ack) == (445, "RA", 101)
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+
+
+def test_reset_of_udp(card: Card) -> None:
+    error = card.host("client").sends(udp("10.1.0.20:4000 > 10.1.0.10:445")).is_dropped("firewall_reset").answer()
+    assert (error["ICMP"].type, error["ICMP"].code) == (3, 13)
+    v6 = udp("[2001:db8:1::14]:4000 > [2001:db8:1::a]:445")
+    error = card.host("client").sends(v6).is_dropped("firewall_reset").answer()
+    assert (error["ICMPv6DestUnreach"].code, error["IPv6"].src) == (1, "2001:db8:1::1")
+
+
+def test_no_policy(card: Card) -> None:
+    card.loses("firewall_binding", 10)
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).is_dropped("firewall_no_policy")
+    card.gets(FirewallBinding(id=10, vnic=10, policy=1))
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+
+
+def test_replies_are_not_asked(card: Card) -> None:
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.10")).arrives_at("web")
+    card.host("web").sends(pong("10.1.0.10 > 10.1.0.20")).arrives_at("client")
+    card.host("web").sends(pong("10.1.0.10 > 10.1.0.20", ident=8)).is_dropped("icmp_type")
+
+
+def test_traffic_of_a_rule_after_settle(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:4000 > 10.1.0.10:53", payload=bytes(10))).arrives_at("web")
+    card.host("web").sends(udp("10.1.0.10:53 > 10.1.0.20:4000", payload=bytes(100))).arrives_at("client")
+    card.shard.settle()
+    counted = card.shard.counters().rows["firewall_rule", RULES["dns"].id]
+    assert (counted.hits, counted.packets, counted.bytes) == (1, 2, 38 + 128)
+
+
+# --- antispoof ---------------------------------------------------------------------------------------------------
+
+
+def test_spoofed_mac(card: Card) -> None:
+    forged = tcp("10.1.0.20:4000 > 10.1.0.10:80").frame(source_mac="02:00:00:00:00:99")
+    card.host("client").sends(forged).is_dropped("spoofed_mac").silently()
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.host("client").sends(forged).is_dropped("spoofed_mac")
+
+
+def test_spoofed_mac_in_a_reply(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    reply = tcp("10.1.0.10:80 > 10.1.0.20:4000", flags="SA")
+    card.host("web").sends(reply.frame(source_mac="02:00:00:00:00:99")).is_dropped("spoofed_mac")
+    card.host("web").sends(reply).arrives_at("client")
+
+
+def test_spoofed_address(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.21:4000 > 10.1.0.10:80")).is_dropped("spoofed_address")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.host("open").sends(udp("10.9.9.9:4000 > 10.2.0.5:80")).arrives_at("db")

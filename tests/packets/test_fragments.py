@@ -1,0 +1,114 @@
+"""Fragments follow their first, in any order, without overlap."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.all import IP, UDP, IPv6, IPv6ExtHdrFragment, Raw
+
+from tests.packets.card import Card, Sent
+from tests.packets.packets import Description, udp
+
+WHOLE = bytes(UDP(sport=1, dport=53, len=8 + 800)) + bytes(800)
+
+
+def piece(begin: int, end: int, more: bool, identification: int = 7, protocol: int = 17) -> Description:
+    """Bytes of the datagram's payload, as an IPv4 fragment."""
+    header = IP(
+        src="10.1.0.20", dst="10.1.0.10", id=identification, flags="MF" if more else 0, frag=begin // 8, proto=protocol
+    )
+    return Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(WHOLE[begin:end]))
+
+
+def piece6(begin: int, end: int, more: bool) -> Description:
+    header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrFragment(
+        id=7, m=int(more), offset=begin // 8, nh=17
+    )
+    return Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(WHOLE[begin:end]))
+
+
+def send(card: Card, what: Description) -> Sent:
+    return card.host("client").sends(what)
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_later_ones_follow_their_first(card: Card, make: type) -> None:
+    send(card, make(0, 400, True)).arrives_at("web")
+    send(card, make(600, 808, False)).arrives_at("web")
+    send(card, make(400, 600, True)).arrives_at("web")
+    assert card.flow().packets == (3, 0)
+
+
+def test_without_a_first(card: Card) -> None:
+    send(card, piece(400, 808, False)).is_dropped("fragment_no_first")
+    send(card, piece(0, 400, True)).arrives_at("web")
+    send(card, piece(400, 808, False, identification=8)).is_dropped("fragment_no_first")
+    send(card, piece(400, 808, False, protocol=6)).is_dropped("fragment_no_first")
+    send(card, piece(400, 808, False)).arrives_at("web")
+
+
+def test_first_was_dropped(card: Card) -> None:
+    denied = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF") / UDP(sport=1, dport=99, len=99) / bytes(16)
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: denied)).is_dropped("firewall_default")
+    send(card, piece(24, 808, False)).is_dropped("fragment_no_first")
+
+
+def test_entries_live_half_a_minute(card: Card) -> None:
+    send(card, piece(0, 400, True)).arrives_at("web")
+    card.after(29.9)
+    send(card, piece(400, 600, True)).arrives_at("web")
+    card.after(0.1)
+    send(card, piece(600, 808, False)).is_dropped("fragment_no_first")
+
+
+@pytest.mark.parametrize(("begin", "end"), [(392, 808), (0, 400), (8, 16)])
+def test_overlap_ends_it_all(card: Card, begin: int, end: int) -> None:
+    send(card, piece(0, 400, True)).arrives_at("web")
+    send(card, piece(begin, end, end < 808)).is_dropped("fragment_overlap")
+    send(card, piece(400, 808, False)).is_dropped("fragment_overlap")
+    send(card, piece(0, 400, True, identification=8)).arrives_at("web")
+    send(card, piece(400, 808, False, identification=8)).arrives_at("web")
+
+
+def test_nine_ranges(card: Card) -> None:
+    send(card, piece(0, 40, True)).arrives_at("web")
+    for begin in range(48, 48 + 16 * 7, 16):
+        send(card, piece(begin, begin + 8, True)).arrives_at("web")
+    send(card, piece(400, 408, True)).is_dropped("fragment_ranges")
+    send(card, piece(40, 48, True)).arrives_at("web")
+    send(card, piece(400, 408, True)).arrives_at("web")
+
+
+def test_tiny_firsts(card: Card) -> None:
+    tiny = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=6) / Raw(bytes(16))
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: tiny)).is_dropped("fragment_tiny")
+    send(card, piece(0, 8, True)).arrives_at("web")
+
+
+@pytest.mark.parametrize(("begin", "end"), [(400, 407), (400, 400)])
+def test_not_on_eight(card: Card, begin: int, end: int) -> None:
+    send(card, piece(0, 400, True)).arrives_at("web")
+    send(card, piece(begin, end, True)).is_dropped("fragment_invalid")
+    send(card, piece(400, 407, False)).arrives_at("web")
+
+
+def test_beyond_the_longest_datagram(card: Card) -> None:
+    header = IP(src="10.1.0.20", dst="10.1.0.10", id=7, frag=8191, proto=17)
+    send(card, piece(0, 400, True)).arrives_at("web")
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(bytes(8)))).is_dropped("fragment_invalid")
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(bytes(7)))).arrives_at("web")
+
+
+def test_no_room_for_another_first(card: Card) -> None:
+    for identification in range(4096):
+        send(card, piece(0, 400, True, identification=identification)).arrives_at("web")
+    send(card, piece(0, 400, True, identification=5000)).is_dropped("fragment_table_full")
+    send(card, udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+    card.after(30)
+    send(card, piece(0, 400, True, identification=5000)).arrives_at("web")
+
+
+def test_connection_is_gone(card: Card) -> None:
+    send(card, piece(0, 400, True)).arrives_at("web")
+    card.loses("firewall_rule", 104)
+    send(card, piece(400, 600, True)).is_dropped("firewall_default")
+    send(card, piece(600, 808, False)).is_dropped("fragment_no_first")

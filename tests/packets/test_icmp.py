@@ -1,0 +1,124 @@
+"""Echo to the card itself, and ICMP errors that pass with the connection they speak of."""
+
+import pytest
+from scapy.all import ICMP, IP, ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+
+from tests.packets.card import Card
+from tests.packets.packets import Description, other, ping, pong, tcp, udp
+
+
+@pytest.mark.parametrize("text", ["10.1.0.20 > 10.1.0.1", "2001:db8:1::14 > 2001:db8:1::1", "10.1.0.20 > 192.0.2.2"])
+def test_the_card_answers_echo(card: Card, text: str) -> None:
+    to_gateway = ping(text, ident=77, seq=5, payload=b"abc").via_gateway()
+    answer = card.host("client").sends(to_gateway).is_taken().answer()
+    v6 = ":" in text
+    echo = answer["ICMPv6EchoReply"] if v6 else answer["ICMP"]
+    assert (echo.id, echo.seq) == (77, 5)
+    assert (answer["IPv6"].hlim, answer["IPv6"].fl) == (64, 0) if v6 else (answer["IP"].ttl, answer["IP"].id) == (64, 0)
+    assert answer.src == "02:00:00:00:aa:01"
+    assert card.flows() == []
+
+
+def test_echo_from_the_uplink(card: Card) -> None:
+    card.host("gateway").sends(ping("203.0.113.9 > 192.0.2.2")).is_taken().answer()
+
+
+def test_echo_with_a_wrong_checksum(card: Card) -> None:
+    wrong = Description("10.1.0.20", "10.1.0.1", lambda: IP(src="10.1.0.20", dst="10.1.0.1") / ICMP(chksum=1))
+    card.host("client").sends(wrong).is_dropped("l4_checksum").silently()
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.1")).is_taken()
+
+
+def test_echo_in_fragments(card: Card) -> None:
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.1", ip={"flags": "MF"}, payload=bytes(8))).is_dropped(
+        "card_fragment"
+    )
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.1")).is_taken()
+
+
+def test_echo_under_a_false_name(card: Card) -> None:
+    card.host("client").sends(ping("10.1.0.99 > 10.1.0.1").via_gateway()).is_dropped("spoofed_address")
+    forged = ping("10.1.0.20 > 10.1.0.1").frame(source_mac="02:00:00:00:00:99")
+    card.host("client").sends(forged).is_dropped("spoofed_mac")
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.1")).is_taken()
+
+
+def unreachable(source: str, destination: str, quoted: Description) -> Description:
+    """An ICMP error from `source` that quotes a packet of `destination`'s."""
+    if ":" in source:
+        built = IPv6(src=source, dst=destination) / ICMPv6DestUnreach(code=4) / bytes(quoted.build())
+    else:
+        built = IP(src=source, dst=destination) / ICMP(type=3, code=3) / bytes(quoted.build())[:28]
+    return Description(source, destination, lambda: built)
+
+
+def test_errors_go_with_what_they_quote(card: Card) -> None:
+    question = udp("10.1.0.20:1 > 10.1.0.10:53")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).arrives_at("client", code=3)
+    flow = card.flow()
+    assert (flow.packets, flow.timeout_ns) == ((1, 1), 120 * 10**9)
+
+
+def test_errors_of_ipv6(card: Card) -> None:
+    question = udp("[2001:db8:1::14]:1 > [2001:db8:1::a]:53")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("web").sends(unreachable("2001:db8:1::a", "2001:db8:1::14", question)).arrives_at("client")
+
+
+def test_errors_about_echo(card: Card) -> None:
+    question = ping("10.1.0.20 > 10.1.0.10")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).arrives_at("client")
+
+
+def test_errors_of_routers_on_the_way(card: Card) -> None:
+    card.resolves("gateway")
+    question = tcp("10.1.0.20:4000 > 203.0.113.9:443")
+    card.host("client").sends(question).arrives_at("gateway")
+    card.host("second").sends(unreachable("100.64.7.7", "10.1.0.20", question)).arrives_at("client", ttl=63)
+
+
+def test_errors_about_replies_go_to_who_replied(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+    reply = udp("10.1.0.10:53 > 10.1.0.20:1")
+    card.host("client").sends(unreachable("10.1.0.20", "10.1.0.10", reply)).arrives_at("web")
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        udp("10.1.0.20:2 > 10.1.0.10:53"),
+        udp("10.1.0.10:53 > 10.1.0.20:1"),
+        tcp("10.1.0.20:1 > 10.1.0.10:53"),
+        pong("10.1.0.20 > 10.1.0.10"),
+        other("10.1.0.20 > 10.1.0.10", 17, bytes(7)),
+        udp("10.1.0.20:1 > 10.1.0.10:53", ip={"frag": 1}),
+    ],
+)
+def test_errors_about_nothing(card: Card, quoted: Description) -> None:
+    question = udp("10.1.0.20:1 > 10.1.0.10:53")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", quoted)).is_dropped("icmp_error_unrelated")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).arrives_at("client")
+
+
+def test_errors_from_elsewhere(card: Card) -> None:
+    question = udp("10.1.0.20:1 > 10.1.0.10:53")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("db").sends(unreachable("10.1.0.10", "10.1.0.20", question)).is_dropped("icmp_error_unrelated")
+
+
+def test_no_error_about_an_error(card: Card) -> None:
+    question = udp("10.1.0.20:1 > 10.2.0.5:53")
+    card.host("client").sends(question).arrives_at("db")
+    error = IP(src="10.2.0.5", dst="10.1.0.20", ttl=1) / ICMP(type=3, code=3) / bytes(question.build())[:28]
+    sent = card.host("db").sends(Description("10.2.0.5", "10.1.0.20", lambda: error))
+    sent.is_dropped("ttl_exceeded").silently()
+
+
+def test_time_exceeded_of_ipv6_passes(card: Card) -> None:
+    question = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:53")
+    card.host("client").sends(question).arrives_at("db")
+    built = IPv6(src="2001:db8:2::5", dst="2001:db8:1::14") / ICMPv6TimeExceeded() / bytes(question.build())
+    card.host("db").sends(Description("2001:db8:2::5", "2001:db8:1::14", lambda: built)).arrives_at("client")

@@ -1,0 +1,176 @@
+"""Neighbours on uplinks: asked for, confirmed, probed, given up; next hops that fail over."""
+
+from __future__ import annotations
+
+from scapy.all import ARP, Ether, ICMPv6ND_NS, IPv6
+
+from hal.packet.contract import EventKind
+from hal.packet.model import Twin
+from hal.packet.stages.route._generated import NextHop
+from tests.packets.card import Card, Sent, answer_to_request
+from tests.packets.packets import tcp, udp
+from tests.packets.world import HOSTS
+
+GATEWAY = HOSTS["gateway"]
+
+
+def out(card: Card, port: int = 1, to: str = "203.0.113.9") -> Sent:
+    return card.host("client").sends(udp(f"10.1.0.20:{port} > {to}:53"))
+
+
+def answers(card: Card) -> Sent:
+    return card.receives(answer_to_request(GATEWAY, "192.0.2.1"), GATEWAY)
+
+
+def tick(card: Card) -> Sent:
+    """A packet that has nothing to do with neighbours: timers that are due run before it."""
+    return card.host("client").sends(udp("10.1.0.20:9 > 10.1.0.10:53"))
+
+
+def requests(sent: Sent) -> list[str]:
+    """Addresses that were asked for by ARP."""
+    frames = [Ether(output.data) for output in sent.outputs()]
+    return [frame[ARP].pdst for frame in frames if frame.haslayer(ARP) and frame[ARP].op == 1]
+
+
+def test_asked_for_at_once(card: Card) -> None:
+    (request,) = [Ether(output.data) for output in out(card).waits().outputs()]
+    assert (request.dst, request.src) == ("ff:ff:ff:ff:ff:ff", GATEWAY.next_to)
+    assert (request[ARP].psrc, request[ARP].pdst, request[ARP].hwdst) == ("192.0.2.2", "192.0.2.1", "00:00:00:00:00:00")
+
+
+def test_asked_for_by_neighbour_discovery(card: Card) -> None:
+    sent = card.host("client").sends(udp("[2001:db8:1::14]:1 > [2001:db8:cafe::1]:2")).waits()
+    (request,) = [Ether(output.data) for output in sent.outputs()]
+    assert (request.dst, request[IPv6].dst, request[IPv6].src) == (
+        "33:33:ff:00:00:01",
+        "ff02::1:ff00:1",
+        "2001:db8:ff::2",
+    )
+    assert request[ICMPv6ND_NS].tgt == "2001:db8:ff::1"
+    assert request["ICMPv6NDOptSrcLLAddr"].lladdr == GATEWAY.next_to
+
+
+def test_waiting_packets_go_out_in_order(card: Card) -> None:
+    for port in (1, 2, 3, 4):
+        out(card, port).waits()
+    out(card, 5).is_dropped("neighbour_queue_full")
+    sent = answers(card).is_taken()
+    assert [Ether(output.data)["UDP"].sport for output in sent.outputs()] == [1, 2, 3, 4]
+    assert {Ether(output.data).dst for output in sent.outputs()} == {GATEWAY.mac}
+    out(card, 5).arrives_at("gateway")
+
+
+def test_a_bounded_number_waits(card: Card) -> None:
+    for host in range(10, 74):
+        for port in (1, 2, 3, 4):
+            out(card, port, to=f"192.0.2.{host}").waits()
+    out(card, 1, to="192.0.2.80").is_dropped("neighbour_queue_full")
+    tick(card).arrives_at("web")
+
+
+def test_given_up_after_three_requests(card: Card) -> None:
+    assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
+    assert [requests(tick(card.after(wait))) for wait in (0.9, 0.1, 1)] == [[], ["192.0.2.77"], ["192.0.2.77"]]
+    tick(card.after(1)).arrives_at("web")
+    assert card.shard.counters().drops["neighbour_unresolved"] == 1
+    out(card, 2, to="192.0.2.77").is_dropped("neighbour_unresolved")
+    out(card, 2, to="192.0.2.1").waits()
+
+
+def test_one_that_failed_is_asked_for_while_wanted(card: Card) -> None:
+    out(card, to="192.0.2.77").waits()
+    tick(card.after(3))
+    asked = [len(requests(tick(card.after(10)))) for _ in range(8)]
+    assert asked == [1, 1, 1, 1, 1, 0, 0, 0]
+    assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
+
+
+def test_a_next_hop_that_failed_is_asked_for_for_ever(card: Card) -> None:
+    out(card).waits()
+    tick(card.after(3))
+    out(card, 2).is_dropped("next_hop_down")
+    assert [requests(tick(card.after(10))) for _ in range(9)] == [["192.0.2.1"]] * 9
+    answers(card).is_taken()
+    out(card, 2).arrives_at("gateway")
+    kinds = [(event.kind, event.id) for event in card.shard.events().events]
+    assert kinds == [(EventKind.NEXT_HOP_DOWN, 1), (EventKind.NEXT_HOP_UP, 1)]
+
+
+def test_forgotten_when_unused(card: Card) -> None:
+    out(card).waits()
+    answers(card)
+    assert requests(tick(card.after(60))) == []
+    out(card).waits()
+
+
+def test_probed_when_used(card: Card) -> None:
+    out(card).waits()
+    answers(card)
+    out(card).arrives_at("gateway")
+    assert requests(tick(card.after(60))) == ["192.0.2.1"]
+    out(card).arrives_at("gateway")
+    assert [requests(tick(card.after(1))) for _ in range(2)] == [["192.0.2.1"]] * 2
+    out(card.after(1)).is_dropped("next_hop_down")
+
+
+def test_probed_and_there(card: Card) -> None:
+    out(card).waits()
+    answers(card)
+    out(card).arrives_at("gateway")
+    tick(card.after(60))
+    answers(card).is_taken()
+    assert requests(tick(card.after(3))) == []
+    out(card).arrives_at("gateway")
+
+
+def test_established_flows_fail_over_and_back(card: Card) -> None:
+    card.resolves("gateway").resolves("second")
+    port = next(port for port in range(1, 99) if out(card, port, "203.0.9.9").outputs()[0].port == 0)
+    for _ in range(7):
+        tick(card.after(10))
+        card.receives(answer_to_request(HOSTS["second"], "198.51.100.1"), HOSTS["second"])
+        out(card, port, "203.0.9.9")
+    out(card, port, "203.0.9.9").arrives_at("second")
+    answers(card).is_taken()
+    out(card, port, "203.0.9.9").arrives_at("gateway")
+    assert card.flow(source_port=port, destination="203.0.9.9/32").egress == GATEWAY.vnic
+
+
+def test_requests_of_the_neighbour_confirm_it(card: Card) -> None:
+    out(card).waits()
+    asks = Ether(src=GATEWAY.mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=GATEWAY.mac, psrc="192.0.2.1", pdst="192.0.2.2")
+    sent = card.receives(bytes(asks), GATEWAY).is_taken()
+    assert [output.port for output in sent.outputs()] == [0, 0]
+    out(card).arrives_at("gateway")
+
+
+def test_uplink_without_link(card: Card, twin: Twin) -> None:
+    card.resolves("gateway")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
+    twin.set_link(0, False)
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).is_dropped("next_hop_down")
+    twin.set_link(0, True)
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
+
+
+def test_port_without_link(card: Card, twin: Twin) -> None:
+    twin.set_link(2, False)
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).is_dropped("port_down").silently()
+    twin.set_link(2, True)
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_port_without_room(card: Card, twin: Twin) -> None:
+    twin.set_room(2, False)
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).is_dropped("port_full").silently()
+    assert card.shard.counters().ports[2]["tx_full"] == 1
+    twin.set_room(2, True)
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_next_hop_moves_under_an_established_flow(card: Card) -> None:
+    card.resolves("gateway").resolves("second")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
+    card.changes(NextHop(id=1, port=5, address="198.51.100.1"))
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("second")

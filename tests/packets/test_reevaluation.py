@@ -1,0 +1,93 @@
+"""Established connections obey the tables as they are now."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hal.packet.contract import Delete, StepKind
+from hal.packet.stages.firewall._generated import FirewallBinding
+from tests.packets.card import Card
+from tests.packets.packets import tcp, udp
+from tests.packets.world import RULES
+
+ASK, REPLY = udp("10.1.0.20:1 > 10.1.0.10:53"), udp("10.1.0.10:53 > 10.1.0.20:1")
+
+
+def test_a_deny_ends_it_from_either_side(card: Card) -> None:
+    card.host("client").sends(ASK).arrives_at("web")
+    card.changes(replace(RULES["dns"], verdict="drop"))
+    sent = card.host("web").sends(REPLY).is_dropped("firewall_rule").silently()
+    assert len(sent.steps(StepKind.REEVALUATE)) == 1
+    assert card.flows() == []
+    card.changes(RULES["dns"])
+    card.host("client").sends(ASK).arrives_at("web")
+
+
+def test_a_reset_tells_the_sender_of_this_packet(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.changes(replace(RULES["web"], verdict="reset"))
+    reply = tcp("10.1.0.10:80 > 10.1.0.20:4000", flags="SA", ack=555)
+    answer = card.host("web").sends(reply).is_dropped("firewall_reset").answer()
+    assert (answer["TCP"].flags, answer["TCP"].seq) == ("R", 555)
+
+
+def test_tcp_is_not_revived(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.changes(replace(RULES["web"], verdict="drop"))
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80", flags="A")).is_dropped("firewall_rule")
+    card.changes(RULES["web"])
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80", flags="A")).is_dropped("tcp_no_session")
+
+
+def test_what_does_not_concern_it_changes_nothing(card: Card) -> None:
+    card.host("client").sends(ASK).arrives_at("web")
+    before = card.flow()
+    card.changes(replace(RULES["web"], verdict="drop"))
+    card.host("web").sends(REPLY).arrives_at("client")
+    after = card.flow()
+    assert (after.id, after.rules, after.created_ns) == (before.id, before.rules, before.created_ns)
+
+
+def test_hits_do_not_count_again_and_traffic_goes_to_the_new_rule(card: Card) -> None:
+    card.host("client").sends(ASK).arrives_at("web")
+    card.gets(replace(RULES["dns"], id=300, priority=5))
+    card.host("client").sends(ASK).arrives_at("web")
+    card.shard.settle()
+    rows = card.shard.counters().rows
+    old, new = rows["firewall_rule", RULES["dns"].id], rows["firewall_rule", 300]
+    assert ((old.hits, old.packets), (new.hits, new.packets)) == ((1, 1), (0, 1))
+    assert card.flow().rules[1] == 300
+
+
+def test_the_vnic_is_gone(card: Card) -> None:
+    card.host("client").sends(ASK).arrives_at("web")
+    rows = {
+        table: [row.id for row in card.backend.snapshot().rows(table) if getattr(row, "vnic", 0) == 20]
+        for table in ("allowed_source", "vnic_address", "fdb", "firewall_binding")
+    }
+    card.commits(*(Delete(table, np.array(ids, np.uint64)) for table, ids in {**rows, "vnic": [20]}.items()))
+    card.host("web").sends(REPLY).is_dropped("vnic_unknown")
+    card.host("db").sends(udp("10.2.0.5:1 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_the_gateway_has_another_mac(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
+    card.changes(replace(card.row("subnet", 1), mac="02:00:00:00:aa:99"))
+    card.host("db").sends(udp("10.2.0.5:2 > 10.1.0.20:1")).is_dropped("vnic_unknown")
+
+
+def test_the_address_moves_to_another_vnic(card: Card) -> None:
+    ask, reply = udp("10.1.0.20:1 > 10.2.0.5:2"), udp("10.2.0.5:2 > 10.1.0.20:1")
+    card.host("client").sends(ask).arrives_at("db")
+    card.changes(replace(card.row("vnic_address", 300), vnic=40))
+    card.host("client").sends(ask).arrives_at("open")
+    assert card.flow().egress == 40
+    card.host("open").sends(reply).arrives_at("client")
+    card.host("db").sends(reply).is_dropped("flow_table_full")
+
+
+def test_the_policy_is_another(card: Card) -> None:
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.changes(FirewallBinding(id=10, vnic=10, policy=2))
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    assert card.flow().rules == (200, 200)

@@ -1,0 +1,159 @@
+"""Between subnets and out by the uplinks: longest prefix, TTL, MACs, ECMP, replies."""
+
+from collections import Counter
+
+import pytest
+
+from hal.packet.stages.route._generated import NextHop, NextHopMember, SubnetRoute
+from hal.packet.stages.route._generated import Route as RouteRow
+from tests.packets.card import Card
+from tests.packets.packets import other, tcp, udp
+from tests.packets.world import BACK, VRF
+
+
+def test_between_subnets(card: Card) -> None:
+    card.host("db").sends(tcp("10.2.0.5:4000 > 10.1.0.10:80")).arrives_at("web", ttl=63, src="02:00:00:00:aa:01")
+    card.host("web").sends(tcp("10.1.0.10:80 > 10.2.0.5:4000", flags="SA")).arrives_at("db", ttl=63, vlan=7)
+    card.host("db").sends(udp("[2001:db8:2::5]:1 > [2001:db8:1::14]:2")).arrives_at("client", ttl=63)
+
+
+def test_out_by_the_uplink_and_back(card: Card) -> None:
+    card.resolves("gateway")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway", ttl=63)
+    card.host("gateway").sends(tcp("203.0.113.9:443 > 10.1.0.20:4000", flags="SA")).arrives_at("client", ttl=63)
+    card.host("client").sends(tcp("[2001:db8:1::14]:4 > [2001:db8:cafe::1]:443")).arrives_at("gateway", ttl=63)
+
+
+def test_replies_may_come_by_another_uplink(card: Card) -> None:
+    card.resolves("gateway")
+    card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
+    card.host("second").sends(tcp("203.0.113.9:443 > 10.1.0.20:4000", flags="SA")).arrives_at("client")
+
+
+def test_from_the_uplink_and_the_reply_by_its_own_route(card: Card) -> None:
+    card.resolves("gateway")
+    card.host("second").sends(tcp("203.0.113.9:443 > 10.1.0.10:80")).arrives_at("web")
+    card.host("web").sends(tcp("10.1.0.10:80 > 203.0.113.9:443", flags="SA")).arrives_at("gateway")
+
+
+def test_no_way_back(card: Card) -> None:
+    card.host("gateway").sends(tcp("100.64.0.1:443 > 10.1.0.10:80")).arrives_at("web")
+    card.host("web").sends(tcp("10.1.0.10:80 > 100.64.0.1:443", flags="SA")).is_dropped("no_route")
+    assert card.flow().operations[1] == ("check source-mac", "drop no_route")
+
+
+def test_no_route(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 100.64.0.1:2")).is_dropped("no_route").silently()
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
+
+
+def test_an_ipv6_default_is_none_of_ipv4(card: Card) -> None:
+    card.gets(RouteRow(id=99, vrf=VRF, prefix="::/0", next_hop=3))
+    card.resolves("gateway")
+    card.host("client").sends(udp("10.1.0.20:1 > 100.64.0.1:2")).is_dropped("no_route")
+    card.host("client").sends(udp("[2001:db8:1::14]:1 > [2001:db8:9::1]:2")).arrives_at("gateway")
+
+
+def test_blackhole(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 198.18.5.5:2")).is_dropped("blackhole").silently()
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
+
+
+def test_longest_prefix_wins(card: Card) -> None:
+    card.gets(SubnetRoute(id=99, vrf=VRF, prefix="198.18.0.0/24", subnet=BACK))
+    card.host("client").sends(udp("10.1.0.20:1 > 198.18.0.1:2")).is_dropped("vnic_address_unknown")
+    card.host("client").sends(udp("10.1.0.20:1 > 198.18.1.1:2")).is_dropped("blackhole")
+
+
+def test_nobody_has_the_address(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.77:2")).is_dropped("vnic_address_unknown")
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
+
+
+def test_link_local_is_not_routed(card: Card) -> None:
+    card.host("client").sends(udp("[2001:db8:1::14]:1 > [fe80::9]:2").via_gateway()).is_dropped("address_invalid")
+    card.host("client").sends(udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2")).arrives_at("db")
+
+
+def test_back_to_where_it_came_from(card: Card) -> None:
+    hairpin = udp("10.1.0.20:1 > 10.1.0.20:2").via_gateway()
+    card.host("client").sends(hairpin).is_dropped("same_interface")
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
+
+
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_ttl_ends(card: Card, ttl: int) -> None:
+    sent = card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2", ip={"ttl": ttl})).is_dropped("ttl_exceeded")
+    error = sent.answer()
+    assert (error["ICMP"].type, error["ICMP"].code, error["IP"].src) == (11, 0, "10.1.0.1")
+    assert bytes(error["ICMP"].payload) == sent.data[14:]
+    assert card.flows() == []
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2", ip={"ttl": 2})).arrives_at("db", ttl=1)
+
+
+def test_hop_limit_ends(card: Card) -> None:
+    far = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2", ip={"ttl": 1})
+    error = card.host("client").sends(far).is_dropped("ttl_exceeded").answer()
+    assert (error["IPv6"].src, error["ICMPv6TimeExceeded"].code) == ("2001:db8:1::1", 0)
+    card.host("client").sends(udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2")).arrives_at("db")
+
+
+def test_ttl_of_bridged_packets_stays(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53", ip={"ttl": 1})).arrives_at("web", ttl=1)
+
+
+@pytest.mark.parametrize("flags", ["DF", 0])
+def test_too_long_for_where_it_leaves(card: Card, flags: str | int) -> None:
+    long = udp("10.1.0.20:1 > 10.2.0.5:2", payload=bytes(1473), ip={"flags": flags})
+    error = card.host("client").sends(long).is_dropped("mtu_exceeded").answer()
+    assert (error["ICMP"].type, error["ICMP"].code, error["ICMP"].nexthopmtu) == (3, 4, 1500)
+    assert len(error["IP"]) == 576
+    fits = udp("10.1.0.20:1 > 10.2.0.5:2", payload=bytes(1472), ip={"flags": flags})
+    card.host("client").sends(fits).arrives_at("db")
+
+
+def test_packet_too_big(card: Card) -> None:
+    long = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2", payload=bytes(1453))
+    error = card.host("client").sends(long).is_dropped("mtu_exceeded").answer()
+    assert error["ICMPv6PacketTooBig"].mtu == 1500
+    assert len(error["IPv6"]) == 1280
+    fits = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2", payload=bytes(1452))
+    card.host("client").sends(fits).arrives_at("db")
+
+
+def test_ecmp_spreads_by_weight_and_keeps_to_its_choice(card: Card) -> None:
+    card.resolves("gateway").resolves("second")
+    left: Counter[int] = Counter()
+    for port in range(1, 201):
+        for _ in range(2):
+            sent = card.host("client").sends(udp(f"10.1.0.20:{port} > 203.0.9.9:9"))
+            left[sent.outputs()[0].port] += 1
+    assert left[0] + left[5] == 400
+    assert left[0] % 2 == left[5] % 2 == 0
+    assert 240 < left[0] < 360
+
+
+def test_empty_group(card: Card) -> None:
+    card.loses("next_hop_member", 1, 2)
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.9.9:9")).is_dropped("next_hop_down")
+    card.gets(NextHopMember(id=1, group=1, position=0, next_hop=1))
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.9.9:9")).waits()
+
+
+def test_next_hop_on_no_uplink(card: Card) -> None:
+    card.changes(NextHop(id=1, port=7, address="192.0.2.1"))
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:9")).is_dropped("next_hop_down")
+    card.changes(NextHop(id=1, port=0, address="192.0.2.1"))
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:9")).waits()
+
+
+def test_nothing_says_where(card: Card) -> None:
+    places = card.backend.snapshot().rows("profile_stage")
+    stages = [row for row in places if row.to_dict()["stage"] == "route"]
+    card.loses("profile_stage", *(row.id for row in stages))
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).is_dropped("no_decision")
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_other_protocols_are_routed(card: Card) -> None:
+    card.host("client").sends(other("2001:db8:1::14 > 2001:db8:2::5", 89)).arrives_at("db", nh=89)

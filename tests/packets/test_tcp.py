@@ -1,0 +1,193 @@
+"""TCP from handshake to close, as a bystander follows it; pick-up; time-outs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hal.packet.contract import TcpState
+from tests.packets.card import Card, Sent
+from tests.packets.packets import other, ping, pong, tcp, udp
+
+CLIENT, WEB = "10.1.0.20:4000 > 10.1.0.10:80", "10.1.0.10:80 > 10.1.0.20:4000"
+
+
+def a(card: Card, flags: str) -> Sent:
+    """A segment of the initiator."""
+    return card.host("client").sends(tcp(CLIENT, flags=flags))
+
+
+def b(card: Card, flags: str) -> Sent:
+    """A segment of the other side."""
+    return card.host("web").sends(tcp(WEB, flags=flags))
+
+
+def play(card: Card, segments: str) -> Card:
+    """Segments in a row, all of which pass: "A:S B:SA A:A"."""
+    for segment in segments.split():
+        side, _, flags = segment.partition(":")
+        (a(card, flags).arrives_at("web") if side == "A" else b(card, flags).arrives_at("client"))
+    return card
+
+
+HANDSHAKE = "A:S B:SA A:A"
+
+
+@pytest.mark.parametrize(
+    ("segments", "state", "timeout"),
+    [
+        ("A:S", TcpState.SYN_SENT, 240),
+        ("A:S A:S", TcpState.SYN_SENT, 240),
+        ("A:S B:SA", TcpState.SYN_RECEIVED, 240),
+        ("A:S B:S", TcpState.SYN_RECEIVED, 240),
+        ("A:S B:SA B:SA A:S A:SA B:A", TcpState.SYN_RECEIVED, 240),
+        ("A:S B:RA", TcpState.CLOSED, 10),
+        (HANDSHAKE, TcpState.ESTABLISHED, 7440),
+        (HANDSHAKE + " A:PA B:A B:PA", TcpState.ESTABLISHED, 7440),
+        ("A:S B:SA B:FA", TcpState.FIN_WAIT, 240),
+        (HANDSHAKE + " A:FA", TcpState.FIN_WAIT, 240),
+        (HANDSHAKE + " A:FA A:FA B:A B:PA", TcpState.FIN_WAIT, 240),
+        (HANDSHAKE + " A:FA B:FA", TcpState.CLOSING, 240),
+        (HANDSHAKE + " A:FA B:FA B:A", TcpState.CLOSING, 240),
+        (HANDSHAKE + " B:FA A:FA A:A", TcpState.CLOSING, 240),
+        (HANDSHAKE + " A:FA B:FA A:A", TcpState.TIME_WAIT, 240),
+        (HANDSHAKE + " B:FA A:FA B:A A:PA", TcpState.TIME_WAIT, 240),
+        (HANDSHAKE + " A:FA B:FA A:A B:SA", TcpState.TIME_WAIT, 240),
+        (HANDSHAKE + " A:R", TcpState.CLOSED, 10),
+        (HANDSHAKE + " B:RA", TcpState.CLOSED, 10),
+        (HANDSHAKE + " A:R A:R", TcpState.CLOSED, 10),
+        (HANDSHAKE + " A:FA B:FA A:A B:R", TcpState.CLOSED, 10),
+    ],
+)
+def test_states(card: Card, segments: str, state: TcpState, timeout: int) -> None:
+    flow = play(card, segments).flow()
+    assert (flow.tcp_state, flow.timeout_ns) == (state, timeout * 1_000_000_000)
+    assert sum(flow.packets) == len(segments.split())
+
+
+@pytest.mark.parametrize(
+    ("before", "wrong"),
+    [
+        ("A:S", "A:A"),
+        ("A:S", "A:SA"),
+        ("A:S", "A:R"),
+        ("A:S", "B:A"),
+        ("A:S", "B:FA"),
+        (HANDSHAKE, "A:S"),
+        (HANDSHAKE, "B:SA"),
+        (HANDSHAKE + " A:FA", "B:S"),
+        (HANDSHAKE + " A:FA B:FA", "A:S"),
+        (HANDSHAKE + " A:R", "A:A"),
+        (HANDSHAKE + " A:R", "B:SA"),
+    ],
+)
+def test_segments_that_do_not_fit(card: Card, before: str, wrong: str) -> None:
+    state = play(card, before).flow().tcp_state
+    side, _, flags = wrong.partition(":")
+    (a if side == "A" else b)(card, flags).is_dropped("tcp_state").silently()
+    assert card.flow().tcp_state == state
+
+
+@pytest.mark.parametrize("closed", [HANDSHAKE + " A:FA B:FA A:A", HANDSHAKE + " A:R"])
+def test_the_same_ports_again(card: Card, closed: str) -> None:
+    first = play(card, closed).flow().id
+    a(card, "S").arrives_at("web")
+    assert card.flow().id != first
+    assert card.flow().tcp_state == TcpState.SYN_SENT
+
+
+def test_a_new_connection_the_other_way_is_asked(card: Card) -> None:
+    play(card, HANDSHAKE + " A:R")
+    b(card, "S").is_dropped("firewall_default")
+    assert card.flows() == []
+
+
+@pytest.mark.parametrize("flags", ["A", "PA", "FA", "R", "RA", "SA"])
+def test_no_session(card: Card, flags: str) -> None:
+    a(card, flags).is_dropped("tcp_no_session").silently()
+    a(card, "S").arrives_at("web")
+
+
+def test_expiry_is_exact(card: Card) -> None:
+    play(card, HANDSHAKE)
+    card.after(7440 - 1e-9)
+    a(card, "A").arrives_at("web")
+    card.after(7440)
+    a(card, "A").is_dropped("tcp_no_session")
+
+
+def test_other_time_outs(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+    assert card.flow(protocol=17).timeout_ns == 120 * 10**9
+    card.host("web").sends(udp("10.1.0.10:53 > 10.1.0.20:1")).arrives_at("client")
+    assert card.flow(protocol=17).timeout_ns == 300 * 10**9
+    card.host("client").sends(ping("10.1.0.20 > 10.1.0.10")).arrives_at("web")
+    card.host("web").sends(pong("10.1.0.10 > 10.1.0.20")).arrives_at("client")
+    assert card.flow(protocol=1).timeout_ns == 60 * 10**9
+    card.host("client").sends(other("10.1.0.20 > 10.1.0.10", 50)).arrives_at("web")
+    assert card.flow(protocol=50).timeout_ns == 600 * 10**9
+
+
+# --- pick-up -----------------------------------------------------------------------------------------------------
+
+
+def test_pick_up_of_the_initiator(card: Card) -> None:
+    fresh = card.anew(pickup=True)
+    a(fresh, "PA").arrives_at("web")
+    flow = fresh.flow()
+    assert (flow.source, flow.tcp_state) == ("10.1.0.20", TcpState.ESTABLISHED)
+    assert fresh.shard.counters().engine["pickups"] == 1
+    b(fresh, "A").arrives_at("client")
+
+
+def test_pick_up_of_a_reply(card: Card) -> None:
+    fresh = card.anew(pickup=True)
+    b(fresh, "PA").arrives_at("client")
+    flow = fresh.flow()
+    assert (flow.source, flow.destination_port, flow.packets) == ("10.1.0.20", 80, (0, 1))
+    a(fresh, "A").arrives_at("web")
+
+
+def test_pick_up_of_a_routed_reply(card: Card) -> None:
+    fresh = card.anew(pickup=True)
+    fresh.host("web").sends(tcp("10.1.0.10:80 > 10.2.0.5:4000", flags="A")).arrives_at("db", ttl=63)
+    assert fresh.flow().source == "10.2.0.5"
+
+
+def test_pick_up_asks_the_policy(card: Card) -> None:
+    fresh = card.anew(pickup=True)
+    b(fresh, "R").is_dropped("tcp_no_session")
+    b(fresh, "SA").is_dropped("tcp_no_session")
+    fresh.host("web").sends(tcp("10.1.0.10:500 > 10.1.0.20:4000", flags="A")).is_dropped("firewall_default")
+    fresh.host("client").sends(tcp("10.1.0.20:500 > 10.1.0.10:4000", flags="A")).is_dropped("firewall_default")
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+
+def test_own_limit(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 20), flow_limit=2))
+    for port in (1, 2):
+        card.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).is_dropped("flow_limit")
+    card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+    card.after(120)
+    card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_inbound_limit(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 10), inbound_flow_limit=1, flow_limit=1))
+    card.host("gateway").sends(tcp("203.0.113.9:1 > 10.1.0.10:80")).arrives_at("web")
+    card.host("gateway").sends(tcp("203.0.113.9:2 > 10.1.0.10:80")).is_dropped("flow_limit")
+    card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
+
+
+def test_table_is_full(card: Card) -> None:
+    small = card.anew(connections=2)
+    for port in (1, 2):
+        small.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    small.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).is_dropped("flow_table_full")
+    small.after(120)
+    small.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")

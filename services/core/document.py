@@ -261,6 +261,7 @@ class _Builder:
         else:
             if not isinstance(node, Bad):
                 self.report(node.position, "a key is a list or a mapping", limit="a word", fix="Write a word as key.")
+                raise _Stop
             self.keys[-1] = Scalar(f"\0{len(top.entries)}", node.position, False, False)
 
 

@@ -75,9 +75,7 @@ class _Sentence:
     """The words of a rule, read from the left."""
 
     def __init__(self, text: str) -> None:
-        # A space behind a comma is a slip of the hand: "80, 443" is one list.
-        spaced = re.finditer(r"[^\s,]+(?:\s*,\s*[^\s,]+)*,?|,", text)
-        self.words = [_Word(found[0], found.start()) for found in spaced]
+        self.words = [_Word(found[0], found.start()) for found in re.finditer(r"\S+", text)]
         self.at = 0
         self.end = len(text.rstrip())
         self.spans: dict[str, Span] = {}
@@ -115,12 +113,12 @@ class _Sentence:
         if or_any and word.text == "any":
             return []
         values: list[str] = []
-        for found in re.finditer(r"(?:^|,)\s*([^\s,]*)", word.text):
+        for found in re.finditer(r"(?:^|,)([^,]*)", word.text):
             item = _Word(found[1], word.offset + found.start(1))
             if not item.text:
-                raise FormatError(
-                    f"nothing behind a comma where {wanted} is wanted", offset=max(0, item.offset - 1), length=1
-                )
+                at = min(item.offset, word.offset + len(word.text) - 1)
+                message, fix = f"nothing beside a comma where {wanted} is wanted", "Write the list without spaces."
+                raise FormatError(message, fix=fix, offset=at, length=1)
             try:
                 value = form(item.text)
             except FormatError as error:

@@ -1,0 +1,241 @@
+"""Objects as entries: vNICs, subnets, uplinks, routes; ids that stay; a twin that takes it all."""
+
+from pathlib import Path
+
+import pytest
+
+from hal.packet.contract import Insert, LoadConfig, PortConfig
+from hal.packet.model import Twin
+from services.core.diff import changes, table_changes
+from services.core.ids import Ids
+from services.core.intent import Source, load
+from services.core.objects import Objects
+from services.core.plan import Context, Plan, Port, assumed_context, plan_all
+from services.core.service import discover
+
+SERVICES = discover()
+DEMO = (Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml").read_text()
+PORTS = {name: Port(number, f"02:00:00:00:01:0{number}") for number, name in enumerate(["host0", "host1", "uplink0"])}
+
+
+def objects(text: str) -> Objects:
+    return load([Source("x.yaml", text.encode())], SERVICES).require()
+
+
+def plan(text: str, **more: object) -> Plan:
+    return plan_all(objects(text), Context(ports=PORTS, **more), SERVICES)  # type: ignore[arg-type]
+
+
+def rows(found: Plan, table: str) -> list[dict[str, object]]:
+    """The rows of a table without ids, as plain values."""
+    names = {(name.table, name.id): name.text for name in found.names}
+    result = []
+    for row in (row for part in found.tables.get(table, ()) for row in part):
+        values = row.to_dict()
+        del values["id"]
+        for field in row.LAYOUT.table.fields(row.LAYOUT.action):
+            if field.ref:
+                values[field.name] = names.get((field.ref, values[field.name]), values[field.name])
+        result.append(values)
+    return sorted(result, key=str)
+
+
+def problems(text: str) -> list[str]:
+    context = Context(ports=PORTS)
+    found = load([Source("x.yaml", text.encode())], SERVICES, context)
+    return [problem.sentence for problem in found.problems]
+
+
+SUBNET = 'kind: Subnet\nname: s\nspec: {gateways: [10.0.0.1/24, "2001:db8::1/64"], mac: 02:00:00:00:00:01}\n---\n'
+VNIC = """\
+kind: Vnic
+name: web
+spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: s, addresses: [10.0.0.10], allowed: [10.9.0.0/16]}
+---
+"""
+
+
+def test_a_vnic_and_its_subnet() -> None:
+    found = plan(SUBNET + VNIC)
+    assert rows(found, "local_address") == [
+        {"vrf": "default", "address": address, "subnet": "s"}
+        for address in ("10.0.0.1", "2001:db8::1", "fe80::ff:fe00:1")
+    ]
+    assert rows(found, "route") == [
+        {"vrf": "default", "prefix": prefix, "subnet": "s"} for prefix in ("10.0.0.0/24", "2001:db8::/64")
+    ]
+    assert [row["address"] for row in rows(found, "vnic_address")] == ["10.0.0.10", "fe80::ff:fe00:a"]
+    allowed = ["10.0.0.10/32", "10.9.0.0/16", "fe80::ff:fe00:a/128"]
+    assert sorted(str(row["prefix"]) for row in rows(found, "allowed_source")) == allowed
+    assert rows(found, "fdb") == [{"subnet": "s", "mac": "02:00:00:00:00:0a", "vnic": "web"}]
+    (vnic,) = rows(found, "vnic")
+    assert {key: vnic[key] for key in ("port", "role", "match_mac", "mtu", "profile", "subnet", "vrf")} == {
+        "port": 0, "role": "vnic", "match_mac": "00:00:00:00:00:00", "mtu": 1500, "profile": "default-vnic",
+        "subnet": "s", "vrf": "default",
+    }  # fmt: skip
+
+
+def test_no_ipv6_no_link_local() -> None:
+    found = plan("kind: Subnet\nname: s\nspec: {gateways: [10.0.0.1/24]}\n---\n" + VNIC)
+    assert [row["address"] for row in rows(found, "vnic_address")] == ["10.0.0.10"]
+
+
+def test_an_uplink_has_its_port_s_mac() -> None:
+    found = plan('kind: Uplink\nname: up\nspec: {port: uplink0, vlan: 7, addresses: [192.0.2.2/24, "2001:db8::2/64"]}')
+    (vnic,) = rows(found, "vnic")
+    assert (vnic["role"], vnic["mac"], vnic["vlan"], vnic["subnet"]) == ("uplink", "02:00:00:00:01:02", 7, "up")
+    addresses = [row["address"] for row in rows(found, "local_address")]
+    # The VLAN takes part in the link-local address: one MAC may be on several VLANs of a VRF.
+    assert addresses == ["192.0.2.2", "2001:db8::2", "fe80::ff:f900:102"]
+
+
+def test_a_punt_tap_is_found_by_its_port_s_name() -> None:
+    context = Context(ports={**PORTS, "punt-default": Port(9, "02:00:00:00:02:00")})
+    found = plan_all(objects(SUBNET), context, SERVICES)
+    (tap,) = rows(found, "vnic")
+    assert (tap["role"], tap["port"], tap["mac"], tap["profile"]) == ("card", 9, "02:00:00:00:02:00", "default-card")
+    assert rows(found, "vrf") == [{"punt_port": 9}]
+
+
+def test_next_hops_and_groups_are_shared() -> None:
+    uplink = "kind: Uplink\nname: up\nspec: {port: uplink0, addresses: [192.0.2.2/24]}\n---\n"
+    routes = "".join(
+        f"kind: Route\nname: {name}\nspec: {{prefixes: [{prefixes}], {where}}}\n---\n"
+        for name, prefixes, where in (
+            ("a", "10.1.0.0/16, 10.2.0.0/16", "via: [192.0.2.1@up]"),
+            ("b", "10.3.0.0/16", "via: [192.0.2.1@up weight 3, 192.0.2.9@up]"),
+            ("c", "10.4.0.0/16", "via: [192.0.2.1@up weight 3, 192.0.2.9@up]"),
+            ("d", "10.5.0.0/16", "blackhole: true"),
+        )
+    )
+    found = plan(uplink + routes)
+    assert sorted(str(row["address"]) for row in rows(found, "next_hop")) == ["192.0.2.1", "192.0.2.9"]
+    assert len(rows(found, "next_hop_group")) == 1
+    assert [(row["position"], row["weight"]) for row in rows(found, "next_hop_member")] == [(0, 3), (1, 1)]
+    assert {part.row.__name__: len(part) for part in found.tables["route"]} == {
+        "SubnetRoute": 1, "Route": 2, "EcmpRoute": 2, "BlackholeRoute": 1,
+    }  # fmt: skip
+
+
+def test_the_same_objects_give_the_same_entries_in_any_order() -> None:
+    one, other = plan(DEMO_ON_PORTS), plan("---\n".join(reversed(DEMO_ON_PORTS.split("---\n"))))
+    assert table_bytes(one) == table_bytes(other)
+
+
+DEMO_ON_PORTS = DEMO.replace("port: host2", "port: uplink0, vlan: 5")
+
+
+def table_bytes(found: Plan) -> dict[str, set[bytes]]:
+    return {table: {row.tobytes() for part in parts for row in part.data} for table, parts in found.tables.items()}
+
+
+def test_an_edit_elsewhere_moves_nothing() -> None:
+    more = SUBNET.replace("10.0", "10.7").replace("db8:", "db8:7:")
+    before, after = table_bytes(plan(DEMO_ON_PORTS)), table_bytes(plan(f"{DEMO_ON_PORTS}---\n{more}"))
+    for table, entries in before.items():
+        assert entries <= after[table]
+
+
+def test_colliding_ids_are_told_apart() -> None:
+    ids = Ids(lambda data: len(data) % 2)
+    with_more = Ids(lambda data: int.from_bytes(data[-1:], "big") % 4)
+    first = ids("vnic", "a")
+    assert ids("vnic", "a") == first
+    assert ids("subnet", "aa") in (0, 1)
+    assert len({with_more("vnic", name) for name in ("a", "e", "i")}) == 3
+
+
+def test_a_twin_takes_the_demo() -> None:
+    found = objects(DEMO)
+    context = assumed_context(found, seed=bytes(range(16)))
+    planned = plan_all(found, context, SERVICES)
+    twin = Twin()
+    ports = tuple(PortConfig(port.number, name, "replay") for name, port in context.ports.items())
+    twin.load(LoadConfig(ports=ports))
+    twin.start()
+    twin.writer("dsnd").commit([Insert(part) for part in planned.rows], names=planned.names)
+    state = twin.snapshot()
+    assert {table: sum(len(part) for part in parts) for table, parts in state.tables.items() if parts} == planned.counts
+    # What is installed keeps its priorities and needs no commit.
+    again = plan_all(found, Context(ports=context.ports, seed=context.seed, installed=state.tables), SERVICES)
+    capacities = dict.fromkeys(planned.counts, 1000)
+    assert all(change.removed == change.changed == change.added == 0
+               for change in table_changes(state.tables, again.tables, capacities))  # fmt: skip
+
+
+def test_too_small_a_table_is_told() -> None:
+    found = plan(DEMO_ON_PORTS, capacities={"firewall_rule": 10})
+    (problem,) = found.problems
+    assert problem.sentence == (
+        "error: the intent takes 23 entries of table firewall_rule; limit: 10 entries. Fix: Ask for less, or raise "
+        "capacities.firewall_rule in card.toml."
+    )
+
+
+OTHER = """\
+kind: Vnic
+name: b
+spec: {port: host1, mac: 02:00:00:00:00:0b, subnet: s, policy: p, addresses: [10.0.0.11]}
+---
+"""
+POLICY = "kind: FirewallPolicy\nname: p\nspec: {rules: {a: allow any from any to any}}\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("port: host1", "port: host0"), "Vnic web has port host0, no VLAN tag too"),
+        (("port: host1", "port: host9"), "the card has no port host9; limit: host0, host1, uplink0; did"),
+        (("0b, s", "0a, s"), "Vnic web in subnet s has 02:00:00:00:00:0a too"),
+        (("0b, s", "01, s"), "02:00:00:00:00:01 is the gateway's MAC"),
+        (("10.0.0.11", "10.0.0.10"), "10.0.0.10 is used twice in VRF default: Vnic web, addresses[0], has it too"),
+        (("10.0.0.11", "10.0.0.1"), "10.0.0.1 is used twice in VRF default: Subnet s, gateways[0], has it too"),
+        (("10.0.0.11", "10.1.0.11"), "10.1.0.11 is in no prefix of subnet s; limit: 10.0.0.0/24 or 2001:db8::/64"),
+        (("10.0.0.11", "10.0.0.255"), "10.0.0.255 is the net's own or its broadcast address"),
+        (("subnet: s, p", "subnet: t, p"), "no Subnet is called t"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_told_where_they_are(change: tuple[str, str], said: str) -> None:
+    base = SUBNET + VNIC.replace("subnet: s", "subnet: s, policy: p") + POLICY
+    assert problems(base + OTHER) == []
+    assert change[0] in OTHER
+    (found,) = problems(base + OTHER.replace(*change))
+    assert said in found
+    assert ": error: Vnic b, field " in found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kind: Subnet\nname: t\nspec: {gateways: [10.0.0.9/24]}", "10.0.0.0/24 is the net of Subnet s too"),
+        ("kind: Route\nname: r\nspec: {prefixes: [10.0.0.0/24], blackhole: true}", "Subnet s says already where"),
+        ("kind: Route\nname: r\nspec: {prefixes: [10.5.0.0/24]}", "neither via nor blackhole is there"),
+        ("kind: Route\nname: r\nspec: {prefixes: [10.5.0.0/24], blackhole: true, via: [10.0.0.9@u]}", "are both there"),
+        ('kind: Route\nname: r\nspec: {prefixes: [10.5.0.0/24, "::/0"], blackhole: true}', "IPv4 and IPv6 in one"),
+        ("kind: Profile\nname: r\nspec: {egress: [rout]}", "no stage is called 'rout'; limit: antispoof,"),
+        ("kind: Profile\nname: r\nspec: {punts: [gre 5]}", "gre has no ports; limit: a port goes with tcp, udp, sctp"),
+        ("kind: Group\nname: r\nspec: {members: [r]}", "the groups contain each other: r > r"),
+        ("kind: Group\nname: web\nspec: {members: []}", "a Vnic is called web too (x.yaml:6)"),
+        ("kind: Group\nname: r\nspec: {members: [any]}", "any is not one of several"),
+    ],
+)  # fmt: skip
+def test_objects_that_can_not_be(text: str, said: str) -> None:
+    base = SUBNET + VNIC.replace("subnet: s", "subnet: s, policy: p") + POLICY
+    found = problems(base + text)
+    assert any(said in line for line in found), found
+
+
+def lines(old: str, new: str) -> list[str]:
+    return [str(change) for change in changes(objects(old), objects(new), SERVICES)]
+
+
+def test_a_difference_tells_removals_first_and_rules_as_written() -> None:
+    policy = "kind: FirewallPolicy\nname: p\nspec: {rules: {a: allow tcp from any to any, b: drop any from any to any}}"
+    old = SUBNET + VNIC + policy
+    new = SUBNET.replace("10.0.0.1/24, ", "") + policy.replace("a: allow tcp from any to any, ", "")
+    assert lines(old, new) == [
+        "- Vnic web\n    - port host0; mac 02:00:00:00:00:0a; subnet s; 10.0.0.10",
+        "~ Subnet s\n    - gateways 10.0.0.1/24",
+        "~ FirewallPolicy p\n    - a: allow tcp from any to any",
+    ]
+    assert lines(old, old) == []

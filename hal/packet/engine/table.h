@@ -18,7 +18,8 @@
 struct dsn_root;
 
 /* Match structures of LPM and PRIORITY tables (engine/match/). They hold slots, never copies of actions. Memory for
- * `capacity` entries, whatever their keys are, is taken at create; insert can't fail while capacity holds.
+ * `capacity` entries, whatever their keys are, is taken at create; insert can't fail while capacity holds: what a commit
+ * takes out goes first. remove gets the row as it was inserted.
  * All calls are made by the control thread on the idle copy; lookups run in workers on the live one. */
 struct dsn_match_ops {
     void *(*create)(const struct dsn_table_desc *desc, uint32_t capacity); /* NULL: no memory */
@@ -78,10 +79,10 @@ static inline uint32_t dsn_row_ref(const struct dsn_root *root, enum dsn_table_n
 /* `key` is the key's bytes as in the row (from offset 8, padding zero). Returns a slot or DSN_NO_SLOT. */
 uint32_t dsn_find(const struct dsn_root *root, enum dsn_table_number table, const void *key);
 
-/* Longest prefix: `scope` is the id in the key's first field (vrf, vnic), address 16 bytes. match/lpm.c */
+/* Longest prefix: `scope` is the id in the key's first field (vrf, vnic), address 16 bytes. match/lpm_find.c */
 uint32_t dsn_lpm_find(const void *match, uint64_t scope, const uint8_t address[16]);
 
-/* First rule by (priority, id). match/classify.c */
+/* First rule by (priority, id). Source and destination are of one IP version. match/classify_find.c */
 struct dsn_classify_key {
     uint64_t policy;
     uint8_t source[16], destination[16];

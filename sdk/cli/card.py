@@ -14,7 +14,7 @@ from rich.console import Console
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import load_card_config
 from sdk.cli.client import CardStatus
-from sdk.cli.connect import SOCKET, connect, is_running, run_folder
+from sdk.cli.connect import connect, is_running, run_folder
 from sdk.cli.options import files_argument, json_option, services
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from services.core import intent
@@ -84,7 +84,7 @@ def _start_daemon(card_toml: Path, state: Path) -> None:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
         )
     deadline = time.monotonic() + START_S
-    while not (folder / SOCKET).exists():
+    while not is_running(folder):
         if daemon.poll() is not None:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no words"]
             raise HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0]}", fix=f"Read {log}.")

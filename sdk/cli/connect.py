@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +27,9 @@ def connect(folder: Path | None = None) -> Iterator[CardClient]:
     from sdk.cli.daemon_card import DaemonCard
 
     folder = folder or run_folder()
-    socket = folder / SOCKET
-    if not socket.exists():
+    if not is_running(folder):
         raise HalError(ErrorKind.LOST, f"card {folder}", got="no dsnd is running", fix="Start one: dsn card start.")
-    client = DaemonCard(socket)
+    client = DaemonCard(folder / SOCKET)
     try:
         yield client
     finally:
@@ -37,5 +37,10 @@ def connect(folder: Path | None = None) -> Iterator[CardClient]:
 
 
 def is_running(folder: Path | None = None) -> bool:
-    """True if a daemon's socket is there; whether it answers shows when it is asked."""
-    return ((folder or run_folder()) / SOCKET).exists()
+    """True if a daemon listens. The socket of one that was killed stays behind and doesn't count."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str((folder or run_folder()) / SOCKET))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True

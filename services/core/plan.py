@@ -142,10 +142,8 @@ def by_table(rows: Iterable[Row | Rows]) -> dict[str, tuple[Rows, ...]]:
     result: dict[str, tuple[Rows, ...]] = {}
     for part in as_rows(rows):
         table = part.row.LAYOUT.table.name
-        # As opaque bytes: indexing a structured array leaves what was in memory in the padding between its fields.
-        whole = part.data.view(np.dtype((np.void, part.data.dtype.itemsize)))
-        ordered = whole[np.argsort(part.data["id"], kind="stable")].view(part.data.dtype)
-        result[table] = (*result.get(table, ()), Rows(part.row, ordered))
+        ordered = part.take(np.argsort(part.data["id"], kind="stable"))
+        result[table] = (*result.get(table, ()), ordered)
     return result
 
 

@@ -159,8 +159,12 @@ class World:
 
     def dsn(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `dsn` against this world's card."""
-        program = [sys.executable, "-m", "sdk.cli", "--run", str(self.run_folder), *arguments]
-        return self.in_card(*program, check=check, timeout=timeout)
+        program = [str(Path(sys.executable).parent / "dsn"), *arguments]
+        return self.in_card("env", f"DSN_RUN={self.run_folder}", *program, check=check, timeout=timeout)
+
+    def start_card(self) -> None:
+        """Start the card; its state is kept in the world's folder."""
+        self.dsn("card", "start", str(self.folder / "card.toml"), "--state", str(self.folder / "state"))
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

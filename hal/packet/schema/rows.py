@@ -243,6 +243,14 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         return (self.row.from_wire(record) for record in self.data)
 
+    def raw(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The rows as bytes, of shape (n, bytes of a row). Padding is zero, so that equal rows are equal bytes."""
+        return np.ascontiguousarray(self.data).view(np.uint8).reshape(len(self.data), self.data.dtype.itemsize)
+
+    def take(self, which: np.ndarray[Any, Any]) -> Rows:
+        """Some of the rows, by index or mask; numpy's own indexing would leave padding undefined."""
+        return Rows(self.row, self.raw()[which].reshape(-1).view(self.data.dtype))
+
 
 def as_rows(things: Iterable[Row | Rows]) -> list[Rows]:
     """Single rows and arrays gathered: one array a row class, in the order in which classes first appear."""

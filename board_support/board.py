@@ -1,0 +1,93 @@
+"""What a board is: facts in `board.toml`, and a builder that names the backends."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend
+
+BOARDS = Path(__file__).parent / "boards"
+
+
+@dataclass(frozen=True)
+class BoardFacts:
+    """What is known of a board without touching it.
+
+    Args:
+        name: the folder's name, as `card.toml` says it.
+        description: one sentence.
+        packet: the kind of packet engine.
+        devices: kinds of port devices it can open, as `PortConfig.device` begins.
+        root: whether its engine needs root at start.
+        max_workers: packet threads it may have.
+    """
+
+    name: str
+    description: str
+    packet: str
+    devices: tuple[str, ...]
+    root: bool
+    max_workers: int
+
+
+class PacketProcess(Protocol):
+    """The life of a packet engine, apart from what it forwards."""
+
+    def adopt(self) -> Backend | None:
+        """The engine that already runs here, or None."""
+
+    def launch(self) -> Backend:
+        """Start one. Raises HalError(BUSY) where one runs."""
+
+    def pid(self) -> int | None:
+        """Its process id; None where it has no process of its own."""
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a board builds: the card's parts, each behind its contract."""
+
+    facts: BoardFacts
+    packet: PacketProcess
+
+
+Builder = Callable[[BoardFacts, Path], Hardware]
+
+
+def board_names() -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in BOARDS.glob("*/board.toml")))
+
+
+def facts(name: str) -> BoardFacts:
+    """The facts of a board. Raises HalError(INVALID) for one that isn't there."""
+    if name not in board_names():
+        raise HalError(ErrorKind.INVALID, "card.toml", field="board", got=repr(name), limit=", ".join(board_names()))
+    data = tomllib.loads((BOARDS / name / "board.toml").read_text())
+    return BoardFacts(
+        name=name,
+        description=data["description"],
+        packet=data["packet"],
+        devices=tuple(data["devices"]),
+        root=data["root"],
+        max_workers=data["max_workers"],
+    )
+
+
+def build(name: str, run: Path) -> Hardware:
+    """The hardware of a board, with its run folder `run`. Nothing is started.
+
+    Raises:
+        HalError: INVALID for a board that isn't there.
+    """
+    known = facts(name)
+    builder: Builder = importlib.import_module(f"board_support.boards.{name}.build").build
+    return builder(known, run)

@@ -1,0 +1,1 @@
+"""The software card: the real engine on this machine."""

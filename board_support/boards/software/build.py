@@ -1,0 +1,62 @@
+"""Builds the software card."""
+
+from __future__ import annotations
+
+import os
+import select
+from pathlib import Path
+
+from board_support.board import BoardFacts, Hardware
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend
+from hal.packet.dpdk import Engine, connect, start
+
+
+class EngineLife:
+    """Starts, adopts and watches the engine in one run folder.
+
+    Whether it lives is asked of a pidfd, which stays right when the number is used again and works for an engine
+    that an earlier dsnd started.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._pid: int | None = None
+        self._pidfd: int | None = None
+
+    def _watch(self, engine: Engine) -> Engine:
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        try:
+            self._pidfd = os.pidfd_open(engine.pid)
+        except ProcessLookupError as error:
+            engine.close()
+            raise HalError(ErrorKind.LOST, f"engine in {self._run}", got="ended at once") from error
+        self._pid = engine.pid
+        return engine
+
+    def adopt(self) -> Backend | None:
+        try:
+            return self._watch(connect(self._run))
+        except HalError as error:
+            if error.kind is ErrorKind.LOST:
+                return None
+            raise
+
+    def launch(self) -> Backend:
+        start(self._run)
+        return self._watch(connect(self._run))
+
+    def pid(self) -> int | None:
+        return self._pid
+
+    def alive(self) -> bool:
+        if self._pidfd is None:
+            return False
+        return not select.select([self._pidfd], [], [], 0)[0]
+
+
+def build(facts: BoardFacts, run: Path) -> Hardware:
+    """The software card with its engine in `run`."""
+    return Hardware(facts, EngineLife(run))

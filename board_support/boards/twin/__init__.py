@@ -1,0 +1,1 @@
+"""The twin board: everything in Python, no root."""

@@ -1,0 +1,349 @@
+"""The contract, spoken to a running engine: a loader, writers and a reader over its sockets."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import (
+    Capabilities,
+    Counters,
+    Event,
+    EventKind,
+    Events,
+    Flow,
+    FlowFilter,
+    LoadConfig,
+    Name,
+    Operation,
+    Outcome,
+    OutcomeKind,
+    PacketIn,
+    PacketResult,
+    Snapshot,
+    Staged,
+    Trace,
+)
+from hal.packet.dpdk import answers, commit, wire
+from hal.packet.dpdk.counters import read_counters
+from hal.packet.dpdk.dictionary import Dictionary
+from hal.packet.dpdk.link import Link, sealed_memfd
+from hal.packet.dpdk.load import load_parts
+from hal.packet.dpdk.wire import Verb
+from hal.packet.schema.classes import row_classes
+from hal.packet.schema.registry import Schema, schema
+
+REPLAY_AT_ONCE = 1024
+"""Packets in one replay request: the control thread runs them, so a long capture is cut into pieces."""
+
+
+class _Connection:
+    """A link with its greeting read: names for numbers, and who is there."""
+
+    def __init__(self, path: Path, ours: Schema) -> None:
+        self.link = Link(path)
+        try:
+            reply = self.link.ask(Verb.HELLO)
+            self.hello = reply.structure(wire.Hello)
+            if self.hello.version != wire.VERSION:
+                raise HalError(
+                    ErrorKind.UNSUPPORTED,
+                    "engine",
+                    field="protocol version",
+                    got=self.hello.version,
+                    limit=str(wire.VERSION),
+                )
+            self.dictionary = Dictionary(reply.data(), ours)
+        except BaseException:
+            self.link.close()
+            raise
+        self.link.tables = self.dictionary.tables
+
+
+class EngineWriter:
+    """Authority over the tables of one owner."""
+
+    def __init__(self, run: Path, owner: str, ours: Schema) -> None:
+        self._path = run / f"write-{owner}.sock"
+        self._schema = ours
+        self._connection = _Connection(self._path, ours)
+        self._owner = owner
+
+    @property
+    def owner(self) -> str:
+        return self._owner
+
+    def close(self) -> None:
+        self._connection.link.close()
+
+    def reconnect(self) -> None:
+        """Connect anew after LOST."""
+        self.close()
+        self._connection = _Connection(self._path, self._schema)
+
+    def _send(
+        self,
+        verb: Verb,
+        operations: Sequence[Operation],
+        base: int | None,
+        transaction: int | None,
+        tag: str,
+        depends: Sequence[tuple[str, int]],
+        names: Sequence[Name],
+        lease_ns: int,
+    ) -> wire.Committed:
+        sections = commit.pack(operations, depends, names, self._connection.dictionary)
+        head = wire.Commit(
+            transaction if transaction is not None else secrets.randbits(64),
+            wire.ANY_BASE if base is None else base,
+            lease_ns, len(sections.heads), 0, wire.fixed(tag, 128),
+        )  # fmt: skip
+        fd = sealed_memfd(sections.bytes())
+        try:
+            return self._connection.link.ask(verb, head, [fd]).structure(wire.Committed)
+        finally:
+            os.close(fd)
+
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        *,
+        base: int | None = None,
+        transaction: int | None = None,
+        tag: str = "",
+        depends: Sequence[tuple[str, int]] = (),
+        names: Sequence[Name] = (),
+    ) -> int:
+        """See `hal.packet.contract.Writer.commit`."""
+        answer = self._send(Verb.COMMIT, operations, base, transaction, tag, depends, names, 0)
+        return int(answer.generation)
+
+    def outcome(self, transaction: int) -> Outcome:
+        answer = self._connection.link.ask(Verb.OUTCOME, wire.OutcomeAsk(transaction)).structure(wire.OutcomeAnswer)
+        kind = OutcomeKind(answer.kind)
+        error = ""
+        if kind is OutcomeKind.REFUSED:
+            error = str(self._connection.link.error(ErrorKind(answer.error_kind), answer.error))
+        return Outcome(kind, int(answer.generation), error)
+
+    def stage(
+        self,
+        operations: Sequence[Operation],
+        *,
+        base: int | None = None,
+        tag: str = "",
+        lease_ns: int = 10_000_000_000,
+        names: Sequence[Name] = (),
+    ) -> EngineStaged:
+        answer = self._send(Verb.STAGE, operations, base, None, tag, (), names, lease_ns)
+        return EngineStaged(self._connection.link, int(answer.number))
+
+    def forget(self, which: FlowFilter) -> int:
+        reply = self._connection.link.ask(Verb.FORGET, answers.flows_ask(which))
+        return int(reply.structure(wire.Number).number)
+
+
+class EngineStaged:
+    """A staged commit of an engine; its number is what `trace` and `replay` look at."""
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link = link
+        self.number = number
+
+    def make(self) -> int:
+        return int(self._link.ask(Verb.MAKE, wire.Number(self.number)).structure(wire.Committed).generation)
+
+    def drop(self) -> None:
+        self._link.ask(Verb.UNSTAGE, wire.Number(self.number)).close()
+
+
+class _Looking:
+    """What can be read of the live engine (shard 0) and of a private shard alike."""
+
+    def __init__(self, link: Link, dictionary: Dictionary, number: int) -> None:
+        self._link = link
+        self._dictionary = dictionary
+        self._number = number
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        result: list[Flow] = []
+        ask = answers.flows_ask(which or FlowFilter())
+        while True:
+            reply = self._link.ask(Verb.FLOWS, ask, shard=self._number)
+            page = reply.structure(wire.Page)
+            result += [answers.flow(one) for one in wire.records(wire.FlowRecord, reply.data(), page.count)]
+            if page.cursor == 0:
+                break
+            ask.cursor = page.cursor
+        if which is not None and which.id is not None:
+            result = [answers.flow_with_words(one, self._words(which.id)) for one in result]
+        return result
+
+    def _words(self, flow: int) -> bytes:
+        reply = self._link.ask(Verb.FLOW, answers.flows_ask(FlowFilter(id=flow)), shard=self._number)
+        return reply.data()[ctypes.sizeof(wire.FlowRecord) :]
+
+    def settle(self) -> None:
+        self._link.ask(Verb.SETTLE, shard=self._number).close()
+
+    def counters(self) -> Counters:
+        return read_counters(self._link.ask(Verb.COUNTERS, shard=self._number).data(), self._dictionary)
+
+    def events(self, cursor: int = 0) -> Events:
+        reply = self._link.ask(Verb.EVENTS, wire.Number(cursor), shard=self._number)
+        page = reply.structure(wire.Page)
+        some = tuple(
+            Event(one.number, one.time_ns, EventKind(one.kind), self._dictionary.table_name(one.table), one.id,
+                  wire.text(one.data))
+            for one in wire.records(wire.EventRecord, reply.data(), page.count)
+        )  # fmt: skip
+        return Events(some, int(page.missed), int(page.cursor))
+
+
+class EngineShard(_Looking):
+    """A private shard in the engine; it goes with its connection."""
+
+    def __init__(self, run: Path, ours: Schema, connections: int, stage: int, pickup: bool) -> None:
+        connection = _Connection(run / "read.sock", ours)
+        try:
+            reply = connection.link.ask(Verb.SHARD, wire.ShardAsk(connections, int(pickup), stage))
+        except BaseException:
+            connection.link.close()
+            raise
+        self._stage = stage
+        super().__init__(connection.link, connection.dictionary, int(reply.structure(wire.Number).number))
+
+    def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        result: list[PacketResult] = []
+        for begin in range(0, len(packets), REPLAY_AT_ONCE):
+            some = packets[begin : begin + REPLAY_AT_ONCE]
+            ask = wire.ReplayAsk(self._stage, len(some), int(witness))
+            result += _replay(self._link, self._dictionary, Verb.REPLAY, ask, some, self._number)
+        return result
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def _replay(
+    link: Link,
+    dictionary: Dictionary,
+    verb: Verb,
+    ask: wire.ReplayAsk,
+    packets: Sequence[PacketIn],
+    shard: int,
+) -> list[PacketResult]:
+    fd = sealed_memfd(answers.pack_packets(packets), "dsn-packets")
+    try:
+        reply = link.ask(verb, ask, [fd], shard=shard)
+    finally:
+        os.close(fd)
+    return answers.results(reply.data(), int(reply.structure(wire.Page).count), dictionary)
+
+
+class Engine(_Looking):
+    """A running engine, for a holder of all authority: `hal.packet.contract.Backend`.
+
+    Args:
+        run: its run folder.
+        more: packages of stages outside this tree.
+
+    Raises:
+        HalError: LOST where no engine answers, DENIED where its sockets may not be opened.
+    """
+
+    def __init__(self, run: Path, more: Iterable[str] = ()) -> None:
+        self.run = run
+        self._more = tuple(more)
+        self._schema = schema(self._more)
+        self._read = _Connection(run / "read.sock", self._schema)
+        self._writers: list[EngineWriter] = []
+        self._loader: Link | None = None
+        super().__init__(self._read.link, self._read.dictionary, 0)
+
+    @property
+    def pid(self) -> int:
+        return int(self._read.hello.pid)
+
+    def hello(self) -> wire.Hello:
+        """The greeting, asked anew: generation, tag, whether it is loaded and running."""
+        reply = self._link.ask(Verb.HELLO)
+        hello = reply.structure(wire.Hello)
+        reply.close()
+        return hello
+
+    def _load_link(self) -> Link:
+        if self._loader is None:
+            self._loader = _Connection(self.run / "load.sock", self._schema).link
+        return self._loader
+
+    def load(self, config: LoadConfig) -> None:
+        body, fds = load_parts(config)
+        memfd = sealed_memfd([body], "dsn-load")
+        try:
+            self._load_link().ask(Verb.LOAD, b"", [memfd, *fds]).close()
+        finally:
+            for fd in (memfd, *fds):
+                os.close(fd)
+
+    def start(self) -> None:
+        self._load_link().ask(Verb.START).close()
+
+    def stop(self) -> None:
+        self._load_link().ask(Verb.STOP).close()
+
+    def writer(self, owner: str = "dsnd") -> EngineWriter:
+        writer = EngineWriter(self.run, owner, self._schema)
+        self._writers.append(writer)
+        return writer
+
+    def close(self) -> None:
+        """Let go of the engine, which goes on."""
+        for writer in self._writers:
+            writer.close()
+        if self._loader is not None:
+            self._loader.close()
+        self._link.close()
+
+    @cached_property
+    def _classes(self) -> dict[str, Any]:
+        return row_classes(self._more)
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        bits = 0
+        for table in tables or ():
+            bits |= 1 << self._dictionary.table_number(table)
+        if tables is not None and not bits:
+            return Snapshot(int(self.hello().generation), "", {})
+        reply = self._link.ask(Verb.SNAPSHOT, wire.SnapshotAsk(bits))
+        return commit.unpack(reply.structure(wire.Committed), reply.data(), self._dictionary, self._classes)
+
+    def capabilities(self) -> Capabilities:
+        return answers.capabilities(self._link.ask(Verb.CAPABILITIES).data(), self._schema)
+
+    def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
+        number = staged.number if isinstance(staged, EngineStaged) else 0
+        ask = wire.ReplayAsk(number, 1, 1)
+        installed, now = _replay(self._link, self._dictionary, Verb.TRACE, ask, [packet], 0)
+        flow: Flow | None = None
+        found = installed if installed is not None else None
+        if found is not None:
+            ids = [step.id for step in found.steps if step.kind.name == "FLOW"]
+            flows = self.flows(FlowFilter(id=ids[0])) if ids else []
+            flow = flows[0] if flows else None
+        return Trace(int(self.hello().generation), flow, found if flow else None, now)
+
+    def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> EngineShard:
+        number = staged.number if isinstance(staged, EngineStaged) else 0
+        return EngineShard(self.run, self._schema, connections, number, pickup)
+
+
+def connect(run: Path | str = "/run/dsn/engine", more: Iterable[str] = ()) -> Engine:
+    """Connect to the engine in this run folder. Raises HalError(LOST) where none answers."""
+    return Engine(Path(run), more)

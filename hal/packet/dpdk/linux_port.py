@@ -1,0 +1,113 @@
+"""Opens the devices that only dsnd may open, for an engine that may not.
+
+What needs authority happens here: making the socket (CAP_NET_RAW), its buffers beyond the system's limit and a tap
+(CAP_NET_ADMIN). The engine, without any, does the rest on the descriptor: the ring, offload headers, and receiving
+from then on. So nothing is received by a socket that nobody reads yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+BUFFER_BYTES = 16 << 20
+"""Of a socket, each way: frames longer than a slot of the ring (64 kB segments) wait in it."""
+
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_TUNSETIFF, _SIOCGIFHWADDR = 0x400454CA, 0x8927
+_IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
+_CLONE_NEWNET = 0x40000000
+_NETNS = Path("/run/netns")
+
+
+def open_packet_socket(ifname: str, netns: str | None = None) -> int:
+    """A raw AF_PACKET socket bound to `ifname` that receives nothing until the engine lets it.
+
+    Args:
+        netns: name of the network namespace it lies in; None: ours.
+
+    Returns:
+        The descriptor; the caller closes it once it was handed over.
+
+    Raises:
+        OSError: no such interface or namespace, or no authority.
+    """
+    return _inside(netns, lambda: _packet_socket(ifname))
+
+
+def open_tap(name: str, netns: str | None = None) -> int:
+    """A tap of this name, made if it isn't there. It goes with its last descriptor.
+
+    Args:
+        netns: name of the network namespace to make it in; None: ours.
+
+    Raises:
+        OSError: no such namespace, a name too long or taken by another kind of device, or no authority.
+    """
+    return _inside(netns, lambda: _tap(name))
+
+
+def tap_mac(fd: int) -> str:
+    """MAC address of the tap that `fd` holds."""
+    answer = fcntl.ioctl(fd, _SIOCGIFHWADDR, bytes(40))
+    return answer[18:24].hex(":")
+
+
+def _packet_socket(ifname: str) -> int:
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    try:
+        for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                opened.setsockopt(socket.SOL_SOCKET, force, BUFFER_BYTES)
+            except PermissionError:
+                opened.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES)
+        opened.bind((ifname, 0))
+    except BaseException:
+        opened.close()
+        raise
+    return opened.detach()
+
+
+def _tap(name: str) -> int:
+    encoded = name.encode()
+    if not 0 < len(encoded) < 16:
+        raise OSError(f"tap name {name!r}: 1 to 15 bytes")
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", encoded, _IFF_TAP | _IFF_NO_PI))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _inside(netns: str | None, act: Callable[[], int]) -> int:
+    """Run `act` in a network namespace: in a thread of its own, which alone is there and then ends."""
+    if netns is None:
+        return act()
+    results: list[int] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            with (_NETNS / netns).open("rb") as file:
+                if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
+                    number = ctypes.get_errno()
+                    raise OSError(number, os.strerror(number), netns)
+            results.append(act())
+        except BaseException as error:  # noqa: BLE001 - it is raised again, where it was asked for
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

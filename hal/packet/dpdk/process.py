@@ -1,0 +1,111 @@
+"""The engine's process: started detached, found again by its socket, ended by its own verb."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hal.errors import ErrorKind, HalError
+
+ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS = 20.0
+
+
+def find_binary() -> Path:
+    """Where the engine is: $DSN_ENGINE, the checkout's build, or PATH.
+
+    Raises:
+        HalError: INVALID where it is in none of them.
+    """
+    named = os.environ.get("DSN_ENGINE")
+    candidates = [Path(named)] if named else [ROOT / "build/engine/dsn-engine"]
+    on_path = shutil.which("dsn-engine")
+    if not named and on_path:
+        candidates.append(Path(on_path))
+    for path in candidates:
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    raise HalError(
+        ErrorKind.INVALID,
+        "dsn-engine",
+        got="not found in " + ", ".join(str(path) for path in candidates),
+        fix="Build it: make engine.",
+    )
+
+
+@dataclass(frozen=True)
+class EngineProcess:
+    """A started engine: its process id and run folder."""
+
+    pid: int
+    run: Path
+
+
+def start(
+    run: Path,
+    *,
+    binary: Path | None = None,
+    arguments: Sequence[str] = (),
+    log: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> EngineProcess:
+    """Start an engine in its own session and wait until its sockets answer.
+
+    Args:
+        run: its run folder, made with mode 0700 where it doesn't exist; one engine a folder.
+        binary: the program; None: `find_binary()`.
+        arguments: more of its command line.
+        log: where its output goes; None: run/engine.log.
+        environment: added to ours.
+
+    Raises:
+        HalError: BUSY where another engine has the folder (its words name the pid), TIMEOUT, or INVALID with what
+            it printed.
+    """
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = log or run / "engine.log"
+    command = [str(binary or find_binary()), "--run", str(run), *arguments]
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            close_fds=True,
+            env={**os.environ, **(environment or {})},
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said = log.read_bytes()[begin:].decode("utf-8", "replace").strip()
+            kind = ErrorKind.BUSY if "BUSY" in said else ErrorKind.INVALID
+            raise HalError(kind, f"engine in {run}", got=f"exit {process.returncode}: {said[-500:]}")
+        if (run / "read.sock").exists() and _pid_of(run) == process.pid:
+            return EngineProcess(process.pid, run)
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    raise HalError(
+        ErrorKind.TIMEOUT,
+        f"engine in {run}",
+        limit=f"{START_SECONDS:.0f} s until it answers",
+        fix=f"See {log}.",
+    )
+
+
+def _pid_of(run: Path) -> int | None:
+    from hal.packet.dpdk.link import Link
+    from hal.packet.dpdk.wire import Hello, Verb
+
+    try:
+        with Link(run / "read.sock", timeout=5) as link:
+            return int(link.ask(Verb.HELLO).structure(Hello).pid)
+    except HalError:
+        return None

@@ -1,0 +1,200 @@
+"""The client of a card's API: the contract's values over a unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import grpc
+
+from hal.packet.contract import (
+    Capabilities,
+    Counters,
+    Events,
+    Flow,
+    FlowFilter,
+    PacketIn,
+    PacketResult,
+    Snapshot,
+    Trace,
+)
+from hal.packet.schema.classes import row_classes
+from hal.packet.schema.registry import schema
+from sdk.api import card_pb2 as pb
+from sdk.api import card_pb2_grpc, problems, values
+
+F = TypeVar("F", bound=Callable[..., Any])
+REPLAY_AT_ONCE = 512
+MOST_MESSAGE = 256 << 20
+
+
+@dataclass(frozen=True)
+class CardStatus:
+    """How the card is doing. Digests are tags as the engine carries them; pids are 0 where there is none."""
+
+    board: str
+    daemon_pid: int
+    engine_pid: int
+    engine_state: str
+    generation: int
+    engine_tag: str
+    intent_digest: str
+    engine_starts: int
+    last_fault: str
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply came to: `summary` in words, `warnings` as printed."""
+
+    generation: int
+    digest: str
+    summary: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IntentText:
+    """One file of an intent, as it was given."""
+
+    name: str
+    text: bytes
+    set: str = ""
+
+
+@dataclass(frozen=True)
+class ObjectStatus:
+    """The status of an object. `status` is its kind's status message as proto3 JSON."""
+
+    kind: str
+    name: str
+    summary: str
+    wanted_generation: int
+    applied_generation: int
+    reason: str
+    status: str
+
+
+def _raises(method: F) -> F:
+    @wraps(method)
+    def call(self: GrpcCard, *arguments: Any, **more: Any) -> Any:
+        try:
+            return method(self, *arguments, **more)
+        except grpc.RpcError as error:
+            problems.raise_for(error, str(self.socket))
+            raise
+
+    return cast("F", call)
+
+
+class GrpcCard:
+    """A card behind its socket. Every call raises HalError (LOST where nobody answers) or IntentError.
+
+    Args:
+        socket: the daemon's socket, RUN/dsnd.sock.
+        timeout: seconds for one call.
+    """
+
+    def __init__(self, socket: Path, timeout: float = 120) -> None:
+        self.socket = socket
+        self._timeout = timeout
+        options = [
+            ("grpc.max_receive_message_length", MOST_MESSAGE),
+            ("grpc.max_send_message_length", MOST_MESSAGE),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options=options)
+        self._card = card_pb2_grpc.CardStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    @_raises
+    def status(self) -> CardStatus:
+        message = self._card.GetStatus(pb.GetStatusRequest(), timeout=self._timeout)
+        return CardStatus(
+            board=message.board,
+            daemon_pid=message.daemon_pid,
+            engine_pid=message.engine_pid,
+            engine_state=message.engine_state,
+            generation=message.generation,
+            engine_tag=message.engine_tag,
+            intent_digest=message.intent_digest,
+            engine_starts=message.engine_starts,
+            last_fault=message.last_fault,
+            capabilities=values.capabilities_from_pb(message, schema()),
+        )
+
+    @_raises
+    def apply(self, files: Sequence[IntentText], only_set: str = "") -> Applied:
+        some = [pb.IntentFile(name=file.name, text=file.text, set=file.set) for file in files]
+        reply = self._card.Apply(pb.ApplyRequest(files=some, set=only_set), timeout=self._timeout)
+        return Applied(reply.generation, reply.digest, reply.summary, tuple(reply.warnings))
+
+    @_raises
+    def intent(self) -> tuple[IntentText, ...]:
+        reply = self._card.GetIntent(pb.GetIntentRequest(), timeout=self._timeout)
+        return tuple(IntentText(file.name, file.text, file.set) for file in reply.files)
+
+    @_raises
+    def stop(self) -> None:
+        self._card.Stop(pb.StopRequest(), timeout=self._timeout)
+
+    @_raises
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        parts = self._card.GetTables(pb.GetTablesRequest(tables=list(tables or ())), timeout=self._timeout)
+        return values.snapshot_from_parts(parts, row_classes())
+
+    @_raises
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        request = pb.GetFlowsRequest(filter=values.filter_to_pb(which))
+        return [values.flow_from_pb(flow) for flow in self._card.GetFlows(request, timeout=self._timeout)]
+
+    @_raises
+    def forget(self, which: FlowFilter) -> int:
+        request = pb.ForgetFlowsRequest(filter=values.filter_to_pb(which))
+        return int(self._card.ForgetFlows(request, timeout=self._timeout).forgotten)
+
+    @_raises
+    def counters(self, settle: bool = True) -> Counters:
+        reply = self._card.GetCounters(pb.GetCountersRequest(settle=settle), timeout=self._timeout)
+        return values.counters_from_pb(reply)
+
+    @_raises
+    def events(self, cursor: int = 0) -> Events:
+        return values.events_from_pb(self._card.GetEvents(pb.GetEventsRequest(cursor=cursor), timeout=self._timeout))
+
+    @_raises
+    def objects(self) -> list[ObjectStatus]:
+        return [
+            ObjectStatus(
+                one.kind,
+                one.name,
+                one.summary,
+                one.wanted_generation,
+                one.applied_generation,
+                one.reason,
+                one.status,
+            )
+            for one in self._card.GetObjects(pb.GetObjectsRequest(), timeout=self._timeout)
+        ]
+
+    @_raises
+    def trace(self, packet: PacketIn) -> Trace:
+        request = pb.TraceRequest(packet=values.packet_to_pb(packet))
+        return values.trace_from_pb(self._card.Trace(request, timeout=self._timeout))
+
+    @_raises
+    def replay(self, packets: Sequence[PacketIn], witness: bool = True) -> list[PacketResult]:
+        """Run packets through a private shard of the card, flows building up from packet to packet."""
+
+        def requests() -> Iterator[pb.ReplayRequest]:
+            for start in range(0, len(packets), REPLAY_AT_ONCE):
+                some = [values.packet_to_pb(packet) for packet in packets[start : start + REPLAY_AT_ONCE]]
+                yield pb.ReplayRequest(packets=some, witness=witness)
+
+        return [values.result_from_pb(result) for result in self._card.Replay(requests(), timeout=self._timeout)]

@@ -1,0 +1,106 @@
+"""Errors across the API: a failed call carries a Problem in its trailing metadata and raises here what it was there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+
+from hal.errors import ErrorKind, HalError
+from sdk.api import card_pb2 as pb
+from services.core.objects import IntentError, Position, Problem
+
+METADATA_KEY = "dsn-problem-bin"
+MOST_BYTES = 48_000
+"""Metadata has a limit; problems beyond it are counted, not sent."""
+
+CODES = {
+    ErrorKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorKind.BUSY: grpc.StatusCode.UNAVAILABLE,
+    ErrorKind.FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorKind.STALE: grpc.StatusCode.ABORTED,
+    ErrorKind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorKind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorKind.CORRUPT: grpc.StatusCode.DATA_LOSS,
+    ErrorKind.LOST: grpc.StatusCode.UNAVAILABLE,
+    ErrorKind.UNSUPPORTED: grpc.StatusCode.UNIMPLEMENTED,
+}
+
+
+def of_hal(error: HalError) -> tuple[grpc.StatusCode, pb.Problem]:
+    problem = pb.Problem(
+        kind=error.kind.name,
+        text=str(error),
+        what=error.what,
+        field=error.field,
+        limit=error.limit,
+        got="" if error.got is None else str(error.got),
+        fix=error.fix,
+        table=error.table or "",
+        row=error.row,
+        row_id=error.row_id,
+    )
+    return CODES[error.kind], problem
+
+
+def of_intent(error: IntentError) -> tuple[grpc.StatusCode, pb.Problem]:
+    result = pb.Problem(kind="INTENT")
+    size = 0
+    for number, problem in enumerate(error.problems):
+        as_json = json.dumps({**problem.to_dict(), "length": problem.position.length, "excerpt": problem.excerpt[:240]})
+        size += len(as_json)
+        if size > MOST_BYTES:
+            result.text = f"{len(error.problems) - number} more problems"
+            break
+        result.problems.append(as_json)
+    return grpc.StatusCode.INVALID_ARGUMENT, result
+
+
+def raise_for(error: grpc.RpcError, address: str) -> None:
+    """Raise what a failed call stands for: HalError or IntentError."""
+    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    trailing: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    for key, value in trailing or ():
+        if key == METADATA_KEY and isinstance(value, bytes):
+            raise _from_pb(pb.Problem.FromString(value)) from error
+    details = error.details() if isinstance(error, grpc.Call) else str(error)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        raise HalError(ErrorKind.LOST, f"card at {address}", got="nobody answers",
+                       fix="Start it: dsn card start.") from error  # fmt: skip
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        raise HalError(ErrorKind.TIMEOUT, f"card at {address}", fix="Look at it: dsn card status.") from error
+    raise HalError(ErrorKind.LOST, f"card at {address}", got=f"{code.name}: {details}") from error
+
+
+def _from_pb(problem: pb.Problem) -> Exception:
+    if problem.kind == "INTENT":
+        problems = [_problem(json.loads(text)) for text in problem.problems]
+        if problem.text:
+            problems.append(Problem(Position("", 0, 0), problem.text))
+        return IntentError(problems)
+    return HalError(
+        ErrorKind[problem.kind],
+        problem.what,
+        field=problem.field,
+        limit=problem.limit,
+        got=problem.got or None,
+        fix=problem.fix,
+        table=problem.table or None,
+        row=problem.row if problem.HasField("row") else None,
+        row_id=problem.row_id if problem.HasField("row_id") else None,
+    )
+
+
+def _problem(data: dict[str, Any]) -> Problem:
+    return Problem(
+        Position(data["file"], data["line"], data["column"], data["length"]),
+        data["message"],
+        object=data["object"],
+        field=data["field"],
+        limit=data["limit"],
+        fix=data["fix"],
+        nearest=data["nearest"],
+        excerpt=data["excerpt"],
+        warning=data["severity"] == "warning",
+    )

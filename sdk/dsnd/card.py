@@ -1,0 +1,302 @@
+"""The card itself: an engine kept alive and loaded with the last good intent. Knows no sockets and no gRPC.
+
+One lock serialises what changes the engine; looking needs no lock. The keeper thread waits for the engine's death,
+starts it again, ever more slowly if it dies again, and loads it from the last good intent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hal.packet.derive import SyncResult, sync
+from services.core.intent import Intent, Source, load
+from services.core.objects import IntentError, Objects
+from services.core.plan import Context, Plan, Port, plan_all
+from services.core.service import Services
+
+from board_support.board import Hardware
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend, LoadConfig, Writer
+from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.store import Store, StoredIntent
+
+WATCH_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply came to."""
+
+    generation: int
+    digest: str
+    summary: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the card holds: the intent as given, its objects, its plan, and the generation that carries them."""
+
+    intent: StoredIntent
+    objects: Objects
+    plan: Plan
+    generation: int
+
+
+@dataclass(frozen=True)
+class Life:
+    """How the engine is doing. `state`: "starting", "forwarding", "restarting", "stopped"."""
+
+    state: str = "starting"
+    starts: int = 0
+    fault: str = ""
+
+
+class Card:
+    """The card.
+
+    Args:
+        hardware: what the board built.
+        config: what to load the engine with.
+        services: who plans.
+        store: what outlives everything.
+        log: where one-line messages go.
+        backoff: how long to wait between deaths of the engine.
+    """
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        config: LoadConfig,
+        services: Services,
+        store: Store,
+        log: Callable[[str], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.hardware = hardware
+        self.config = config
+        self.services = services
+        self.store = store
+        self.life = Life()
+        self.holding: Holding | None = None
+        self._log = log
+        self._backoff = backoff or Backoff()
+        self._lock = threading.RLock()
+        self._ending = threading.Event()
+        self._backend: Backend | None = None
+        self._writer: Writer | None = None
+        self._born = 0.0
+        self._deaths = 0
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    @property
+    def backend(self) -> Backend:
+        """The engine as it is now. Raises HalError(LOST) while it is being restarted."""
+        backend = self._backend
+        if backend is None:
+            raise HalError(ErrorKind.LOST, "packet engine", got=self.life.fault or self.life.state,
+                           fix="Try again: it is being restarted.")  # fmt: skip
+        return backend
+
+    def begin(self) -> None:
+        """Adopt or start the engine, bring it to the intent it should hold, and watch over it from now on.
+
+        Raises:
+            HalError: where the first start fails; nothing is left running that wasn't.
+        """
+        with self._lock:
+            adopted = self.hardware.packet.adopt()
+            if adopted is None:
+                self._launch()
+            else:
+                self._take(adopted)
+                self._resume()
+        self._keeper.start()
+
+    def _launch(self) -> None:
+        """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
+        backend = self.hardware.packet.launch()
+        try:
+            backend.load(self.config)
+            self._take(backend)
+            self._reload()
+            backend.start()
+        except BaseException:
+            self._backend = None
+            with contextlib.suppress(HalError):
+                backend.stop()
+            raise
+        self.life = replace(self.life, state="forwarding", starts=self.life.starts + 1)
+
+    def _take(self, backend: Backend) -> None:
+        self._backend = backend
+        self._writer = backend.writer("dsnd")
+        self._born = time.monotonic()
+
+    def _resume(self) -> None:
+        """An engine was adopted: its tag says whether the pending intent went through."""
+        tag = self.backend.snapshot(["seed"]).tag
+        pending = self.store.pending()
+        if pending is not None and pending.digest == tag:
+            self._log(f"adopted an engine with the pending {tag}: it counts as good")
+            self.store.confirm()
+        elif pending is not None:
+            self._log(f"the pending {pending.digest} never reached the engine: dropped")
+            self.store.abandon()
+        good = self.store.good()
+        if good.digest == tag:
+            objects, plan = self._planned(good)
+            self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
+        else:
+            self._log(f"the engine holds {tag or 'nothing'}, the card {good.digest}: brought to it")
+            self._reload()
+        self.life = replace(self.life, state="forwarding", starts=self.life.starts)
+
+    def _reload(self) -> None:
+        """Bring the engine to the last good intent."""
+        self.store.abandon()
+        good = self.store.good()
+        objects, plan = self._planned(good)
+        result = self._commit(plan, good.digest)
+        self.holding = Holding(good, objects, plan, result.generation)
+
+    # --- the way from intent to tables ---
+
+    def context(self) -> Context:
+        """What planning depends on besides the objects."""
+        ports = {port.name: Port(port.number, port.mac, port.mtu) for port in self.config.ports}
+        backend = self.backend
+        return Context(
+            ports=ports,
+            seed=self.store.seed(),
+            capacities=backend.capabilities().capacities,
+            installed=backend.snapshot(["firewall_rule"]).tables,
+            stages=tuple(stage for stage in backend.capabilities().stages if stage != "frame"),
+        )
+
+    def read(self, intent: StoredIntent, context: Context) -> Intent:
+        """The objects of a stored intent, and what is wrong with them."""
+        some = [Source(name, text.encode("utf-8", "surrogateescape")) for _set, name, text in intent.files]
+        return load(some, self.services, context)
+
+    def _planned(self, intent: StoredIntent) -> tuple[Objects, Plan]:
+        context = self.context()
+        objects = self.read(intent, context).require()
+        plan = plan_all(objects, context, self.services)
+        errors = [problem for problem in plan.problems if not problem.warning]
+        if errors:
+            raise IntentError(errors)
+        return objects, plan
+
+    def own_tables(self) -> tuple[str, ...]:
+        """The tables that this daemon writes: all that no other owner was given."""
+        others = {table for owner, tables in self.config.owners.items() if owner != "dsnd" for table in tables}
+        return tuple(name for name in self.backend.capabilities().schema.table_numbers if name not in others)
+
+    def _commit(self, plan: Plan, digest: str) -> SyncResult:
+        if self._writer is None:
+            raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
+        own = set(self.own_tables())
+        for table in plan.tables:
+            if table not in own:
+                raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
+                               fix="Take the objects that need it out of the intent.")  # fmt: skip
+        return sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=tuple(own))
+
+    def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
+        """Make (set, file, text)s the whole intent, or the whole of one set; acknowledged when durable and in force.
+
+        Raises:
+            IntentError: what is wrong with it; nothing changed.
+            HalError: why the engine refused; nothing changed. After LOST or TIMEOUT the outcome is asked first.
+        """
+        with self._lock:
+            now = self.store.good().files
+            files = tuple((only_set, name, text) for _set, name, text in files)
+            kept = tuple(one for one in now if one[0] != only_set) if only_set else ()
+            intent = StoredIntent((*kept, *files))
+            context = self.context()
+            read = self.read(intent, context)
+            objects = read.require()
+            plan = plan_all(objects, context, self.services)
+            errors = [problem for problem in plan.problems if not problem.warning]
+            if errors:
+                raise IntentError((*read.warnings, *errors))
+            self.store.begin(intent)
+            try:
+                result = self._commit(plan, intent.digest)
+            except HalError as error:
+                if error.kind in (ErrorKind.LOST, ErrorKind.TIMEOUT) and self._went_through(intent.digest):
+                    self._log(f"lost the engine's answer; it holds {intent.digest}")
+                    result = SyncResult(self.backend.snapshot(["seed"]).generation)
+                else:
+                    self.store.abandon()
+                    raise
+            self.store.confirm()
+            self.holding = Holding(intent, objects, plan, result.generation)
+            warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
+            return Applied(result.generation, intent.digest, str(result), tuple(map(str, warnings)))
+
+    def _went_through(self, digest: str) -> bool:
+        try:
+            return self.backend.snapshot(["seed"]).tag == digest
+        except HalError:
+            return False
+
+    # --- the engine's life ---
+
+    def _keep(self) -> None:
+        while not self._ending.wait(WATCH_SECONDS):
+            if not self.hardware.packet.alive():
+                self._restart()
+
+    def _restart(self) -> None:
+        lived = time.monotonic() - self._born
+        self._deaths = self._backoff.deaths_after(self._deaths, lived)
+        wait_s = self._backoff.wait_s(self._deaths)
+        with self._lock:
+            self._backend, self._writer = None, None
+            self.life = replace(self.life, state="restarting", fault=f"died after {lived:.1f} s")
+        self._log(f"the engine died after {lived:.1f} s; started again in {wait_s:.2f} s")
+        if self._ending.wait(wait_s):
+            return
+        self._born = time.monotonic()
+        try:
+            with self._lock:
+                self._launch()
+            self._log(f"the engine runs again, pid {self.hardware.packet.pid()}")
+        except (HalError, IntentError, OSError) as error:
+            self.life = replace(self.life, fault=str(error))
+            self._log(f"the engine did not start: {error}")
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[Backend]:
+        """The engine, held still against applies and restarts while the caller uses it."""
+        with self._lock:
+            yield self.backend
+
+    def stop_engine(self) -> None:
+        """End the engine on purpose, and the watch over it. The intent is kept."""
+        self._ending.set()
+        with self._lock:
+            if self._backend is not None:
+                with contextlib.suppress(HalError):
+                    self._backend.stop()
+            self._backend, self._writer = None, None
+            self.life = replace(self.life, state="stopped")
+
+    def let_go(self) -> None:
+        """End the watch; the engine goes on forwarding."""
+        self._ending.set()
+        if self._keeper.is_alive():
+            self._keeper.join(timeout=5)
+
+
+def state_folder(run: Path) -> Path:
+    """Where a card with this run folder keeps its state unless told otherwise."""
+    return run / "state"

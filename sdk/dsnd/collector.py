@@ -1,0 +1,71 @@
+"""Events of the engine, collected into a ring of the daemon's own, which outlives restarts of the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from hal.errors import HalError
+from hal.packet.contract import Backend, Event, Events
+
+CAPACITY = 65536
+EVERY_SECONDS = 0.25
+
+
+class Collector:
+    """Reads the engine's events as they come and numbers them anew, ascending by one for as long as the daemon lives.
+
+    Args:
+        backend: gives the engine as it is now; raises HalError while there is none.
+    """
+
+    def __init__(self, backend: Callable[[], Backend], capacity: int = CAPACITY) -> None:
+        self._backend = backend
+        self._ring: deque[Event] = deque(maxlen=capacity)
+        self._next = 1
+        self._source: Backend | None = None
+        self._cursor = 0
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+
+    def collect(self) -> None:
+        """Take what is new. A new engine is read from its beginning."""
+        with self._lock:
+            try:
+                backend = self._backend()
+                if backend is not self._source:
+                    self._source, self._cursor = backend, 0
+                while True:
+                    page = backend.events(self._cursor)
+                    self._next += page.missed
+                    for event in page.events:
+                        self._ring.append(replace(event, number=self._next))
+                        self._next += 1
+                    self._cursor = page.cursor
+                    if not page.events:
+                        break
+            except HalError:
+                return  # it is being restarted; the next round sees the new one
+
+    def read(self, cursor: int = 0) -> Events:
+        """Events from `cursor` on, those of this moment included."""
+        self.collect()
+        with self._lock:
+            some = [event for event in self._ring if event.number >= cursor]
+            between = range(max(cursor, 1), self._next)
+            return Events(tuple(some), len(between) - len(some), self._next)
+
+    def _run(self) -> None:
+        while not self._ending.wait(EVERY_SECONDS):
+            self.collect()

@@ -1,0 +1,89 @@
+"""The daemon's process: `python -m sdk.dsnd --card card.toml --run DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from services.core.objects import IntentError
+from services.core.service import discover
+
+from board_support.board import build
+from hal.errors import ErrorKind, HalError
+from sdk.card_config import CardConfig, load_card_config
+from sdk.dsnd.card import Card
+from sdk.dsnd.collector import Collector
+from sdk.dsnd.server import CardServicer, serve
+from sdk.dsnd.store import Store
+
+ENGINE_FOLDER = "engine"
+SOCKET = "dsnd.sock"
+LOCK = "dsnd.lock"
+
+
+def log(message: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    print(f"{stamp} dsnd: {message}", file=sys.stderr, flush=True)
+
+
+def hold_folder(run: Path) -> int:
+    """Take the run folder for this daemon alone; returns the descriptor that holds it.
+
+    Raises:
+        HalError: BUSY where another daemon has it, naming its pid.
+    """
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise HalError(ErrorKind.BUSY, f"run folder {run}", got=f"dsnd with pid {pid}",
+                       fix="Use it, or stop it: dsn card stop.") from None  # fmt: skip
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def run_card(config: CardConfig, run: Path, state: Path) -> None:
+    """Serve the card until it is stopped or this process is ended; the latter leaves the engine forwarding."""
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    lock = hold_folder(run)
+    hardware = build(config.board, run / ENGINE_FOLDER)
+    card = Card(hardware, config.load_config(), discover(), Store(state), log)
+    card.begin()
+    collector = Collector(lambda: card.backend)
+    collector.begin()
+    server = serve(CardServicer(card, collector, ending.set), run / SOCKET)
+    log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
+    ending.wait()
+    server.stop(grace=1).wait()
+    (run / SOCKET).unlink(missing_ok=True)
+    collector.end()
+    card.let_go()
+    os.close(lock)
+    log("ended" if card.life.state == "stopped" else "ended; the engine goes on")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit codes: 0 ended on purpose, 1 refused to start."""
+    parser = argparse.ArgumentParser(prog="dsnd", description="The card's daemon.")
+    parser.add_argument("--card", type=Path, required=True, help="card.toml")
+    parser.add_argument("--run", type=Path, required=True, help="run folder, for sockets and pids")
+    parser.add_argument("--state", type=Path, help="what outlives restarts; default: RUN/state")
+    options = parser.parse_args(arguments)
+    try:
+        run_card(load_card_config(options.card), options.run, options.state or options.run / "state")
+    except (HalError, IntentError, OSError) as error:
+        log(f"refused to start: {error}")
+        return 1
+    return 0

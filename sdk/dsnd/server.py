@@ -1,0 +1,201 @@
+"""The API over a unix socket: calls become calls of `Card`, values become messages."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import grpc
+from google.protobuf import json_format
+from services.core.objects import IntentError
+from services.core.service import View
+
+from hal.errors import HalError
+from hal.packet.contract import Shard
+from sdk.api import card_pb2 as pb
+from sdk.api import card_pb2_grpc, problems, values
+from sdk.dsnd.card import Card
+from sdk.dsnd.collector import Collector
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_MESSAGE = 256 << 20
+REPLAY_CONNECTIONS = 65536
+
+
+def _answers(method: F) -> F:
+    """Turn what a call raises into a status with a Problem; what nobody foresaw is logged and told as INTERNAL."""
+
+    def fail(context: grpc.ServicerContext, error: HalError | IntentError) -> None:
+        code, problem = problems.of_hal(error) if isinstance(error, HalError) else problems.of_intent(error)
+        context.set_trailing_metadata(((problems.METADATA_KEY, problem.SerializeToString()),))
+        context.abort(code, (problem.text or "the intent is refused")[:500])
+
+    if method.__name__ in STREAMS:
+
+        @wraps(method)
+        def stream(self: CardServicer, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                yield from method(self, request, context)
+            except (HalError, IntentError) as error:
+                fail(context, error)
+
+        return cast("F", stream)
+
+    @wraps(method)
+    def unary(self: CardServicer, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except (HalError, IntentError) as error:
+            fail(context, error)
+            raise
+
+    return cast("F", unary)
+
+
+STREAMS = ("GetTables", "GetFlows", "GetObjects", "Replay")
+
+
+class CardServicer(card_pb2_grpc.CardServicer):
+    """The service `dsn.v1.Card`.
+
+    Args:
+        card: what it serves.
+        collector: events, kept over restarts of the engine.
+        end: called when the card is told to stop.
+    """
+
+    def __init__(self, card: Card, collector: Collector, end: Callable[[], None]) -> None:
+        self._card = card
+        self._collector = collector
+        self._end = end
+
+    @_answers
+    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.CardStatus:
+        card = self._card
+        holding = card.holding
+        status = pb.CardStatus(
+            board=card.hardware.facts.name,
+            daemon_pid=os.getpid(),
+            engine_pid=card.hardware.packet.pid() or 0,
+            engine_state=card.life.state,
+            intent_digest=holding.intent.digest if holding else "",
+            engine_starts=card.life.starts,
+            last_fault=card.life.fault,
+        )
+        if card.life.state == "forwarding":
+            snapshot = card.backend.snapshot(["seed"])
+            status.generation = snapshot.generation
+            status.engine_tag = snapshot.tag
+            values.capabilities_into_pb(card.backend.capabilities(), status)
+        return status
+
+    @_answers
+    def Apply(self, request: pb.ApplyRequest, context: grpc.ServicerContext) -> pb.ApplyReply:
+        files = tuple((file.set, file.name, file.text.decode("utf-8", "surrogateescape")) for file in request.files)
+        applied = self._card.apply(files, request.set)
+        return pb.ApplyReply(
+            generation=applied.generation, digest=applied.digest, summary=applied.summary, warnings=applied.warnings
+        )
+
+    @_answers
+    def GetIntent(self, request: pb.GetIntentRequest, context: grpc.ServicerContext) -> pb.Intent:
+        good = self._card.store.good()
+        files = [
+            pb.IntentFile(set=part, name=name, text=text.encode("utf-8", "surrogateescape"))
+            for part, name, text in good.files
+        ]
+        return pb.Intent(files=files, digest=good.digest)
+
+    @_answers
+    def Stop(self, request: pb.StopRequest, context: grpc.ServicerContext) -> pb.StopReply:
+        self._card.stop_engine()
+        threading.Timer(0.05, self._end).start()  # behind the answer
+        return pb.StopReply()
+
+    @_answers
+    def GetTables(self, request: pb.GetTablesRequest, context: grpc.ServicerContext) -> Iterator[pb.TablePart]:
+        yield from values.table_parts(self._card.backend.snapshot(list(request.tables) or None))
+
+    @_answers
+    def GetFlows(self, request: pb.GetFlowsRequest, context: grpc.ServicerContext) -> Iterator[pb.Flow]:
+        with self._card.steady() as backend:
+            flows = backend.flows(values.filter_from_pb(request.filter))
+        for flow in flows:
+            yield values.flow_to_pb(flow)
+
+    @_answers
+    def ForgetFlows(self, request: pb.ForgetFlowsRequest, context: grpc.ServicerContext) -> pb.ForgetFlowsReply:
+        with self._card.steady() as backend:
+            return pb.ForgetFlowsReply(forgotten=backend.writer().forget(values.filter_from_pb(request.filter)))
+
+    @_answers
+    def GetCounters(self, request: pb.GetCountersRequest, context: grpc.ServicerContext) -> pb.Counters:
+        with self._card.steady() as backend:
+            if request.settle:
+                backend.settle()
+            return values.counters_to_pb(backend.counters())
+
+    @_answers
+    def GetEvents(self, request: pb.GetEventsRequest, context: grpc.ServicerContext) -> pb.Events:
+        return values.events_to_pb(self._collector.read(request.cursor))
+
+    @_answers
+    def GetObjects(self, request: pb.GetObjectsRequest, context: grpc.ServicerContext) -> Iterator[pb.ObjectStatus]:
+        holding = self._card.holding
+        if holding is None:
+            return
+        with self._card.steady() as backend:
+            backend.settle()
+            ports = {port.config.name: port for port in backend.capabilities().ports}
+            view = View(holding.plan, backend.counters(), ports)
+        for item in holding.objects:
+            words = self._card.services.by_kind[item.kind].words.get(item.kind)
+            status = self._card.services.status(item, holding.objects, view)
+            yield pb.ObjectStatus(
+                kind=item.kind,
+                name=item.name,
+                summary=words(item.spec) if words else "",
+                wanted_generation=holding.generation,
+                applied_generation=holding.generation,
+                status=json_format.MessageToJson(status, always_print_fields_with_no_presence=True, indent=None),
+            )
+
+    @_answers
+    def Trace(self, request: pb.TraceRequest, context: grpc.ServicerContext) -> pb.TraceReply:
+        with self._card.steady() as backend:
+            return values.trace_to_pb(backend.trace(values.packet_from_pb(request.packet)))
+
+    @_answers
+    def Replay(self, request: Iterator[pb.ReplayRequest], context: grpc.ServicerContext) -> Iterator[pb.PacketResult]:
+        shard: Shard = self._card.backend.shard(REPLAY_CONNECTIONS)
+        try:
+            for part in request:
+                packets = [values.packet_from_pb(packet) for packet in part.packets]
+                for result in shard.replay(packets, part.witness):
+                    yield values.result_to_pb(result)
+        finally:
+            shard.close()
+
+
+def serve(servicer: CardServicer, socket: Path) -> grpc.Server:
+    """Listen on a unix socket of mode 0600. Raises OSError where it can't."""
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=8, thread_name_prefix="api"),
+        options=[("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE)],
+    )
+    card_pb2_grpc.add_CardServicer_to_server(servicer, server)
+    socket.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        if not server.add_insecure_port(f"unix:{socket}"):
+            raise OSError(f"nobody can listen on {socket}")
+    finally:
+        os.umask(before)
+    server.start()
+    return server

@@ -1,0 +1,130 @@
+"""What the card must not forget: the last good intent, a pending one, the card's seed. Files, written durably.
+
+An apply writes the intent as pending, commits it with its digest as the engine's tag, then makes it good. After a
+crash the engine's tag says which of the two it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from hal.errors import ErrorKind, HalError
+
+
+@dataclass(frozen=True)
+class StoredIntent:
+    """An intent as it was given: (set, file name, text) in order. Text keeps odd bytes as surrogates."""
+
+    files: tuple[tuple[str, str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """What the engine carries as tag: "intent " and the first 32 hexadecimal digits of SHA-256."""
+        return "intent " + hashlib.sha256(self._canonical()).hexdigest()[:32]
+
+    def _canonical(self) -> bytes:
+        return json.dumps(self.files, separators=(",", ":")).encode()
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"version": 1, "digest": self.digest, "files": self.files}).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes, where: str) -> StoredIntent:
+        """Raises HalError(CORRUPT) for what isn't one, or whose digest is another."""
+        try:
+            raw = json.loads(data)
+            files = tuple((str(part), str(name), str(text)) for part, name, text in raw["files"])
+            intent = StoredIntent(files)
+            wrong = raw["version"] != 1 or raw["digest"] != intent.digest
+        except (ValueError, KeyError, TypeError) as error:
+            raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", got=str(error)) from error
+        if wrong:
+            raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", field="digest", got=str(raw["digest"]),
+                           limit=intent.digest, fix="Apply the intent again.")  # fmt: skip
+        return intent
+
+
+EMPTY = StoredIntent(())
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file so that after a power cut it holds the old bytes or the new ones, never a part.
+
+    Raises:
+        OSError: as the system says; the old file is as it was.
+    """
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class Store:
+    """The state folder of a card, mode 0700."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._good = folder / "intent.good"
+        self._pending = folder / "intent.pending"
+        self._seed = folder / "seed"
+
+    def seed(self) -> bytes:
+        """The card's 16 secret bytes, drawn on first use. Raises HalError(CORRUPT) for a file of another size."""
+        if not self._seed.exists():
+            write_durably(self._seed, secrets.token_bytes(16))
+        data = self._seed.read_bytes()
+        if len(data) != 16:
+            raise HalError(ErrorKind.CORRUPT, f"seed {self._seed}", got=f"{len(data)} bytes", limit="16 bytes",
+                           fix="Remove it: a new one is drawn.")  # fmt: skip
+        return data
+
+    def good(self) -> StoredIntent:
+        """The last good intent, or the empty one."""
+        return self._read(self._good) or EMPTY
+
+    def pending(self) -> StoredIntent | None:
+        """An intent that was begun and not acknowledged."""
+        return self._read(self._pending)
+
+    def begin(self, intent: StoredIntent) -> None:
+        """Write it as pending, durably."""
+        write_durably(self._pending, intent.to_bytes())
+
+    def confirm(self) -> None:
+        """Make the pending intent the good one, durably."""
+        self._pending.replace(self._good)
+        _sync_folder(self.folder)
+
+    def abandon(self) -> None:
+        """Forget the pending intent."""
+        self._pending.unlink(missing_ok=True)
+        _sync_folder(self.folder)
+
+    @staticmethod
+    def _read(path: Path) -> StoredIntent | None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return StoredIntent.from_bytes(data, str(path))

@@ -1,0 +1,91 @@
+"""What the card must not forget, and how long it waits before it starts the engine again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hal.errors import ErrorKind, HalError
+from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.store import EMPTY, Store, StoredIntent, write_durably
+
+INTENT = StoredIntent((("", "a.yaml", "kind: Vrf\n"), ("edge", "b.yaml", "\udcff")))
+
+
+def test_an_intent_survives_the_way_to_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.good() == EMPTY
+    store.begin(INTENT)
+    assert (store.good(), store.pending()) == (EMPTY, INTENT)
+    store.confirm()
+    assert (Store(tmp_path).good(), Store(tmp_path).pending()) == (INTENT, None)
+
+
+def test_an_abandoned_intent_is_gone_and_the_good_one_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin(INTENT)
+    store.confirm()
+    store.begin(EMPTY)
+    store.abandon()
+    assert (store.good(), store.pending()) == (INTENT, None)
+
+
+def test_the_digest_tells_intents_apart() -> None:
+    moved = StoredIntent((("", "a.yaml", "kind: Vrf\n"), ("", "b.yaml", "\udcff")))
+    assert INTENT.digest != moved.digest
+    assert INTENT.digest == StoredIntent(INTENT.files).digest
+    assert len(INTENT.digest.encode()) <= 127  # what a commit's tag takes
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"version":1,"digest":"x","files":[["","a","b"]]}', b"\xff"])
+def test_a_damaged_file_is_said_to_be(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "intent.good").write_bytes(damage)
+    with pytest.raises(HalError) as caught:
+        Store(tmp_path).good()
+    assert caught.value.kind is ErrorKind.CORRUPT
+    assert "intent.good" in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_intent_or_corrupt(data: bytes) -> None:
+    with contextlib.suppress(HalError):
+        assert isinstance(StoredIntent.from_bytes(data, "x"), StoredIntent)
+
+
+def test_the_seed_is_drawn_once_and_kept_from_others(tmp_path: Path) -> None:
+    first = Store(tmp_path).seed()
+    assert len(first) == 16
+    assert Store(tmp_path).seed() == first
+    assert (tmp_path / "seed").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "seed").write_bytes(b"short")
+    with pytest.raises(HalError, match=r"CORRUPT: seed .*: got 5 bytes, limit 16 bytes"):
+        Store(tmp_path).seed()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_durably(path, b"old")
+
+    def broken(fd: int) -> None:
+        raise OSError("disk is gone")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="disk is gone"):
+        write_durably(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_it_waits_ever_longer_and_forgets_deaths_once_settled() -> None:
+    backoff = Backoff(first_s=0.1, most_s=1.0, settled_s=60)
+    deaths, waits = 0, []
+    for _ in range(6):
+        deaths = backoff.deaths_after(deaths, lived_s=1)
+        waits.append(backoff.wait_s(deaths))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert backoff.deaths_after(deaths, lived_s=60) == 1
+    assert backoff.wait_s(10_000) == 1.0

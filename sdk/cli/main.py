@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dsn", epilog=EXAMPLES + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--with",
     "folders",

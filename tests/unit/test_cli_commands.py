@@ -1,0 +1,256 @@
+"""`dsn`'s commands as a person types them: words, JSON, exit codes, and no traceback."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hal.errors import ErrorKind, HalError
+from sdk.cli import capture
+from sdk.cli.describe import frame, parse
+from sdk.cli.main import main
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
+DEMO = str(EXAMPLES / "demo.yaml")
+
+
+@pytest.fixture(autouse=True)
+def no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "no-card"))
+
+
+def dsn(*words: str) -> Result:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_check_says_how_many_objects() -> None:
+    result = dsn("check", DEMO)
+    assert (result.exit_code, result.output) == (0, "14 objects, no errors\n")
+
+
+def test_check_lists_errors_and_counts_them(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("kind: Vrf\nname: a b\n---\nkind: Vrfs\nname: c\n")
+    result = dsn("check", str(file))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "2 errors"
+    assert f"{file}:2:7: error: Vrf, field name: 'a b' is not a name" in result.stderr
+    found = json.loads(dsn("check", str(file), "--json").stdout)["problems"]
+    assert [(one["line"], one["column"], one["severity"]) for one in found] == [(2, 7, "error"), (4, 7, "error")]
+
+
+def test_check_holds_ports_against_card_toml(tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text('board = "twin"\n[ports]\nuplink0 = "replay"\nhost0 = "replay"\nhost1 = "replay"\n')
+    result = dsn("check", DEMO, "--card", str(card))
+    assert result.exit_code == 1
+    assert "Vnic intruder, field port: the card has no port host2" in result.stderr
+
+
+def test_plan_shows_removals_first_and_what_it_costs(tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    text = Path(DEMO).read_text().replace("    ssh:     allow tcp from admins to any port 22 log\n", "")
+    new.write_text(text + "---\nkind: Vrf\nname: blue\n")
+    result = dsn("plan", str(new), "--against", DEMO)
+    assert result.exit_code == 0
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert lines[:5] == [
+        "~ FirewallPolicy shop",
+        "    - ssh: allow tcp from admins to any port 22 log",
+        "+ Vrf blue",
+        "    + a routing domain",
+        "Objects: 1 changed, 1 added.",
+    ]
+    tables = {
+        one["table"]: one for one in json.loads(dsn("plan", str(new), "--against", DEMO, "--json").stdout)["tables"]
+    }
+    rule = tables["firewall_rule"]
+    assert (rule["removed"], rule["changed"], rule["added"], rule["entries"], rule["capacity"]) == (2, 0, 0, 21, 131072)
+
+
+def test_schema_has_the_comments_of_the_proto_files() -> None:
+    schema = json.loads(dsn("schema").stdout)
+    vnic = schema["$defs"]["Vnic"]
+    assert vnic["properties"]["mac"]["description"] == "The workload's MAC."
+    assert vnic["required"] == ["port", "mac", "subnet"]
+    assert all(one["description"] for kind in schema["$defs"].values() for one in kind.get("properties", {}).values())
+    assert schema["$defs"]["Rule"]["anyOf"][0]["type"] == "string"
+
+
+def test_trace_names_the_rule_with_file_and_line() -> None:
+    result = dsn("trace", "tcp 10.1.0.66:40000 > 10.1.0.10:445", "--intent", DEMO)
+    assert result.exit_code == 0
+    assert (
+        f"matched firewall_rule shop/no-scan: drop tcp from any to any port 23,445 log ({DEMO[-127:]}:" in result.stdout
+    )
+    assert "dropped: firewall_rule: A rule says drop." in result.stdout
+
+
+def test_trace_as_json() -> None:
+    found = json.loads(dsn("trace", "udp 10.1.0.20:1000 > 10.1.0.10:5201", "--intent", DEMO, "--json").stdout)
+    assert found["now"]["verdict"] == "FORWARD"
+    names = [step["name"] for step in found["now"]["steps"] if step["table"] == "firewall_rule"]
+    assert names == ["clients/out", "shop/iperf"]
+
+
+@pytest.mark.parametrize(
+    ("packet", "said"),
+    [
+        ("hello", "INVALID: packet 'hello': got no packet, limit PROTO SRC[:PORT] > DST[:PORT]"),
+        ("tcp 10.1.0.20 > 10.1.0.10", "got a port is missing"),
+        ("tcp 10.1.0.20:1 > [2001:db8::1]:2", "got IPv4 and IPv6, limit one family"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:99999", "99999 is out of range"),
+        ("tpc 10.1.0.20:1 > 10.1.0.10:9", "'tpc' is not a protocol"),
+        ("gre 10.1.0.20:1 > 10.1.0.10:9", "gre with a port"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:9 sin", "got 'sin' at the end"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:9 ttl", "'' is not a number"),
+    ],
+)
+def test_a_packet_that_is_none(packet: str, said: str) -> None:
+    result = dsn("trace", packet, "--intent", DEMO)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr
+
+
+def test_from_is_a_vnic_a_port_or_an_error() -> None:
+    words = ("trace", "udp 192.0.2.9:5000 > 10.1.0.10:53", "--intent", DEMO)
+    assert "in by uplink0" in dsn(*words).stdout
+    assert "in by host1" in dsn(*words, "--from", "client").stdout
+    assert "spoofed_address" in dsn(*words, "--from", "host1").stdout
+    assert "INVALID: sender nobody: limit one of client, host0" in dsn(*words, "--from", "nobody").stderr
+
+
+def test_a_capture_builds_up_flows(tmp_path: Path) -> None:
+    web, client = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+    there, back = (client, web), (web, client)
+    words = [
+        ("tcp 10.1.0.20:40000 > 10.1.0.10:443", there),
+        ("tcp 10.1.0.10:443 > 10.1.0.20:40000 syn ack", back),
+        ("tcp 10.1.0.20:40000 > 10.1.0.10:443 ack", there),
+        ("tcp 10.1.0.20:40000 > 10.1.0.10:22", there),
+    ]
+    built = [frame(parse(text), *macs, 0) for text, macs in words]
+    frames = [capture.Frame(data, number * 10**6) for number, data in enumerate(built)]
+    file = tmp_path / "session.pcap"
+    file.write_bytes(capture.write(frames))
+    found = json.loads(dsn("trace", str(file), "--intent", DEMO, "--json").stdout)
+    assert [one["verdict"] for one in found["packets"]] == ["FORWARD", "FORWARD", "FORWARD", "DROP"]
+    (flow,) = found["flows"]
+    assert (flow["tcp_state"], flow["packets"]) == ("ESTABLISHED", [2, 1])
+    text = dsn("trace", str(file), "--intent", DEMO).stdout
+    assert "flow 1: a reply" in text
+    assert text.splitlines()[-1] == "4 packets, 1 dropped, 1 flows"
+
+
+def test_show_on_a_twin() -> None:
+    text = dsn("show", "objects", "--intent", DEMO).stdout
+    assert "ping: entries 2" in text
+    found = json.loads(dsn("show", "objects", "Vnic", "web", "--intent", DEMO, "--json").stdout)
+    assert [one["name"] for one in found] == ["web"]
+    assert "FirewallRule policy=shop priority=32768" in dsn("show", "tables", "firewall_rule", "--intent", DEMO).stdout
+    tables = dsn("show", "tables", "--intent", DEMO).stdout
+    assert ["firewall_rule", "23", "131,072", "0.0%"] in [line.split() for line in tables.splitlines()]
+    assert "Fix" not in dsn("show", "objects", "Vnicc", "--intent", DEMO).stdout
+    assert "Did you mean Vnic?" in dsn("show", "objects", "Vnicc", "--intent", DEMO).stderr
+    assert "Did you mean route?" in dsn("show", "tables", "routes", "--intent", DEMO).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("card", "status"), ("card", "stop"), ("apply", DEMO), ("show", "flows"), ("show", "flow", "1"), ("show", "drops"),
+     ("show", "counters"), ("show", "events"), ("show", "objects"), ("show", "tables"),
+     ("plan", DEMO, "--against", "running"), ("trace", "icmp 10.1.0.20 > 10.1.0.10")],
+)  # fmt: skip
+def test_without_a_card_is_exit_code_3(words: tuple[str, ...]) -> None:
+    result = dsn(*words)
+    assert result.exit_code == 3
+    assert "no dsnd is running. Start one: dsn card start." in result.stderr
+    assert json.loads(dsn(*words, "--json").stdout)["error"]["kind"] == "LOST"
+
+
+def test_apply_refuses_before_it_asks_a_card(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("kind: Vrfs\nname: c\n")
+    assert dsn("apply", str(file)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("chek",), ("check",), ("show", "flow", "x"), ("show", "flows", "--protocol", "tpc")]
+)
+def test_a_wrong_command_line_is_exit_code_2(words: tuple[str, ...]) -> None:
+    assert dsn(*words).exit_code == 2
+
+
+def test_a_missing_file_and_a_bad_card_toml(tmp_path: Path) -> None:
+    result = dsn("check", str(tmp_path / "absent.yaml"))
+    assert (result.exit_code, "No such file or directory" in result.stderr) == (1, True)
+    card = tmp_path / "card.toml"
+    card.write_text("board = \n")
+    result = dsn("card", "start", str(card))
+    assert result.exit_code == 1
+    assert f"{card}:1:9: error: not TOML: Invalid value" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("check",), ("plan",), ("schema",), ("trace",), ("apply",), ("card", "start"),
+                                   ("show",), ("show", "flows"), ("show", "objects"), ("card", "status")])  # fmt: skip
+def test_every_help_has_an_example_or_exit_codes(words: tuple[str, ...]) -> None:
+    text = dsn(*words, "--help").stdout
+    text = " ".join(text.split())
+    assert "Exit codes: 0 done" in text
+    assert "Example" in text or words in ((), ("show",))
+
+
+# --- captures -----------------------------------------------------------------------------------------------------
+
+
+def test_captures_as_others_write_them(tmp_path: Path) -> None:
+    """scapy's classic and next-generation files, in both byte orders of the classic one."""
+    from scapy.all import IP, UDP, Ether, PcapNgWriter, wrpcap
+
+    packets = [Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP() / UDP(sport=n) for n in range(1, 4)]
+    for number, packet in enumerate(packets):
+        packet.time = 1_700_000_000 + Decimal(number) / 8
+    wanted = [(bytes(packet), int(packet.time * 10**9)) for packet in packets]
+    wrpcap(str(tmp_path / "a.pcap"), packets)
+    wrpcap(str(tmp_path / "b.pcap"), packets, endianness=">")
+    wrpcap(str(tmp_path / "c.pcap"), packets, nano=True)
+    writer = PcapNgWriter(str(tmp_path / "d.pcapng"))
+    for packet in packets:
+        writer.write(packet)
+    writer.close()
+    for name in ("a.pcap", "b.pcap", "c.pcap", "d.pcapng"):
+        assert [(one.data, one.time_ns) for one in capture.read(tmp_path / name)] == wanted, name
+
+
+GOOD = capture.write([capture.Frame(bytes(range(60)), 10**9), capture.Frame(bytes(20), 2 * 10**9)])
+
+
+@given(st.one_of(
+    st.binary(max_size=200),
+    st.binary(max_size=200).map(lambda data: b"\x0a\x0d\x0d\x0a" + data),
+    st.tuples(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4)).map(
+        lambda change: GOOD[: change[0]] + change[1] + GOOD[change[0] + len(change[1]) :]),
+    st.integers(0, len(GOOD)).map(lambda end: GOOD[:end]),
+))  # fmt: skip
+def test_any_bytes_are_frames_or_an_error(data: bytes) -> None:
+    try:
+        frames = capture.parse(data)
+    except HalError as error:
+        kind = error.kind
+    else:
+        kind = ErrorKind.CORRUPT
+        assert sum(len(frame.data) for frame in frames) <= len(data)
+    assert kind in (ErrorKind.CORRUPT, ErrorKind.UNSUPPORTED)
+
+
+def test_what_a_capture_lacks_is_said() -> None:
+    with pytest.raises(HalError, match=r"CORRUPT: capture x.pcap, field byte 40: limit 60 more bytes, there are 50"):
+        capture.parse(GOOD[:90], "x.pcap")
+    with pytest.raises(HalError, match=r"UNSUPPORTED: capture -, field link type: got 113, limit 1"):
+        capture.parse(GOOD[:20] + b"\x71" + GOOD[21:])

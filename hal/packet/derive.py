@@ -27,14 +27,19 @@ class SyncResult:
     changes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """What changed: "+1 next hop, -2 routes", or "no change"."""
         parts = [
             f"{sign}{count:,} {noun(table, count)}"
             for table, counts in self.changes.items()
             for sign, count in zip("+~-", counts, strict=True)
             if count
         ]
-        return f"generation {self.generation}: {', '.join(parts) or 'no change'}, {self.seconds:.1f} s"
+        return ", ".join(parts) or "no change"
+
+    def __str__(self) -> str:
+        return f"generation {self.generation}: {self.words}, {self.seconds:.1f} s"
 
     def to_dict(self) -> dict[str, Any]:
         return {

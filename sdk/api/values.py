@@ -257,7 +257,7 @@ def table_parts(snapshot: Snapshot, most_rows: int = 20_000) -> Iterable[pb.Tabl
 
 def snapshot_from_parts(parts: Iterable[pb.TablePart], classes: Mapping[str, type[Row]]) -> Snapshot:
     """The snapshot that the messages hold. Raises HalError(CORRUPT) where a layout is not the one we know."""
-    arrays: dict[str, dict[str, list[np.ndarray[Any, Any]]]] = {}
+    pieces: dict[str, dict[str, list[bytes]]] = {}
     names: dict[tuple[str, int], Name] = {}
     generation, tag = 0, ""
     for part in parts:
@@ -266,16 +266,18 @@ def snapshot_from_parts(parts: Iterable[pb.TablePart], classes: Mapping[str, typ
             names[one.table, one.id] = Name(one.table, one.id, one.text, one.file, one.line)
         if not part.table:
             continue
-        table = arrays.setdefault(part.table, {})
+        table = pieces.setdefault(part.table, {})
         if not part.row:
             continue
         if part.row not in classes or json.loads(part.layout) != _describe(classes[part.row].LAYOUT.dtype):
             raise HalError(ErrorKind.CORRUPT, f"rows of table {part.table}", field="layout", got=part.row,
                            fix="Use the dsn of the version that the card runs.")  # fmt: skip
-        table.setdefault(part.row, []).append(np.frombuffer(part.rows, classes[part.row].LAYOUT.dtype))
+        table.setdefault(part.row, []).append(part.rows)
     tables = {
-        table: tuple(Rows(classes[row], np.concatenate(some)) for row, some in by_row.items())
-        for table, by_row in arrays.items()
+        table: tuple(
+            Rows(classes[row], np.frombuffer(b"".join(some), classes[row].LAYOUT.dtype)) for row, some in by_row.items()
+        )
+        for table, by_row in pieces.items()
     }
     return Snapshot(generation, tag, tables, names)
 

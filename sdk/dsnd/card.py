@@ -240,7 +240,7 @@ class Card:
             self.store.confirm()
             self.holding = Holding(intent, objects, plan, result.generation)
             warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
-            return Applied(result.generation, intent.digest, str(result), tuple(map(str, warnings)))
+            return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
 
     def _went_through(self, digest: str) -> bool:
         try:

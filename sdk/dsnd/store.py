@@ -24,8 +24,8 @@ class StoredIntent:
 
     @property
     def digest(self) -> str:
-        """What the engine carries as tag: "intent " and the first 32 hexadecimal digits of SHA-256."""
-        return "intent " + hashlib.sha256(self._canonical()).hexdigest()[:32]
+        """What the engine carries as tag: the first 32 hexadecimal digits of SHA-256."""
+        return hashlib.sha256(self._canonical()).hexdigest()[:32]
 
     def _canonical(self) -> bytes:
         return json.dumps(self.files, separators=(",", ":")).encode()

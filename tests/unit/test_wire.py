@@ -65,5 +65,5 @@ def test_every_structure_of_the_header_is_known_to_python() -> None:
 
 
 def test_verbs_have_the_numbers_of_the_header() -> None:
-    declared = dict(re.findall(r"DSN_VERB_(\w+) = (\d+)", (ENGINE / "wire.h").read_text()))
+    declared = dict(re.findall(r"DSN_VERB_(\w+)\s*=\s*(\d+)", (ENGINE / "wire.h").read_text()))
     assert {verb.name: str(int(verb)) for verb in wire.Verb} == declared

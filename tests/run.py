@@ -41,6 +41,7 @@ SUITES = (
     Suite("unit", "one thing at a time"),
     Suite("property", "the engine is the twin: drawn tables, packets, times and commits"),
     Suite("packets", "packet in, packet out"),
+    Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
     Suite("setup", "set-up on a bare Debian"),
 )
 

@@ -1,0 +1,112 @@
+"""Capacity is a promise: N entries fit whatever their keys are, the next is FULL."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+import numpy as np
+
+from hal.conformance.bench import ENTRIES, Bench, Card, delete, insert
+from hal.conformance.check import Level, check, equal
+from hal.conformance.samples import Samples
+from hal.errors import ErrorKind
+from hal.packet.frame._generated import Vrf
+from hal.packet.schema.rows import Rows
+from hal.packet.stages.bridge._generated import LocalAddress, Subnet
+from hal.packet.stages.firewall._generated import FirewallPolicy, FirewallRule
+from hal.packet.stages.route._generated import BlackholeRoute
+
+MAC = "02:00:00:00:aa:01"
+FITS = "capacities: table -> entries that fit, where it isn't the declared capacity."
+
+
+def _part(rows: Rows, begin: int, end: int) -> Rows:
+    return Rows(rows.row, rows.data[begin:end])
+
+
+def _fill(card: Card, rows: Rows) -> None:
+    """All but the last fit, by halves and one by one at the end; the last is FULL, and fits once another has gone."""
+    table, count = rows.row.LAYOUT.table.name, len(rows) - 1
+    card.commit(insert(_part(rows, 0, count // 2)))
+    card.commit(insert(_part(rows, count // 2, count - 1)))
+    card.commit(insert(_part(rows, count - 1, count)))
+    equal(len(card.ids(table)), count, f"entries of table {table}")
+    last = insert(_part(rows, count, count + 1))
+    card.refuses_commit(ErrorKind.FULL, f"entry {count + 1} of {count} in table {table}", last, place={"table": table})
+    card.commit(delete(table, int(rows.data["id"][0])), last)
+
+
+@check(Level.TABLES, "FULL", FITS)
+def every_table_holds_what_it_says(bench: Bench) -> None:
+    """Each declared table takes as many entries as load gave it, and not one more."""
+    schema = bench.schema
+    for table in schema.tables:
+        size = min(table.capacity, 5)
+        card = bench.card(capacities={table.name: size})
+        samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), "none"))
+        numbers = range(1, size + 2)
+        card.commit([one for rows in samples.parents(table, numbers) for one in insert(rows)])
+        rows = samples.rows(table, numbers)
+        card.commit(insert(_part(rows, 0, size)))
+        place = {"table": table.name}
+        card.refuses_commit(
+            ErrorKind.FULL,
+            f"entry {size + 1} of {size} in {table.name}",
+            insert(_part(rows, size, size + 1)),
+            place=place,
+        )
+        bench.close()
+
+
+def _hosts(packed: Sequence[int]) -> list[str]:
+    return [str(ipaddress.IPv6Address(one)) for one in packed]
+
+
+@check(Level.TABLES, FITS)
+def exact_keys_fit_whatever_they_are(bench: Bench) -> None:
+    """Exact keys that agree in all but a few bits, low or high ones, fill a table to its last entry."""
+    for shift in (0, 64, 112):
+        card = bench.card()
+        card.commit(insert(Vrf(id=1), Subnet(id=1, vrf=1, mac=MAC)))
+        base = int(ipaddress.IPv6Address("2001:db8::")) & ~(0xFFFF << shift)
+        addresses = _hosts([base | (n + 1) << shift for n in range(ENTRIES + 1)])
+        _fill(card, LocalAddress.array(id=range(1, ENTRIES + 2), vrf=1, address=addresses, subnet=1))
+        bench.close()
+
+
+@check(Level.TABLES, FITS)
+def prefixes_fit_whatever_they_are(bench: Bench) -> None:
+    """Nested, scattered and neighbouring prefixes of every length fill a table to its last entry."""
+    ones = (1 << 128) - 1
+    nested = [(ones ^ (ones >> length), length) for length in range(129)]
+    scattered = [(pow(3, 5 * n + 7, 1 << 128) | 1, 128) for n in range(450)]
+    steps = [((0x20010DB8 << 96) | n << (n % 90), 128 - n % 90) for n in range(1, 2000)]
+    found = dict.fromkeys((*nested, *scattered, *steps))
+    chosen = [one for one in found if one[0] >> 32 != 0xFFFF][: ENTRIES + 1]
+    card = bench.card()
+    card.commit(insert(Vrf(id=1)))
+    packed = np.frombuffer(b"".join(address.to_bytes(16, "big") for address, _ in chosen), np.uint8).reshape(-1, 16)
+    lengths = np.array([length for _, length in chosen], np.uint8)
+    _fill(card, BlackholeRoute.array(id=range(1, ENTRIES + 2), vrf=1, prefix=(packed, lengths)))
+
+
+@check(Level.TABLES, FITS)
+def rules_fit_whatever_they_are(bench: Bench) -> None:
+    """Overlapping rules of every shape, in one group, fill a table to its last entry."""
+    count = ENTRIES + 1
+    card = bench.card()
+    card.commit(insert(FirewallPolicy(id=1)))
+    sources = [f"10.{n % 7 * 32}.0.0/11" if n % 3 else "::/0" for n in range(count)]
+    low = [n * 61 % 60000 for n in range(count)]
+    rules = FirewallRule.array(
+        id=range(1, count + 1),
+        policy=1,
+        priority=[n % 5 for n in range(count)],
+        source=sources,
+        destination=[f"2001:db8:{n:x}::/48" if n % 2 else "0.0.0.0/0" for n in range(count)],
+        port_low=low,
+        port_high=[one + n % 5000 for n, one in enumerate(low)],
+        verdict=["allow" if n % 2 else "drop" for n in range(count)],
+    )
+    _fill(card, rules)

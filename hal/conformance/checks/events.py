@@ -1,0 +1,65 @@
+"""The ring of events, and a counter for everything."""
+
+from __future__ import annotations
+
+from hal.conformance.bench import OTHER, Bench, Card, insert
+from hal.conformance.check import Level, check, equal, expect
+from hal.packet.contract import EventKind
+from hal.packet.frame._generated import Vrf
+
+MOST = 200_000
+"""More events than any ring keeps."""
+NEEDS = ("events",)
+
+
+def _numbers(card: Card, cursor: int = 0) -> list[int]:
+    return [event.number for event in card.backend.events(cursor).events]
+
+
+@check(Level.STATELESS, "`number` ascends by one", "Something to tell", needs=NEEDS)
+def commits_are_told(bench: Bench) -> None:
+    """Each commit is an event with its generation and tag; numbers ascend by one."""
+    card = bench.shared()
+    before = card.backend.events().cursor
+    card.commit(insert(Vrf(id=1)), tag="one")
+    card.commit(owner=OTHER, tag="two")
+    events = card.backend.events(before).events
+    told = [(event.id, event.data) for event in events if event.kind is EventKind.COMMIT]
+    equal(told, [(1, "one"), (2, "two")], "generation and tag of COMMIT events")
+    numbers = _numbers(card)
+    equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "numbers of events")
+
+
+@check(Level.STATELESS, "read on with `cursor`.", needs=NEEDS)
+def events_are_read_on(bench: Bench) -> None:
+    """A reader that comes again with its cursor gets what came since, once; reading takes nothing from others."""
+    card = bench.card()
+    card.commit(tag="a")
+    first = card.backend.events()
+    equal(_numbers(card, first.cursor), [], "events since the last reading, when none came")
+    card.commit(tag="b")
+    second = card.backend.events(first.cursor)
+    equal([event.data for event in second.events if event.kind is EventKind.COMMIT], ["b"], "events since")
+    equal(second.missed, 0, "events missed by a reader who came in time")
+    expect(len(_numbers(card)) == len(first.events) + len(second.events), "a reading took events away from others")
+
+
+@check(Level.STATELESS, "`missed`: how many were overwritten before this reader came", needs=NEEDS)
+def late_readers_learn_what_they_missed(bench: Bench) -> None:
+    """The ring is bounded: who comes late is told how many events are gone."""
+    card = bench.card()
+    card.commit()
+    card.commit()
+    early = card.backend.events()
+    seen = early.events[-1].number
+    made = 0
+    found = early
+    while made < MOST and not found.missed:
+        for _ in range(512):
+            card.commit()
+        made += 512
+        found = card.backend.events(early.cursor)
+    expect(found.missed, f"no event was overwritten in {made}: the ring has no bound")
+    equal(found.missed + len(found.events), found.events[-1].number - seen, "events missed and read since a cursor")
+    whole = card.backend.events()
+    equal(whole.missed + len(whole.events), whole.events[-1].number, "events missed and read from the beginning")

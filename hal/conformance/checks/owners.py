@@ -1,0 +1,170 @@
+"""Whose tables changed since: `base` and `depends`, and what became of a transaction."""
+
+from __future__ import annotations
+
+from hal.conformance.bench import OTHER, Bench, Card, delete, insert, modify
+from hal.conformance.check import Level, check, equal, expect
+from hal.errors import ErrorKind
+from hal.packet.contract import Outcome, OutcomeKind
+from hal.packet.frame._generated import Vrf
+from hal.packet.stages.route._generated import NextHop
+
+STALE = ErrorKind.STALE
+BASE = "STALE (this owner's tables, or a row in `depends`, changed since `base`)"
+OUTCOME = "What became of a transaction: COMMITTED as `generation`, REFUSED with `error` (its words), or UNKNOWN."
+LAST = 1024
+
+
+def _hop(number: int, port: int = 0) -> NextHop:
+    return NextHop(id=number, port=port, address=f"::{number}")
+
+
+@check(Level.TABLES, BASE, "base: the generation this was computed from")
+def an_old_base_is_stale(bench: Bench) -> None:
+    """STALE where this owner's tables changed since, whichever of them."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)))
+    card.commit(insert(_hop(1)))
+    card.refuses_commit(STALE, "a commit from before this owner's last", insert(Vrf(id=2)), base=base)
+    card.refuses_commit(STALE, "a commit from before the first", insert(Vrf(id=2)), base=0)
+
+
+@check(Level.TABLES, BASE, "base: the generation this was computed from")
+def a_current_base_is_not_stale(bench: Bench) -> None:
+    """The generation that is there is no stale base, from the first commit on."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)), base=0)
+    base = card.commit(insert(Vrf(id=2)), base=base)
+    equal(card.commit(delete("vrf", 1), base=base), 3, "generation of a third commit on a current base")
+
+
+@check(Level.TABLES, BASE)
+def a_base_is_judged_per_owner(bench: Bench) -> None:
+    """Another owner's commits make no base stale."""
+    card = bench.shared()
+    base = card.commit(insert(Vrf(id=1)))
+    for number in range(1, 5):
+        card.commit(insert(_hop(number)), owner=OTHER)
+    card.commit(insert(Vrf(id=2)), base=base)
+    card.commit(insert(_hop(9)), owner=OTHER, base=5)
+
+
+@check(Level.TABLES, "None for whatever is there.")
+def no_base_is_never_stale(bench: Bench) -> None:
+    """Without a base a commit is made on whatever is there."""
+    card = bench.card()
+    for number in range(1, 4):
+        card.commit(insert(Vrf(id=number)), base=None)
+    equal(card.ids("vrf"), [1, 2, 3], "VRFs committed without a base")
+
+
+@check(Level.TABLES, BASE)
+def a_refused_commit_makes_no_base_stale(bench: Bench) -> None:
+    """What was refused changed nothing, so it makes no base old either."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)))
+    card.refuses_commit(ErrorKind.INVALID, "an insert of an id that exists", insert(Vrf(id=1)))
+    card.commit(insert(Vrf(id=2)), base=base)
+
+
+@check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")
+def a_dependence_that_changed_is_stale(bench: Bench) -> None:
+    """STALE where another owner's row that this builds on was modified since, and it is named."""
+    card = bench.shared()
+    base = card.commit(insert(_hop(1), _hop(2)), owner=OTHER)
+    card.commit(modify(_hop(1, port=3)), owner=OTHER)
+    on_it = [("next_hop", 2), ("next_hop", 1)]
+    place = {"table": "next_hop", "row_id": 1}
+    card.refuses_commit(STALE, "a commit on a changed row", insert(Vrf(id=1)), base=base, depends=on_it, place=place)
+    card.commit(insert(Vrf(id=1)), base=base + 1, depends=on_it)
+
+
+@check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")
+def a_dependence_that_went_is_stale(bench: Bench) -> None:
+    """STALE where another owner's row that this builds on was taken out since."""
+    card = bench.shared()
+    base = card.commit(insert(_hop(1)), owner=OTHER)
+    card.commit(delete("next_hop", 1), owner=OTHER)
+    depends = [("next_hop", 1)]
+    place = {"table": "next_hop", "row_id": 1}
+    card.refuses_commit(
+        STALE, "a commit on a row that went", insert(Vrf(id=1)), base=base, depends=depends, place=place
+    )
+
+
+@check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")
+def a_dependence_that_stayed_is_not_stale(bench: Bench) -> None:
+    """Other rows of the table may change: only those named count."""
+    card = bench.shared()
+    base = card.commit(insert(_hop(1), _hop(2)), owner=OTHER)
+    card.commit(modify(_hop(2, port=3)), insert(_hop(3)), owner=OTHER)
+    card.commit(insert(Vrf(id=1)), base=base, depends=[("next_hop", 1)])
+
+
+def _outcome(card: Card, transaction: int, owner: str = "dsnd") -> Outcome:
+    return card.writer(owner).outcome(transaction)
+
+
+@check(Level.TABLES, OUTCOME, "transaction: 64-bit id to ask `outcome` with")
+def outcome_of_a_commit(bench: Bench) -> None:
+    """COMMITTED as its generation, for any 64-bit id."""
+    card = bench.card()
+    ids = (0, 1, (1 << 64) - 1, 1 << 63)
+    for number, transaction in enumerate(ids, 1):
+        card.commit(insert(Vrf(id=number)), transaction=transaction)
+    for number, transaction in enumerate(ids, 1):
+        equal(_outcome(card, transaction), Outcome(OutcomeKind.COMMITTED, number), f"outcome of {transaction}")
+
+
+@check(Level.TABLES, OUTCOME)
+def outcome_of_a_refused_commit(bench: Bench) -> None:
+    """REFUSED with the words of the error that the commit raised."""
+    card = bench.card()
+    card.commit(insert(Vrf(id=1)))
+    error = card.refuses_commit(ErrorKind.INVALID, "an id that exists", insert(Vrf(id=1)), transaction=7)
+    equal(_outcome(card, 7), Outcome(OutcomeKind.REFUSED, 0, str(error)), "outcome of a refused commit")
+
+
+@check(
+    Level.TABLES,
+    "asked within its next 1,024 commits UNKNOWN means: nothing of it is or will be applied.",
+    "LOST or TIMEOUT: `outcome` knows.",
+)
+def outcome_of_what_never_came(bench: Bench) -> None:
+    """UNKNOWN for a transaction that nobody sent."""
+    card = bench.card()
+    card.commit(insert(Vrf(id=1)), transaction=7)
+    equal(_outcome(card, 8), Outcome(OutcomeKind.UNKNOWN), "outcome of a transaction that was never sent")
+
+
+@check(Level.TABLES, "What became of a transaction of this owner")
+def outcomes_are_per_owner(bench: Bench) -> None:
+    """Owners may use the same ids and don't learn of each other's."""
+    card = bench.shared()
+    card.commit(insert(Vrf(id=1)), transaction=7)
+    equal(_outcome(card, 7, OTHER).kind, OutcomeKind.UNKNOWN, "outcome of another owner's transaction")
+    card.commit(insert(_hop(1)), owner=OTHER, transaction=7)
+    equal((_outcome(card, 7).generation, _outcome(card, 7, OTHER).generation), (1, 2), "generations of transaction 7")
+
+
+@check(Level.TABLES, "asked within its next 1,024 commits UNKNOWN means")
+def outcomes_of_the_last_commits_are_kept(bench: Bench) -> None:
+    """The last 1,024 of an owner, refused ones among them, however much others commit."""
+    card = bench.shared()
+    card.commit(insert(Vrf(id=1)), transaction=1)
+    for number in range(2, LAST + 1):
+        card.commit(transaction=number)
+        if number % 16 == 0:
+            card.commit(owner=OTHER)
+    lost = [n for n in range(1, LAST + 1) if _outcome(card, n).kind is not OutcomeKind.COMMITTED]
+    equal(lost[:3], [], f"transactions among the last {LAST} whose outcome isn't known")
+
+
+@check(Level.TABLES, "None: a random one.")
+def a_transaction_needs_no_id(bench: Bench) -> None:
+    """Commits without an id of their own don't get in each other's way."""
+    card = bench.card()
+    for number in range(1, 30):
+        expect(card.commit(insert(Vrf(id=number)), transaction=None) == number, "a commit without transaction id")
+    for transaction in range(40):
+        equal(_outcome(card, transaction).kind, OutcomeKind.UNKNOWN, f"outcome of {transaction}, which nobody chose")

@@ -1,0 +1,90 @@
+"""What a vendor gives the kit: fresh cards, and where a card has no `replay`, a way to send, receive and let time pass.
+
+Only `open` must be written. Whoever finds a card by the name of an entry point (group `dsn.backends`) looks for
+`device.py` in its package, and there for `device()`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend, Output, PortConfig
+
+__all__ = ["Device", "Wire", "find_device"]
+
+GROUP = "dsn.backends"
+
+
+class Wire(Protocol):
+    """The outside of a card's ports."""
+
+    def send(self, port: int, data: bytes) -> None:
+        """A frame, from the destination MAC on and without FCS, arrives at this port."""
+
+    def receive(self) -> Sequence[Output]:
+        """All frames that left by any port since the last call, once the card has come to rest."""
+
+
+class Device(Protocol):
+    """A kind of card under test. Derive from this class and write `open`; the rest has defaults."""
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        return type(self).__name__
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Packages of stages that this card has beside ours and the installed ones."""
+        return ()
+
+    def open(self) -> Backend:
+        """A card that was never loaded and shares nothing with those opened before."""
+        raise NotImplementedError
+
+    def close(self, backend: Backend) -> None:
+        """The kit is done with this card: let go of it. It may have been stopped before."""
+        backend.close()
+
+    def port(self, number: int, name: str) -> PortConfig:
+        """A port as this card can open it; cards without `replay` name a device whose other end `wire` holds."""
+        return PortConfig(number, name, "replay", mtu=9000)
+
+    def wire(self, backend: Backend) -> Wire | None:
+        """The outside of the ports of this card, which is loaded; None where packets come by `replay` only."""
+        del backend
+        return None
+
+    def advance(self, backend: Backend, nanos: int) -> None:
+        """Let this much time pass for the card: move its clock, or wait where it can't be moved. A card whose
+        time-outs were shortened for the kit by some factor waits that much shorter."""
+        del backend
+        time.sleep(nanos / 1e9)
+
+
+def find_device(name: str) -> Device:
+    """The device of the backend with this entry point, or of the package with this name.
+
+    Raises:
+        HalError: INVALID where there is none.
+    """
+    points = {point.name: point.value for point in entry_points(group=GROUP)}
+    package = points.get(name, name)
+    try:
+        module = importlib.import_module(package + ".device")
+    except ModuleNotFoundError as error:
+        if error.name is None or not (package + ".device").startswith(error.name):
+            raise
+        raise HalError(
+            ErrorKind.INVALID,
+            f"backend {name}",
+            got=f"no module {package}.device",
+            limit="an entry point of dsn.backends (" + ", ".join(sorted(points)) + ") or a package with device.py",
+        ) from error
+    device: Device = module.device()
+    return device

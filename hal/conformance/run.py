@@ -1,0 +1,219 @@
+"""Runs checks against a device and says, in a report, what it can be admitted for and what to build next."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hal.conformance.bench import Bench
+from hal.conformance.check import VERBS, Check, Level, Unmet, checks_of
+from hal.conformance.checks import MODULES
+from hal.conformance.device import Device
+from hal.errors import HalError
+
+__all__ = ["Report", "Result", "State", "checks_for", "run", "run_one"]
+
+
+class State(Enum):
+    """What came of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ABSENT = "absent"
+    """It needs what the card declares absent, or what its device has no means for; not held against it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check, with the reason where it did not pass."""
+
+    check: Check
+    state: State
+    words: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "check": self.check.name,
+            "level": self.check.level.word,
+            "state": self.state.value,
+            "sentences": list(self.check.sentences),
+            "words": self.words,
+            "seconds": round(self.seconds, 6),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Results of one run.
+
+    Args:
+        device: the device's name.
+        level: what it was held to.
+        told: the level that its capabilities tell, "" where they couldn't be asked.
+        absent: what they tell to be absent.
+        results: a result for each check.
+    """
+
+    device: str
+    level: Level
+    told: str
+    absent: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def passed(self) -> bool:
+        """No check failed, and the card claims no more than it was held to."""
+        return bool(self.results) and not self.failed and not self.lacking
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if result.state is State.FAILED)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Verbs that the level needs and the card declares absent."""
+        return tuple(verb for verb in self.absent if verb in VERBS and VERBS[verb] <= self.level)
+
+    @property
+    def reached(self) -> Level | None:
+        """The highest level of which no check failed, up to the one it was held to; None where there is none."""
+        found: Level | None = None
+        for level in Level:
+            bad = any(result.check.level <= level for result in self.failed)
+            if level > self.level or bad or any(VERBS[verb] <= level for verb in self.absent if verb in VERBS):
+                break
+            found = level
+        return found
+
+    def next(self) -> list[str]:
+        """What to build next, first things first."""
+        advice = [f"Fix {result.check.name}: {result.words}" for result in self.failed[:3]]
+        waiting: dict[str, int] = {}
+        first = min((r.check.level for r in self.results if r.state is State.ABSENT), default=None)
+        for result in self.results:
+            if result.state is State.ABSENT and result.check.level is first:
+                waiting[result.words] = waiting.get(result.words, 0) + 1
+        advice += [
+            f"Build what is absent, {words}: {count} checks of level {first.word if first else ''} wait for it"
+            for words, count in sorted(waiting.items(), key=lambda item: -item[1])
+        ]
+        above = [level for level in Level if level > self.level]
+        if not advice and above:
+            advice.append(f"Run the kit at level {above[0].word}.")
+        return advice
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "level": self.level.word,
+            "told": self.told,
+            "reached": self.reached.word if self.reached else None,
+            "passed": self.passed,
+            "absent": list(self.absent),
+            "next": self.next(),
+            "results": [result.to_dict() for result in self.results],
+        }
+
+    def print(self, console: Console, every: bool = False) -> None:
+        """The matrix: a line a group of checks, a column a state; then what failed, and what to build next."""
+        table = Table("level", "about", title=f"{self.device}, held to level {self.level.word}")
+        for state in State:
+            table.add_column(state.value, justify="right")
+        groups: dict[tuple[Level, str], list[Result]] = {}
+        for result in self.results:
+            about = result.check.body.__module__.rsplit(".", 1)[-1].replace("_", " ")
+            groups.setdefault((result.check.level, about), []).append(result)
+        for (level, about), results in sorted(groups.items(), key=lambda item: item[0][0]):
+            counts = [sum(result.state is state for result in results) for state in State]
+            style = "red" if counts[1] else None
+            table.add_row(level.word, about, *(str(count) if count else "" for count in counts), style=style)
+        console.print(table)
+        for result in self.results:
+            if every or result.state is State.FAILED:
+                console.print(f"{result.state.value} {result.check.name} ({result.check.about})", highlight=False)
+                if result.words:
+                    console.print(f"    {result.words}", highlight=False)
+                if result.state is State.FAILED:
+                    for sentence in result.check.sentences:
+                        console.print(f"    the contract: {sentence}", highlight=False, markup=False)
+        console.print(f"admitted for: {self.reached.word if self.reached else 'nothing yet'}", highlight=False)
+        for advice in self.next():
+            console.print(f"next: {advice}", highlight=False, markup=False)
+
+
+def checks_for(level: Level = Level.ALL, modules: Iterable[ModuleType] = MODULES) -> list[Check]:
+    """All checks up to this level, lower levels first."""
+    found = [check for module in modules for check in checks_of(module) if check.level <= level]
+    return sorted(found, key=lambda check: check.level)
+
+
+def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check: Check) -> str:
+    """What this check needs and can't have; "" where nothing is in its way."""
+    for need in check.needs:
+        if need == "wire":
+            if not _has_wire(device):
+                return "a wire to its ports"
+        elif need in absent or (need not in VERBS and need not in stages):
+            return f"stage {need}" if need not in VERBS else f"verb {need}"
+    if check.level >= Level.STATELESS and "shard" in absent and not _has_wire(device):
+        return "verb shard, or a wire to its ports"
+    return ""
+
+
+def _has_wire(device: Device) -> bool:
+    return type(device).wire is not Device.wire
+
+
+def run_one(device: Device, check: Check, absent: Sequence[str] = (), stages: Sequence[str] | None = None) -> Result:
+    """One check on cards of its own."""
+    if stages is None:
+        absent, stages, _ = _ask(device)
+    if words := _without(device, absent, stages, check):
+        return Result(check, State.ABSENT, words)
+    bench = Bench(device)
+    began = time.monotonic()
+    try:
+        check.body(bench)
+        state, words = State.PASSED, ""
+    except Unmet as unmet:
+        state, words = State.FAILED, str(unmet)
+    except HalError as error:
+        state, words = State.FAILED, f"refused where the contract has it allowed: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's card raises is a finding, not our end
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        state, words = State.FAILED, f"raised {type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+    finally:
+        bench.close()
+    return Result(check, state, words, time.monotonic() - began)
+
+
+def _ask(device: Device) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """What a card tells to be absent, its stages with code, and its level."""
+    bench = Bench(device)
+    try:
+        told = bench.card().capabilities
+        return told.absent, told.stages, told.level
+    finally:
+        bench.close()
+
+
+def run(device: Device, level: Level | None = None, checks: Sequence[Check] | None = None) -> Report:
+    """Hold a device to a level: the one given, else the one that its capabilities tell.
+
+    Raises:
+        HalError: where a card can't even be opened, loaded and asked for its capabilities.
+    """
+    absent, stages, told = _ask(device)
+    level = Level.of(told) if level is None else level
+    chosen = checks_for(level) if checks is None else [check for check in checks if check.level <= level]
+    results = tuple(run_one(device, check, absent, stages) for check in chosen)
+    return Report(device.name, level, told, absent, results)

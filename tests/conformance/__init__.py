@@ -1,0 +1,1 @@
+"""The conformance kit, run against our backends, and against backends broken on purpose."""

@@ -201,12 +201,12 @@ class Card:
     def _commit(self, plan: Plan, digest: str) -> SyncResult:
         if self._writer is None:
             raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
-        own = set(self.own_tables())
+        own = self.own_tables()
         for table in plan.tables:
             if table not in own:
                 raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
                                fix="Take the objects that need it out of the intent.")  # fmt: skip
-        return sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=tuple(own))
+        return sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
 
     def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
         """Make (set, file, text)s the whole intent, or the whole of one set; acknowledged when durable and in force.

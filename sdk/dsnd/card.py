@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from board_support.board import Hardware
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend, LoadConfig, Writer
 from hal.packet.derive import SyncResult, sync
+from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.store import Store, StoredIntent
 from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError, Objects
 from services.core.plan import Context, Plan, Port, plan_all
 from services.core.service import Services
-
-from board_support.board import Hardware
-from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig, Writer
-from sdk.dsnd.backoff import Backoff
-from sdk.dsnd.store import Store, StoredIntent
 
 WATCH_SECONDS = 0.02
 

@@ -11,9 +11,6 @@ import threading
 import time
 from pathlib import Path
 
-from services.core.objects import IntentError
-from services.core.service import discover
-
 from board_support.board import build
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
@@ -21,6 +18,8 @@ from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
+from services.core.objects import IntentError
+from services.core.service import discover
 
 ENGINE_FOLDER = "engine"
 SOCKET = "dsnd.sock"

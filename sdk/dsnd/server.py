@@ -12,8 +12,6 @@ from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf import json_format
-from services.core.objects import IntentError
-from services.core.service import View
 
 from hal.errors import HalError
 from hal.packet.contract import Shard
@@ -21,6 +19,8 @@ from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
+from services.core.objects import IntentError
+from services.core.service import View
 
 F = TypeVar("F", bound=Callable[..., Any])
 

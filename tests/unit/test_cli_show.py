@@ -1,0 +1,148 @@
+"""`dsn show` and `dsn apply` against a card that has seen traffic; the card is a twin in the daemon's place."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hal.packet.contract import PacketIn
+from sdk.cli import card as card_commands
+from sdk.cli import offline, options
+from sdk.cli.client import CardClient
+from sdk.cli.describe import packet_in, parse, sender
+from sdk.cli.main import main
+from sdk.cli.twin_card import TwinCard, open_twin
+from services.core.intent import sources
+from services.core.service import discover
+
+DEMO = Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml"
+
+
+def send(card: TwinCard, text: str, time_ns: int) -> None:
+    snapshot = card.snapshot()
+    numbers = {name: port.number for name, port in card.ports().items()}
+    described = parse(text)
+    packet: PacketIn = packet_in(described, snapshot, sender(described, snapshot, "", numbers), time_ns)
+    inject = getattr(card.backend, "inject")  # noqa: B009  a twin's own, no verb of the contract
+    inject(packet)
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> TwinCard:
+    """A running card in place of the one behind the daemon's socket."""
+    running = open_twin(sources([DEMO]), discover())
+    for number, text in enumerate(
+        (
+            "tcp 10.1.0.20:40000 > 10.1.0.10:443",
+            "tcp 10.1.0.10:443 > 10.1.0.20:40000 syn ack",
+            "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack",
+            "tcp 10.1.0.66:1 > 10.1.0.10:445",
+            "udp [2001:db8:1::b]:9 > [2001:db8:1::a]:5201",
+        ),
+        1,
+    ):
+        send(running, text, number * 10**9)
+
+    @contextmanager
+    def connect() -> Iterator[CardClient]:
+        yield running
+
+    for module in (options, card_commands, offline):
+        monkeypatch.setattr(module, "connect", connect)
+    return running
+
+
+def dsn(*words: str) -> str:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_flows(card: TwinCard) -> None:
+    text = dsn("show", "flows")
+    assert ["10.1.0.20:40000", "10.1.0.10:443", "client", ">", "web", "ESTABLISHED", "2/1"] in [
+        row[2:9] for row in rows(text)
+    ]
+    assert text.splitlines()[-1] == "2 flows"
+    for chosen, count in (
+        (("--vnic", "web"), 2), (("--protocol", "udp"), 1), (("--port", "443"), 1), (("--from", "10.1.0.0/24"), 1),
+        (("--vnic", "intruder"), 0), (("--vrf", "default", "--to", "2001:db8:1::/64"), 1),
+    ):  # fmt: skip
+        assert dsn("show", "flows", *chosen).splitlines()[-1] == f"{count} flows", chosen
+    assert len(json.loads(dsn("show", "flows", "--json"))) == 2
+    result = CliRunner().invoke(main, ["show", "flows", "--vnic", "wbe"])
+    assert (result.exit_code, "Did you mean web?" in result.stderr) == (1, True)
+
+
+def test_one_flow_with_its_rules_and_operations(card: TwinCard) -> None:
+    (found,) = (flow for flow in card.flows() if flow.destination_port == 443)
+    text = dsn("show", "flow", str(found.id))
+    assert "tcp 10.1.0.20:40000 > 10.1.0.10:443, client to web" in text
+    assert "egress rule: firewall_rule clients/out: allow out any from any to any" in text
+    assert "ingress rule: firewall_rule shop/web: allow tcp from client,admins to web port 80,443,8000-8099" in text
+    assert "track tcp" in text
+    assert "forth: 2 packets" in text
+    result = CliRunner().invoke(main, ["show", "flow", "12345"])
+    assert (result.exit_code, "INVALID: flow 12345: limit a living flow" in result.stderr) == (1, True)
+
+
+def test_drops_by_reason_with_their_meaning(card: TwinCard) -> None:
+    assert rows(dsn("show", "drops"))[1][:2] == ["firewall_rule", "1"]
+    assert "A rule says drop." in dsn("show", "drops")
+    assert len(dsn("show", "drops", "--all").splitlines()) > 40
+    assert json.loads(dsn("show", "drops", "--json")) == {"firewall_rule": 1}
+
+
+def test_counters_of_vnics_and_rules(card: TwinCard) -> None:
+    text = dsn("show", "counters")
+    assert ["client", "3"] in [row[:2] for row in rows(text)]
+    assert "firewall_rule shop/web" in text
+    found = json.loads(dsn("show", "counters", "--json"))
+    assert sum(one["hits"] for name, one in found["rows"].items() if name.startswith("firewall_rule/")) >= 5
+
+
+def test_status_of_objects_counts_rules(card: TwinCard) -> None:
+    (policy,) = json.loads(dsn("show", "objects", "FirewallPolicy", "shop", "--json"))
+    hits = {rule["name"]: rule.get("hits", "0") for rule in policy["status"]["rules"]}
+    assert hits == {"no-scan": "1", "web": "1", "iperf": "1", "ssh": "0", "ping": "0"}
+    (client,) = json.loads(dsn("show", "objects", "Vnic", "client", "--json"))
+    assert client["status"]["rxPackets"] == "3"
+
+
+def test_events_name_the_rule(card: TwinCard) -> None:
+    text = dsn("show", "events")
+    assert "rule_log firewall_rule shop/no-scan" in text
+    assert "drop tcp 10.1.0.66:1 > 10.1.0.10:445" in text.lower()
+    assert json.loads(dsn("show", "events", "--json"))["missed"] == 0
+
+
+def test_trace_tells_of_the_installed_flow(card: TwinCard) -> None:
+    text = dsn("trace", "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack")
+    assert "Its flow, decided by generation 1:" in text
+    assert "The chain at generation 1:" in text
+
+
+def test_plan_and_apply_on_a_running_card(card: TwinCard, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(
+        DEMO.read_text().replace("    no-scan:", "    no-dns: drop udp from any to any port 53\n    no-scan:")
+    )
+    found = json.loads(dsn("plan", str(new), "--against", "running", "--json"))
+    (rules,) = (one for one in found["tables"] if one["table"] == "firewall_rule")
+    assert (rules["removed"], rules["changed"], rules["added"]) == (0, 0, 1)
+    assert found["objects"][0]["lines"] == ["+ no-dns: drop udp from any to any port 53"]
+    assert "1 changed (intent " in dsn("apply", str(new))
+    again = json.loads(dsn("plan", str(new), "--against", "running", "--json"))
+    assert (again["objects"], [one for one in again["tables"] if one["changed"] or one["added"]]) == ([], [])
+
+
+def test_card_status(card: TwinCard) -> None:
+    assert "engine      forwarding" in dsn("card", "status")
+    assert json.loads(dsn("card", "status", "--json"))["ports"]["host0"] is True

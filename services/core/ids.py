@@ -25,8 +25,9 @@ class Ids:
 
     def __init__(self, hash_function: Hash = hash64) -> None:
         self._hash = hash_function
-        self._known: dict[tuple[str, str, str], int] = {}
-        self._taken: set[tuple[str, int]] = set()
+        # The default VRF is 0, so that whoever writes routes by hand can name it.
+        self._known: dict[tuple[str, str, str], int] = {("vrf", "default", ""): 0}
+        self._taken: set[tuple[str, int]] = {("vrf", 0)}
 
     def __call__(self, table: str, name: str, part: str = "") -> int:
         key = (table, name, part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,6 +20,7 @@ from sdk.cli.output import EXIT_CODES, emit, guarded
 from services.core import intent
 
 START_S: Final = 30.0
+STOP_S: Final = 30.0
 STATE_FOLDER: Final = "/var/lib/dsn"
 
 
@@ -77,20 +78,30 @@ def _start_daemon(card_toml: Path, state: Path) -> None:
     folder = run_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder / "dsnd.log"
-    command = [sys.executable, "-m", "sdk.dsnd", "--card", str(card_toml.resolve()), "--run", str(folder),
-               "--state", str(state.resolve())]  # fmt: skip
+    arguments = ["--card", str(card_toml.resolve()), "--run", str(folder), "--state", str(state.resolve())]
+    # -P: the folder this is called in is no place to find modules.
+    command = [sys.executable, "-P", "-m", "sdk.dsnd", *arguments]
     with log.open("ab") as output:
-        daemon = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
-        )
+        # No Popen: nobody waits for a daemon, and what nobody waits for is a warning there.
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
+        daemon = os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
     deadline = time.monotonic() + START_S
     while not is_running(folder):
-        if daemon.poll() is not None:
+        if os.waitpid(daemon, os.WNOHANG)[0]:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no words"]
             raise HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0]}", fix=f"Read {log}.")
-        if time.monotonic() > deadline:
-            raise HalError(ErrorKind.TIMEOUT, "dsnd", limit=f"{START_S:g} s to start", fix=f"Read {log}.")
-        time.sleep(0.05)
+        _wait(deadline, "dsnd", f"{START_S:g} s to start", log)
+
+
+def _wait(deadline: float, what: str, limit: str, log: Path) -> None:
+    """Wait a little. Raises HalError(TIMEOUT) where that was too long."""
+    if time.monotonic() > deadline:
+        raise HalError(ErrorKind.TIMEOUT, what, limit=limit, fix=f"Read {log}.")
+    time.sleep(0.05)
 
 
 @card.command(epilog=f"Example: dsn card stop. {EXIT_CODES}")
@@ -100,6 +111,9 @@ def stop(as_json: bool) -> None:
     with guarded(as_json):
         with connect() as running:
             running.stop()
+        deadline = time.monotonic() + STOP_S
+        while is_running():
+            _wait(deadline, "dsnd", f"{STOP_S:g} s to stop", run_folder() / "dsnd.log")
         emit(as_json, {"stopped": True}, lambda console: console.print("stopped; the intent is kept"))
 
 

@@ -37,10 +37,21 @@ def connect(folder: Path | None = None) -> Iterator[CardClient]:
 
 
 def is_running(folder: Path | None = None) -> bool:
-    """True if a daemon listens. The socket of one that was killed stays behind and doesn't count."""
+    """True if a daemon listens. The socket of one that was killed stays behind and doesn't count.
+
+    Raises:
+        HalError: DENIED where the socket is somebody else's, INVALID where it can't be one.
+    """
+    path = (folder or run_folder()) / SOCKET
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str((folder or run_folder()) / SOCKET))
-        except (FileNotFoundError, ConnectionRefusedError):
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
+        except PermissionError as error:
+            fix = "Ask as the user that started it."
+            raise HalError(ErrorKind.DENIED, f"card {path.parent}", got=error.strerror, fix=fix) from None
+        except OSError as error:
+            fix = "Set DSN_RUN to a short path."
+            raise HalError(ErrorKind.INVALID, f"socket {path}", got=str(error), limit="107 bytes", fix=fix) from None
     return True

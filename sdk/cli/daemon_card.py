@@ -1,14 +1,16 @@
-"""The daemon's API as the CLI's `CardClient`."""
+"""The daemon's API as the CLI's `CardClient`.
+
+gRPC takes a quarter of a second to import: this module is imported where a card is asked, and only there.
+"""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
+from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
 from services.core.intent import Source
 from services.core.plan import Port
@@ -18,9 +20,7 @@ class DaemonCard:
     """A card behind its daemon's socket."""
 
     def __init__(self, socket: Path) -> None:
-        # gRPC takes a quarter of a second to import: commands that ask no card don't pay for it.
-        self._api: Any = importlib.import_module("sdk.api.client")
-        self._card: Any = self._api.GrpcCard(socket)
+        self._card = GrpcCard(socket)
 
     def status(self) -> CardStatus:
         found = self._card.status()
@@ -60,36 +60,30 @@ class DaemonCard:
         return {config.name: Port(config.number, config.mac, config.mtu) for config in configs}
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
-        texts = [self._api.IntentText(file.file, file.data, set_name) for file in files]
+        texts = [IntentText(file.file, file.data, set_name) for file in files]
         found = self._card.apply(texts, set_name)
         return Applied(found.generation, found.digest, found.summary, found.warnings)
 
     def capabilities(self) -> Capabilities:
-        found: Capabilities = self._card.status().capabilities
-        return found
+        return self._card.status().capabilities
 
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
-        found: Snapshot = self._card.snapshot(tables)
-        return found
+        return self._card.snapshot(tables)
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
-        found: list[Flow] = self._card.flows(which)
-        return found
+        return self._card.flows(which)
 
     def settle(self) -> None:
         self._card.counters(settle=True)
 
     def counters(self) -> Counters:
-        found: Counters = self._card.counters()
-        return found
+        return self._card.counters()
 
     def events(self, cursor: int = 0) -> Events:
-        found: Events = self._card.events(cursor)
-        return found
+        return self._card.events(cursor)
 
     def trace(self, packet: PacketIn) -> Trace:
-        found: Trace = self._card.trace(packet)
-        return found
+        return self._card.trace(packet)
 
     def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
         return Replay(tuple(self._card.replay(packets, witness)))

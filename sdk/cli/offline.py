@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema as find_schema
-from hal.packet.schema.rows import Rows
 from sdk.cli.connect import connect, is_running
 from sdk.cli.options import card_option, files_argument, json_option, planning_context, services
 from sdk.cli.output import EXIT_CODES, OK, REFUSED, emit, guarded, print_problems, table
@@ -116,8 +116,8 @@ def _before(against: str | None, found: Services, planning: Context | None) -> t
             ports, state = card.ports(), card.snapshot()
             capacities = card.capabilities().capacities
             loaded = intent.load(card.intent(), found)
-        tables: dict[str, tuple[Rows, ...]] = dict(state.tables)
-        return loaded.objects, Context(ports=ports, capacities=capacities, installed=tables)
+        seed = next((row.value for row in state.rows("seed") if isinstance(row, Seed)), b"")
+        return loaded.objects, Context(ports=ports, seed=seed, capacities=capacities, installed=state.tables)
     old = intent.load(intent.sources([against]), found, planning)
     return old.require(), planning
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +102,8 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
                     capacity,
                     f"{capabilities.occupancy.get(one, 0) / capacity:.1%}",
                 )
-                for one, capacity in capabilities.capacities.items()
+                for one in (table.name for table in capabilities.schema.tables)
+                if (capacity := capabilities.capacities.get(one)) is not None
             ]
             value = [{"table": row[0], "entries": row[1], "capacity": row[2]} for row in rows]
             columns = ("table", "entries", "capacity", "full")
@@ -268,7 +268,8 @@ def counters(context: click.Context, as_json: bool) -> None:
             columns = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
             vnics = [(speaker.vnic(one), *(of.get(name, 0) for name in columns)) for one, of in found.vnics.items()]
             console.print(table("vNICs and uplinks", ("name", *columns), vnics, right=columns))
-            keys = list(dict.fromkeys(itertools.chain.from_iterable(found.ports.values())))
+            others = {key for of in found.ports.values() for key in of} - set(columns)
+            keys = [*columns[:4], *sorted(others)]
             ports = [(speaker.port(one), *(of.get(name, 0) for name in keys)) for one, of in found.ports.items()]
             console.print(table("Ports", ("name", *keys), ports, right=keys))
             entries = [

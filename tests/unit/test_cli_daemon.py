@@ -1,0 +1,56 @@
+"""`dsn` with the daemon behind it: the twin board, no root, the real socket."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sdk.cli.main import main
+
+DEMO = str(Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml")
+CARD = 'board = "twin"\n[ports]\nuplink0 = "replay"\nhost0 = "replay"\nhost1 = "replay"\nhost2 = "replay"\n'
+
+
+def dsn(*words: str) -> Result:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def plain(*words: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(dsn(*words, "--json").stdout)
+    return found
+
+
+def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
+    card = tmp_path / "card.toml"
+    card.write_text(CARD)
+    started = dsn("card", "start", str(card), "--state", str(tmp_path / "state"))
+    assert started.exit_code == 0, started.output
+    pid = plain("card", "status")["daemon_pid"]
+    try:
+        assert dsn("card", "start", str(card)).exit_code == 1
+        assert dsn("apply", DEMO).exit_code == 0
+        # What is there already needs nothing: the seed that the daemon drew stays as well.
+        again = plain("plan", DEMO)
+        assert again["objects"] == []
+        tables = again["tables"]
+        assert isinstance(tables, list)
+        assert [one for one in tables if one["removed"] or one["changed"] or one["added"]] == []
+        assert "matched firewall_rule shop/no-scan" in dsn("trace", "tcp 10.1.0.66:4 > 10.1.0.10:445").stdout
+        bad = tmp_path / "bad.yaml"
+        bad.write_text("kind: Uplink\nname: u\nspec: {port: uplink9}\n")
+        refused = dsn("apply", str(bad))
+        assert refused.exit_code == 1
+        assert f"{bad}:3:14: error: Uplink u, field port: the card has no port uplink9" in refused.stderr
+        assert len(plain("show", "objects", "Vnic")) == 3
+    finally:
+        stopped = dsn("card", "stop")
+        if stopped.exit_code and isinstance(pid, int):
+            os.kill(pid, signal.SIGTERM)
+    assert stopped.exit_code == 0
+    assert dsn("card", "status").exit_code == 3

@@ -66,8 +66,8 @@ class PortConfig:
     Args:
         number: 0-65534, unique; what rows call it.
         name: as intent calls it.
-        device: what it is: "linux:IFNAME", "tap:IFNAME" (a punt tap), "null", "ring", "pcap:IN,OUT", "dpdk:DEVARGS",
-            or "replay" (no device: packets come by replay only).
+        device: what it is: "linux:IFNAME", "tap:IFNAME" (a punt tap; both may end in "@NAMESPACE"), "null", "ring",
+            "pcap:IN,OUT", "dpdk:DEVARGS", or "replay" (no device: packets come by replay only).
         mtu: longest IP packet in bytes, 1280-9216.
         mac: the device's MAC where it has one of its own, else "".
     """

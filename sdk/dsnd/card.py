@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig, Writer
 from hal.packet.derive import SyncResult, sync
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.store import Store, StoredIntent
+from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError, Objects
 from services.core.plan import Context, Plan, Port, plan_all
@@ -66,6 +69,7 @@ class Card:
         store: what outlives everything.
         log: where one-line messages go.
         backoff: how long to wait between deaths of the engine.
+        taps: punt taps to make and to configure; None: the board has none.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Card:
         store: Store,
         log: Callable[[str], None],
         backoff: Backoff | None = None,
+        taps: Taps | None = None,
     ) -> None:
         self.hardware = hardware
         self.config = config
@@ -85,6 +90,7 @@ class Card:
         self.holding: Holding | None = None
         self._log = log
         self._backoff = backoff or Backoff()
+        self._taps = taps
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
@@ -119,6 +125,8 @@ class Card:
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
+        if self._taps is not None:
+            self._taps.prepare()
         backend = self.hardware.packet.launch()
         try:
             backend.load(self.config)
@@ -205,7 +213,20 @@ class Card:
             if table not in own:
                 raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
                                fix="Take the objects that need it out of the intent.")  # fmt: skip
-        return sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
+        result = sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
+        self._configure_taps(plan)
+        return result
+
+    def _configure_taps(self, plan: Plan) -> None:
+        """Give the taps the card's addresses. What the kernel refuses is told; packets are forwarded all the same."""
+        if self._taps is None:
+            return
+        vrfs = {row_id: origin.name for (table, row_id), origin in plan.origins.items() if table == "vrf"}
+        rows = [row for part in plan.tables.get("local_address", ()) for row in part]
+        try:
+            self._taps.configure((vrfs.get(row.to_dict()["vrf"], ""), row) for row in rows)
+        except (OSError, NetlinkError) as error:
+            self._log(f"a punt tap can't be configured: {error}")
 
     def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
         """Make (set, file, text)s the whole intent, or the whole of one set; acknowledged when durable and in force.
@@ -288,6 +309,8 @@ class Card:
                     self._backend.stop()
             self._backend, self._writer = None, None
             self.life = replace(self.life, state="stopped")
+            if self._taps is not None:
+                self._taps.remove()
 
     def let_go(self) -> None:
         """End the watch; the engine goes on forwarding."""

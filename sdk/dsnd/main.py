@@ -18,6 +18,7 @@ from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
+from sdk.dsnd.taps import Taps, plan
 from services.core.objects import IntentError
 from services.core.service import discover
 
@@ -58,7 +59,11 @@ def run_card(config: CardConfig, run: Path, state: Path) -> None:
         signal.signal(number, lambda *_: ending.set())
     lock = hold_folder(run)
     hardware = build(config.board, run / ENGINE_FOLDER)
-    card = Card(hardware, config.load_config(), discover(), Store(state), log)
+    load, taps = config.load_config(), None
+    if "tap" in hardware.facts.devices:
+        load, planned = plan(load, run)
+        taps = Taps(planned)
+    card = Card(hardware, load, discover(), Store(state), log, taps=taps)
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()

@@ -93,7 +93,8 @@ class World:
 
     def in_card(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command in the card's namespace."""
-        return run("ip", "netns", "exec", self.card_namespace, *command, check=check, timeout=timeout)
+        # Not `ip netns exec`: its mounts are its own, and the card makes namespaces for its taps.
+        return run("nsenter", f"--net=/run/netns/{self.card_namespace}", *command, check=check, timeout=timeout)
 
     def host(
         self, name: str, port: str, mac: str, addresses: Sequence[str], gateways: Sequence[str] = (), mtu: int = 1500

@@ -23,12 +23,13 @@ def _port(port: PortConfig, has_fd: bool) -> wire.LoadPort:
 
 
 def _open(port: PortConfig) -> int | None:
-    kind, _, name = port.device.partition(":")
+    kind, _, where = port.device.partition(":")
+    name, _, namespace = where.partition("@")
     openers = {"linux": open_packet_socket, "tap": open_tap}
     if kind not in openers:
         return None
     try:
-        return openers[kind](name)
+        return openers[kind](name, namespace or None)
     except OSError as error:
         raise HalError(
             ErrorKind.INVALID,

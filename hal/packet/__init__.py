@@ -1,1 +1,80 @@
-"""The packet engine contract, its twin and the driver of the real one."""
+"""The packet engine contract, its twin and the driver of the real one.
+
+What agents and scripts need is here by name: `twin()`, `Card`, and the row class of every table (`NextHop`, `Route`,
+...; those of installed stages too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hal.packet.card import Card
+    from hal.packet.frame._generated import Profile, ProfilePunt, ProfileStage, Seed, Vnic, Vrf
+    from hal.packet.stages.antispoof._generated import AllowedSource
+    from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, VnicAddress
+    from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy, FirewallRule
+    from hal.packet.stages.route._generated import (
+        BlackholeRoute,
+        EcmpRoute,
+        NextHop,
+        NextHopGroup,
+        NextHopMember,
+        Route,
+        SubnetRoute,
+    )
+
+__all__ = [
+    "AllowedSource",
+    "BlackholeRoute",
+    "Card",
+    "EcmpRoute",
+    "FdbEntry",
+    "FirewallBinding",
+    "FirewallPolicy",
+    "FirewallRule",
+    "LocalAddress",
+    "NextHop",
+    "NextHopGroup",
+    "NextHopMember",
+    "Profile",
+    "ProfilePunt",
+    "ProfileStage",
+    "Route",
+    "Seed",
+    "Subnet",
+    "SubnetRoute",
+    "Vnic",
+    "VnicAddress",
+    "Vrf",
+    "twin",
+]
+
+PORTS = ("uplink0", "uplink1", "host0", "host1", "host2", "host3")
+
+
+def twin(ports: Sequence[str] = PORTS, stages: Iterable[str] = ()) -> Card:
+    """A card in plain Python in this process: no root, no DPDK, forgotten when it is closed.
+
+    Args:
+        ports: their names; their numbers are their places.
+        stages: packages of stages beside ours and the installed ones.
+    """
+    from hal.packet.model.card import TwinCard
+
+    return TwinCard(ports, stages)
+
+
+def __getattr__(name: str) -> Any:
+    """Row classes and `Card`, imported when they are first asked for."""
+    if not name[0].isupper():  # a module of this package, which the import looks for next
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hal.packet.card import Card
+    from hal.packet.schema.classes import row_classes
+
+    found = {"Card": Card, **row_classes()}
+    if name not in found:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals().update(found)
+    return found[name]

@@ -17,7 +17,6 @@ import numpy as np
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Name, Operation, Outcome, OutcomeKind
 from hal.packet.model.check import Bytes, check_rows, column
-from hal.packet.model.rows import key_form
 from hal.packet.model.tables import Record, Tables, TableVersion, is_unique
 from hal.packet.schema.declare import Match, Table, Type
 from hal.packet.schema.layout import layout
@@ -79,28 +78,35 @@ class Draft:
                 if not references[identity]:
                     del references[identity]
 
-    def _forget(self, table: str, identity: int) -> None:
-        version = self._write(table)
-        record = version.rows.pop(identity)
-        form = layout(version.table, version.table.actions[record.action])
-        if is_unique(version.table):
-            version.keys.pop(record.data[8 : form.key_end], None)
-        self._length(version, record, -1)
-        self._count(version.table, record.action, np.frombuffer(record.data, np.uint8).reshape(1, -1), -1)
-
-    def _length(self, version: TableVersion, record: Record, sign: int) -> None:
-        if version.table.match is Match.LPM:
-            size = key_form(version.table).unpack(record.data[8 : 8 + key_form(version.table).size])[-1]
-            version.lengths[size] += sign
-            if not version.lengths[size]:
-                del version.lengths[size]
+    def _lengths(self, version: TableVersion, data: Bytes, sign: int) -> None:
+        """Count the prefix lengths that a table matched by longest prefix has."""
+        if version.table.match is not Match.LPM or not len(data):
+            return
+        form = layout(version.table, version.table.actions[0])
+        slot = next(slot for slot in form.slots if slot.name == version.table.key[-1].name + "_len")
+        lengths, counts = np.unique(column(data, slot), return_counts=True)
+        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+            version.lengths[length] += sign * count
+            if not version.lengths[length]:
+                del version.lengths[length]
 
     def has(self, table: str, identity: int) -> bool:
         return identity in self._read(table).rows
 
     def remove(self, table: str, ids: Sequence[int]) -> None:
+        if not ids:
+            return
+        version = self._write(table)
+        gone: dict[int, list[bytes]] = {}
+        key_end = layout(version.table, version.table.actions[0]).key_end
         for identity in ids:
-            self._forget(table, identity)
+            record = version.rows.pop(identity)
+            version.keys.pop(record.data[8:key_end], None)
+            gone.setdefault(record.action, []).append(record.data)
+        for action, records in gone.items():
+            data = np.frombuffer(b"".join(records), np.uint8).reshape(len(records), -1)
+            self._lengths(version, data, -1)
+            self._count(version.table, action, data, -1)
 
     def put(self, rows: Rows, data: Bytes) -> None:
         """Rows that are new, or whose older selves were removed. Keys may clash until `finish` has looked."""
@@ -109,9 +115,8 @@ class Draft:
         version = self._write(table.name)
         size, blob = rows.row.LAYOUT.size, data.tobytes()
         for place, identity in enumerate(column(data, rows.row.LAYOUT.slots[0]).tolist()):
-            record = Record(action, blob[place * size : (place + 1) * size], self._generation)
-            version.rows[identity] = record
-            self._length(version, record, +1)
+            version.rows[identity] = Record(action, blob[place * size : (place + 1) * size], self._generation)
+        self._lengths(version, data, +1)
         self._count(table, action, data, +1)
 
     def check_room(self) -> None:

@@ -1,0 +1,243 @@
+"""A packet in words becomes a frame.
+
+    PROTO SRC[:PORT] > DST[:PORT] [flags SA] [syn] [ack] [fin] [rst] [type N] [id N] [ttl N] [len N] [vlan N]
+                                  [from MAC] [to MAC]
+
+PROTO is tcp, udp, icmp, icmp6 or a number; an IPv6 address with a port is written [2001:db8::a]:443. TCP without flags
+is a SYN, ICMP without a type an echo request. MACs and the VLAN come from the tables: what a well-behaved sender with
+this address would use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Snapshot
+from hal.packet.schema.declare import NONE_ID
+from hal.packet.schema.rows import MAPPED, pack_address, pack_mac, unpack_address
+
+PATTERN: Final = "PROTO SRC[:PORT] > DST[:PORT] [flags SA] [type N] [id N] [ttl N] [len N] [vlan N] [from MAC] [to MAC]"
+PROTOCOLS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
+FLAGS: Final = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
+FLAG_WORDS: Final = {"fin": "F", "syn": "S", "rst": "R", "psh": "P", "ack": "A", "urg": "U"}
+NUMBERS: Final = {
+    "type": ("icmp_type", 255),
+    "id": ("identifier", 65535),
+    "ttl": ("ttl", 255),
+    "len": ("size", 9000),
+    "bytes": ("size", 9000),
+    "vlan": ("vlan", 4094),
+}
+ROUTER_MAC: Final = "02:00:5e:00:53:01"
+"""The source MAC of what comes from an uplink: some router's."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A packet as described. Empty MACs and a VLAN of None: as the tables say. `size`: bytes of data."""
+
+    protocol: int
+    source: str
+    destination: str
+    source_port: int = 0
+    destination_port: int = 0
+    flags: int = 0
+    icmp_type: int = 8
+    identifier: int = 1
+    ttl: int = 64
+    size: int = 0
+    vlan: int | None = None
+    source_mac: str = ""
+    destination_mac: str = ""
+
+
+def _refused(text: str, got: str, limit: str = PATTERN, fix: str = "") -> HalError:
+    return HalError(ErrorKind.INVALID, f"packet {text!r}", got=got, limit=limit, fix=fix)
+
+
+def parse(text: str) -> Description:
+    """A packet from its words. Raises HalError(INVALID), saying which of them is wrong."""
+    found = re.fullmatch(r"\s*(\S+)\s+(\S+)\s*>\s*(\S+)((?:\s+\S+)*)\s*", text)
+    if not found:
+        raise _refused(text, "no packet")
+    word = found[1].lower()
+    source, source_port = _end(text, found[2])
+    destination, destination_port = _end(text, found[3])
+    is_v6 = ":" in source
+    if is_v6 != (":" in destination):
+        raise _refused(text, "an IPv4 and an IPv6 address", limit="one family")
+    protocol = _number(text, word, "PROTO", 255) if word.isdecimal() else PROTOCOLS.get(word, -1)
+    protocol = 58 if is_v6 and word == "icmp" else protocol
+    if protocol < 0:
+        raise _refused(text, word, limit="one of " + ", ".join([*PROTOCOLS, "0-255"]))
+    has_ports = protocol in (6, 17)
+    if has_ports != (source_port is not None) or has_ports != (destination_port is not None):
+        fix = "An IPv6 address with a port is written [2001:db8::a]:443."
+        raise _refused(text, "a port is missing" if has_ports else "a port", limit="ports for tcp and udp", fix=fix)
+    packet = Description(protocol, source, destination, source_port or 0, destination_port or 0)
+    packet = replace(packet, icmp_type=128 if is_v6 else 8)
+    words = iter(found[4].split())
+    for option in words:
+        packet = _option(text, packet, option.lower(), words)
+    return packet if packet.flags or protocol != 6 else replace(packet, flags=FLAGS["S"])
+
+
+def _option(text: str, packet: Description, option: str, words: Iterator[str]) -> Description:
+    if option in FLAG_WORDS and packet.protocol == 6:
+        return replace(packet, flags=packet.flags | FLAGS[FLAG_WORDS[option]])
+    value = next(words, "")
+    if option == "flags" and packet.protocol == 6 and value and set(value.upper()) <= set(FLAGS):
+        return replace(packet, flags=sum(FLAGS[letter] for letter in set(value.upper())))
+    if option in NUMBERS:
+        name, high = NUMBERS[option]
+        changed: dict[str, Any] = {name: _number(text, value, option, high)}
+        return replace(packet, **changed)
+    if option in ("from", "to"):
+        try:
+            pack_mac(value)
+        except ValueError as error:
+            raise _refused(text, value, limit=str(error)) from None
+        changed = {"source_mac" if option == "from" else "destination_mac": value}
+        return replace(packet, **changed)
+    raise _refused(text, f"{option} {value}".strip())
+
+
+def _number(text: str, value: str, name: str, high: int) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) <= high):
+        raise _refused(text, f"{name} {value}".strip(), limit=f"{name} 0..{high}")
+    return int(value)
+
+
+def _end(text: str, end: str) -> tuple[str, int | None]:
+    """An address, and its port or None."""
+    bracketed = re.fullmatch(r"\[([^\]]+)\](?::(.*))?", end)
+    if bracketed:
+        address, port = bracketed[1], bracketed[2]
+    elif end.count(":") == 1:
+        address, _, port = end.partition(":")
+    else:
+        address, port = end, None
+    try:
+        address = unpack_address(pack_address(address))
+    except ValueError as error:
+        raise _refused(text, end, limit=str(error)) from None
+    return address, None if port is None else _number(text, port, "port", 65535)
+
+
+# --- who sends it, to whom ---------------------------------------------------------------------------------------
+
+
+def frame_from(packet: Description, snapshot: Snapshot, port: int, port_name: str) -> bytes:
+    """The frame that a well-behaved sender on this port would send.
+
+    Args:
+        snapshot: with the tables vnic, vnic_address and subnet.
+
+    Raises:
+        HalError: INVALID where the tables don't say who that is.
+    """
+    sender = _sender(packet, snapshot, port, port_name)
+    source_mac = packet.source_mac or (ROUTER_MAC if sender["role"] == "uplink" else sender["mac"])
+    vlan = sender["vlan"] if packet.vlan is None else packet.vlan
+    destination_mac = packet.destination_mac or _next_mac(packet, snapshot, sender)
+    return build(packet, source_mac, destination_mac, vlan)
+
+
+def _sender(packet: Description, snapshot: Snapshot, port: int, port_name: str) -> dict[str, Any]:
+    here = [row.to_dict() for row in snapshot.rows("vnic")]
+    here = [row for row in here if row["port"] == port and packet.vlan in (None, row["vlan"])]
+    addresses = [row.to_dict() for row in snapshot.rows("vnic_address")]
+    owners = {row["vnic"] for row in addresses if row["address"] == packet.source}
+    found = [row for row in here if row["id"] in owners] or here
+    if packet.source_mac:
+        found = [row for row in found if row["match_mac"] == packet.source_mac] or found
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise HalError(
+            ErrorKind.INVALID, f"port {port_name}", limit="a vNIC or uplink", fix="Name another port, or another VLAN."
+        )
+    names = ", ".join(str(row["id"]) for row in found)
+    raise HalError(
+        ErrorKind.INVALID,
+        f"port {port_name}",
+        limit=f"one vNIC with the address {packet.source}",
+        got=f"vNICs {names}",
+        fix="Give the source address of one of them, or `vlan N`, or `from MAC`.",
+    )
+
+
+def _next_mac(packet: Description, snapshot: Snapshot, sender: dict[str, Any]) -> str:
+    """The uplink's own MAC; of a vNIC: the destination's, where it is in its subnet, else the gateway's."""
+    if sender["role"] == "uplink":
+        return str(sender["mac"])
+    if sender["subnet"] == NONE_ID:
+        raise HalError(
+            ErrorKind.INVALID, f"vnic {sender['id']}", field="subnet", limit="a subnet", fix="Give `to MAC`."
+        )
+    macs = {row.id: str(row.to_dict()["mac"]) for row in snapshot.rows("vnic")}
+    for row in snapshot.rows("vnic_address"):
+        fields = row.to_dict()
+        if (fields["subnet"], fields["address"]) == (sender["subnet"], packet.destination):
+            return macs[fields["vnic"]]
+    return next(str(row.to_dict()["mac"]) for row in snapshot.rows("subnet") if row.id == sender["subnet"])
+
+
+# --- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += b"\0" * (len(data) % 2)
+    total = sum(int.from_bytes(data[place : place + 2], "big") for place in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def build(packet: Description, source_mac: str, destination_mac: str, vlan: int) -> bytes:
+    """The frame, with its checksums, without FCS."""
+    source, destination = pack_address(packet.source), pack_address(packet.destination)
+    payload = _transport(packet, source, destination)
+    if ":" in packet.source:
+        header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([packet.protocol, packet.ttl])
+        header, kind = header + source + destination, b"\x86\xdd"
+    else:
+        begin = (
+            b"\x45\0" + (20 + len(payload)).to_bytes(2, "big") + b"\0\0\x40\0" + bytes([packet.ttl, packet.protocol])
+        )
+        ends = source[12:] + destination[12:]
+        header, kind = begin + checksum(begin + ends).to_bytes(2, "big") + ends, b"\x08\0"
+    tag = b"\x81\0" + vlan.to_bytes(2, "big") if vlan else b""
+    return pack_mac(destination_mac) + pack_mac(source_mac) + tag + kind + header + payload
+
+
+def _transport(packet: Description, source: bytes, destination: bytes) -> bytes:
+    data = bytes(packet.size)
+    ports = packet.source_port.to_bytes(2, "big") + packet.destination_port.to_bytes(2, "big")
+    match packet.protocol:
+        case 6:
+            acknowledgement = 1 if packet.flags & FLAGS["A"] else 0
+            numbers = (1).to_bytes(4, "big") + acknowledgement.to_bytes(4, "big")
+            body, place = ports + numbers + bytes([0x50, packet.flags]) + b"\xff\xff" + bytes(4) + data, 16
+        case 17:
+            body, place = ports + (8 + len(data)).to_bytes(2, "big") + bytes(2) + data, 6
+        case 1 | 58:
+            numbers = packet.identifier.to_bytes(2, "big") + b"\0\1"
+            body, place = bytes([packet.icmp_type, 0, 0, 0]) + numbers + data, 2
+        case _:
+            return data or bytes(8)
+    cover = b"" if packet.protocol == 1 else _pseudo_header(source, destination, packet.protocol, len(body))
+    total = checksum(cover + body)
+    if packet.protocol == 17 and total == 0:
+        total = 0xFFFF
+    return body[:place] + total.to_bytes(2, "big") + body[place + 2 :]
+
+
+def _pseudo_header(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
+    cut = 12 if source.startswith(MAPPED) else 0
+    return source[cut:] + destination[cut:] + length.to_bytes(4, "big") + protocol.to_bytes(4, "big")

@@ -39,9 +39,11 @@ def check(context: click.Context, files: tuple[Path, ...], card_toml: Path | Non
             plan = plan_all(loaded.objects, planning or assumed_context(loaded.objects), found)
             problems += plan.problems
         errors = [problem for problem in problems if not problem.warning]
-        print_problems(problems, as_json)
+        print_problems(problems, as_json, err=False)
         if not errors and not as_json:
-            click.echo(f"{len(loaded.objects)} objects, no errors", err=False)
+            # Defaults have no place in a file.
+            declared = sum(item.position.line > 0 for item in loaded.objects)
+            click.echo(f"{declared:,} objects, no errors")
         sys.exit(REFUSED if errors else OK)
 
 

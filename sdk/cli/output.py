@@ -58,17 +58,17 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def print_problems(problems: Iterable[Problem], as_json: bool) -> None:
-    """Problems on stderr, one paragraph each and a count; as JSON on stdout."""
+def print_problems(problems: Iterable[Problem], as_json: bool, *, err: bool = True) -> None:
+    """Problems, one paragraph each and a count, on stderr unless they are the result; as JSON on stdout."""
     problems = list(problems)
     if as_json:
         click.echo(json.dumps({"problems": [problem.to_dict() for problem in problems]}, indent=2))
         return
     for problem in problems:
-        click.echo(str(problem), err=True)
+        click.echo(str(problem), err=err)
     errors = sum(not problem.warning for problem in problems)
     if errors:
-        click.echo(f"{errors} error{'s' if errors != 1 else ''}", err=True)
+        click.echo(f"{errors} error{'s' if errors != 1 else ''}", err=err)
 
 
 def fail(error: HalError | IntentError, as_json: bool) -> NoReturn:

@@ -102,8 +102,14 @@ def load(files: Sequence[Source], services: Services, context: Context | None = 
             reader.document(found)
     objects = Objects(reader.objects.values(), reader.ghosts).with_defaults(services.defaults)
     problems = [*reader.problems, *dangling(objects)]
+    if not reader.objects and not problems:
+        at = Position(files[0].file if files else "", 0, 0)
+        problems.append(Problem(at, "no object is declared: applied, this takes away all there is", warning=True))
     for service in services.members:
         problems += service.check(objects, context)
+    if any(not problem.warning for problem in problems):
+        # A mistake makes doubtful what isn't: a misspelt policy is one error, and no missing policy as well.
+        problems = [problem for problem in problems if not problem.warning]
     return Intent(objects, tuple(_finished(problems, texts)))
 
 

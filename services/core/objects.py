@@ -79,7 +79,9 @@ class Problem:
         if not self.excerpt or not self.position.line:
             return
         start = max(0, self.position.column - 61)
-        shown = self.excerpt[start : start + 120].replace("\t", " ")
+        # What a file holds must not reach the terminal as commands to it.
+        cut = self.excerpt[start : start + 120].replace("\t", " ")
+        shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
         margin = f"{self.position.line:>6} | "
         yield margin + shown
         length = max(1, min(self.position.length, len(shown) - (self.position.column - 1 - start)))

@@ -49,7 +49,8 @@ def _dangling(item: Object[Message], objects: Objects) -> Iterator[Problem]:
     for path, name, kinds in references(item.spec):
         if not objects.has(kinds, name):
             what = " or ".join(kinds)
-            near = nearest(name, objects.names(*kinds))
+            # Where groups may stand, `any` may.
+            near = nearest(name, [*objects.names(*kinds), *(["any"] if "Group" in kinds else [])])
             yield item.problem(
                 path, f"no {what} is called {name}", nearest=near, fix=f"Declare it, or name another {what}."
             )

@@ -46,6 +46,8 @@ class Walker:
             return
         if not isinstance(node, Table):
             limit = "a mapping with " + ", ".join(_names(descriptor)) if descriptor.fields else "{}"
+            grammar = self.services.grammars.get(descriptor.full_name)
+            limit = f"{grammar.pattern}, or {limit}" if grammar is not None else limit
             self.report(node, path or "spec", f"not the fields of a {descriptor.name}", limit=limit)
             return
         known = {field.name: field for field in descriptor.fields if field.name not in fixed}

@@ -31,7 +31,7 @@ def dsn(*words: str) -> Result:
 
 def test_check_says_how_many_objects() -> None:
     result = dsn("check", DEMO)
-    assert (result.exit_code, result.output) == (0, "14 objects, no errors\n")
+    assert (result.exit_code, result.output) == (0, "10 objects, no errors\n")
 
 
 def test_check_lists_errors_and_counts_them(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_check_lists_errors_and_counts_them(tmp_path: Path) -> None:
     file.write_text("kind: Vrf\nname: a b\n---\nkind: Vrfs\nname: c\n")
     result = dsn("check", str(file))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "2 errors"
-    assert f"{file}:2:7: error: Vrf, field name: 'a b' is not a name" in result.stderr
+    assert result.stdout.splitlines()[-1] == "2 errors"
+    assert f"{file}:2:7: error: Vrf, field name: 'a b' is not a name" in result.stdout
     found = json.loads(dsn("check", str(file), "--json").stdout)["problems"]
     assert [(one["line"], one["column"], one["severity"]) for one in found] == [(2, 7, "error"), (4, 7, "error")]
 
@@ -50,7 +50,7 @@ def test_check_holds_ports_against_card_toml(tmp_path: Path) -> None:
     card.write_text('board = "twin"\n[ports]\nuplink0 = "replay"\nhost0 = "replay"\nhost1 = "replay"\n')
     result = dsn("check", DEMO, "--card", str(card))
     assert result.exit_code == 1
-    assert "Vnic intruder, field port: the card has no port host2" in result.stderr
+    assert "Vnic intruder, field port: the card has no port host2" in result.stdout
 
 
 def test_plan_shows_removals_first_and_what_it_costs(tmp_path: Path) -> None:

@@ -172,6 +172,17 @@ def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     assert sentences(b"#" * 101) == ["x.yaml: error: the file has 101 bytes; limit: 100 bytes."]
 
 
+def test_an_intent_without_objects_is_doubtful() -> None:
+    assert [str(one) for one in read("---\n# nothing\n---\n").problems] == [
+        "x.yaml: warning: no object is declared: applied, this takes away all there is."
+    ]
+
+
+def test_what_a_file_holds_is_no_command_to_a_terminal() -> None:
+    (problem,) = read(b"kind: Vrf\nname: \x1b[2Jx").errors
+    assert "\x1b" not in str(problem)
+
+
 def test_endless_problems_are_cut_short() -> None:
     found = read("---\nkind: Nothing\nname: x\n" * 3000)
     assert len(found.problems) == 1001

@@ -8,6 +8,7 @@ from then on. So nothing is received by a socket that nobody reads yet.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -77,7 +78,7 @@ def _packet_socket(ifname: str) -> int:
 def _tap(name: str) -> int:
     encoded = name.encode()
     if not 0 < len(encoded) < 16:
-        raise OSError(f"tap name {name!r}: 1 to 15 bytes")
+        raise OSError(errno.EINVAL, "a device's name has 1 to 15 bytes", name)
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", encoded, _IFF_TAP | _IFF_NO_PI))

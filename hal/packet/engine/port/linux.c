@@ -1,6 +1,6 @@
 /* A Linux interface: an AF_PACKET socket that dsnd opened and bound, a ring to receive (TPACKET_V2: a frame is there
  * when it has come, not when a block is full), sendmmsg to send (docs/adr/0030). What the ring's slots are too short
- * for, 64 kB segments of hosts on veth above all, comes whole through the socket's queue (PACKET_COPY_THRESH). */
+ * for, 64 kB segments of hosts on veth above all, comes whole through the socket's queue (PACKET_COPY_THRESH; 0031). */
 #include "port/kinds.h"
 #include "port/offload.h"
 
@@ -18,7 +18,8 @@
 /* In front of a frame in its slot: struct tpacket2_hdr, the sender's address, the offload header, alignment. */
 #define SLOT_OVERHEAD 96
 #define SLOT_LEAST 2048
-#define RING_BYTES (4u << 20) /* a gap of 8 ms in the worker's time is what hosts take at times */
+#define SLOTS_LEAST 1024 /* room for what comes while the machine takes the CPU away for some milliseconds */
+#define RING_LEAST (4u << 20)
 #define BLOCK_BYTES (64u << 10)
 #define LARGE_BYTES (65535 + DSN_FRAME_EXTRA)
 
@@ -281,24 +282,27 @@ static bool set(int fd, int option, int value) {
 
 static bool ring_open(struct linux_port *p, uint16_t mtu) {
     uint32_t slot = RTE_MAX(RTE_ALIGN_CEIL(mtu + DSN_FRAME_EXTRA + SLOT_OVERHEAD, TPACKET_ALIGNMENT), SLOT_LEAST);
+    uint32_t a_block = BLOCK_BYTES / slot;
+    uint32_t blocks = RTE_MAX(RING_LEAST / BLOCK_BYTES, (SLOTS_LEAST + a_block - 1) / a_block);
+    size_t bytes = (size_t)blocks * BLOCK_BYTES;
     struct tpacket_req request = {
         .tp_block_size = BLOCK_BYTES,
-        .tp_block_nr = RING_BYTES / BLOCK_BYTES,
+        .tp_block_nr = blocks,
         .tp_frame_size = slot,
-        .tp_frame_nr = RING_BYTES / BLOCK_BYTES * (BLOCK_BYTES / slot),
+        .tp_frame_nr = blocks * a_block,
     };
     p->slot_bytes = slot;
-    p->slots_a_block = BLOCK_BYTES / slot;
+    p->slots_a_block = a_block;
     p->slots = request.tp_frame_nr;
     if (!set(p->fd, PACKET_VERSION, TPACKET_V2) || !set(p->fd, PACKET_VNET_HDR, 1) ||
         !set(p->fd, PACKET_IGNORE_OUTGOING, 1) || !set(p->fd, PACKET_COPY_THRESH, 1) ||
         setsockopt(p->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) != 0)
         return false;
-    void *map = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
     if (map == MAP_FAILED)
         return false;
     p->ring = map;
-    p->ring_bytes = RING_BYTES;
+    p->ring_bytes = bytes;
     return true;
 }
 
@@ -336,11 +340,12 @@ struct dsn_opened dsn_linux_open(struct dsn_port *port, int fd, struct rte_mempo
     if (p->large == NULL || !ring_open(p, port->mtu) || !receive(p)) {
         int number = errno;
         linux_close(port);
-        return (struct dsn_opened){.kind = number == ENOMEM ? DSN_OPEN_FULL : DSN_OPEN_INVALID,
-                                   .number = number,
-                                   .field = "device",
-                                   .limit = "an interface that packets can be received from",
-                                   .fix = "See that it exists and that the kernel has memory for a ring of 4 MiB."};
+        return (struct dsn_opened){
+            .kind = number == ENOMEM ? DSN_OPEN_FULL : DSN_OPEN_INVALID,
+            .number = number,
+            .field = "device",
+            .limit = "an interface that packets can be received from",
+            .fix = "See that it is there and that the kernel has memory for its ring (4 MiB, jumbo frames 10 MiB)."};
     }
     return (struct dsn_opened){0};
 }

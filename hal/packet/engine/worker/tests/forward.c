@@ -22,7 +22,12 @@ static int open_port(const char *device, uint16_t mtu) {
     uint16_t kind;
     const char *at = strrchr(device, '@');
     int fd = at != NULL ? atoi(at + 1) : -1;
-    snprintf(config.device, sizeof(config.device), "%.*s", (int)(at != NULL ? at - device : 100), device);
+    size_t length = at != NULL ? (size_t)(at - device) : strlen(device);
+    if (length >= sizeof(config.device)) {
+        fprintf(stderr, "too long: %s\n", device);
+        return -1;
+    }
+    memcpy(config.device, device, length);
     snprintf(config.name, sizeof(config.name), "p%u", engine->port_count);
     struct dsn_port *port = dsn_port_open(&config, fd, engine->pool, &error, &kind);
     if (port == NULL) {

@@ -53,7 +53,7 @@ class DaemonCard:
         ]
 
     def intent(self) -> tuple[Source, ...]:
-        return tuple(Source(file.name, file.text) for file in self._card.intent())
+        return tuple(Source(file.name, file.text, file.set) for file in self._card.intent())
 
     def ports(self) -> Mapping[str, Port]:
         configs = [port.config for port in self.capabilities().ports]

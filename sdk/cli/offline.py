@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from sdk.cli.options import card_option, files_argument, json_option, planning_c
 from sdk.cli.output import EXIT_CODES, OK, REFUSED, emit, guarded, print_problems, table
 from services.core import intent
 from services.core.diff import Change, TableChange, change_summary, changes, table_changes
+from services.core.intent import Source
 from services.core.json_schema import schema as json_schema
 from services.core.objects import Objects
 from services.core.plan import Context, assumed_context, plan_all
-from services.core.service import Services
 
 
 @click.command(epilog=f"Example: dsn check intent.yaml. {EXIT_CODES}")
@@ -83,8 +84,10 @@ def plan(
     with guarded(as_json):
         found = services(context)
         planning = planning_context(card_toml)
-        before, context_before = _before(against, found, planning)
-        loaded = intent.load(intent.sources(files), found, context_before, set_name)
+        sources_before, context_before = _before(against, planning)
+        before = intent.load(sources_before, found, context_before).require() if sources_before is not None else None
+        sources = intent.with_set(sources_before or (), intent.sources(files), set_name)
+        loaded = intent.load(sources, found, context_before)
         new = loaded.require()
         old = before if before is not None else Objects()
         both = context_before or assumed_context(Objects([*{item.key: item for item in (*old, *new)}.values()]))
@@ -107,8 +110,8 @@ def plan(
         sys.exit(REFUSED if any(not problem.warning for problem in problems) else OK)
 
 
-def _before(against: str | None, found: Services, planning: Context | None) -> tuple[Objects | None, Context | None]:
-    """The objects that are there now (None: nothing), and the context to plan with."""
+def _before(against: str | None, planning: Context | None) -> tuple[Sequence[Source] | None, Context | None]:
+    """The intent that is there now (None: nothing), and the context to plan with."""
     if against is None:
         against = "running" if is_running() else "nothing"
     if against == "nothing":
@@ -116,12 +119,10 @@ def _before(against: str | None, found: Services, planning: Context | None) -> t
     if against == "running":
         with connect() as card:
             ports, state = card.ports(), card.snapshot()
-            capacities = card.capabilities().capacities
-            loaded = intent.load(card.intent(), found)
+            capacities, files = card.capabilities().capacities, card.intent()
         seed = next((row.value for row in state.rows("seed") if isinstance(row, Seed)), b"")
-        return loaded.objects, Context(ports=ports, seed=seed, capacities=capacities, installed=state.tables)
-    old = intent.load(intent.sources([against]), found, planning)
-    return old.require(), planning
+        return files, Context(ports=ports, seed=seed, capacities=capacities, installed=state.tables)
+    return intent.sources([against]), planning
 
 
 def _print_plan(console: Console, difference: list[Change], tables: list[TableChange]) -> None:

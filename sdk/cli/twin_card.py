@@ -72,7 +72,8 @@ class TwinCard:
         return self.context.ports
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
-        loaded = intent.load(files, self.services, self.context, set_name)
+        files = intent.with_set(self.files, files, set_name)
+        loaded = intent.load(files, self.services, self.context)
         objects = loaded.require()
         installed = self.snapshot().tables
         plan = plan_all(objects, replace(self.context, installed=installed), self.services)

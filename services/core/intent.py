@@ -26,10 +26,11 @@ _TOP: Final = ("kind", "name", "labels", "spec")
 
 @dataclass(frozen=True)
 class Source:
-    """One file of an intent: what it is called and its bytes."""
+    """One file of an intent: what it is called, its bytes, and the set that its objects belong to, "" for none."""
 
     file: str
     data: bytes
+    set: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ def _about(path: Path, message: str, fix: str) -> Problem:
     return Problem(Position(str(path), 0, 0), message, fix=fix)
 
 
+def with_set(before: Iterable[Source], files: Iterable[Source], name: str) -> list[Source]:
+    """What an intent is once `files` are the whole of the set `name`; without a name they are all of it."""
+    if not name:
+        return list(files)
+    kept = [source for source in before if source.set != name]
+    return [*kept, *(dataclasses.replace(source, set=name) for source in files)]
+
+
 def digest(files: Iterable[Source]) -> str:
     """SHA-256 over names and bytes of the files, in hexadecimal: what an intent is known by."""
     total = hashlib.sha256()
@@ -92,11 +101,12 @@ def digest(files: Iterable[Source]) -> str:
     return total.hexdigest()
 
 
-def load(files: Sequence[Source], services: Services, context: Context | None = None, set_name: str = "") -> Intent:
+def load(files: Sequence[Source], services: Services, context: Context | None = None) -> Intent:
     """Read an intent. With the context of a card, its ports are held against it too. Raises nothing."""
     texts = [document.read(source.data, source.file) for source in files]
-    reader = _Reader(services, set_name)
-    for text in texts:
+    reader = _Reader(services)
+    for source, text in zip(files, texts, strict=True):
+        reader.set = source.set
         reader.problems += text.problems
         for found in text.documents:
             reader.document(found)
@@ -130,9 +140,9 @@ def _finished(problems: list[Problem], texts: Sequence[SourceText]) -> Iterator[
 class _Reader:
     """Turns documents into objects; collects what is wrong."""
 
-    def __init__(self, services: Services, set_name: str) -> None:
+    def __init__(self, services: Services) -> None:
         self.services = services
-        self.set = set_name
+        self.set = ""
         self.objects: dict[tuple[str, str], Object[Message]] = {}
         self.ghosts: set[tuple[str, str]] = set()
         self.problems: list[Problem] = []

@@ -74,6 +74,14 @@ def test_plan_shows_removals_first_and_what_it_costs(tmp_path: Path) -> None:
     assert (rule["removed"], rule["changed"], rule["added"], rule["entries"], rule["capacity"]) == (2, 0, 0, 21, 131072)
 
 
+def test_a_set_is_planned_as_a_part(tmp_path: Path) -> None:
+    part = tmp_path / "part.yaml"
+    part.write_text("kind: Vrf\nname: blue\n")
+    result = dsn("plan", str(part), "--against", DEMO, "--set", "blue")
+    assert result.stdout.splitlines()[:3] == ["+ Vrf blue", "    + a routing domain", "Objects: 1 added."]
+    assert dsn("plan", str(part), "--against", DEMO).stdout.startswith("- Uplink uplink0")
+
+
 def test_schema_has_the_comments_of_the_proto_files() -> None:
     schema = json.loads(dsn("schema").stdout)
     vnic = schema["$defs"]["Vnic"]

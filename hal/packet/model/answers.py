@@ -8,7 +8,7 @@ from hal.packet.contract import Verdict
 from hal.packet.model import headers
 from hal.packet.model.chain import own_mac
 from hal.packet.model.neighbours import NeighbourKey
-from hal.packet.model.parse import ARP_TYPE, UNSPECIFIED, Dropped, Frame, Packet, word
+from hal.packet.model.parse import ARP_TYPE, LOOPBACK, UNSPECIFIED, Dropped, Frame, Packet, word
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import Announcement
 from hal.packet.schema.rows import MAPPED
@@ -73,7 +73,7 @@ def take_nd(shard: PathShard, packet: Packet) -> Verdict:
     message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
     if packet.fragment or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
         raise Dropped("nd_malformed")
-    if not headers.checksum_is_right(packet):
+    if not _source_is_possible(packet.source) or not headers.checksum_is_right(packet):
         raise Dropped("nd_malformed")
     solicitation, advertisement = kind == 135, kind == 136
     target = UNSPECIFIED
@@ -98,10 +98,15 @@ def take_nd(shard: PathShard, packet: Packet) -> Verdict:
     raise Dropped("nd_ignored")
 
 
+def _source_is_possible(source: bytes) -> bool:
+    """Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND."""
+    return source[0] != 0xFF and source != LOOPBACK and not source.startswith(MAPPED)
+
+
 def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[int, bytes]]:
     """The target, and link-layer addresses by option type: 1 the source's, 2 the target's."""
     message = packet.payload
-    if len(message) < 24 or message[8] == 0xFF:
+    if len(message) < 24 or message[8] == 0xFF or message[8:].startswith(MAPPED):
         raise Dropped("nd_malformed")
     links: dict[int, bytes] = {}
     place = 24

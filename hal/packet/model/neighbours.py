@@ -11,6 +11,8 @@ from hal.packet.model.flows import SECOND
 from hal.packet.model.parse import Dropped
 
 QUEUE_EACH, QUEUE_ALL = 4, 256
+ROOM = 65536
+"""Neighbours of a shard."""
 TRIES = 3
 AFRESH = 60 * SECOND
 """A confirmation is good for this long."""
@@ -86,7 +88,7 @@ class Neighbours:
         """Its MAC; None where the packet waits for it from now on."""
         neighbour = self._known.get(key)
         if neighbour is None:
-            if self._waiting() >= QUEUE_ALL:
+            if self._waiting() >= QUEUE_ALL or len(self._known) >= ROOM:
                 raise Dropped("neighbour_queue_full")
             self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, queue=[waiting])
             self._hooks.ask(key)

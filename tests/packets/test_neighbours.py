@@ -7,7 +7,7 @@ from scapy.all import ARP, Ether, ICMPv6ND_NS, IPv6
 from hal.packet.contract import EventKind
 from hal.packet.model import Twin
 from hal.packet.stages.route._generated import NextHop
-from tests.packets.card import Card, Sent, answer_to_request
+from tests.packets.card import Card, Sent, answer_to_request, checksums_hold
 from tests.packets.packets import tcp, udp
 from tests.packets.world import HOSTS
 
@@ -48,6 +48,7 @@ def test_asked_for_by_neighbour_discovery(card: Card) -> None:
         "2001:db8:ff::2",
     )
     assert request[ICMPv6ND_NS].tgt == "2001:db8:ff::1"
+    assert checksums_hold(sent.outputs()[0].data)
     assert request["ICMPv6NDOptSrcLLAddr"].lladdr == GATEWAY.next_to
 
 
@@ -174,3 +175,22 @@ def test_next_hop_moves_under_an_established_flow(card: Card) -> None:
     card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
     card.changes(NextHop(id=1, port=5, address="198.51.100.1"))
     card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("second")
+
+
+def test_waiting_packets_meet_a_port_that_went_down(card: Card, twin: Twin) -> None:
+    out(card).waits()
+    twin.set_link(0, False)
+    answers(card).is_taken().silently()
+    assert card.shard.counters().drops["port_down"] == 1
+    twin.set_link(0, True)
+    out(card).arrives_at("gateway")
+
+
+def test_an_uplink_that_is_gone_takes_its_neighbours_along(card: Card) -> None:
+    out(card).waits()
+    rows = [row for row in card.backend.snapshot(["vnic"]).rows("vnic") if row.id == GATEWAY.vnic]
+    card.loses("vnic", GATEWAY.vnic)
+    tick(card).arrives_at("web")
+    assert card.shard.counters().drops["neighbour_unresolved"] == 1
+    card.gets(*rows)
+    out(card).waits()

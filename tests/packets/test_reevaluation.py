@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+from scapy.all import ICMP, IP, Raw
 
 from hal.packet.contract import Delete, StepKind
+from hal.packet.stages.bridge._generated import VnicAddress
 from hal.packet.stages.firewall._generated import FirewallBinding
+from hal.packet.stages.route._generated import SubnetRoute
 from tests.packets.card import Card
-from tests.packets.packets import tcp, udp
-from tests.packets.world import RULES
+from tests.packets.packets import Description, tcp, udp
+from tests.packets.world import BACK, RULES, VRF
 
 ASK, REPLY = udp("10.1.0.20:1 > 10.1.0.10:53"), udp("10.1.0.10:53 > 10.1.0.20:1")
 
@@ -91,3 +94,32 @@ def test_the_policy_is_another(card: Card) -> None:
     card.changes(FirewallBinding(id=10, vnic=10, policy=2))
     card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
     assert card.flow().rules == (200, 200)
+
+
+def test_replies_that_now_come_from_elsewhere(card: Card) -> None:
+    ask = udp("10.1.0.20:1 > 10.2.0.5:2")
+    card.host("client").sends(ask).arrives_at("db")
+    reply = udp("10.2.0.5:2 > 10.1.0.20:1", payload=bytes(16), ip={"flags": "MF", "id": 5})
+    card.host("db").sends(reply).arrives_at("client")
+    card.changes(replace(card.row("vnic_address", 300), vnic=40))
+    error = IP(src="10.2.0.5", dst="10.1.0.20") / ICMP(type=3, code=3) / bytes(ask.build())
+    card.host("db").sends(Description("10.2.0.5", "10.1.0.20", lambda: error)).is_dropped("icmp_error_unrelated")
+    rest = IP(src="10.2.0.5", dst="10.1.0.20", id=5, frag=3, proto=17) / Raw(bytes(8))
+    card.host("db").sends(Description("10.2.0.5", "10.1.0.20", lambda: rest)).is_dropped("fragment_no_first")
+    card.host("client").sends(ask).arrives_at("open")
+
+
+def test_the_address_moves_to_a_vnic_that_denies(card: Card) -> None:
+    card.host("open").sends(udp("10.2.0.5:2 > 10.1.0.20:1")).arrives_at("client")
+    card.changes(replace(card.row("vnic_address", 200), vnic=10))
+    card.host("open").sends(udp("10.2.0.5:2 > 10.1.0.20:1")).is_dropped("firewall_default")
+    assert card.flows() == []
+
+
+def test_the_way_back_leads_to_where_it_comes_from(card: Card) -> None:
+    card.gets(VnicAddress(id=77, subnet=BACK, address="10.2.0.9", vnic=10))
+    card.gets(SubnetRoute(id=77, vrf=VRF, prefix="203.0.113.9/32", subnet=BACK))
+    card.gets(VnicAddress(id=78, subnet=BACK, address="203.0.113.9", vnic=10))
+    card.host("gateway").sends(tcp("203.0.113.9:1 > 10.1.0.10:80")).arrives_at("web")
+    card.host("web").sends(tcp("10.1.0.10:80 > 203.0.113.9:1", flags="SA")).is_dropped("same_interface")
+    card.host("gateway").sends(tcp("203.0.113.8:1 > 10.1.0.10:80")).arrives_at("web")

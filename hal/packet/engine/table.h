@@ -31,19 +31,23 @@ struct dsn_match_ops {
 extern const struct dsn_match_ops dsn_lpm_ops;      /* match/lpm.c */
 extern const struct dsn_match_ops dsn_priority_ops; /* match/classify.c */
 
-struct dsn_bucket; /* exact index, table.c */
+/* Open addressing from 32-bit hashes to slots, at most two thirds full, never resized (control/index.c). An entry is the
+ * hash above slot + 1; 0 is empty. */
+struct dsn_index {
+    uint64_t *entry; /* NULL: there is none */
+    uint8_t bits;
+};
 
 struct dsn_table {
     const struct dsn_table_desc *desc;
     uint32_t capacity, used;
-    uint32_t stride;         /* bytes of a slot: the largest row, then its resolved references (uint32_t each) */
-    uint32_t ref_offset;     /* where the references begin in a slot */
-    uint8_t *slots;          /* capacity * stride */
-    uint8_t *action;         /* capacity; DSN_NO_ACTION where empty */
-    struct dsn_bucket *keys; /* exact index over bytes 8..key_end; NULL for PRIORITY tables and id-only keys */
-    uint32_t key_mask;
-    void *match;      /* LPM or PRIORITY structure, else NULL */
-    uint64_t changed; /* generation of the last commit that touched the table */
+    uint32_t stride;       /* bytes of a slot: the largest row, then its resolved references (uint32_t each) */
+    uint32_t ref_offset;   /* where the references begin in a slot */
+    uint8_t *slots;        /* capacity * stride */
+    uint8_t *action;       /* capacity; DSN_NO_ACTION where empty */
+    struct dsn_index keys; /* over bytes 8..key_end; EXACT tables that have a key */
+    void *match;           /* LPM or PRIORITY structure, else NULL */
+    uint64_t changed;      /* generation of the last commit that touched the table */
 };
 
 /* What the path precomputes from small tables, so that a packet never searches them (path/derive.c): chains of

@@ -1,0 +1,190 @@
+/* COMMIT, STAGE and what follows from them: the swap that makes a generation, and outcomes. */
+#include "control.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* The staged commit leaves the idle copy, not the world: it is built anew when somebody looks at it. */
+static void step_aside(struct dsn_control *control) {
+    if (control->staged.built)
+        dsn_transaction_undo(&control->staged.transaction, &control->tables);
+    control->staged.built = false;
+}
+
+void dsn_staged_drop(struct dsn_control *control) {
+    if (!control->staged.there)
+        return;
+    step_aside(control);
+    dsn_transaction_close(&control->staged.transaction);
+    control->staged.there = false;
+}
+
+static bool staged_now(struct dsn_control *control) {
+    if (control->staged.there && dsn_now_ns() >= control->staged.ends_ns)
+        dsn_staged_drop(control);
+    return control->staged.there;
+}
+
+static bool over(struct dsn_failure *failure) {
+    return dsn_refuse(failure, DSN_STALE, "staged commit", "", "its lease", "Stage it again.");
+}
+
+void dsn_commit_follow(struct dsn_control *control) {
+    if (!control->has_behind)
+        return;
+    dsn_transaction_follow(&control->behind, &control->tables);
+    dsn_transaction_close(&control->behind);
+    control->has_behind = false;
+}
+
+/* Slots that hold another row than before must not show what that one counted. */
+static void clear_counters(struct dsn_control *control, const struct dsn_transaction *transaction) {
+    for (uint32_t i = 0; i < transaction->changes; i++) {
+        const struct dsn_change *change = &transaction->change[i];
+        bool counts = change->table == DSN_TABLE_VNIC || dsn_table_counts(change->table);
+        if (!counts || !(change->done & DSN_ID_IN))
+            continue;
+        dsn_segment_clear(&control->segment, change->table, change->slot);
+        for (int place = 0; place < DSN_REPLAYS; place++)
+            if (control->replay[place].number)
+                dsn_segment_clear(&control->replay[place].segment, change->table, change->slot);
+    }
+}
+
+/* What was built becomes what packets see. Nothing can fail from here on. */
+static void make(struct dsn_control *control, struct dsn_transaction *transaction, struct dsn_exchange *exchange) {
+    struct dsn_tables *tables = &control->tables;
+    struct dsn_root *made = tables->idle;
+    clear_counters(control, transaction);
+    atomic_store_explicit(&control->engine.root, made, memory_order_release);
+    /* When every worker has ended the burst it was in, all packets see it and none the old copy. */
+    rte_rcu_qsbr_synchronize(control->engine.readers, RTE_QSBR_THRID_INVALID);
+    tables->idle = tables->live;
+    tables->live = made;
+    dsn_transaction_made(transaction, tables);
+    dsn_segment_follow(&control->segment, made, transaction->change, transaction->changes);
+    dsn_events_put(&control->events, dsn_now_ns(), DSN_EVENT_COMMIT, made->generation, tables->tag);
+    dsn_outcomes_put(tables->owner[transaction->owner].outcomes, transaction->head.transaction, made->generation, NULL);
+    control->behind = *transaction;
+    control->has_behind = true;
+    *transaction = (struct dsn_transaction){0};
+
+    struct dsn_committed answer = {.generation = made->generation};
+    memcpy(answer.tag, tables->tag, sizeof(answer.tag));
+    dsn_say(exchange, &answer, sizeof(answer));
+}
+
+static bool is_new(const struct dsn_outcomes *outcomes, uint64_t transaction, struct dsn_failure *failure) {
+    if (!dsn_outcomes_have(outcomes, transaction))
+        return true;
+    dsn_refuse(failure, DSN_INVALID, "commit", "transaction",
+               "a 64-bit number that this owner's last 1,024 commits didn't have",
+               "Ask for its outcome, or choose another number.");
+    return dsn_got(failure, "%" PRIu64, transaction);
+}
+
+static bool open_and_build(struct dsn_control *control, struct dsn_exchange *exchange,
+                           struct dsn_transaction *transaction) {
+    int memfd = exchange->memfd;
+    exchange->memfd = -1;
+    dsn_commit_follow(control);
+    if (!dsn_transaction_open(transaction, &control->tables, (unsigned)exchange->owner, exchange->body, memfd,
+                              &exchange->failure))
+        return false;
+    step_aside(control);
+    bool built = dsn_transaction_build(transaction, &control->tables, &exchange->failure);
+    if (!built)
+        dsn_transaction_close(transaction);
+    return built;
+}
+
+bool dsn_do_commit(struct dsn_control *control, struct dsn_exchange *exchange) {
+    const struct dsn_commit *head = exchange->body;
+    struct dsn_outcomes *outcomes = control->tables.owner[exchange->owner].outcomes;
+    struct dsn_transaction transaction;
+    if (!is_new(outcomes, head->transaction, &exchange->failure))
+        return false;
+    if (!open_and_build(control, exchange, &transaction)) {
+        dsn_outcomes_put(outcomes, head->transaction, 0, &exchange->failure);
+        return false;
+    }
+    make(control, &transaction, exchange);
+    return true;
+}
+
+bool dsn_do_outcome(struct dsn_control *control, struct dsn_exchange *exchange) {
+    const struct dsn_outcome_ask *ask = exchange->body;
+    struct dsn_outcome outcome = dsn_outcomes_get(control->tables.owner[exchange->owner].outcomes, ask->transaction);
+    dsn_say(exchange, &outcome, sizeof(outcome));
+    return true;
+}
+
+bool dsn_do_stage(struct dsn_control *control, struct dsn_exchange *exchange) {
+    const struct dsn_commit *head = exchange->body;
+    struct dsn_staged *staged = &control->staged;
+    if (staged_now(control))
+        return dsn_refuse(&exchange->failure, DSN_BUSY, "staged commit", "", "one at a time",
+                          "Make or drop the one that is staged.");
+    if (!is_new(control->tables.owner[exchange->owner].outcomes, head->transaction, &exchange->failure) ||
+        !open_and_build(control, exchange, &staged->transaction))
+        return false;
+    uint64_t now = dsn_now_ns();
+    staged->there = staged->built = true;
+    staged->number++;
+    staged->since = control->tables.live->generation;
+    staged->ends_ns = head->lease_ns < UINT64_MAX - now ? now + head->lease_ns : UINT64_MAX;
+    staged->holder = exchange->from;
+    struct dsn_committed answer = {.generation = control->tables.live->generation, .number = staged->number};
+    memcpy(answer.tag, control->tables.tag, sizeof(answer.tag));
+    dsn_say(exchange, &answer, sizeof(answer));
+    return true;
+}
+
+/* On top of what others committed since; its own owner's commits since make it STALE. */
+static bool build_again(struct dsn_control *control, struct dsn_failure *failure) {
+    struct dsn_staged *staged = &control->staged;
+    if (staged->built)
+        return true;
+    dsn_commit_follow(control);
+    staged->transaction.head.base = staged->since;
+    staged->built = dsn_transaction_build(&staged->transaction, &control->tables, failure);
+    return staged->built;
+}
+
+const struct dsn_root *dsn_staged_root(struct dsn_control *control, uint64_t number, struct dsn_failure *failure) {
+    if (number == 0)
+        return control->tables.live;
+    if (!staged_now(control) || control->staged.number != number) {
+        over(failure);
+        return NULL;
+    }
+    return build_again(control, failure) ? control->tables.idle : NULL;
+}
+
+/* Whether the staged commit is this number of this owner's. */
+static bool mine(struct dsn_control *control, const struct dsn_exchange *exchange) {
+    const struct dsn_number *ask = exchange->body;
+    return staged_now(control) && control->staged.number == ask->number &&
+           control->staged.transaction.owner == (unsigned)exchange->owner;
+}
+
+bool dsn_do_make(struct dsn_control *control, struct dsn_exchange *exchange) {
+    struct dsn_staged *staged = &control->staged;
+    if (!mine(control, exchange))
+        return over(&exchange->failure);
+    if (!build_again(control, &exchange->failure)) {
+        dsn_outcomes_put(control->tables.owner[exchange->owner].outcomes, staged->transaction.head.transaction, 0,
+                         &exchange->failure);
+        dsn_staged_drop(control);
+        return false;
+    }
+    staged->there = staged->built = false;
+    make(control, &staged->transaction, exchange);
+    return true;
+}
+
+bool dsn_do_unstage(struct dsn_control *control, struct dsn_exchange *exchange) {
+    if (mine(control, exchange))
+        dsn_staged_drop(control);
+    return true;
+}

@@ -1,0 +1,379 @@
+#include "server.h"
+
+#include "requests.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTENERS (DSN_TABLES + 3)
+#define CONNECTIONS 64  /* a socket: readers can't shut writers out */
+#define DESCRIPTORS 253 /* SCM_MAX_FD of Linux */
+#define TICK_NS 100000000
+
+struct source;
+typedef void ready_fn(struct dsn_control *control, struct source *source, uint32_t events);
+
+struct source {
+    ready_fn *ready;
+    int fd; /* -1: unused */
+};
+
+struct listener {
+    struct source source;
+    enum dsn_authority authority;
+    int owner;
+    unsigned connections;
+    char name[48];
+};
+
+struct connection {
+    struct source source;
+    struct listener *listener;
+    struct connection *next, **before;
+    /* An answer that the client has yet to make room for; until then nothing more is read from it. */
+    uint8_t *waiting;
+    size_t waiting_size;
+    int waiting_fd;
+};
+
+struct dsn_server {
+    int epoll;
+    struct listener listener[LISTENERS];
+    unsigned listeners;
+    struct connection *connections;
+    struct source signals, timer, links;
+    bool ended;
+    struct dsn_exchange exchange;
+    int descriptor[DESCRIPTORS];
+    _Alignas(8) uint8_t message[DSN_WIRE_MAX + 8];
+};
+
+static bool watch(struct dsn_server *server, struct source *source, uint32_t events, int how) {
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    return epoll_ctl(server->epoll, how, source->fd, &event) == 0;
+}
+
+static void end_connection(struct dsn_control *control, struct connection *connection) {
+    dsn_holder_gone(control, connection);
+    connection->listener->connections--;
+    *connection->before = connection->next;
+    if (connection->next)
+        connection->next->before = connection->before;
+    close(connection->source.fd);
+    if (connection->waiting_fd >= 0)
+        close(connection->waiting_fd);
+    free(connection->waiting);
+    free(connection);
+}
+
+/* --- out --- */
+
+static bool send_bytes(int fd, const void *bytes, size_t size, int passed) {
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {(void *)(uintptr_t)bytes, size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (passed >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control.space);
+        control.head =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.head), &passed, sizeof(int));
+    }
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+static bool would_block(void) {
+    return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+/* False: the connection is of no use any more. */
+static bool send_answer(struct dsn_server *server, struct connection *connection, const struct dsn_request *request) {
+    struct dsn_exchange *exchange = &server->exchange;
+    const void *body = exchange->failure.kind ? (const void *)&exchange->failure.error : exchange->answer;
+    uint32_t size = exchange->failure.kind ? sizeof(exchange->failure.error) : exchange->size;
+    struct dsn_answer *answer = (struct dsn_answer *)server->message; /* the request isn't needed any more */
+    struct dsn_answer head = {
+        .magic = DSN_WIRE_MAGIC,
+        .verb = request->verb,
+        .kind = exchange->failure.kind,
+        .request = request->request,
+        .length = size,
+    };
+    *answer = head;
+    memcpy(answer + 1, body, size);
+    if (exchange->failure.kind && exchange->answer_fd >= 0) {
+        close(exchange->answer_fd);
+        exchange->answer_fd = -1;
+    }
+    if (send_bytes(connection->source.fd, answer, sizeof(head) + size, exchange->answer_fd)) {
+        if (exchange->answer_fd >= 0)
+            close(exchange->answer_fd);
+        return true;
+    }
+    connection->waiting_fd = exchange->answer_fd;
+    if (!would_block() || (connection->waiting = malloc(sizeof(head) + size)) == NULL)
+        return false;
+    memcpy(connection->waiting, answer, sizeof(head) + size);
+    connection->waiting_size = sizeof(head) + size;
+    return watch(server, &connection->source, EPOLLOUT, EPOLL_CTL_MOD);
+}
+
+static bool send_waiting(struct dsn_server *server, struct connection *connection) {
+    if (!send_bytes(connection->source.fd, connection->waiting, connection->waiting_size, connection->waiting_fd))
+        return would_block();
+    if (connection->waiting_fd >= 0)
+        close(connection->waiting_fd);
+    free(connection->waiting);
+    connection->waiting = NULL;
+    connection->waiting_fd = -1;
+    return watch(server, &connection->source, EPOLLIN, EPOLL_CTL_MOD);
+}
+
+/* --- in --- */
+
+/* Size of the message, 0 at the end, -1 for nothing now. Descriptors are the caller's, whatever the message is. */
+static ssize_t receive(struct dsn_server *server, int fd, unsigned *descriptors, bool *cut) {
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int) * DESCRIPTORS)];
+    } control;
+    struct iovec part = {server->message, sizeof(server->message)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.space)};
+    ssize_t size = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    *descriptors = 0;
+    if (size < 0)
+        return would_block() || errno == EINTR ? -1 : 0;
+    for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
+        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count && *descriptors < DESCRIPTORS; i++)
+            memcpy(&server->descriptor[(*descriptors)++], CMSG_DATA(head) + i * sizeof(int), sizeof(int));
+    }
+    *cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || size > DSN_WIRE_MAX;
+    return size;
+}
+
+static bool serve(struct dsn_control *control, struct connection *connection) {
+    struct dsn_server *server = control->server;
+    struct dsn_exchange *exchange = &server->exchange;
+    unsigned descriptors;
+    bool cut;
+    ssize_t size = receive(server, connection->source.fd, &descriptors, &cut);
+    if (size <= 0) {
+        for (unsigned i = 0; i < descriptors; i++)
+            close(server->descriptor[i]);
+        return size < 0;
+    }
+    *exchange = (struct dsn_exchange){
+        .from = connection,
+        .owner = connection->listener->owner,
+        .memfd = descriptors ? server->descriptor[0] : -1,
+        .device = server->descriptor + 1,
+        .devices = descriptors ? descriptors - 1 : 0,
+        .answer_fd = -1,
+    };
+    if (descriptors)
+        server->descriptor[0] = -1; /* whoever takes it closes it; else it is closed below */
+    struct dsn_request request = {0};
+    memcpy(&request, server->message, (size_t)size < sizeof(request) ? (size_t)size : sizeof(request));
+    bool well = false;
+    if (cut)
+        dsn_refuse(&exchange->failure, DSN_CORRUPT, "request", "length", "8192 bytes and 253 descriptors", NULL);
+    else
+        well = dsn_request_answer(control, connection->listener->authority, (const struct dsn_request *)server->message,
+                                  (size_t)size, exchange);
+    if (exchange->memfd >= 0)
+        close(exchange->memfd);
+    for (unsigned i = 0; i < exchange->devices; i++)
+        if (exchange->device[i] >= 0)
+            close(exchange->device[i]);
+    return send_answer(server, connection, &request) && well;
+}
+
+static void connection_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    struct connection *connection = (struct connection *)source;
+    bool goes_on = connection->waiting ? !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection)
+                                       : serve(control, connection);
+    /* Behind the answer, so that its reader need not wait for the second copy. */
+    dsn_commit_follow(control);
+    if (!goes_on)
+        end_connection(control, connection);
+}
+
+static void too_many(int fd) {
+    struct {
+        struct dsn_answer head;
+        struct dsn_error error;
+    } answer = {.head = {.magic = DSN_WIRE_MAGIC, .kind = DSN_BUSY, .length = sizeof(answer.error)}};
+    struct dsn_failure failure;
+    dsn_refuse(&failure, DSN_BUSY, "socket", "", "64 connections", "Close one.");
+    answer.error = failure.error;
+    send_bytes(fd, &answer, sizeof(answer), -1);
+    close(fd);
+}
+
+static void listener_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    struct dsn_server *server = control->server;
+    struct listener *listener = (struct listener *)source;
+    (void)events;
+    int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    struct connection *connection = listener->connections < CONNECTIONS ? calloc(1, sizeof(*connection)) : NULL;
+    if (connection == NULL) {
+        too_many(fd);
+        return;
+    }
+    *connection = (struct connection){.source = {connection_ready, fd},
+                                      .listener = listener,
+                                      .next = server->connections,
+                                      .before = &server->connections,
+                                      .waiting_fd = -1};
+    if (server->connections)
+        server->connections->before = &connection->next;
+    server->connections = connection;
+    listener->connections++;
+    if (!watch(server, &connection->source, EPOLLIN, EPOLL_CTL_ADD))
+        end_connection(control, connection);
+}
+
+/* --- sockets, signals, time --- */
+
+static bool listen_on(struct dsn_server *server, const char *name, enum dsn_authority authority, int owner) {
+    struct listener *listener = &server->listener[server->listeners];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (server->listeners == LISTENERS)
+        return false;
+    *listener = (struct listener){.authority = authority, .owner = owner};
+    snprintf(listener->name, sizeof(listener->name), "%s", name);
+    /* By its bare name: the run folder is the current one, and its path may be longer than an address. */
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
+    listener->source =
+        (struct source){listener_ready, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    if (listener->source.fd < 0)
+        return false;
+    unlink(name); /* of an engine that died: we hold the folder's lock */
+    mode_t mask = umask(0177);
+    bool bound = bind(listener->source.fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    umask(mask);
+    if (bound && listen(listener->source.fd, 16) == 0 && watch(server, &listener->source, EPOLLIN, EPOLL_CTL_ADD)) {
+        server->listeners++;
+        return true;
+    }
+    int failed = errno;
+    close(listener->source.fd);
+    errno = failed;
+    return false;
+}
+
+static void end_listener(struct listener *listener) {
+    close(listener->source.fd);
+    unlink(listener->name);
+}
+
+bool dsn_server_owners(struct dsn_control *control, struct dsn_failure *failure) {
+    struct dsn_server *server = control->server;
+    unsigned before = server->listeners;
+    for (unsigned owner = 0; owner < control->tables.owners; owner++) {
+        char name[48];
+        snprintf(name, sizeof(name), "write-%s.sock", control->tables.owner[owner].name);
+        if (listen_on(server, name, DSN_WRITER, (int)owner))
+            continue;
+        dsn_refuse(failure, DSN_INVALID, name, "", "a socket in the run folder", NULL);
+        dsn_got(failure, "%s", strerror(errno));
+        while (server->listeners > before)
+            end_listener(&server->listener[--server->listeners]);
+        return false;
+    }
+    return true;
+}
+
+static void signal_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    struct signalfd_siginfo signal;
+    (void)events;
+    if (read(source->fd, &signal, sizeof(signal)) == (ssize_t)sizeof(signal))
+        control->ending = true;
+}
+
+static void timer_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    uint64_t ticks;
+    (void)events;
+    if (read(source->fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
+        dsn_tick(control);
+}
+
+static void links_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    (void)events;
+    dsn_link_watched(source->fd);
+    dsn_tick(control);
+}
+
+bool dsn_server_create(struct dsn_control *control) {
+    struct dsn_server *server = calloc(1, sizeof(*server));
+    sigset_t signals;
+    const struct itimerspec tick = {.it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS};
+    if (server == NULL)
+        return false;
+    control->server = server;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->signals = (struct source){signal_ready, signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)};
+    server->timer = (struct source){timer_ready, timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
+    server->links = (struct source){links_ready, dsn_link_watch()};
+    bool made = server->epoll >= 0 && server->signals.fd >= 0 && server->timer.fd >= 0 &&
+                timerfd_settime(server->timer.fd, 0, &tick, NULL) == 0 &&
+                watch(server, &server->signals, EPOLLIN, EPOLL_CTL_ADD) &&
+                watch(server, &server->timer, EPOLLIN, EPOLL_CTL_ADD);
+    /* Without it a link's change is seen at the next tick. */
+    if (made && server->links.fd >= 0)
+        made = watch(server, &server->links, EPOLLIN, EPOLL_CTL_ADD);
+    made = made && listen_on(server, "load.sock", DSN_LOADER, -1) && listen_on(server, "read.sock", DSN_READER, -1);
+    if (!made)
+        fprintf(stderr, "dsn-engine: sockets in %s: %s\n", control->options->run, strerror(errno));
+    return made;
+}
+
+void dsn_server_run(struct dsn_control *control) {
+    struct epoll_event event;
+    /* One at a time: a source that is closed can then not stand in a list of events any more. */
+    while (!control->ending) {
+        int count = epoll_wait(control->server->epoll, &event, 1, -1);
+        if (count < 0 && errno != EINTR)
+            break;
+        struct source *source = event.data.ptr;
+        if (count > 0)
+            source->ready(control, source, event.events);
+    }
+}
+
+void dsn_server_destroy(struct dsn_control *control) {
+    struct dsn_server *server = control->server;
+    if (server == NULL)
+        return;
+    while (server->connections)
+        end_connection(control, server->connections);
+    while (server->listeners)
+        end_listener(&server->listener[--server->listeners]);
+    const int fds[] = {server->signals.fd, server->timer.fd, server->links.fd, server->epoll};
+    for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(server);
+    control->server = NULL;
+}

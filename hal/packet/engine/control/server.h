@@ -1,0 +1,14 @@
+/* Sockets: who listens, who is connected, and requests from one to the other. One thread, one epoll; nobody who is slow
+ * or silent is waited for. */
+#ifndef DSN_SERVER_H
+#define DSN_SERVER_H
+
+#include "control.h"
+
+/* load.sock and read.sock in the current folder, which is the run folder. False: said on stderr. */
+bool dsn_server_create(struct dsn_control *control);
+/* Until `ending`, or SIGTERM. */
+void dsn_server_run(struct dsn_control *control);
+void dsn_server_destroy(struct dsn_control *control);
+
+#endif

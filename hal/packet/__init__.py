@@ -1,6 +1,6 @@
 """The packet engine contract, its twin and the driver of the real one.
 
-What agents and scripts need is here by name: `twin()`, `Card`, and the row class of every table (`NextHop`, `Route`,
+What agents and scripts need is here by name: `connect()`, `twin()`, `Card`, and the row class of every table (`NextHop`, `Route`,
 ...; those of installed stages too).
 """
 
@@ -48,8 +48,11 @@ __all__ = [
     "Vnic",
     "VnicAddress",
     "Vrf",
+    "connect",
     "twin",
 ]
+
+RUN = "/run/dsn/engine"
 
 PORTS = ("uplink0", "uplink1", "host0", "host1", "host2", "host3")
 
@@ -64,6 +67,22 @@ def twin(ports: Sequence[str] = PORTS, stages: Iterable[str] = ()) -> Card:
     from hal.packet.model.card import TwinCard
 
     return TwinCard(ports, stages)
+
+
+def connect(run: str = RUN, stages: Iterable[str] = ()) -> Card:
+    """The card whose engine runs in this folder.
+
+    Args:
+        run: the engine's run folder, which holds its sockets.
+        stages: packages of stages beside ours and the installed ones.
+
+    Raises:
+        HalError: LOST where no engine answers, DENIED where its sockets may not be opened.
+    """
+    from hal.packet.card import Card
+    from hal.packet.dpdk import connect as connect_engine
+
+    return Card(connect_engine(run, stages))
 
 
 def __getattr__(name: str) -> Any:

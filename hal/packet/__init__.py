@@ -1,6 +1,6 @@
 """The packet engine contract, its twin and the driver of the real one.
 
-What agents and scripts need is here by name: `connect()`, `twin()`, `Card`, and the row class of every table (`NextHop`, `Route`,
+What agents and scripts need is here by name: `connect()`, `twin()`, `Card`, and the row class of every table (`Route`,
 ...; those of installed stages too).
 """
 

@@ -25,6 +25,7 @@ struct dsn_worker {
     /* From each other worker: packets of connections that are ours, and packets for ports that only we may send to
      * (mbuf->port says which). One puts, one takes, so order is kept. */
     struct rte_ring *handed[DSN_MAX_WORKERS], *sends[DSN_MAX_WORKERS];
+    uint64_t now;  /* of the last burst, or of the last turn without one */
     uint64_t tick; /* when timers are due */
 
     pthread_mutex_t callers; /* one call at a time */

@@ -3,13 +3,12 @@
 #include "worker/live.h"
 
 #include <errno.h>
-#include <rte_cycles.h>
 #include <rte_lcore.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 /* After its last packet a worker looks on for this long: a sleep and a wake cost about 10 us. */
-#define LINGER_US 50
+#define LINGER_NS 50000
 #define SLEEP_NS UINT64_C(1000000000)
 #define EVENTS 16
 
@@ -106,7 +105,8 @@ static void drain(struct dsn_worker *w) {
 
 static void process(struct dsn_worker *w, struct rte_mbuf **packets, uint16_t count, bool handed_over) {
     const struct dsn_root *root = atomic_load_explicit(&w->engine->root, memory_order_acquire);
-    dsn_path_burst(w->engine->shard[w->number], root, packets, count, dsn_now_ns(), handed_over);
+    w->now = dsn_now_ns();
+    dsn_path_burst(w->engine->shard[w->number], root, packets, count, w->now, handed_over);
     drain(w);
 }
 
@@ -143,8 +143,8 @@ static bool take_over(struct dsn_worker *w, uint16_t from) {
 
 static void tick(struct dsn_worker *w) {
     const struct dsn_root *root = atomic_load_explicit(&w->engine->root, memory_order_acquire);
-    uint64_t now = dsn_now_ns();
-    w->tick = RTE_MIN(dsn_path_tick(w->engine->shard[w->number], root, now), now + SLEEP_NS);
+    w->now = dsn_now_ns();
+    w->tick = RTE_MIN(dsn_path_tick(w->engine->shard[w->number], root, w->now), w->now + SLEEP_NS);
     drain(w);
 }
 
@@ -198,13 +198,16 @@ static void nap(struct dsn_worker *w) {
 }
 
 static bool turn(struct dsn_worker *w) {
+    uint64_t before = w->now;
     bool busy = false;
     for (uint16_t i = 0; i < w->port_count; i++)
         busy |= receive(w, w->ports[i]);
     for (uint16_t i = 0; i < w->live->workers; i++)
         if (i != w->number)
             busy |= take_over(w, i);
-    if (dsn_now_ns() >= w->tick)
+    if (w->now == before) /* no burst asked for the time */
+        w->now = dsn_now_ns();
+    if (w->now >= w->tick)
         tick(w);
     return busy | answer(w);
 }
@@ -212,7 +215,7 @@ static bool turn(struct dsn_worker *w) {
 void *dsn_worker_run(void *argument) {
     struct dsn_worker *w = argument;
     struct rte_rcu_qsbr *readers = w->engine->readers;
-    uint64_t linger = rte_get_tsc_hz() / 1000000 * LINGER_US, since = rte_rdtsc();
+    uint64_t since = 0;
 
     (void)
         rte_thread_register(); /* without it (no lcore left) buffers come from the pool one by one: slower, not wrong */
@@ -220,9 +223,9 @@ void *dsn_worker_run(void *argument) {
     rte_rcu_qsbr_thread_online(readers, w->number);
     while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         if (turn(w))
-            since = rte_rdtsc();
+            since = w->now;
         rte_rcu_qsbr_quiescent(readers, w->number);
-        if (!w->polls && rte_rdtsc() - since > linger)
+        if (!w->polls && w->now - since > LINGER_NS)
             nap(w);
     }
     rte_rcu_qsbr_thread_offline(readers, w->number);

@@ -1170,6 +1170,32 @@ class ReplayRequest(_message.Message):
 Global___ReplayRequest: _TypeAlias = ReplayRequest  # noqa: Y015
 
 @_typing.final
+class ReplayReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___PacketResult: ...
+    @_builtins.property
+    def flow(self) -> Global___Flow: ...
+    def __init__(
+        self,
+        *,
+        result: Global___PacketResult | None = ...,
+        flow: Global___Flow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "result", b"result", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "result", b"result", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["result", "flow"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___ReplayReply: _TypeAlias = ReplayReply  # noqa: Y015
+
+@_typing.final
 class Problem(_message.Message):
     """What is wrong, in the trailing metadata `dsn-problem-bin` of a call that failed."""
 

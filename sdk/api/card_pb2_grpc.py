@@ -92,7 +92,7 @@ class CardStub:
         self.Replay = channel.stream_stream(
                 '/dsn.v1.Card/Replay',
                 request_serializer=sdk_dot_api_dot_card__pb2.ReplayRequest.SerializeToString,
-                response_deserializer=sdk_dot_api_dot_card__pb2.PacketResult.FromString,
+                response_deserializer=sdk_dot_api_dot_card__pb2.ReplayReply.FromString,
                 _registered_method=True)
 
 
@@ -172,7 +172,7 @@ class CardServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Replay(self, request_iterator, context):
-        """Runs packets through the installed tables in a private shard.
+        """Runs packets through the installed tables in a private shard: a result a packet, then the connections they left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,7 +239,7 @@ def add_CardServicer_to_server(servicer, server):
             'Replay': grpc.stream_stream_rpc_method_handler(
                     servicer.Replay,
                     request_deserializer=sdk_dot_api_dot_card__pb2.ReplayRequest.FromString,
-                    response_serializer=sdk_dot_api_dot_card__pb2.PacketResult.SerializeToString,
+                    response_serializer=sdk_dot_api_dot_card__pb2.ReplayReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -565,7 +565,7 @@ class Card:
             target,
             '/dsn.v1.Card/Replay',
             sdk_dot_api_dot_card__pb2.ReplayRequest.SerializeToString,
-            sdk_dot_api_dot_card__pb2.PacketResult.FromString,
+            sdk_dot_api_dot_card__pb2.ReplayReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,8 +48,8 @@ class CardStub:
     """The status of each object: generation asked for, generation applied, the reason if they differ."""
     Trace: _grpc.UnaryUnaryMultiCallable[_card_pb2.TraceRequest, _card_pb2.TraceReply]
     """What a described packet would meet on the installed state."""
-    Replay: _grpc.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.PacketResult]
-    """Runs packets through the installed tables in a private shard."""
+    Replay: _grpc.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.ReplayReply]
+    """Runs packets through the installed tables in a private shard: a result a packet, then the connections they left."""
 
 @_typing.type_check_only
 class CardAsyncStub(CardStub):
@@ -71,8 +71,8 @@ class CardAsyncStub(CardStub):
     """The status of each object: generation asked for, generation applied, the reason if they differ."""
     Trace: _aio.UnaryUnaryMultiCallable[_card_pb2.TraceRequest, _card_pb2.TraceReply]  # type: ignore[assignment]
     """What a described packet would meet on the installed state."""
-    Replay: _aio.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.PacketResult]  # type: ignore[assignment]
-    """Runs packets through the installed tables in a private shard."""
+    Replay: _aio.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.ReplayReply]  # type: ignore[assignment]
+    """Runs packets through the installed tables in a private shard: a result a packet, then the connections they left."""
 
 class CardServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -163,7 +163,7 @@ class CardServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_card_pb2.ReplayRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_card_pb2.PacketResult], _abc.AsyncIterator[_card_pb2.PacketResult]]:
-        """Runs packets through the installed tables in a private shard."""
+    ) -> _typing.Union[_abc.Iterator[_card_pb2.ReplayReply], _abc.AsyncIterator[_card_pb2.ReplayReply]]:
+        """Runs packets through the installed tables in a private shard: a result a packet, then the connections they left."""
 
 def add_CardServicer_to_server(servicer: CardServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

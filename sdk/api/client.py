@@ -189,12 +189,19 @@ class GrpcCard:
         return values.trace_from_pb(self._card.Trace(request, timeout=self._timeout))
 
     @_raises
-    def replay(self, packets: Sequence[PacketIn], witness: bool = True) -> list[PacketResult]:
-        """Run packets through a private shard of the card, flows building up from packet to packet."""
+    def replay(self, packets: Sequence[PacketIn], witness: bool = True) -> tuple[list[PacketResult], list[Flow]]:
+        """Run packets through a private shard of the card; their results, and the connections that they left in it."""
 
         def requests() -> Iterator[pb.ReplayRequest]:
             for start in range(0, len(packets), REPLAY_AT_ONCE):
                 some = [values.packet_to_pb(packet) for packet in packets[start : start + REPLAY_AT_ONCE]]
                 yield pb.ReplayRequest(packets=some, witness=witness)
 
-        return [values.result_from_pb(result) for result in self._card.Replay(requests(), timeout=self._timeout)]
+        results: list[PacketResult] = []
+        flows: list[Flow] = []
+        for reply in self._card.Replay(requests(), timeout=self._timeout):
+            if reply.WhichOneof("what") == "flow":
+                flows.append(values.flow_from_pb(reply.flow))
+            else:
+                results.append(values.result_from_pb(reply.result))
+        return results, flows

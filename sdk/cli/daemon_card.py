@@ -86,7 +86,8 @@ class DaemonCard:
         return self._card.trace(packet)
 
     def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
-        return Replay(tuple(self._card.replay(packets, witness)))
+        results, flows = self._card.replay(packets, witness)
+        return Replay(tuple(results), tuple(flows))
 
     def stop(self) -> None:
         self._card.stop()

@@ -172,13 +172,15 @@ class CardServicer(card_pb2_grpc.CardServicer):
             return values.trace_to_pb(backend.trace(values.packet_from_pb(request.packet)))
 
     @_answers
-    def Replay(self, request: Iterator[pb.ReplayRequest], context: grpc.ServicerContext) -> Iterator[pb.PacketResult]:
+    def Replay(self, request: Iterator[pb.ReplayRequest], context: grpc.ServicerContext) -> Iterator[pb.ReplayReply]:
         shard: Shard = self._card.backend.shard(REPLAY_CONNECTIONS)
         try:
             for part in request:
                 packets = [values.packet_from_pb(packet) for packet in part.packets]
                 for result in shard.replay(packets, part.witness):
-                    yield values.result_to_pb(result)
+                    yield pb.ReplayReply(result=values.result_to_pb(result))
+            for flow in shard.flows():
+                yield pb.ReplayReply(flow=values.flow_to_pb(flow))
         finally:
             shard.close()
 

@@ -205,6 +205,6 @@ Bend = Callable[[Straight, int, int], bytes]
 
 BENDS: tuple[Bend, ...] = (
     cut, change_byte, flip_bit, destination_mac, source_mac, tag, ethertype, pad, ipv4_options, extension_headers,
-    odd_address, icmp_type, ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport, data_offset,
-    udp_length, lying_length, noise,
+    odd_address, icmp_type, ping_card, ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport,
+    data_offset, udp_length, lying_length, noise,
 )  # fmt: skip

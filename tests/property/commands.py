@@ -51,6 +51,7 @@ class Kind(IntEnum):
     LIFE = 11
     SPOOF = 12
     DATAGRAM = 13
+    REMAC = 14
 
 
 WEIGHTS = {
@@ -68,6 +69,7 @@ WEIGHTS = {
     Kind.LIFE: 4,
     Kind.SPOOF: 2,
     Kind.DATAGRAM: 2,
+    Kind.REMAC: 2,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 
@@ -122,6 +124,8 @@ class Story:
                 yield from self._spoof(*numbers)
             case Kind.DATAGRAM:
                 yield from self._datagram(*numbers)
+            case Kind.REMAC:
+                yield from self._remac(*numbers)
 
     def _talk(self, which: int) -> Conversation:
         return self.conversations[which % len(self.conversations)]
@@ -145,7 +149,7 @@ class Story:
         """A connection from its first packet to one of its last, or many that each only begin."""
         talk = self._talk(which)
         if many % 3 == 0:
-            for place in range(shift % 12):
+            for place in range(shift % (70 if many % 2 else 12)):
                 other = replace(talk, sport=50000 + place, protocol=frames.TCP if family % 2 else frames.UDP)
                 ip = other.ip(False)
                 source, destination = other.ends(False)
@@ -165,6 +169,17 @@ class Story:
         ip = Ip(*addresses)
         number, body = replace(talk, v6=bool(family % 2)).l4(ip, False, SYN, 0)
         yield self._packet(source, wrap(liar, destination, ip, number, body))
+
+    def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:
+        """Two packets of one conversation between neighbours, the second to somebody else's MAC."""
+        talk = self._talk(which)
+        if how % 2:
+            talk.source, talk.destination = ((0, 1), (1, 3), (3, 0), (1, 0))[how // 2 % 4]
+        source, destination = talk.ends(False)
+        ip = talk.ip(False)
+        frame = wrap(source, destination, ip, *talk.l4(ip, False, SYN, 0))
+        yield self._packet(source, frame)
+        yield self._packet(source, frames.mac(ENDS[whom % len(ENDS)].mac) + frame[6:])
 
     def _datagram(self, which: int, how: int, identification: int, size: int) -> Iterator[PacketIn]:
         """All fragments of a datagram: in order, its first again, one twice, or many small ones."""
@@ -322,11 +337,17 @@ class Story:
         return now
 
 
-START = Setting(
-    rules=(((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0))),
-    policies=(1, 1, 2, 1),
-    routes=((0, 0), (1, 2), (2, 3), (3, 4), (4, 3), (5, 4), (6, 2), (8, 6)),
+_RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))
+_ROUTES = ((0, 0), (1, 2), (2, 3), (3, 4), (4, 3), (5, 4), (6, 2), (8, 6))
+_START = Setting(rules=_RULES, policies=(1, 1, 2, 1), routes=_ROUTES)
+STARTS = (
+    _START,
+    _START,
+    replace(_START, routes=_ROUTES[2:]),
+    replace(_START, policies=(1, 1, 1, 1), punts=7, limits=3),
+    replace(_START, policies=(1, 1, 1, 1), punts=7, tap=False),
+    replace(_START, routes=((0, 5), (1, 5), *_ROUTES[2:])),
 )
-"""Where every story begins: most things pass."""
+"""Where stories begin: mostly, most things pass."""
 
-__all__ = ["START", "WEIGHTED", "Command", "Kind", "Story"]
+__all__ = ["STARTS", "WEIGHTED", "Command", "Kind", "Story"]

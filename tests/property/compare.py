@@ -23,12 +23,16 @@ from hal.packet.contract import (
     Shard,
     StepKind,
     TcpState,
+    Verdict,
     Writer,
 )
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import Route
-from tests.property.commands import START, WEIGHTED, Command, Kind, Story
+from tests.property.commands import STARTS, WEIGHTED, Command, Kind, Story
 from tests.property.universe import difference, tables
+
+OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
+"""The ops that our stages emit; mirror, decrypt and encrypt are of stages to come."""
 
 
 @dataclass
@@ -50,6 +54,21 @@ class Coverage:
         for step in result.steps:
             if step.kind is StepKind.STATE:
                 self.states[TcpState(step.value).name] += 1
+
+    def too_few(self, least: int, reasons: Iterable[str]) -> dict[str, int]:
+        """What came up less than `least` times, of all verdicts, TCP states, ops of our stages, and these reasons."""
+        wanted = {
+            **{f"verdict {one.name}": self.verdicts[one.name] for one in Verdict},
+            **{f"state {one.name}": self.states[one.name] for one in TcpState if one is not TcpState.NONE},
+            **{f"op {one}": self.ops[one] for one in OPS},
+            **{f"reason {one}": self.reasons[one] for one in reasons},
+        }
+        return {name: count for name, count in wanted.items() if count < least}
+
+    def __str__(self) -> str:
+        parts = (("verdicts", self.verdicts), ("states", self.states), ("ops", self.ops), ("reasons", self.reasons))
+        lines = [f"{name}: " + ", ".join(f"{key} {count}" for key, count in some.most_common()) for name, some in parts]
+        return "\n".join([f"{self.packets} packets, {self.commits} commits", *lines])
 
 
 class Pair:
@@ -99,7 +118,7 @@ class Differs(AssertionError):
 def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
     """Play a story on both. Raises Differs."""
     pair.clear()
-    story = Story(START)
+    story = Story(STARTS[commands[0][4] % len(STARTS)])
     rows = _commit(pair, {}, tables(story.setting), coverage)
     shards = pair.shards()
     try:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from hal.packet.contract import Backend, Verdict
 from hal.packet.model import Twin
@@ -18,8 +19,9 @@ from hal.packet.schema.registry import schema
 from tests.property.commands import Command
 from tests.property.compare import Differs, Pair, play_many
 from tests.property.mutants import MUTANTS, MutantBackend
-from tests.property.stories import random_story
+from tests.property.stories import random_story, stories
 from tests.property.universe import LOAD
+from tests.tools.engines import running
 
 
 def _loaded(backend: Backend) -> Backend:
@@ -33,6 +35,41 @@ def twin() -> Iterator[Backend]:
     backend = _loaded(Twin())
     yield backend
     backend.close()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Backend]:
+    with running() as started:
+        yield _loaded(started)
+
+
+STORIES = 1_000
+AT_LEAST = 20
+ELSEWHERE = {
+    "not_configured": "tests/packets",
+    "fragment_table_full": "tests/packets",
+    "port_down": "tests/packets",
+    "port_full": "tests/packets",
+}
+"""Reasons that these stories can't cause -> where they have a test of their own."""
+
+
+def test_the_engine_is_the_twin(twin: Backend, engine: Backend, request: pytest.FixtureRequest) -> None:
+    """Many stories from one seed, printed; what they reached is printed and bounded below."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    count = STORIES * (10 if request.config.getoption("--long") else 1)
+    print(f"seed {seed}, {count} stories")
+    source = random.Random(seed)
+    coverage = play_many(Pair(twin, engine), (random_story(source) for _ in range(count)))
+    print(coverage)
+    assert coverage.too_few(AT_LEAST, schema(own_only=True).reason_numbers.keys() - ELSEWHERE.keys()) == {}
+
+
+@given(stories)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_engine_is_the_twin_in_any_story(twin: Backend, engine: Backend, story: list[Command]) -> None:
+    """Fewer stories, which Hypothesis shrinks to the few commands that show a difference."""
+    play_many(Pair(twin, engine), [story])
 
 
 def seeded(count: int) -> Iterator[list[Command]]:

@@ -1,0 +1,116 @@
+"""Real hosts through a software card. What doesn't pass is paired with what does; the reason's counter is read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sdk.card_config import load_card_config
+from sdk.dsnd.taps import plan
+from tests.demo.show import INTENT, Demo, curl, ping
+
+
+@pytest.mark.parametrize("address", ["10.1.0.10", "2001:db8:1::a"])
+def test_the_client_reaches_web_and_the_intruder_does_not(card: Demo, address: str) -> None:
+    assert curl(card.host("client"), address) == "hello from web"
+    before = card.drops().get("firewall_default", 0)
+    assert curl(card.host("intruder"), address).startswith("curl exit")
+    assert card.drops()["firewall_default"] > before
+
+
+@pytest.mark.parametrize("address", ["10.1.0.1", "2001:db8:1::1", "198.51.100.10", "2001:db8:ad::10"])
+def test_a_host_pings_its_gateway_and_the_world_behind_the_uplink(card: Demo, address: str) -> None:
+    assert ping(card.host("client"), address) == "3 of 3"
+
+
+def test_a_host_that_uses_anothers_address_is_stopped(card: Demo) -> None:
+    intruder = card.host("intruder")
+    assert ping(intruder, "198.51.100.10") == "3 of 3"
+    before = card.drops().get("spoofed_address", 0)
+    intruder.run("ip", "address", "add", "10.1.0.20/32", "dev", "eth0")
+    try:
+        done = intruder.run("ping", "-c", "3", "-i", "0.2", "-W", "1", "-I", "10.1.0.20", "198.51.100.10", check=False)
+    finally:
+        intruder.run("ip", "address", "del", "10.1.0.20/32", "dev", "eth0")
+    assert " 0 received" in done.stdout
+    assert card.drops()["spoofed_address"] >= before + 3
+
+
+def test_each_host_counts_a_hop_of_the_card(card: Demo) -> None:
+    client = card.host("client")
+    done = client.run("ping", "-c", "1", "-W", "2", "-t", "1", "198.51.100.10", check=False)
+    assert "From 10.1.0.1" in done.stdout
+    assert "Time to live exceeded" in done.stdout
+    assert " 1 received" in client.run("ping", "-c", "1", "-W", "2", "-t", "2", "198.51.100.10").stdout
+    done = client.run("ping", "-c", "1", "-W", "2", "-t", "1", "2001:db8:ad::10", check=False)
+    assert "Hop limit" in done.stdout
+
+
+def test_a_packet_longer_than_the_mtu_is_told_of(card: Demo) -> None:
+    client = card.host("client")
+    client.run("ip", "link", "set", "eth0", "mtu", "1600")
+    try:
+        done = client.run("ping", "-c", "1", "-W", "2", "-M", "do", "-s", "1550", "198.51.100.10", check=False)
+        assert re.search(r"mtu[ =]*1500", done.stdout + done.stderr)
+    finally:
+        client.run("ip", "route", "flush", "cache")
+        client.run("ip", "link", "set", "eth0", "mtu", "1500")
+    assert card.drops()["mtu_exceeded"] >= 1
+    assert " 1 received" in client.run("ping", "-c", "1", "-W", "2", "-s", "1400", "198.51.100.10").stdout
+
+
+def test_fragments_follow_their_first(card: Demo) -> None:
+    client = card.host("client")
+    assert " 3 received" in client.run("ping", "-c", "3", "-i", "0.2", "-s", "4000", "198.51.100.10").stdout
+    assert " 3 received" in client.run("ping", "-c", "3", "-i", "0.2", "-s", "4000", "2001:db8:ad::10").stdout
+
+
+def test_a_program_on_the_card_answers_a_host(card: Demo) -> None:
+    """Behind the uplink all may speak to the card; a vNIC only what its profile names."""
+    config = load_card_config(card.world.folder / "card.toml")
+    namespace = plan(config.load_config(), card.world.run_folder)[1][0].namespace
+    server = subprocess.Popen(
+        ["ip", "netns", "exec", namespace, sys.executable, "-m", "http.server", "--bind", "192.0.2.2", "8099",
+         "--directory", str(card.world.folder / "www")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        internet = card.host("internet")
+        fetch = ("curl", "-sS", "--max-time", "2", "--retry", "20", "--retry-delay", "1", "--retry-connrefused")
+        assert internet.run(*fetch, "http://192.0.2.2:8099/").stdout.strip() == "hello from web"
+        before = card.drops().get("punt_denied", 0)
+        client = card.host("client")
+        assert client.run("curl", "-sS", "--max-time", "2", "http://192.0.2.2:8099/", check=False).returncode != 0
+        assert card.drops()["punt_denied"] > before
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_rule_that_is_taken_out_ends_what_it_allowed(card: Demo) -> None:
+    """An established connection obeys the next packet on; what other rules allow goes on."""
+    client, web = card.host("client"), card.host("web")
+    iperf = subprocess.Popen(
+        ["ip", "netns", "exec", client.namespace, "iperf3", "-c", web.ipv4, "-t", "4", "-i", "0.5", "--forceflush"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    time.sleep(1.2)
+    assert [flow for flow in card.dsn("show", "flows") if flow["destination_port"] == 5201]
+    text = INTENT.read_text()
+    card.apply("".join(line for line in text.splitlines(keepends=True) if "iperf:" not in line))
+    try:
+        before = card.drops().get("tcp_no_session", 0)
+        time.sleep(0.8)
+        assert not [flow for flow in card.dsn("show", "flows") if flow["destination_port"] == 5201]
+        assert card.drops().get("tcp_no_session", 0) + card.drops().get("firewall_default", 0) > before
+        assert curl(client, web.ipv4) == "hello from web"
+    finally:
+        iperf.kill()
+        iperf.communicate()
+        assert card.apply(text).returncode == 0
+    done = client.run("iperf3", "-c", web.ipv4, "-t", "1", check=False)
+    assert done.returncode == 0

@@ -4,6 +4,7 @@ unfinished, and a sleeping engine is quick to wake."""
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -59,6 +60,38 @@ def test_segments_are_cut_to_size(two: Field) -> None:
         two.iperf(0, 1, seconds=1)
         longest = max(len(data) for data in frames(raw, lambda data: True, 0.2))
         assert longest == 1514
+
+
+@pytest.mark.parametrize("v6", [False, True], ids=["v4", "v6"])
+def test_datagrams_sent_as_one_are_cut(two: Field, v6: bool) -> None:
+    """UDP_SEGMENT: one large packet with many datagrams."""
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    with two.forward():
+        two.ping(0, 1, v6=v6)
+        receiver = inside(two.namespace(1), lambda: socket.socket(family, socket.SOCK_DGRAM))
+        sender = inside(two.namespace(0), lambda: socket.socket(family, socket.SOCK_DGRAM))
+        with receiver, sender:
+            receiver.bind(("", 4000))
+            receiver.settimeout(2)
+            sender.connect((two.ipv6(1) if v6 else two.ipv4(1), 4000))
+            sender.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT
+            data = bytes(n % 251 for n in range(30_500))
+            sender.send(data)
+            assert [receiver.recv(2000) for _ in range(31)] == [data[n : n + 1000] for n in range(0, 30_500, 1000)]
+
+
+def test_what_no_slot_was_free_for_is_counted(two: Field) -> None:
+    """An engine that got no CPU for a while: what the kernel had no room for is counted to the packet."""
+    with two.forward() as forward, two.wire(0) as out:
+        os.kill(forward.process.pid, signal.SIGSTOP)
+        for _ in range(5000):
+            out.send(frame(b"d" * 50))
+        os.kill(forward.process.pid, signal.SIGCONT)
+        assert until(lambda: forward.counters()["ports"][0]["rx_packets"] > 2000)
+        out.send(frame(b"e" * 50))  # what was lost is told with the next frame that comes
+        assert until(lambda: forward.counters()["ports"][0]["rx_errors"] > 2000)
+        port = forward.counters()["ports"][0]
+        assert 5001 <= port["rx_packets"] + port["rx_errors"] < 5020  # hosts say a little of their own
 
 
 @pytest.mark.parametrize("mtu", [9000, 9216])

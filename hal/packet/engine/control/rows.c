@@ -323,7 +323,7 @@ static bool unreferenced(struct builder *b, const struct dsn_section *section, u
             continue;
         int by_table = 0;
         uint64_t by_id = 0;
-        dsn_refuse_row(b->failure, DSN_INVALID, section->table, index, ids[index], NULL, "no row that refers to it",
+        dsn_refuse_row(b->failure, DSN_INVALID, section->table, index, ids[index], "id", "no row that refers to it",
                        "Remove or change those in the same commit.");
         if (dsn_referrer(b->tables, section->table, slot, &by_table, &by_id))
             dsn_got(b->failure, "table %s id %" PRIu64 " refers to it", dsn_table_desc[by_table].name, by_id);

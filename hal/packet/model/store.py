@@ -177,7 +177,6 @@ class Draft:
             if count:
                 raise invalid(
                     table,
-                    field="id",
                     row_id=identity,
                     limit="no row that refers to it",
                     got=f"{count} rows that refer to it",

@@ -3,8 +3,13 @@
 
 #include <stdlib.h>
 
-#define SHARED 8     /* rules in a bucket up to which others than its tuple's own are taken in */
-#define LONGEST 16   /* list; longer, it becomes a tree */
+/* What a tuple costs every lookup of its group is weighed against what fuller buckets cost those that reach them
+ * (measured: docs/adr/0041-*.md). */
+#define SHARED 4     /* rules in a bucket up to which others than its tuple's own are taken in; */
+#define CROWDED 12   /* the same, once the group has */
+#define MANY 32      /* tuples */
+#define SPARE 24     /* bits of its masks that a rule may lose in a tuple, while its group has fewer than MANY */
+#define WORTH 256    /* and more rules than this a tuple: small groups are best served by few */
 #define LOOKED_AT 64 /* buckets that an insert looks into before it takes the last way out */
 
 uint64_t dsn_prefix_mask[129][2];
@@ -67,142 +72,6 @@ static void drop_group(struct classifier *c, uint32_t at) {
     c->groups--;
 }
 
-/* --- buckets ------------------------------------------------------------------------------------------------- */
-
-static uint32_t *head_of(const struct classifier *c, uint32_t hash) {
-    return &c->heads.head[dsn_heads_home(&c->heads, hash)];
-}
-
-static void set_head(struct classifier *c, uint32_t *head, uint32_t first) {
-    uint32_t word = first;
-    for (uint32_t at = first; at != 0; at = c->rule[at].chain)
-        word |= signature(c->rule[at].hash);
-    *head = word;
-}
-
-static void grow_heads(struct classifier *c) {
-    uint32_t split, fresh = dsn_heads_add(&c->heads, &split);
-    uint32_t at = c->heads.head[split] & RULE_MASK, stays = 0, goes = 0;
-    while (at != 0) {
-        uint32_t next = c->rule[at].chain;
-        uint32_t *to = dsn_heads_home(&c->heads, c->rule[at].hash) == split ? &stays : &goes;
-        c->rule[at].chain = *to;
-        *to = at;
-        at = next;
-    }
-    set_head(c, &c->heads.head[split], stays);
-    set_head(c, &c->heads.head[fresh], goes);
-}
-
-static uint32_t find_bucket(const struct classifier *c, uint32_t hash, uint32_t group) {
-    uint32_t at = *head_of(c, hash) & RULE_MASK;
-    while (at != 0 && (c->rule[at].hash != hash || c->rule[at].group != group))
-        at = c->rule[at].chain;
-    return at;
-}
-
-/* Rules in a bucket, counted no further than SHARED; a tree has more. */
-static unsigned bucket_length(const struct classifier *c, uint32_t hash, uint32_t group) {
-    uint32_t at = find_bucket(c, hash, group);
-    if (at != 0 && c->rule[at].tree)
-        return SHARED;
-    unsigned length = 0;
-    for (; at != 0 && length < SHARED; at = c->rule[at].next)
-        length++;
-    return length;
-}
-
-/* Puts `first` where the bucket of `old` stands in its chain. */
-static void replace_bucket(struct classifier *c, uint32_t old, uint32_t first) {
-    uint32_t *head = head_of(c, c->rule[old].hash);
-    uint32_t start = *head & RULE_MASK, *link = &start;
-    uint32_t behind = c->rule[old].chain;
-    while (*link != old)
-        link = &c->rule[*link].chain;
-    if (first == 0) {
-        *link = behind;
-        c->buckets--;
-    } else {
-        *link = first;
-        c->rule[first].chain = behind;
-    }
-    set_head(c, head, start);
-}
-
-static uint32_t tree_of_list(struct classifier *c, uint32_t at) {
-    uint32_t root = 0;
-    while (at != 0) {
-        uint32_t next = c->rule[at].next;
-        root = dsn_tree_insert(c, root, at);
-        at = next;
-    }
-    return root;
-}
-
-static void add_to_bucket(struct classifier *c, uint32_t at) {
-    struct rule *rule = &c->rule[at];
-    uint32_t bucket = find_bucket(c, rule->hash, rule->group);
-    if (bucket == 0) {
-        if (c->buckets * 2 >= c->heads.used && c->heads.used < c->heads.limit) {
-            grow_heads(c);
-            grow_heads(c);
-        }
-        uint32_t *head = head_of(c, rule->hash);
-        rule->chain = *head & RULE_MASK;
-        *head = (*head & ~RULE_MASK) | signature(rule->hash) | at;
-        c->buckets++;
-        return;
-    }
-    uint32_t first = bucket;
-    if (c->rule[bucket].tree) {
-        first = dsn_tree_insert(c, bucket, at);
-    } else {
-        unsigned length = 1;
-        uint32_t *link = &first;
-        for (; *link != 0 && before(c, *link, at); length++)
-            link = &c->rule[*link].next;
-        rule->next = *link;
-        *link = at;
-        for (uint32_t rest = rule->next; rest != 0; rest = c->rule[rest].next)
-            length++;
-        if (length > LONGEST)
-            first = tree_of_list(c, first);
-        else if (first == bucket)
-            return;
-        else {
-            replace_bucket(c, bucket, first);
-            return;
-        }
-    }
-    if (first != bucket) {
-        uint32_t chain = c->rule[bucket].chain;
-        replace_bucket(c, bucket, first);
-        c->rule[first].chain = chain;
-    }
-    c->rule[bucket].tree = 0;
-    c->rule[first].tree = 1;
-}
-
-static void take_from_bucket(struct classifier *c, uint32_t at) {
-    struct rule *rule = &c->rule[at];
-    uint32_t bucket = find_bucket(c, rule->hash, rule->group), first = bucket;
-    bool tree = c->rule[bucket].tree;
-    if (tree) {
-        first = dsn_tree_remove(c, bucket, at);
-    } else {
-        uint32_t *link = &first;
-        while (*link != at)
-            link = &c->rule[*link].next;
-        *link = rule->next;
-    }
-    if (first == bucket)
-        return;
-    replace_bucket(c, bucket, first);
-    c->rule[bucket].tree = 0;
-    if (first != 0)
-        c->rule[first].tree = tree;
-}
-
 /* --- tuples -------------------------------------------------------------------------------------------------- */
 
 static bool same_shape(const struct shape *a, const struct shape *b) {
@@ -246,7 +115,7 @@ static uint32_t make_tuple(struct classifier *c, uint32_t group, const struct sh
     if (at == 0)
         at = ++c->tuple_top;
     else
-        c->free_tuple = c->tuple[at].free;
+        c->free_tuple = c->tuple[at].group;
     uint64_t mask = 0;
     if (shape->kind == KIND_V4) {
         mask = shape->source_len == 0 ? 0 : UINT64_MAX << (64 - shape->source_len);
@@ -256,11 +125,12 @@ static uint32_t make_tuple(struct classifier *c, uint32_t group, const struct sh
         .seed = dsn_fold(c->seed[6] + at, c->seed[7]),
         .v4_mask = mask,
         .shape = *shape,
-        .port_mask = (uint16_t)(0xffff0000u >> shape->port_len),
-        .protocol_mask = shape->protocol ? 0xff : 0,
+        .sieve_mask = shape->kind == KIND_ANY ? 0 : UINT64_MAX,
+        .rest_mask = (0xffff0000u >> shape->port_len & 0xffff) << 8 | (shape->protocol ? 0xff : 0),
         .group = group,
     };
     c->tuples++;
+    c->group[group].tuples++;
     return at;
 }
 
@@ -284,8 +154,8 @@ static bool own_shape(const struct rule *rule, struct shape *shape) {
         .protocol = rule->protocol_low == rule->protocol_high,
     };
     if (shape->kind == KIND_V4) {
-        shape->source_len = rule->source_len < 96 ? 0 : (uint8_t)(rule->source_len - 96);
-        shape->destination_len = rule->destination_len < 96 ? 0 : (uint8_t)(rule->destination_len - 96);
+        shape->source_len = v4_length(rule->source_len);
+        shape->destination_len = v4_length(rule->destination_len);
     }
     return versions != 0;
 }
@@ -322,7 +192,9 @@ static uint32_t choose_tuple(struct classifier *c, uint32_t group, const struct 
     struct shape step[STEPS];
     steps_of(own, step);
     uint32_t known[STEPS] = {0}, best = 0;
-    unsigned best_length = SHARED, best_lost = 0, looked = 0;
+    unsigned best_length = 0, best_lost = 0, looked = 0;
+    uint32_t tuples = c->group[group].tuples;
+    unsigned shared = tuples < MANY ? SHARED : CROWDED;
     unsigned list = (unsigned)__builtin_ctz(own->lists);
     for (uint32_t at = c->group[group].list[list]; at != 0; at = c->tuple[at].next[list]) {
         const struct tuple *tuple = &c->tuple[at];
@@ -333,15 +205,16 @@ static uint32_t choose_tuple(struct classifier *c, uint32_t group, const struct 
         if (looked >= LOOKED_AT || !takes(&tuple->shape, own))
             continue;
         looked++;
-        unsigned length = bucket_length(c, tuple_hash(c, tuple, fields), group);
+        unsigned length = dsn_bucket_length(c, tuple_hash(c, tuple, fields), group, shared);
         unsigned lost = bits_lost(own, &tuple->shape);
-        if (length < best_length || (length == best_length && length < SHARED && lost < best_lost)) {
+        if (length < shared && (best == 0 || lost < best_lost || (lost == best_lost && length < best_length))) {
             best = at;
             best_length = length;
             best_lost = lost;
         }
     }
-    if (best != 0)
+    bool spare = best_lost > SPARE && known[0] == 0 && tuples < MANY && tuples * WORTH < c->group[group].rules;
+    if (best != 0 && !spare)
         return best;
     for (unsigned i = 0; i < STEPS; i++) {
         if (known[i] == 0)
@@ -379,15 +252,13 @@ static void priority_insert(void *match, const void *bytes, uint32_t slot) {
     struct packet fields = {
         .source = {rule->source[0], rule->source[1]},
         .destination = {rule->destination[0], rule->destination[1]},
-        .port = rule->port_low,
-        .protocol = rule->protocol_low,
     };
+    set_packet(&fields, rule->port_low, rule->protocol_low);
     uint32_t chosen = choose_tuple(c, group, &own, &fields);
     struct tuple *tuple = &c->tuple[chosen];
     c->links[at].tuple = chosen;
     rule->hash = tuple_hash(c, tuple, &fields);
-    add_to_bucket(c, at);
-    tuple->count++;
+    dsn_bucket_add(c, at);
     uint32_t best = dsn_heap_insert(c, tuple->best, at);
     if (best != tuple->best) {
         if (tuple->best != 0)
@@ -404,7 +275,7 @@ static void priority_remove(void *match, const void *bytes, uint32_t slot) {
     uint32_t at = slot + 1, chosen = c->links[at].tuple;
     if (chosen != 0) {
         struct tuple *tuple = &c->tuple[chosen];
-        take_from_bucket(c, at);
+        dsn_bucket_take(c, at);
         uint32_t best = dsn_heap_remove(c, tuple->best, at);
         if (best != tuple->best) {
             unlist(c, chosen);
@@ -414,8 +285,9 @@ static void priority_remove(void *match, const void *bytes, uint32_t slot) {
                 enlist(c, chosen);
             }
         }
-        if (--tuple->count == 0) {
-            tuple->free = c->free_tuple;
+        if (best == 0) {
+            c->group[tuple->group].tuples--;
+            tuple->group = c->free_tuple;
             c->free_tuple = chosen;
             c->tuples--;
         }
@@ -455,9 +327,8 @@ static void *priority_create(const struct dsn_table_desc *desc, uint32_t capacit
     uint32_t heads = dsn_heads_limit(capacity);
     size_t entries = (size_t)capacity + 1;
     size_t sizes[] = {
-        heads * sizeof(uint32_t),       heads * sizeof(uint32_t),
-        entries * sizeof(struct rule),  entries * sizeof(struct rule_links),
-        entries * sizeof(struct tuple), entries * sizeof(struct group),
+        heads * sizeof(struct head),         heads * sizeof(uint32_t),       entries * sizeof(struct rule),
+        entries * sizeof(struct rule_links), entries * sizeof(struct tuple), entries * sizeof(struct group),
     };
     size_t total = 0;
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
@@ -468,7 +339,8 @@ static void *priority_create(const struct dsn_table_desc *desc, uint32_t capacit
     }
     dsn_match_seed(c->seed);
     c->capacity = capacity;
-    dsn_heads_init(&c->heads, dsn_arena_take(&c->arena, sizes[0]), heads);
+    dsn_heads_init(&c->heads, NULL, heads);
+    c->head = dsn_arena_take(&c->arena, sizes[0]);
     dsn_heads_init(&c->group_heads, dsn_arena_take(&c->arena, sizes[1]), heads);
     c->rule = dsn_arena_take(&c->arena, sizes[2]);
     c->links = dsn_arena_take(&c->arena, sizes[3]);
@@ -479,7 +351,7 @@ static void *priority_create(const struct dsn_table_desc *desc, uint32_t capacit
 
 static size_t priority_bytes(const void *match) {
     const struct classifier *c = match;
-    return sizeof(*c) + (c->heads.used + c->group_heads.used) * sizeof(uint32_t) +
+    return sizeof(*c) + c->heads.used * sizeof(struct head) + c->group_heads.used * sizeof(uint32_t) +
            c->rules * (sizeof(struct rule) + sizeof(struct rule_links)) + c->tuple_top * sizeof(struct tuple) +
            c->group_top * sizeof(struct group);
 }

@@ -63,7 +63,8 @@ static inline void dsn_heads_init(struct dsn_heads *heads, uint32_t *memory, uin
 
 static inline uint32_t dsn_heads_home(const struct dsn_heads *heads, uint64_t hash) {
     uint32_t home = (uint32_t)hash & heads->mask;
-    return home < heads->used ? home : home & (heads->mask >> 1);
+    return home &
+           (heads->mask >> (home >= heads->used)); /* not by a branch, which would be guessed wrong half the time */
 }
 
 /* Adds a head. Returns its index; the chain of *split may hold entries that now belong to it. */

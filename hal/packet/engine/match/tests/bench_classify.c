@@ -9,9 +9,9 @@
 #define ASKS (1u << 16)
 #define MOST 131072
 
-static double now(void) {
+static double now(void) { /* of our own work: the machine may be shared */
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
@@ -85,8 +85,9 @@ static void cloud(uint32_t rows) {
     }
 }
 
-/* Prefix pairs from trees, services by their popularity: as the seeds of ClassBench (Taylor, 2007) for access lists. */
-static void free_rules(uint32_t rows) {
+/* Prefix pairs from trees, services by their popularity: as the seeds of ClassBench (Taylor, 2007) for access lists.
+ * In no order: far from how people write them, but nobody forbids it. */
+static void unordered(uint32_t rows) {
     static const uint8_t lengths[] = {0,  0,  8,  12, 14, 16, 16, 18, 20, 21, 22, 23, 24, 24,
                                       24, 25, 26, 27, 28, 29, 30, 31, 32, 32, 32, 32, 32, 32};
     uint32_t pool[256];
@@ -107,6 +108,16 @@ static void free_rules(uint32_t rows) {
             rule->destination_len = (uint8_t)(96 + destination);
             keep_bits(rule->destination, rule->destination_len);
         }
+    }
+}
+
+/* Nested ones first, as ClassBench orders them: else they would never be reached. */
+static void ordered(uint32_t rows) {
+    unordered(rows);
+    for (uint32_t i = 0; i < rows; i++) {
+        unsigned known =
+            row[i].source_len % 96 + row[i].destination_len % 96 + (row[i].port_low == row[i].port_high) * 8;
+        row[i].priority = (80 - known) * MOST + random_below(20 * MOST);
     }
 }
 
@@ -173,13 +184,9 @@ static const struct shape {
     void (*make)(uint32_t rows);
     bool hostile;
 } shapes[] = {
-    {"cloud", cloud, false},
-    {"free", free_rules, false},
-    {"a port each", ports_each, true},
-    {"ranges", ranges, true},
-    {"nested ranges", nested_ranges, true},
-    {"identical", identical, true},
-    {"nests", nests, true},
+    {"cloud", cloud, false},           {"ordered", ordered, false}, {"unordered", unordered, false},
+    {"a port each", ports_each, true}, {"ranges", ranges, true},    {"nested ranges", nested_ranges, true},
+    {"identical", identical, true},    {"nests", nests, true},
 };
 
 static void random_bits_behind(uint8_t address[16], unsigned length) {
@@ -239,7 +246,7 @@ static void measure(const struct shape *shape, uint32_t rows) {
     double bytes = (double)dsn_priority_ops.bytes(match) / rows;
     double best = 1e9;
     uint32_t found = 0, sum = 0;
-    for (unsigned round = 0; round < 5; round++) {
+    for (unsigned round = 0; round < 15; round++) {
         begin = now();
         for (uint32_t i = 0; i < ASKS; i++) {
             key[i].policy = 1 + (sum & 0); /* one lookup after the other, as in a chain of stages */
@@ -263,7 +270,7 @@ static void measure(const struct shape *shape, uint32_t rows) {
     printf("%-14s %6u rules: lookup %7.1f ns (%3.0f %% match), insert %6.0f ns, remove + insert %6.0f ns (slowest %.0f "
            "us), "
            "%3.0f bytes a rule\n",
-           shape->name, rows, best, found * 20.0 / ASKS, insert, changes / churn, slowest / 1e3, bytes);
+           shape->name, rows, best, found * 100.0 / 15 / ASKS, insert, changes / churn, slowest / 1e3, bytes);
     fflush(stdout);
     dsn_priority_ops.destroy(match);
 }

@@ -1,4 +1,5 @@
 /* The classifier against a linear scan: random rule sets of every nasty shape, with inserts, removes and lookups mixed. */
+#include "match/classify.h"
 #include "random.h"
 #include "table.h"
 
@@ -32,7 +33,7 @@ static uint32_t scan(const struct dsn_classify_key *key) {
 
 enum ports { PORTS_ANY, PORTS_EXACT, PORTS_RANGE, PORTS_NESTED, PORTS_MIXED };
 
-struct shape {
+struct sort {
     const char *name;
     unsigned groups;
     unsigned v6_percent, any_percent; /* of addresses; of prefixes that are ::/0 */
@@ -44,7 +45,7 @@ struct shape {
     unsigned direction;  /* 0: random */
 };
 
-static const struct shape shapes[] = {
+static const struct sort shapes[] = {
     {"cloud", 3, 20, 30, 16, 32, 8, PORTS_MIXED, 3, 20, 0},
     {"free", 1, 30, 20, 0, 32, 8, PORTS_MIXED, 12, 5000, 0},
     {"any to any, a port each", 1, 50, 100, 0, 0, 0, PORTS_EXACT, 1, 5000, 0},
@@ -59,7 +60,7 @@ static const struct shape shapes[] = {
     {"own groups", UINT32_MAX, 20, 30, 0, 32, 8, PORTS_MIXED, 3, 10, 0},
 };
 
-static void random_address(const struct shape *shape, bool v6, uint8_t address[16]) {
+static void random_address(const struct sort *shape, bool v6, uint8_t address[16]) {
     static const uint8_t base[2][16] = {
         {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 130, 3},
         {0x20, 0x01, 0x0d, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
@@ -74,7 +75,7 @@ static void random_address(const struct shape *shape, bool v6, uint8_t address[1
     }
 }
 
-static uint8_t random_prefix(const struct shape *shape, bool v6, uint8_t prefix[16]) {
+static uint8_t random_prefix(const struct sort *shape, bool v6, uint8_t prefix[16]) {
     memset(prefix, 0, 16);
     if (random_below(100) < shape->any_percent)
         return 0;
@@ -85,7 +86,7 @@ static uint8_t random_prefix(const struct shape *shape, bool v6, uint8_t prefix[
     return (uint8_t)length;
 }
 
-static uint64_t random_group(const struct shape *shape) {
+static uint64_t random_group(const struct sort *shape) {
     return shape->groups == UINT32_MAX ? random64() : random_below(shape->groups) * UINT64_C(0x100000003);
 }
 
@@ -108,7 +109,7 @@ static void random_ports(enum ports ports, uint16_t *low, uint16_t *high) {
     }
 }
 
-static void insert(void *match, const struct shape *shape, uint32_t capacity) {
+static void insert(void *match, const struct sort *shape, uint32_t capacity) {
     uint32_t slot = random_below(capacity);
     while (used[slot])
         slot = slot + 1 == capacity ? 0 : slot + 1;
@@ -161,7 +162,7 @@ static void move_into(const uint8_t prefix[16], unsigned length, uint8_t address
 
 static uint32_t hits, asks;
 
-static bool look(const void *match, const struct shape *shape, uint32_t capacity) {
+static bool look(const void *match, const struct sort *shape, uint32_t capacity) {
     struct dsn_classify_key key = {
         .policy = random_group(shape),
         .port = (uint16_t)random_below(random_below(2) ? 65536 : 64),
@@ -188,7 +189,7 @@ static bool look(const void *match, const struct shape *shape, uint32_t capacity
     return got == expected;
 }
 
-static bool run(const struct shape *shape, uint32_t capacity) {
+static bool run(const struct sort *shape, uint32_t capacity) {
     void *match = dsn_priority_ops.create(&dsn_table_desc[DSN_TABLE_FIREWALL_RULE], capacity);
     if (match == NULL) {
         puts("no memory");
@@ -214,6 +215,20 @@ static bool run(const struct shape *shape, uint32_t capacity) {
     return good;
 }
 
+/* What the classifier takes for granted of its own hashes: 64 neighbours have all bits of a sieve between them. */
+static bool sieves_are_whole(void) {
+    for (uint32_t low = 0; low + 63 <= UINT16_MAX; low++) {
+        uint64_t ports = 0, protocols = 0;
+        for (uint32_t i = low; i < low + 64; i++) {
+            ports |= sieve_port((uint16_t)i);
+            protocols |= sieve_protocol((uint8_t)i);
+        }
+        if (ports != UINT64_C(0xffff) << SIEVE_PORT || protocols != UINT64_C(0xff) << SIEVE_PROTOCOL)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv) {
     unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 6;
     for (unsigned round = 0; round < rounds; round++) {
@@ -228,6 +243,10 @@ int main(int argc, char **argv) {
     if (dsn_priority_ops.create(&dsn_table_desc[DSN_TABLE_FIREWALL_RULE], UINT32_MAX) != NULL ||
         dsn_priority_ops.create(&dsn_table_desc[DSN_TABLE_ROUTE], 10) != NULL) {
         puts("created what can't be");
+        return 1;
+    }
+    if (!sieves_are_whole()) {
+        puts("64 neighbours lack a bit of the sieve");
         return 1;
     }
     printf("%u rounds agree; %.0f %% of %" PRIu32 " packets matched a rule\n", rounds, hits * 100.0 / asks, asks);

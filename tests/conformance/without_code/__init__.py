@@ -1,1 +1,0 @@
-"""A stage that is declared and has no code: a profile that names it is refused."""

@@ -102,7 +102,8 @@ class Card:
         return State(now.generation, now.tag, {name: rows for name, rows in tables.items() if rows}, dict(now.names))
 
     def ids(self, table: str) -> list[int]:
-        return [row.id for row in self.backend.snapshot([table]).rows(table)]
+        parts = self.backend.snapshot([table]).tables.get(table, ())
+        return sorted(identity for rows in parts for identity in rows.data["id"].tolist())
 
     def refuses(
         self,

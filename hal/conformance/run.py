@@ -159,13 +159,14 @@ def checks_for(level: Level = Level.ALL, modules: Iterable[ModuleType] = MODULES
 def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check: Check) -> str:
     """What this check needs and can't have; "" where nothing is in its way."""
     for need in check.needs:
-        if need == "wire":
-            if not _has_wire(device):
-                return "a wire to its ports"
-        elif need in absent or (need not in VERBS and need not in stages):
+        if need == "wire" and not _has_wire(device):
+            return "a wire to its ports"
+        if need == "packets" and "shard" in absent and not _has_wire(device):
+            return "verb shard, or a wire to its ports"
+        if need in ("wire", "packets"):
+            continue
+        if need in absent or (need not in VERBS and need not in stages):
             return f"stage {need}" if need not in VERBS else f"verb {need}"
-    if check.level >= Level.STATELESS and "shard" in absent and not _has_wire(device):
-        return "verb shard, or a wire to its ports"
     return ""
 
 

@@ -354,7 +354,7 @@ class PacketResult:
 
 class Shard(Protocol):
     """A private place to run packets through: own flows, neighbours, meters and counters, empty at first; the shared
-    tables of the generation that is current at each `replay`, and the caller's clock."""
+    tables of the generation that is current at each call, and the caller's clock."""
 
     def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
         """Run packets, in order, through the very path that live traffic takes."""

@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,26 +84,30 @@ def traffic(flows: int, packets: int, keys: Mapping[str, str | int] = TUPLES, pr
     return Traffic(flows, "5tswap", phases, proto, keys)
 
 
-def measure_once(send: Traffic, core: int = 1, timeout_s: float = 120.0) -> Phase:
-    """One run of testpmd on this traffic: its last phase. Huge pages have to be there.
+def measure_once(send: Traffic, core: int = 1, timeout_s: float = 120.0, huge: bool = True) -> Phase:
+    """One run of testpmd on this traffic, in huge pages or without: its last phase.
 
     Raises:
         VoidError: a packet of any phase was wrong or missing.
     """
-    with tempfile.TemporaryDirectory(prefix="dsn-floor-") as name:
+    memory = IN_HUGE_PAGES if huge else WITHOUT_HUGE_PAGES
+    with tempfile.TemporaryDirectory(prefix="dsn-floor-") as name, _pages(huge):
         folder = Path(name)
-        with generator.running(command(core), send, folder) as program:
+        with generator.running(command(core, memory=memory), send, folder) as program:
             phases = [program.phase(number, timeout_s).valid() for number in range(len(send.phases))]
     return phases[-1]
+
+
+def _pages(huge: bool) -> AbstractContextManager[None]:
+    return machine.huge_pages(HUGE_PAGES) if huge else nullcontext()
 
 
 def measure(flows: Sequence[int], runs: int, packets: int, core: int = 1) -> list[Floor]:
     """The floor for each number of flows; runs interleave, so that a busy minute meets all of them alike."""
     each: dict[int, list[Phase]] = {number: [] for number in flows}
-    with machine.huge_pages(HUGE_PAGES):
-        for _ in range(runs):
-            for number in flows:
-                each[number].append(measure_once(traffic(number, packets), core))
+    for _ in range(runs):
+        for number in flows:
+            each[number].append(measure_once(traffic(number, packets), core))
     return [
         Floor(number, phases[0].frame, tuple(phase.ns_per_packet for phase in phases))
         for number, phases in each.items()

@@ -26,8 +26,6 @@ from tests.bench.results import spread
 CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 BUCKETS = Path("/sys/module/nf_conntrack/parameters/hashsize")
 OFFLOADS = ("tx", "rx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan")
-HOST_MAC = ("02:00:00:00:00:01", "02:00:00:00:00:02")
-CARD_MAC = ("02:00:00:00:01:01", "02:00:00:00:01:02")
 NOBODY = "02:00:00:00:ff:ff"
 GAP_NS = 2_000_000  # a batch of 32 through the kernel takes up to 100 us: a gap is more than that
 
@@ -36,6 +34,16 @@ RULES: Sequence[str] = (
     "udp dport 443 ip saddr 10.1.0.0/16 ip daddr 198.51.100.0/28 accept",
     "tcp dport 443 ip saddr 10.1.0.0/16 ip daddr 198.51.100.0/28 accept",
 )
+
+
+def far_mac(side: int) -> str:
+    """MAC address of a far end, where packets are made."""
+    return f"02:00:00:00:00:{side + 1:02x}"
+
+
+def near_mac(side: int) -> str:
+    """MAC address of the router's end."""
+    return f"02:00:00:00:01:{side + 1:02x}"
 
 
 def _run(*command: str, given: str | None = None) -> None:
@@ -67,7 +75,7 @@ def ruleset(rules: Sequence[str], chain: str = "forward") -> str:
 
 @dataclass(frozen=True)
 class Router:
-    """The two namespaces. Interfaces: g0, g1 where packets are made; r0, r1 in the router."""
+    """The two namespaces. Interfaces: g0, g1, ... where packets are made; r0, r1, ... in the router."""
 
     outside: str
     router: str
@@ -77,8 +85,8 @@ class Router:
 
 
 @contextmanager
-def veths() -> Iterator[Router]:
-    """Two namespaces joined by two veths, offloads off, the far ends without addresses. Nothing forwards yet."""
+def veths(count: int = 2) -> Iterator[Router]:
+    """Two namespaces joined by veths, offloads off, the far ends without addresses. Nothing forwards yet."""
     names = Router(f"dsn-bench-out-{os.getpid()}", f"dsn-bench-router-{os.getpid()}")
     with ExitStack() as stack:
         for name in (names.outside, names.router):
@@ -86,11 +94,11 @@ def veths() -> Iterator[Router]:
             stack.callback(_run, "ip", "netns", "del", name)
             for scope in ("all", "default"):
                 _run("ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
-        for side in (0, 1):
+        for side in range(count):
             far, near = f"g{side}", f"r{side}"
             _run(
-                *("ip", "link", "add", far, "netns", names.outside, "address", HOST_MAC[side]),
-                *("type", "veth", "peer", "name", near, "netns", names.router, "address", CARD_MAC[side]),
+                *("ip", "link", "add", far, "netns", names.outside, "address", far_mac(side)),
+                *("type", "veth", "peer", "name", near, "netns", names.router, "address", near_mac(side)),
             )
             for name, device in ((names.outside, far), (names.router, near)):
                 for offload in OFFLOADS:  # one by one: what a device doesn't know mustn't keep the others on
@@ -110,12 +118,18 @@ def forward(names: Router, rules: Sequence[str] | None, sources: str, destinatio
     for side, prefix in enumerate((sources, destinations)):
         device, hop = f"r{side}", f"10.255.{side}.2"
         _run("ip", "-n", names.router, "address", "add", f"10.255.{side}.1/30", "dev", device)
-        _run("ip", "-n", names.router, "neigh", "add", hop, "lladdr", HOST_MAC[side], "nud", "permanent", "dev", device)
+        permanent = ("lladdr", far_mac(side), "nud", "permanent", "dev", device)
+        _run("ip", "-n", names.router, "neigh", "add", hop, *permanent)
         _run("ip", "-n", names.router, "route", "add", prefix, "via", hop)
     if rules is not None:
         names.in_router("nft", "-f", "-", given=ruleset(rules))
         for timeout in ("udp_timeout", "udp_timeout_stream"):  # a run may take longer than the 30 s of a fresh flow
             names.in_router("sysctl", "-qw", f"net.netfilter.nf_conntrack_{timeout}=600")
+
+
+def address_far_end(names: Router, address: str) -> None:
+    """Give g1 an address, so that its kernel answers ARP for it; it drops what is for others."""
+    _run("ip", "-n", names.outside, "address", "add", f"{address}/30", "dev", "g1")
 
 
 def send(names: Router, traffic: Traffic, how: str, core: int, timeout_s: float = 300.0) -> list[Phase]:
@@ -177,10 +191,10 @@ class Peer:
         )
 
 
-def _keys(tuples: Mapping[str, str | int], **more: str | int) -> dict[str, str | int]:
-    macs = {f"host_mac{side}": HOST_MAC[side] for side in (0, 1)} | {
-        f"card_mac{side}": CARD_MAC[side] for side in (0, 1)
-    }
+def keys(tuples: Mapping[str, str | int], **more: str | int) -> dict[str, str | int]:
+    """The generator's keys for traffic between the far ends."""
+    macs = {f"host_mac{side}": far_mac(side) for side in (0, 1)}
+    macs |= {f"card_mac{side}": near_mac(side) for side in (0, 1)}
     return {**tuples, **macs, "port0": "g0", "port1": "g1", "gap_ns": GAP_NS, **more}
 
 
@@ -194,13 +208,13 @@ def measure_once(
             are only counted.
     """
     check = (*generator.establish("udp"), Send("checked", "run", min(packets, 100_000)))
-    for phase in send(names, Traffic(flows, "forward", check, keys=_keys(tuples)), "check", core):
+    for phase in send(names, Traffic(flows, "forward", check, keys=keys(tuples)), "check", core):
         phase.valid()
     timed = (Send("warm", "run", packets // 4), Send("run", "run", packets))
-    run = send(names, Traffic(flows, "forward", timed, keys=_keys(tuples)), "count", core)[-1]
+    run = send(names, Traffic(flows, "forward", timed, keys=keys(tuples)), "count", core)[-1]
     if not 0 <= run.lost <= run.packets // 10_000:
         raise VoidError(f"{run.lost} of {run.packets} packets did not come out")
-    nobody = _keys(tuples, card_mac0=NOBODY, card_mac1=NOBODY)
+    nobody = keys(tuples, card_mac0=NOBODY, card_mac1=NOBODY)
     alone = send(names, Traffic(flows, "forward", timed[1:], keys=nobody), "count", core)[-1]
     if alone.out:
         raise VoidError(f"{alone.out} packets for nobody came out")

@@ -1,5 +1,31 @@
 """The checks, a module for each part of the contract."""
 
-from hal.conformance.checks import capacity, commits, events, loading, owners, refusals, snapshots, staging
+from hal.conformance.checks import (
+    capacity,
+    commits,
+    deriving,
+    events,
+    forwarding,
+    loading,
+    owners,
+    refusals,
+    sessions,
+    shards,
+    snapshots,
+    staging,
+)
 
-MODULES = (loading, commits, snapshots, refusals, capacity, owners, staging, events)
+MODULES = (
+    loading,
+    commits,
+    snapshots,
+    refusals,
+    capacity,
+    owners,
+    deriving,
+    staging,
+    events,
+    forwarding,
+    shards,
+    sessions,
+)

@@ -144,11 +144,11 @@ def keys_are_swapped_in_one_commit(bench: Bench) -> None:
 def references_may_come_together(bench: Bench) -> None:
     """A row and the row it refers to come in one commit, and go in one commit."""
     card = bench.card()
-    card.commit(insert(Subnet(id=1, vrf=1, mac=MAC)), insert(Vrf(id=1)))
-    card.commit(delete("vrf", 1), delete("subnet", 1))
+    card.commit(insert(Vrf(id=1)), insert(Subnet(id=1, vrf=1, mac=MAC)))
+    card.commit(delete("subnet", 1), delete("vrf", 1))
     equal(card.state().tables, {}, "tables after both were deleted")
     card.commit(insert(Vrf(id=1), Vrf(id=2), Subnet(id=1, vrf=1, mac=MAC)))
-    card.commit(delete("vrf", 1), modify(Subnet(id=1, vrf=2, mac=MAC)))
+    card.commit(modify(Subnet(id=1, vrf=2, mac=MAC)), delete("vrf", 1))
     equal(card.ids("vrf"), [2], "VRFs after the reference was moved away")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
@@ -12,6 +14,8 @@ from hal.packet.stages.bridge._generated import Subnet
 from hal.packet.stages.route._generated import BlackholeRoute, NextHop, Route
 
 MAC = "02:00:00:00:aa:01"
+READINGS = 40
+"""How often a thread looks while another one commits."""
 
 
 @check(Level.TABLES, "table -> its rows, one `Rows` an action present, ordered by id.")
@@ -74,22 +78,26 @@ def a_snapshot_is_of_one_generation(bench: Bench) -> None:
     """Read while another commits, tables, generation and tag are of one commit, never of two."""
     card = bench.card()
     card.commit(insert(Vrf(id=1, punt_port=1), NextHop(id=1, port=1, address="::1")), tag="1")
-    commits = 60
+    stop = threading.Event()
 
     def change() -> None:
-        for turn in range(2, commits + 2):
+        for turn in itertools.count(2):
+            if stop.is_set():
+                return
             card.commit(modify(Vrf(id=1, punt_port=turn), NextHop(id=1, port=turn, address="::1")), tag=str(turn))
 
     writing = threading.Thread(target=change)
     writing.start()
     mixed = []
     try:
-        while writing.is_alive():
+        for _ in range(READINGS):
+            time.sleep(0.0005)
             now = card.backend.snapshot()
             (vrf,), (hop,) = now.rows("vrf"), now.rows("next_hop")
             seen = (now.generation, int(now.tag), vrf.to_dict()["punt_port"], hop.to_dict()["port"])
             if len(set(seen)) > 1:
                 mixed.append(seen)
     finally:
+        stop.set()
         writing.join()
     equal(mixed[:1], [], "snapshots that mix commits (generation, tag, vrf, next hop)")

@@ -126,12 +126,12 @@ class Neighbours:
         """Run what is due, by due time, then uplink, then address."""
         while due := [(one.due_ns, key) for key, one in self._known.items() if one.due_ns <= now]:
             _, key = min(due)
-            self._run(key, self._known[key])
+            self._run(key, self._known[key], now)
 
     def next_due(self) -> int | None:
         return min((one.due_ns for one in self._known.values()), default=None)
 
-    def _run(self, key: NeighbourKey, neighbour: Neighbour) -> None:
+    def _run(self, key: NeighbourKey, neighbour: Neighbour, now: int) -> None:
         match neighbour.state:
             case State.REACHABLE if neighbour.used:
                 neighbour.state, neighbour.tries = State.PROBE, 1
@@ -146,6 +146,8 @@ class Neighbours:
             case State.FAILED:
                 if self._hooks.watched(key) or neighbour.due_ns - neighbour.needed_ns < INTEREST:
                     self._ask_again(key, neighbour, RETRY)
+                    if neighbour.due_ns <= now:  # requests that were missed aren't made up
+                        neighbour.due_ns = now + RETRY
                 else:
                     del self._known[key]
                     self._hooks.changed(key, True)

@@ -177,6 +177,7 @@ class Draft:
             if count:
                 raise invalid(
                     table,
+                    field="id",
                     row_id=identity,
                     limit="no row that refers to it",
                     got=f"{count} rows that refer to it",

@@ -116,18 +116,24 @@ class TwinShard:
         self._path = path
         self._staged = staged
 
-    def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+    def _current(self) -> PathShard:
+        """The path, on the tables as they are at this call: rows that are gone count no more."""
         self._path.use(self._twin._version(self._staged))
-        return [self._path.run(packet, witness) for packet in packets]
+        return self._path
+
+    def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        path = self._current()
+        return [path.run(packet, witness) for packet in packets]
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
-        return [connection.flow() for connection in self._path.flows.matching(which, self._path.now)]
+        path = self._current()
+        return [connection.flow() for connection in path.flows.matching(which, path.now)]
 
     def settle(self) -> None:
-        self._path.settle()
+        self._current().settle()
 
     def counters(self) -> Counters:
-        return self._path.read_counters()
+        return self._current().read_counters()
 
     def events(self, cursor: int = 0) -> Events:
         return self._path.events.read(cursor)

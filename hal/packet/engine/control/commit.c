@@ -151,6 +151,12 @@ static bool build_again(struct dsn_control *control, struct dsn_failure *failure
     return staged->built;
 }
 
+/* A shard that looked at this stage before has flows of the generation to come, which has become another one. */
+static void decide_anew(struct dsn_root *root) {
+    static const struct dsn_row_vrf any = {0};
+    dsn_stamp_row(root, DSN_TABLE_VRF, 0, &any, DSN_NO_SLOT, root->generation);
+}
+
 const struct dsn_root *dsn_staged_root(struct dsn_control *control, uint64_t number, struct dsn_failure *failure) {
     if (number == 0)
         return control->tables.live;
@@ -158,7 +164,9 @@ const struct dsn_root *dsn_staged_root(struct dsn_control *control, uint64_t num
         over(failure);
         return NULL;
     }
-    return build_again(control, failure) ? control->tables.idle : NULL;
+    if (!control->staged.built && build_again(control, failure))
+        decide_anew(control->tables.idle);
+    return control->staged.built ? control->tables.idle : NULL;
 }
 
 /* Whether the staged commit is this number of this owner's. */

@@ -36,6 +36,7 @@ struct dsn_replay {  /* a private shard */
     struct dsn_segment segment;
     struct dsn_events *events;
     uint64_t now;
+    uint64_t stage; /* the staged commit that it looks at, 0 for the live tables: for good */
 };
 
 struct dsn_control {

@@ -102,8 +102,8 @@ static int run(const struct dsn_options *options, bool keep_network) {
     bool served = dsn_index_seed() && dsn_server_create(&control);
     if (served)
         dsn_server_run(&control);
-    dsn_unload(&control);
     dsn_server_destroy(&control);
+    dsn_unload(&control);
     dsn_process_leave();
     rte_eal_cleanup();
     return served ? DSN_EXIT_OK : DSN_EXIT_FAILED;

@@ -88,6 +88,7 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     /* Numbers aren't given twice: a late request never meets another's shard. */
     replay->number = ++control->replays_made;
     replay->holder = exchange->from;
+    replay->stage = ask->stage;
     struct dsn_number answer = {replay->number};
     dsn_say(exchange, &answer, sizeof(answer));
     return true;
@@ -261,9 +262,12 @@ static bool replay_one(struct dsn_replay *replay, const struct dsn_root *root, s
     replay->segment.port[packets->port->index].rx_bytes += mbuf->pkt_len;
     witness.count = 0;
     bool kept = dsn_results_begin(results);
-    /* Timers first and by themselves, so that what they sent stands before the packet's own frames. */
-    dsn_path_tick(replay->shard, root, replay->now);
-    kept = kept && dsn_results_drain(results, packets->control, replay->shard, &replay->segment);
+    /* Timers first and by themselves, so that what they sent stands before the packet's own frames; as often as they
+     * fill the queues. */
+    for (uint64_t due = 0; kept && due <= replay->now;) {
+        due = dsn_path_tick(replay->shard, root, replay->now);
+        kept = dsn_results_drain(results, packets->control, replay->shard, &replay->segment);
+    }
     struct dsn_result verdict = with_witness ? dsn_path_witness(replay->shard, root, mbuf, replay->now, &witness)
                                              : dsn_path_one(replay->shard, root, mbuf, replay->now);
     kept = kept && dsn_results_drain(results, packets->control, replay->shard, &replay->segment);
@@ -279,6 +283,10 @@ bool dsn_do_replay(struct dsn_control *control, struct dsn_exchange *exchange) {
         return exchange->failure.kind ? false
                                       : dsn_refuse(&exchange->failure, DSN_INVALID, "replay", "shard",
                                                    "a private shard's number", "Make a shard first.");
+    /* What was decided from a staged commit can't be told from what the commit after it decides. */
+    if (ask->stage != replay->stage)
+        return dsn_refuse(&exchange->failure, DSN_INVALID, "replay", "stage", "that of the shard",
+                          "Make another shard.");
     const struct dsn_root *root = dsn_staged_root(control, ask->stage, &exchange->failure);
     if (root == NULL || !dsn_packets_open(&packets, control, exchange))
         return false;

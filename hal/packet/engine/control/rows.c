@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define BATCH 32
 
@@ -41,12 +42,16 @@ void dsn_references_count(struct dsn_tables *tables, const struct dsn_root *root
     }
 }
 
-/* Is there a commit's earlier write to this row? Then the id is written twice. */
+static bool twice(struct builder *b, int table, uint32_t index, uint64_t id) {
+    dsn_refuse_row(b->failure, DSN_INVALID, table, index, id, "id", "one write a commit",
+                   "Leave one of the two writes out.");
+    return dsn_got(b->failure, "a second one");
+}
+
+/* Has the commit not written to this row yet? */
 static bool once(struct builder *b, const struct dsn_section *section, uint32_t index, uint64_t id, uint32_t slot) {
-    if (b->tables->store[section->table].note[slot].mark != b->tables->attempt)
-        return true;
-    return dsn_refuse_row(b->failure, DSN_INVALID, section->table, index, id, "id", "one write to an id in a commit",
-                          "Leave one of the two writes out.");
+    return b->tables->store[section->table].note[slot].mark != b->tables->attempt ||
+           twice(b, section->table, index, id);
 }
 
 static bool absent(struct builder *b, const struct dsn_section *section, uint32_t index, uint64_t id) {
@@ -231,30 +236,61 @@ static bool insert_rows(struct builder *b, const struct dsn_section *section) {
     return true;
 }
 
-/* Is there room for all that comes? What is wrong with the ids of rows that wouldn't fit is told first all the same. */
+struct wanted {
+    uint64_t id;
+    uint32_t section, index;
+};
+
+static int by_id(const void *a, const void *b) {
+    const struct wanted *one = a, *other = b;
+    if (one->id != other->id)
+        return one->id < other->id ? -1 : 1;
+    return one->section != other->section ? (one->section < other->section ? -1 : 1)
+                                          : (one->index < other->index ? -1 : one->index > other->index);
+}
+
+/* What is wrong with ids is told before that rows don't fit; they aren't in the index then, and are sorted instead. */
+static bool new_ids(struct builder *b, int table, uint64_t count) {
+    struct wanted *wanted = malloc(count * sizeof(*wanted));
+    uint64_t found = 0;
+    bool well = true;
+    for (uint32_t i = 0; wanted && i < b->transaction->head.sections; i++) {
+        const struct dsn_section *section = &b->transaction->section[i];
+        const uint8_t *row = dsn_section_data(b->transaction, section);
+        if (section->kind != DSN_INSERT || section->table != table)
+            continue;
+        for (uint32_t index = 0; well && index < section->count; index++, row += section->stride) {
+            wanted[found++] = (struct wanted){dsn_row_id(row), i, index};
+            well = new_id(b, section, index, dsn_row_id(row), dsn_hash_id(dsn_row_id(row)));
+        }
+    }
+    if (wanted && well)
+        qsort(wanted, found, sizeof(*wanted), by_id);
+    for (uint64_t i = 1; wanted && well && i < found; i++)
+        if (wanted[i].id == wanted[i - 1].id)
+            well = twice(b, table, wanted[i].index, wanted[i].id);
+    free(wanted);
+    return well;
+}
+
 static bool room(struct builder *b) {
     uint64_t wanted[DSN_TABLES] = {0};
+    int full = -1;
     for (uint32_t i = 0; i < b->transaction->head.sections; i++)
         if (b->transaction->section[i].kind == DSN_INSERT)
             wanted[b->transaction->section[i].table] += b->transaction->section[i].count;
-    for (int number = 0; number < DSN_TABLES; number++) {
-        const struct dsn_table *table = &b->root->table[number];
-        if (table->used + wanted[number] <= table->capacity)
-            continue;
-        for (uint32_t i = 0; i < b->transaction->head.sections; i++) {
-            const struct dsn_section *section = &b->transaction->section[i];
-            for (uint32_t index = 0; section->kind == DSN_INSERT && index < section->count; index++) {
-                uint64_t id = dsn_row_id(dsn_section_data(b->transaction, section) + (size_t)index * section->stride);
-                if (!new_id(b, section, index, id, dsn_hash_id(id)))
-                    return false;
-            }
-        }
-        dsn_refuse_row(b->failure, DSN_FULL, number, -1, DSN_NONE_ID, NULL, NULL,
-                       "Remove entries, or load with a larger capacity.");
-        dsn_limit(b->failure, "%u entries", table->capacity);
-        return dsn_got(b->failure, "%" PRIu64 " entries", table->used + wanted[number]);
-    }
-    return true;
+    for (int number = DSN_TABLES; number-- > 0;)
+        if (b->root->table[number].used + wanted[number] > b->root->table[number].capacity)
+            full = number;
+    if (full < 0)
+        return true;
+    for (int number = 0; number < DSN_TABLES; number++)
+        if (wanted[number] && !new_ids(b, number, wanted[number]))
+            return false;
+    dsn_refuse_row(b->failure, DSN_FULL, full, -1, DSN_NONE_ID, NULL, NULL,
+                   "Remove entries, or load with a larger capacity.");
+    dsn_limit(b->failure, "%u entries", b->root->table[full].capacity);
+    return dsn_got(b->failure, "%" PRIu64 " entries", b->root->table[full].used + wanted[full]);
 }
 
 static bool resolve_rows(struct builder *b, const struct dsn_section *section, uint32_t first) {

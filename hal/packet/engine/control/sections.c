@@ -49,12 +49,14 @@ static bool section_valid(const struct dsn_transaction *transaction, uint32_t nu
     return true;
 }
 
-/* More elements than a table has entries are wrong before they are looked at: so a request that is mostly holes costs
- * no more memory than the tables did. */
+#define MOST_IN_VAIN 65536
+
+/* Many more elements than a table has entries are wrong before they are looked at: so a request that is mostly holes
+ * costs no more memory than the tables did. */
 static bool section_fits(const struct dsn_tables *tables, const struct dsn_section *section,
                          struct dsn_failure *failure) {
     const struct dsn_table *table = &tables->live->table[section->table];
-    if (section->count <= table->capacity)
+    if (section->count <= table->capacity || section->count <= MOST_IN_VAIN)
         return true;
     dsn_refuse_row(failure, section->kind == DSN_INSERT ? DSN_FULL : DSN_INVALID, section->table, table->capacity,
                    DSN_NONE_ID, NULL, NULL, section->kind == DSN_INSERT ? "Load with a larger capacity." : NULL);

@@ -271,7 +271,8 @@ static bool listen_on(struct dsn_server *server, const char *name, enum dsn_auth
     mode_t mask = umask(0177);
     bool bound = bind(listener->source.fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     umask(mask);
-    if (bound && listen(listener->source.fd, 16) == 0 && watch(server, &listener->source, EPOLLIN, EPOLL_CTL_ADD)) {
+    if (bound && listen(listener->source.fd, SOMAXCONN) == 0 &&
+        watch(server, &listener->source, EPOLLIN, EPOLL_CTL_ADD)) {
         server->listeners++;
         return true;
     }
@@ -366,10 +367,10 @@ void dsn_server_destroy(struct dsn_control *control) {
     struct dsn_server *server = control->server;
     if (server == NULL)
         return;
-    while (server->connections)
-        end_connection(control, server->connections);
     while (server->listeners)
         end_listener(&server->listener[--server->listeners]);
+    while (server->connections)
+        end_connection(control, server->connections);
     const int fds[] = {server->signals.fd, server->timer.fd, server->links.fd, server->epoll};
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)

@@ -1,0 +1,495 @@
+"""Connections: the first packet decides, the others follow, and all obey the tables as they are now."""
+
+from __future__ import annotations
+
+from hal.conformance import world
+from hal.conformance.bench import Bench, delete, insert, modify
+from hal.conformance.check import Level, check, equal, expect
+from hal.conformance.frames import echo, ip, udp
+from hal.conformance.traffic import SECOND, Traffic
+from hal.conformance.world import A, B, C
+from hal.errors import HalError
+from hal.packet.contract import NONE_ID, EventKind, Flow, FlowFilter, PacketIn, RowCounters, StepKind, TcpState, Verdict
+
+NEEDS = ("packets", "bridge", "route", "flows")
+FIREWALL = (*NEEDS, "firewall")
+
+
+def _only(traffic: Traffic, **which: object) -> Flow:
+    flows = traffic.flows(FlowFilter(**which) if which else None)  # type: ignore[arg-type]
+    expect(len(flows) == 1, f"one connection is there, not {len(flows)}")
+    return flows[0]
+
+
+@check(
+    Level.STATEFUL,
+    "A connection.",
+    "Addresses and ports are those of the initiator's first packet",
+    "Id of the vNIC or uplink the initiator's packets come from.",
+    "Id of the vNIC or uplink they leave to.",
+    "From the initiator, to the initiator.",
+    "IP bytes, from and to the initiator.",
+    needs=NEEDS,
+)
+def flows_are_told(bench: Bench) -> None:
+    """A connection is told with its ends, where it comes from and goes to, times, packets and IP bytes both ways."""
+    traffic = world.world(bench).traffic()
+    world.routed(traffic)
+    began = _only(traffic).created_ns
+    world.replied(traffic, after=SECOND)
+    world.routed(traffic, after=SECOND, data=b"more")
+    flow = _only(traffic)
+    told = (flow.vrf, flow.protocol, flow.source, flow.destination, flow.source_port, flow.destination_port)
+    equal(told, (world.VRF, 17, A.ip, C.ip, 4000, 53), "VRF, protocol and ends")
+    equal((flow.ingress, flow.egress), (A.vnic, C.vnic), "where it comes from and goes to")
+    equal((flow.packets, flow.bytes), ((2, 1), (29 + 32, 29)), "packets and IP bytes")
+    equal(flow.created_ns, began, "when it was created")
+    expect(flow.last_ns - began >= 2 * SECOND, "when its last packet came")
+    expect(flow.id != 0 and flow.worker == 0, "it has an id, and a worker")
+
+
+@check(
+    Level.STATEFUL,
+    "for ICMP echo the source port is its identifier; where a protocol has no ports they are 0.",
+    needs=NEEDS,
+)
+def flows_without_ports(bench: Bench) -> None:
+    """An echo's identifier is its source port; protocols without ports have 0."""
+    traffic = world.world(bench).traffic()
+    traffic.send(A.port, A.frame(echo(A.ip, C.ip, identifier=777)))
+    traffic.send(A.port, A.frame(ip(A.ip, C.ip, 50, b"payload of ESP")))
+    found = sorted((flow.protocol, flow.source_port, flow.destination_port) for flow in traffic.flows())
+    equal(found, [(1, 777, 0), (50, 0, 0)], "protocol and ports of connections")
+    traffic.send(C.port, C.frame(echo(C.ip, A.ip, identifier=777, reply=True))).left_by(A.port, "an echo reply")
+    equal(_only(traffic, protocol=1).packets, (1, 1), "packets of the echo")
+
+
+@check(
+    Level.STATEFUL,
+    "An installed flow was found; `id` is its connection's, value 0 the initiator's direction, 1 the reply's.",
+    "A connection was installed; `id` is its.",
+    needs=(*NEEDS, "shard"),
+)
+def the_chain_is_walked_once(bench: Bench) -> None:
+    """The first packet walks the chain and installs both directions; the others find the connection."""
+    traffic = world.world(bench).traffic()
+    first = world.routed(traffic)
+    flow = _only(traffic)
+    equal([step.id for step in first.of(StepKind.INSTALL)], [flow.id], "the connection that was installed")
+    expect(first.of(StepKind.STAGE), "the first packet walks the chain")
+    for sent, direction in ((world.routed(traffic), 0), (world.replied(traffic), 1)):
+        found = [(step.id, step.value) for step in sent.of(StepKind.FLOW)]
+        equal(found, [(flow.id, direction)], "connection and direction that were found")
+        equal(sent.of(StepKind.STAGE), [], "stages that an established packet meets")
+
+
+@check(Level.STATEFUL, "Both directions are installed", needs=FIREWALL)
+def replies_need_no_rule(bench: Bench) -> None:
+    """What answers a connection passes though no rule would let it begin."""
+    card = world.firewalled(bench, world.rule(direction="out"))
+    traffic = card.traffic()
+    world.replied(traffic).dropped("firewall_default", "a packet that nothing allows to begin")
+    world.routed(traffic).left_by(C.port)
+    world.replied(traffic).left_by(A.port, "the same packet as a reply")
+
+
+@check(Level.STATEFUL, "Id of the firewall rule on egress and on ingress; NONE_ID where none decided.", needs=FIREWALL)
+def flows_tell_their_rules(bench: Bench) -> None:
+    """The rules that allowed it, on the side of who opens it and of who it goes to."""
+    card = world.firewalled(bench, world.rule(50, direction="out"), world.rule(51, direction="in"))
+    out = card.traffic()
+    world.routed(out)
+    equal(_only(out).rules, (50, NONE_ID), "rules of a connection that leaves A")
+    into = card.traffic()
+    world.replied(into)
+    equal(_only(into).rules, (NONE_ID, 51), "rules of a connection that comes to A")
+
+
+@check(Level.STATEFUL, "The op lists of both directions, in words.", needs=NEEDS)
+def flows_tell_their_operations(bench: Bench) -> None:
+    """Asked for by its id, a connection tells what happens to its packets, each way."""
+    traffic = world.world(bench).traffic()
+    world.routed(traffic)
+    flow = _only(traffic, id=_only(traffic).id)
+    there = ("count", "rewrite ttl", f"rewrite macs vnic {C.vnic}", f"push vlan {C.vlan}", f"send vnic {C.vnic}")
+    back = ("count", "rewrite ttl", f"rewrite macs vnic {A.vnic}", f"pop vlan {C.vlan}", f"send vnic {A.vnic}")
+    equal(flow.operations, (there, back), "op lists in words")
+
+
+@check(
+    Level.STATEFUL,
+    "States of a tracked connection, named after RFC 9293 3.3.2; NONE where it isn't TCP.",
+    "The connection's TCP state; value is a `TcpState`.",
+    needs=NEEDS,
+)
+def tcp_is_followed(bench: Bench) -> None:
+    """From handshake to close, told by flows and by the witness; what doesn't fit is dropped."""
+    traffic = world.world(bench).traffic()
+    way = (
+        ("S", False, TcpState.SYN_SENT),
+        ("SA", True, TcpState.SYN_RECEIVED),
+        ("A", False, TcpState.ESTABLISHED),
+        ("A", True, TcpState.ESTABLISHED),
+        ("FA", False, TcpState.FIN_WAIT),
+        ("FA", True, TcpState.CLOSING),
+        ("A", False, TcpState.TIME_WAIT),
+    )
+    for number, (flags, back, state) in enumerate(way):
+        sent = world.segment(traffic, flags, back)
+        sent.left_by(A.port if back else C.port, f"segment {number + 1}, {flags},")
+        equal(_only(traffic).tcp_state, state, f"TCP state behind segment {number + 1}, {flags}")
+        if sent.verdict is not None and number:
+            equal([step.value for step in sent.of(StepKind.STATE)], [state], "the state that the witness tells")
+    other = world.segment(traffic, "S", sport=5)
+    other.left_by(C.port, "a second connection's SYN")
+    world.segment(traffic, "A", sport=5).dropped("tcp_state", "an ACK before SYN and ACK")
+    world.routed(traffic)
+    equal(_only(traffic, protocol=17).tcp_state, TcpState.NONE, "TCP state of UDP")
+
+
+@check(
+    Level.STATEFUL,
+    "otherwise it is over.",
+    "`pickup`: within it the time after start never ends",
+    needs=(*NEEDS, "shard"),
+)
+def shards_pick_up_where_asked(bench: Bench) -> None:
+    """Mid-stream TCP opens its flow in a shard with `pickup`, in others never."""
+    card = world.world(bench)
+    world.segment(card.traffic(), "A").dropped("tcp_no_session", "mid-stream TCP")
+    traffic = card.traffic(pickup=True)
+    for after in (0, 3600 * SECOND):
+        world.segment(traffic, "A", after=after, sport=4000 + after // SECOND).left_by(
+            C.port, "mid-stream TCP, picked up"
+        )
+    world.segment(traffic, "R", sport=9).dropped("tcp_no_session", "an RST without connection")
+    equal({flow.tcp_state for flow in traffic.flows(FlowFilter(source_port=4000))}, {TcpState.ESTABLISHED}, "state")
+
+
+@check(
+    Level.STATEFUL,
+    "pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.",
+    needs=(*NEEDS, "wire"),
+)
+def pick_up_ends(bench: Bench) -> None:
+    """On the live card mid-stream TCP opens its flow for as long as load says, and not at all where that is 0."""
+    never = world.world(bench, pickup_ns=0).live()
+    world.segment(never, "A").dropped("tcp_no_session", "mid-stream TCP where pickup_ns is 0")
+    live = world.world(bench, pickup_ns=SECOND).live()
+    world.segment(live, "A").left_by(C.port, "mid-stream TCP just after the start")
+    world.segment(live, "A", after=SECOND + SECOND // 10, sport=5).dropped("tcp_no_session", "mid-stream TCP later")
+
+
+@check(Level.STATEFUL, "The flow was decided under older tables: the chain runs again.", needs=FIREWALL)
+def established_packets_obey_new_rules(bench: Bench) -> None:
+    """The next packet of a connection meets the rules as they are now, in either direction."""
+    card = world.firewalled(bench)
+    for back in (False, True):
+        traffic = card.traffic()
+        world.routed(traffic).left_by(C.port)
+        card.commit(modify(world.rule(verdict="drop")))
+        sent = world.replied(traffic) if back else world.routed(traffic)
+        sent.dropped("firewall_rule", "an established packet after its rule says drop")
+        if sent.verdict is not None:
+            expect(sent.of(StepKind.REEVALUATE), "the witness tells that it was decided again")
+        equal(traffic.flows(), [], "connections that the rules forbid")
+        card.commit(modify(world.rule()))
+
+
+@check(Level.STATEFUL, "The flow was decided under older tables: the chain runs again.", needs=NEEDS)
+def established_packets_obey_new_routes(bench: Bench) -> None:
+    """The next packet of a connection goes where the tables lead now."""
+    card = world.world(bench)
+    traffic = card.traffic()
+    world.routed(traffic).left_by(C.port)
+    card.commit(modify(world.vnic(C, port=2, vlan=9)))
+    world.routed(traffic).left_by(2, "an established packet after its target moved")
+
+
+@check(Level.STATEFUL, "The generation by which it was last decided.", needs=FIREWALL)
+def flows_tell_who_decided(bench: Bench) -> None:
+    """The generation under which it was decided, first and again; counters and times go on."""
+    card = world.firewalled(bench)
+    traffic = card.traffic()
+    world.routed(traffic)
+    first = _only(traffic)
+    equal(first.generation, 1, "generation that decided first")
+    card.commit(insert(world.rule(40, priority=1)))
+    world.routed(traffic)
+    again = _only(traffic)
+    equal((again.generation, again.rules), (2, (40, NONE_ID)), "generation and rules that decided again")
+    equal((again.id, again.packets), (first.id, (2, 0)), "connection and packets, decided again")
+
+
+@check(Level.STATEFUL, "A connection.", needs=NEEDS)
+def flows_expire(bench: Bench) -> None:
+    """A connection without packets is absent exactly when its time-out is over."""
+    traffic = world.world(bench).traffic()
+    world.routed(traffic)
+    timeout = _only(traffic).timeout_ns
+    equal(timeout, 120 * SECOND, "time-out of UDP without a reply, in ns")
+    world.replied(traffic, after=timeout - SECOND).left_by(A.port, "a reply a second before")
+    equal(_only(traffic).timeout_ns, 300 * SECOND, "time-out of UDP with a reply, in ns")
+    traffic.send(B.port, b"", after=300 * SECOND)
+    equal(traffic.flows(), [], "connections when their time is over")
+
+
+@check(
+    Level.STATEFUL,
+    "flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.",
+    "Something to tell",
+    needs=NEEDS,
+)
+def flows_are_limited(bench: Bench) -> None:
+    """A vNIC opens as many connections as load allows, or its row; the first one too many is told as an event."""
+    card = world.world(bench, flow_limit=3)
+    for limit in (3, 5):
+        traffic = card.traffic()
+        for number in range(limit):
+            world.routed(traffic, sport=1 + number).left_by(C.port, f"connection {number + 1} of {limit}")
+        world.routed(traffic, sport=99).dropped("flow_limit", f"connection {limit + 1} of {limit}")
+        world.routed(traffic, sport=1).left_by(C.port, "a packet of an older connection")
+        told = [(event.table, event.id) for event in traffic.events().events if event.kind is EventKind.FLOW_LIMIT]
+        equal(told, [("vnic", A.vnic)], "FLOW_LIMIT events")
+        card.commit(modify(world.vnic(A, flow_limit=5)))
+
+
+@check(Level.STATEFUL, "flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.", needs=NEEDS)
+def inbound_flows_are_limited(bench: Bench) -> None:
+    """What uplinks open to a vNIC has a limit apart from what it opens itself."""
+    card = world.world(bench, inbound_flow_limit=2, flow_limit=1)
+    traffic = card.traffic()
+
+    def from_far(sport: int) -> bytes:
+        packet = udp(world.FAR, A.ip, sport)
+        return bytes.fromhex((world.UPLINK_MAC + world.ROUTER_MAC).replace(":", "")) + b"\x08\0" + packet
+
+    world.routed(traffic).left_by(C.port, "a connection that A opens")
+    for sport in (1, 2):
+        traffic.send(0, from_far(sport)).left_by(A.port, f"connection {sport} of 2 from the uplink")
+    traffic.send(0, from_far(3)).dropped("flow_limit", "connection 3 of 2 from the uplink")
+
+
+@check(
+    Level.STATEFUL,
+    "connections: connections (both directions count as one) that fit",
+    "A private shard.",
+    needs=(*NEEDS, "shard"),
+)
+def as_many_connections_fit(bench: Bench) -> None:
+    """A shard holds as many connections as it was made for; the next is dropped, and fits when one has expired."""
+    card = world.world(bench)
+    traffic = card.traffic(connections=64)
+    for number in range(64):
+        world.routed(traffic, sport=1 + number * 11).left_by(C.port, f"connection {number + 1} of 64")
+    world.routed(traffic, sport=50000).dropped("flow_table_full", "connection 65 of 64")
+    equal(len(traffic.flows()), 64, "connections")
+    world.routed(traffic, sport=50000, after=121 * SECOND).left_by(C.port, "a connection after the others expired")
+
+
+@check(
+    Level.STATEFUL,
+    "Connections for which everything that is given holds.",
+    "Prefixes and ports match either end's role as named.",
+    needs=NEEDS,
+)
+def flows_are_filtered(bench: Bench) -> None:
+    """By each field, and by several: source and destination are the initiator's."""
+    traffic = world.world(bench).traffic()
+    world.routed(traffic)
+    world.replied(traffic)
+    world.segment(traffic, "S", sport=4001)
+    traffic.send(A.port, A.frame(udp(A.ip6, C.ip6, 4002, 54)))
+    traffic.send(B.port, B.frame(udp(B.ip, A.ip, 53, 4000), to=A.mac))
+    ids = {flow.source_port: flow.id for flow in traffic.flows()}
+    cases: list[tuple[FlowFilter, set[int]]] = [
+        (FlowFilter(), {4000, 4001, 4002, 53}),
+        (FlowFilter(vrf=world.VRF), {4000, 4001, 4002, 53}),
+        (FlowFilter(vrf=99), set()),
+        (FlowFilter(vnic=B.vnic), {53}),
+        (FlowFilter(vnic=C.vnic), {4000, 4001, 4002}),
+        (FlowFilter(protocol=6), {4001}),
+        (FlowFilter(source="10.1.0.11"), {4000, 4001}),
+        (FlowFilter(source="10.1.0.0/24"), {4000, 4001, 53}),
+        (FlowFilter(destination="10.1.0.11/32"), {53}),
+        (FlowFilter(source="2001:db8::/32"), {4002}),
+        (FlowFilter(source_port=53), {53}),
+        (FlowFilter(destination_port=53), {4000}),
+        (FlowFilter(id=ids[4001]), {4001}),
+        (FlowFilter(protocol=17, destination_port=53, vnic=B.vnic), set()),
+        (FlowFilter(protocol=17, destination_port=53, vnic=A.vnic), {4000}),
+    ]
+    for which, wanted in cases:
+        equal({flow.source_port for flow in traffic.flows(which)}, wanted, f"source ports of flows for {which}")
+
+
+@check(Level.STATEFUL, "Take connections out of the flow table; returns how many.", needs=(*NEEDS, "forget", "wire"))
+def flows_are_forgotten(bench: Bench) -> None:
+    """Those that a filter is of, and no others; they may begin anew."""
+    card = world.world(bench)
+    live = card.live()
+    for sport in (1, 2, 3):
+        world.routed(live, sport=sport)
+    world.segment(live, "S")
+    world.segment(live, "SA", back=True)
+    equal(card.writer().forget(FlowFilter(source_port=2)), 1, "connections forgotten")
+    equal({flow.source_port for flow in card.backend.flows()}, {1, 3, 4000}, "source ports of those that stayed")
+    equal(card.writer().forget(FlowFilter(protocol=17)), 2, "connections forgotten")
+    equal(card.writer().forget(FlowFilter(protocol=17)), 0, "connections forgotten a second time")
+    world.segment(live, "A").left_by(C.port, "a packet of a connection that stayed")
+    equal(card.writer().forget(FlowFilter()), 1, "connections forgotten, whatever they are")
+    world.segment(live, "A").dropped("tcp_no_session", "a packet of a forgotten connection")
+
+
+@check(Level.STATEFUL, "Take connections out of the flow table; returns how many.", needs=("forget", "bridge", "route"))
+def nothing_to_forget(bench: Bench) -> None:
+    """On a card without connections none are forgotten, and no tables change."""
+    card = world.world(bench)
+    before = card.state()
+    equal(card.writer().forget(FlowFilter()), 0, "connections forgotten on an idle card")
+    equal(card.state(), before, "tables after forgetting")
+
+
+@check(
+    Level.STATEFUL,
+    "What an entry counted: hits (connections or first packets it decided)",
+    needs=(*FIREWALL, "counters"),
+)
+def rules_count_hits(bench: Bench) -> None:
+    """A hit for each connection a rule allowed and each first packet it dropped, at once, and not for the rest."""
+    drop = world.rule(60, priority=1, protocol_low=6, protocol_high=6, verdict="drop")
+    traffic = world.firewalled(bench, world.rule(), drop).traffic()
+    for sport in (1, 1, 1, 2):
+        world.routed(traffic, sport=sport)
+    world.replied(traffic, dport=1)
+    for _ in range(3):
+        world.segment(traffic, "S")
+    counted = traffic.counters().rows
+    hits = {id_: counters.hits for (table, id_), counters in counted.items() if table == "firewall_rule"}
+    equal(hits, {world.RULE: 2, 60: 3}, "hits of rules")
+
+
+@check(
+    Level.STATEFUL,
+    "and packets and bytes after `settle`.",
+    "Add what sessions have counted so far to rules and objects, then return.",
+    "`rows` by (table, id)",
+    needs=(*FIREWALL, "settle", "counters"),
+)
+def settle_adds_up(bench: Bench) -> None:
+    """After settle a rule has the packets and IP bytes of its connections, both ways, each once."""
+    traffic = world.firewalled(bench).traffic()
+    for turn in (1, 2):
+        world.routed(traffic)
+        world.replied(traffic)
+        for _ in range(2):
+            traffic.settle()
+            counted = traffic.counters().rows["firewall_rule", world.RULE]
+            equal(counted, RowCounters(1, 2 * turn, 58 * turn), "hits, packets and bytes after settle")
+
+
+@check(Level.STATEFUL, "Counters stay.", needs=(*FIREWALL, "settle", "counters"))
+def modify_keeps_counters(bench: Bench) -> None:
+    """A modified rule goes on counting from where it was, its key changed too."""
+    card = world.firewalled(bench)
+    traffic = card.traffic()
+    world.routed(traffic)
+    traffic.settle()
+    before = traffic.counters().rows["firewall_rule", world.RULE]
+    card.commit(modify(world.rule(priority=7, source="10.0.0.0/8")))
+    world.routed(traffic, sport=99)
+    traffic.settle()
+    after = traffic.counters().rows["firewall_rule", world.RULE]
+    equal(before, RowCounters(1, 1, 29), "counters before")
+    equal(after, RowCounters(2, 2, 58), "counters after, of two connections")
+
+
+@check(Level.STATEFUL, "`table`/`id` say about which row, `data` is the kind's own.", needs=(*FIREWALL, "events"))
+def rules_log(bench: Bench) -> None:
+    """A rule with log tells each connection that it decides, in words, with time and number."""
+    traffic = world.firewalled(bench, world.rule(log=1)).traffic()
+    world.routed(traffic)
+    world.routed(traffic)
+    world.segment(traffic, "S", after=SECOND)
+    told = [event for event in traffic.events().events if event.kind is EventKind.RULE_LOG]
+    words = [f"allow udp {A.ip}:4000 > {C.ip}:53", f"allow tcp {A.ip}:4000 > {C.ip}:80"]
+    equal([event.data for event in told], words, "what RULE_LOG events say")
+    equal({(event.table, event.id) for event in told}, {("firewall_rule", world.RULE)}, "which rule they are about")
+    equal(told[1].time_ns - told[0].time_ns, SECOND, "time between them, in ns")
+
+
+@check(Level.STATEFUL, "own flows, neighbours, meters and counters, empty at first", needs=(*NEEDS, "shard"))
+def shards_have_their_own_flows(bench: Bench) -> None:
+    """A connection of one shard is in no other, and not on the live card."""
+    card = world.world(bench)
+    one, two = card.traffic(), card.traffic()
+    world.segment(one, "S")
+    world.segment(one, "SA", back=True)
+    equal((len(one.flows()), len(two.flows()), len(card.backend.flows())), (1, 0, 0), "connections: one, two, live")
+    world.segment(two, "A").dropped("tcp_no_session", "a packet of another shard's connection")
+
+
+@check(
+    Level.STATEFUL,
+    "What a described packet would meet: the installed flow, if any, and what the chain would decide now.",
+    needs=(*FIREWALL, "trace", "wire"),
+)
+def traces_find_installed_flows(bench: Bench) -> None:
+    """The connection as it is installed, and beside it what would be decided if it came now; both untouched."""
+    card = world.firewalled(bench)
+    live = card.live()
+    world.routed(live)
+    (flow,) = card.backend.flows()
+    packet = PacketIn(A.frame(udp(A.ip, C.ip)), A.port, flow.last_ns)
+    traced = card.backend.trace(packet)
+    expect(traced.flow is not None and traced.flow.id == flow.id, "the trace tells the connection")
+    verdict = traced.installed.verdict if traced.installed else None
+    equal((verdict, traced.now.verdict), (Verdict.FORWARD, Verdict.FORWARD), "verdicts, installed and now")
+    equal(card.backend.flows(), [flow], "connections after the trace")
+    card.commit(delete("firewall_rule", world.RULE))
+    equal(card.backend.trace(packet).now.reason, "firewall_default", "what would be decided after the rule went")
+
+
+@check(
+    Level.STATEFUL,
+    "Run packets, in order, through the very path that live traffic takes.",
+    needs=(*NEEDS, "shard", "wire"),
+)
+def live_traffic_goes_the_same_way(bench: Bench) -> None:
+    """The same packets, live and replayed, are forwarded and dropped alike, and leave the same connections."""
+    card = world.world(bench)
+    found = []
+    for traffic in (card.live(), card.traffic()):
+        sent = [
+            world.bridged(traffic), world.routed(traffic), world.replied(traffic), world.segment(traffic, "S"),
+            world.segment(traffic, "SA", back=True), world.segment(traffic, "FA", back=True),
+            world.far(traffic), world.router_answers(traffic), world.segment(traffic, "A", sport=9),
+            traffic.send(A.port, A.frame(udp(A.ip, "8.8.8.8"))),
+        ]  # fmt: skip
+        flows = sorted((flow.protocol, flow.destination, flow.tcp_state, flow.packets) for flow in traffic.flows())
+        found.append(([(one.outputs, one.reason) for one in sent], flows))
+    equal(found[0], found[1], "outputs and reasons of packets, live and replayed")
+
+
+@check(Level.STATEFUL, "End forwarding and the engine itself.", "Begin to move packets.", needs=(*NEEDS, "wire"))
+def packets_move_from_start_to_stop(bench: Bench) -> None:
+    """Before start and after stop nothing leaves by any port."""
+    card = bench.card(start=False)
+    card.commit(insert(*world.rows()))
+    wire = card.device.wire(card.backend)
+    frame = A.frame(udp(A.ip, B.ip), to=B.mac)
+
+    def leaves() -> int:
+        if wire is None:
+            return 0
+        try:
+            wire.send(A.port, frame)
+            return len(wire.receive())
+        except (HalError, OSError):
+            return 0
+
+    equal(leaves(), 0, "frames that left before start")
+    card.backend.start()
+    equal(leaves(), 1, "frames that left after start")
+    card.backend.stop()
+    equal(leaves(), 0, "frames that left after stop")

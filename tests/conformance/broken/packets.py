@@ -1,0 +1,449 @@
+"""Wrong about packets that tables alone decide, about shards, traces and witnesses."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from typing import Any
+
+from hal.packet.contract import EventKind, PacketIn, PacketResult, StepKind, Trace, Verdict
+from hal.packet.model import answers, headers
+from hal.packet.model.chain import Chain
+from hal.packet.model.counters import CounterSet
+from hal.packet.model.flows import FlowTable
+from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.shard import ICMP_ERROR, TCP_RST, PathShard
+from hal.packet.model.stage import Context, Drop, Header, Pass, Stage, Witness
+from hal.packet.model.stage import Verdict as Judged
+from hal.packet.model.store import Store, Version
+from hal.packet.model.tables import Tables, TableVersion
+from hal.packet.model.twin import Twin, TwinShard
+from tests.conformance.broken.parts import Breaks, breaks
+
+BREAKS: Breaks = {}
+
+
+@breaks(BREAKS, "nothing_passes_before_the_first_commit")
+class OtherReason(PathShard):
+    """before the first commit drops are of unknown vNICs"""
+
+    def _receive(self, arrived: PacketIn) -> Verdict:
+        if self.tables.generation == 0:
+            raise Dropped("vnic_unknown")
+        return super()._receive(arrived)
+
+
+@breaks(BREAKS, "bridges_in_a_subnet")
+class BridgedTtl(PathShard):
+    """bridged packets lose a hop"""
+
+    def _send(self, packet: Packet, path: Any) -> Verdict:
+        if not path.routed:
+            packet = replace(packet, ip=headers.decrement_ttl(packet.ip))
+        return super()._send(packet, path)
+
+
+@breaks(BREAKS, "routes_between_subnets")
+class EndlessHops(PathShard):
+    """routed IPv6 packets keep their hop limit"""
+
+    def _send(self, packet: Packet, path: Any) -> Verdict:
+        if path.routed and packet.version == 6:
+            packet = replace(packet, ip=packet.ip[:7] + bytes((packet.ip[7] + 1,)) + packet.ip[8:])
+        return super()._send(packet, path)
+
+
+def _tables(other: type[Tables]) -> type[Store]:
+    """A store whose generations have other tables."""
+
+    class Other(Store):
+        def _make(self, owner: str, version: Version) -> None:
+            version.tables.__class__ = other
+            super()._make(owner, version)
+
+    return Other
+
+
+class ShortestFirst(Tables):
+    """Routes by their shortest prefix."""
+
+    def longest(self, table: str, *key: Any) -> Any:
+        version = self.versions[table]
+        turned = TableVersion(version.table)
+        turned.rows, turned.keys = version.rows, version.keys
+        for length in sorted(version.lengths):
+            turned.lengths.clear()
+            turned.lengths[length] = 1
+            if found := Tables(self.schema, 0, {table: turned}).longest(table, *key):
+                return found
+        return None
+
+
+@breaks(BREAKS, "the_longest_prefix_decides")
+class Shortest(_tables(ShortestFirst)):  # type: ignore[misc]
+    """the shortest prefix decides"""
+
+
+@breaks(BREAKS, "drops_have_reasons")
+class Uncounted(CounterSet):
+    """drops for unknown MACs are told and not counted"""
+
+    def drop(self, reason: str, vnic: int | None) -> None:
+        if reason != "bridge_unknown_mac":
+            super().drop(reason, vnic)
+
+
+class Making(PathShard):
+    """Makes other packets of one kind."""
+
+    kind = 0
+
+    def other(self, frame: bytes) -> bytes:
+        raise NotImplementedError
+
+    def make(self, vnic: Any, frame: bytes, kind: int) -> None:
+        super().make(vnic, self.other(frame) if kind == self.kind else frame, kind)
+
+
+@breaks(BREAKS, "answers_arp")
+class PaddedArp(Making):
+    """ARP is padded"""
+
+    kind = answers.ARP
+
+    def other(self, frame: bytes) -> bytes:
+        return frame.ljust(60, b"\0")
+
+
+@breaks(BREAKS, "answers_neighbour_discovery")
+class NoOption(Making):
+    """advertisements tell no MAC"""
+
+    kind = answers.ND
+
+    def other(self, frame: bytes) -> bytes:
+        return frame[:-8]
+
+
+@breaks(BREAKS, "answers_echo")
+class OtherData(Making):
+    """echo replies carry other data than was sent"""
+
+    kind = answers.ECHO
+
+    def other(self, frame: bytes) -> bytes:
+        return frame[:-1] + b"!"
+
+
+@breaks(BREAKS, "tells_icmp_errors")
+class ShortQuote(Making):
+    """ICMP errors quote a byte less"""
+
+    kind = ICMP_ERROR
+
+    def other(self, frame: bytes) -> bytes:
+        return frame[:-1]
+
+
+@breaks(BREAKS, "tells_resets")
+class NoAck(Making):
+    """RST acknowledges nothing"""
+
+    kind = TCP_RST
+
+    def other(self, frame: bytes) -> bytes:
+        return frame[:47] + b"\x04" + frame[48:]
+
+
+@breaks(BREAKS, "packets_wait_for_neighbours")
+class LosesWaiting(PathShard):
+    """packets that wait for a neighbour are lost"""
+
+    def confirm(self, uplink: Any, address: bytes, mac: bytes) -> bool:
+        vars(self)["losing"] = True
+        try:
+            return super().confirm(uplink, address, mac)
+        finally:
+            vars(self)["losing"] = False
+
+    def _transmit(self, egress: Any, frame: bytes) -> None:
+        if not vars(self).get("losing"):
+            super()._transmit(egress, frame)
+
+
+class Telling(PathShard):
+    """Tells results otherwise."""
+
+    def tell(self, result: PacketResult) -> PacketResult:
+        raise NotImplementedError
+
+    def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
+        return self.tell(super().run(packet, witness))
+
+
+@breaks(BREAKS, "timers_run_before_packets")
+class TimersLast(Telling):
+    """what timers send is told behind what the packet sends"""
+
+    def tell(self, result: PacketResult) -> PacketResult:
+        return replace(result, outputs=result.outputs[::-1])
+
+
+@breaks(BREAKS, "punts_to_the_card")
+class PuntedTtl(PathShard):
+    """packets to the card lose a hop"""
+
+    def _send(self, packet: Packet, path: Any) -> Verdict:
+        if path.punts:
+            packet = replace(packet, ip=headers.decrement_ttl(packet.ip))
+        return super()._send(packet, path)
+
+
+@breaks(BREAKS, "punts_are_limited")
+class OneLimit(PathShard):
+    """every vNIC has the default limit of packets to the card"""
+
+    def _meter(self, packet: Packet, path: Any) -> None:
+        if path.punts and not self.meters.take(packet.vnic.id, self.config.punt_limit, self.now):
+            raise Dropped("punt_limit")
+
+
+@breaks(BREAKS, "a_profile_is_an_order")
+class ByNumber(Chain):
+    """stages are passed in the order of their numbers"""
+
+    def stages(self, tables: Tables, vnic: Any, direction: Any) -> Any:
+        yield from sorted(super().stages(tables, vnic, direction), key=lambda one: one[0])
+
+
+class LastOfEqual(Tables):
+    """Rules of equal priority from the last to the first."""
+
+    def ordered(self, table: str, group: int) -> Any:
+        return tuple(sorted(super().ordered(table, group), key=lambda rule: (rule.priority, -rule.id)))
+
+
+@breaks(BREAKS, "the_first_rule_decides")
+class LastRule(_tables(LastOfEqual)):  # type: ignore[misc]
+    """of equal priority the last rule decides"""
+
+
+class AnyAddress(Stage):
+    """Antispoof that looks at MACs alone."""
+
+    def __init__(self, whole: Stage) -> None:
+        self._whole = whole
+        self.ops = whole.ops
+
+    def decide(self, header: Header, context: Context, tables: Tables, witness: Witness) -> Judged:
+        judged = self._whole.decide(header, context, tables, witness)
+        return Pass() if isinstance(judged, Drop) and judged.reason == "spoofed_address" else judged
+
+
+@breaks(BREAKS, "spoofed_packets_are_dropped")
+class Spoofs(Twin):
+    """packets from any address"""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.chain._stages = {**self.chain._stages, "antispoof": AnyAddress(self.chain._stages["antispoof"])}
+
+
+@breaks(BREAKS, "packets_obey_when_commit_returns")
+class LatePackets(Twin):
+    """after fifteen generations the first packets behind a commit meet the tables from before"""
+
+    def _version(self, staged: Any) -> Version:
+        now = super()._version(staged)
+        before: Version = vars(self).get("seen", now)
+        vars(self)["seen"] = now
+        return before if now.tables.generation > 15 else now
+
+
+# --- shards ------------------------------------------------------------------------------------------------------
+
+
+class OtherShard(Twin):
+    """Its shards replay otherwise."""
+
+    def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
+        raise NotImplementedError
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        twin = self
+
+        class Other(TwinShard):
+            def replay(self, packets: Any, witness: bool = False) -> Any:
+                return twin.replay(self, packets, witness)
+
+        shard = super().shard(*arguments, **more)
+        shard.__class__ = Other
+        return shard
+
+
+@breaks(BREAKS, "replay_answers_in_order")
+class Backwards(OtherShard):
+    """without a witness results come last first"""
+
+    def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
+        results = TwinShard.replay(shard, packets, witness)
+        return results if witness else results[::-1]
+
+
+@breaks(BREAKS, "time_never_goes_back")
+class Back(PathShard):
+    """a packet from before is taken for one from now"""
+
+    def _advance(self, now: int) -> None:
+        super()._advance(max(now, self.now))
+
+
+@breaks(BREAKS, "replay_is_repeatable")
+class RandomIds(FlowTable):
+    """connections have random ids"""
+
+    def next_id(self) -> int:
+        return random.getrandbits(60) + 1
+
+
+@breaks(BREAKS, "shards_do_not_see_each_other")
+class SharedCounters(Twin):
+    """all shards count together"""
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        shard = super().shard(*arguments, **more)
+        shard._path.counters = vars(self).setdefault("shared", shard._path.counters)
+        return shard
+
+
+@breaks(BREAKS, "shards_leave_the_live_card_alone")
+class CountsLive(Twin):
+    """packets of shards count on the live card"""
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        shard = super().shard(*arguments, **more)
+        shard._path.counters.engine = self.live.counters.engine
+        return shard
+
+
+@breaks(BREAKS, "shards_follow_the_tables")
+class FirstTables(OtherShard):
+    """the first replay in a shard meets the tables of when it was made"""
+
+    def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
+        path = shard._path
+        if path._began:
+            return TwinShard.replay(shard, packets, witness)
+        return [path.run(packet, witness) for packet in packets]
+
+
+@breaks(BREAKS, "shards_look_at_staged_commits")
+class UnstagedShards(Twin):
+    """shards don't look at staged commits"""
+
+    def shard(self, connections: int = 1024, staged: Any = None, pickup: bool = False) -> Any:
+        del staged
+        return super().shard(connections, None, pickup)
+
+
+@breaks(BREAKS, "traces_look_at_staged_commits")
+class UnstagedTraces(Twin):
+    """traces don't look at staged commits"""
+
+    def trace(self, packet: PacketIn, staged: Any = None) -> Trace:
+        del staged
+        return super().trace(packet)
+
+
+@breaks(BREAKS, "traces_tell_the_decision")
+class NoTraceGeneration(Twin):
+    """traces tell the first generation"""
+
+    def trace(self, packet: PacketIn, staged: Any = None) -> Trace:
+        return replace(super().trace(packet, staged), generation=1)
+
+
+@breaks(BREAKS, "traces_change_nothing")
+class TracesCount(Twin):
+    """traces make events"""
+
+    def trace(self, packet: PacketIn, staged: Any = None) -> Trace:
+        self.live.events.add(0, EventKind.RULE_LOG)
+        return super().trace(packet, staged)
+
+
+def _other_values(result: PacketResult, kind: StepKind) -> PacketResult:
+    steps = (replace(step, value=step.value + 1) if step.kind is kind else step for step in result.steps)
+    return replace(result, steps=tuple(steps))
+
+
+@breaks(BREAKS, "witnesses_tell_the_way")
+class StagesFromOne(Telling):
+    """stages are counted from one in witnesses"""
+
+    def tell(self, result: PacketResult) -> PacketResult:
+        return _other_values(result, StepKind.STAGE)
+
+
+@breaks(BREAKS, "witnesses_tell_drops")
+class ReasonsFromOne(Telling):
+    """drop reasons are counted from one in witnesses"""
+
+    def tell(self, result: PacketResult) -> PacketResult:
+        return _other_values(result, StepKind.DROP)
+
+
+@breaks(BREAKS, "no_witness_is_no_cost")
+class AlwaysWitness(OtherShard):
+    """steps are told to who didn't ask"""
+
+    def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
+        del witness
+        return TwinShard.replay(shard, packets, True)
+
+
+@breaks(BREAKS, "vnics_are_counted")
+class BytesOfIp(CounterSet):
+    """bytes of vNICs are counted without Ethernet"""
+
+    def vnic(self, identity: int, direction: str, size: int) -> None:
+        super().vnic(identity, direction, size - 14)
+
+
+@breaks(BREAKS, "ports_are_counted")
+class SentUncounted(CounterSet):
+    """what leaves by a port isn't counted"""
+
+    def port(self, number: int, direction: str, size: int) -> None:
+        if direction == "rx":
+            super().port(number, direction, size)
+
+
+@breaks(BREAKS, "packets_see_one_generation")
+class TableByTable(Store):
+    """subnets change first, then the rest"""
+
+    def _make(self, owner: str, version: Version) -> None:
+        old, new = self.current.tables, version.tables
+        if self.generation and old.versions["subnet"] is not new.versions["subnet"]:
+            half = Tables(self.schema, new.generation, {**old.versions, "subnet": new.versions["subnet"]})
+            self.current = Version(half, self.current.tag, self.current.names)
+            time.sleep(0.001)
+        super()._make(owner, version)
+
+
+@breaks(BREAKS, "deleted_vnics_are_gone")
+class OtherNobody(PathShard):
+    """what comes from a vNIC that was taken out isn't for us"""
+
+    def _receive(self, arrived: PacketIn) -> Verdict:
+        try:
+            return super()._receive(arrived)
+        except Dropped as dropped:
+            if dropped.reason == "vnic_unknown" and arrived.port == 2:
+                raise Dropped("not_for_us") from None
+            raise
+
+
+__all__ = ["BREAKS"]

@@ -1,0 +1,138 @@
+"""How a twin is broken: one of its parts is replaced by a subclass that does one thing wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from unittest import mock
+
+from hal.conformance import Wire
+from hal.errors import HalError
+from hal.packet.contract import Backend, LoadConfig
+from hal.packet.model import store as store_module
+from hal.packet.model.chain import Chain
+from hal.packet.model.check import check_rows, raw_bytes
+from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.device import TwinDevice, TwinWire
+from hal.packet.model.flows import FlowTable
+from hal.packet.model.shard import PathShard
+from hal.packet.model.store import Draft, Store
+from hal.packet.model.twin import Twin, TwinWriter
+from hal.packet.schema.rows import Rows
+
+WITHOUT_CODE = "tests.conformance.without_code"
+"""A stage that is declared and has no code, so that refusing it is tested."""
+
+PARTS = (Twin, Store, Draft, Chain, PathShard, FlowTable, CounterSet, EventRing)
+
+
+@dataclass(frozen=True)
+class Break:
+    """What is wrong, in words, and the parts that make it so."""
+
+    words: str
+    parts: dict[type, type] = field(default_factory=dict)
+    checker: Callable[[Rows], Any] = check_rows
+    """In place of `check_rows`."""
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Entered while the kit runs."""
+
+
+Breaks = dict[str, Break]
+T = TypeVar("T", bound=type)
+
+
+def breaks(into: Breaks, check: str) -> Callable[[T], T]:
+    """Register a subclass of one of PARTS as what breaks `check`."""
+
+    def registered(part: T) -> T:
+        whole = next(one for one in PARTS if issubclass(part, one))
+        into[check] = Break(part.__doc__ or "", {whole: part})
+        return part
+
+    return registered
+
+
+def blind(table: str, field_ends: str = "", field_begins: str = "") -> Callable[[Rows], Any]:
+    """A check of rows that doesn't see what is wrong with some fields of a table ("": of any)."""
+
+    def checked(rows: Rows) -> Any:
+        try:
+            return check_rows(rows)
+        except HalError as error:
+            its_table = table in ("", error.table)
+            if its_table and error.field.endswith(field_ends) and error.field.startswith(field_begins):
+                return raw_bytes(rows)
+            raise
+
+    return checked
+
+
+class BrokenDevice(TwinDevice):
+    """Twins that are broken in one thing, or in none."""
+
+    def __init__(self, how: Break | None = None) -> None:
+        self.how = how or Break("nothing")
+
+    @property
+    def name(self) -> str:
+        return f"twin broken in: {self.how.words}"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return (WITHOUT_CODE,)
+
+    def open(self) -> Twin:
+        twin: Twin = self._part(Twin)(self.stages)
+        twin.chain.__class__ = self._part(Chain)
+        load, path = twin.load, twin._path
+
+        def loaded(config: LoadConfig) -> None:
+            load(config)
+            twin.store.__class__ = self._store()
+
+        def made(*arguments: Any, **more: Any) -> PathShard:
+            shard: PathShard = path(*arguments, **more)
+            shard.__class__ = self._part(PathShard)
+            shard.flows.__class__ = self._part(FlowTable)
+            shard.counters.__class__ = self._part(CounterSet)
+            shard.events.__class__ = self._part(EventRing)
+            return shard
+
+        vars(twin).update(load=loaded, _path=made)
+        return twin
+
+    def wire(self, backend: Backend) -> Wire:
+        assert isinstance(backend, Twin)
+        return TwinWire(backend)
+
+    def _part(self, whole: type[Any]) -> Any:
+        return self.how.parts.get(whole, whole)
+
+    def _store(self) -> type[Store]:
+        """The store; where a draft or the check of rows is broken, one that builds with those."""
+        store, draft, checker = self._part(Store), self._part(Draft), self.how.checker
+        if draft is Draft and checker is check_rows:
+            return store  # type: ignore[no-any-return]
+
+        class Builder(store):  # type: ignore[misc, valid-type]
+            def _build(self, *arguments: Any) -> Any:
+                with mock.patch.multiple(store_module, Draft=draft, check_rows=checker):
+                    return super()._build(*arguments)
+
+        return Builder
+
+
+class Handle:
+    """A writer that does one thing otherwise; what isn't overridden is the twin's."""
+
+    def __init__(self, writer: TwinWriter) -> None:
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+
+__all__ = ["PARTS", "Break", "Breaks", "BrokenDevice", "Handle", "blind", "breaks"]

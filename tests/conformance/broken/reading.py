@@ -1,0 +1,458 @@
+"""Wrong about what is read, about whose tables changed, about staging, events and what is derived."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from hal.conformance.checks import deriving
+from hal.errors import ErrorKind, HalError
+from hal.packet import derive
+from hal.packet.contract import Delete, EventKind, Events, Modify, Outcome, OutcomeKind, Snapshot
+from hal.packet.model.counters import EventRing
+from hal.packet.model.store import Stage, Store, Version
+from hal.packet.model.twin import Twin
+from hal.packet.schema.rows import Row, Rows
+from tests.conformance.broken.parts import Break, Breaks, Handle, breaks
+
+BREAKS: Breaks = {}
+
+
+def _stale(what: str) -> HalError:
+    return HalError(ErrorKind.STALE, what)
+
+
+# --- snapshots ---------------------------------------------------------------------------------------------------
+
+
+@breaks(BREAKS, "a_fresh_card_is_empty")
+class NotEmpty(Twin):
+    """a card that was never committed to has a tag"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        return replace(found, tag="fresh") if found.generation == 0 else found
+
+
+@breaks(BREAKS, "rows_come_back_as_committed")
+class NoSeed(Twin):
+    """the seed isn't read"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        return replace(found, tables={name: () if name == "seed" else rows for name, rows in found.tables.items()})
+
+
+@breaks(BREAKS, "commit_returns_when_it_is_made")
+class Late(Twin):
+    """after ten generations the first reading behind a commit sees the one before"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        now = super().snapshot(tables)
+        before = vars(self).get("before", now)
+        vars(self)["before"] = now
+        return before if now.generation > 10 and before.generation != now.generation else now
+
+
+@breaks(BREAKS, "rows_are_ordered")
+class Unordered(Twin):
+    """routes that drop are read in descending order"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        turned = tuple(
+            rows.take(np.arange(len(rows))[::-1]) if rows.row.__name__ == "BlackholeRoute" else rows
+            for rows in found.tables.get("route", ())
+        )
+        return replace(found, tables={**found.tables, "route": turned} if turned else found.tables)
+
+
+class OtherRows(Twin):
+    """Its snapshots answer `rows` otherwise."""
+
+    def answer(self, snapshot: Snapshot, table: str) -> list[Row]:
+        raise NotImplementedError
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        twin = self
+
+        class Other(Snapshot):
+            def rows(self, table: str) -> list[Row]:
+                return twin.answer(found, table)
+
+        return Other(found.generation, found.tag, found.tables, found.names)
+
+
+@breaks(BREAKS, "typed_rows_are_ordered")
+class UnorderedRows(OtherRows):
+    """rows of three or more actions' rows aren't merged by id"""
+
+    def answer(self, snapshot: Snapshot, table: str) -> list[Row]:
+        rows = snapshot.rows(table)
+        return rows[::-1] if len(snapshot.tables.get(table, ())) == 2 and len(rows) == 3 else rows
+
+
+@breaks(BREAKS, "a_snapshot_stays")
+class Living(OtherRows):
+    """rows that were deleted vanish from what was read before"""
+
+    def answer(self, snapshot: Snapshot, table: str) -> list[Row]:
+        return [row for row in snapshot.rows(table) if row.id in self.store.current.tables.versions[table].rows]
+
+
+@breaks(BREAKS, "a_part_may_be_read")
+class AllOrOne(Twin):
+    """asked for several tables it reads all"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        names = None if tables is None else list(tables)
+        return super().snapshot(None if names and len(names) > 1 else names)
+
+
+@breaks(BREAKS, "a_snapshot_is_of_one_generation")
+class TwoReadings(Twin):
+    """tables are read first, generation and tag a moment later"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        time.sleep(0.0005)
+        later = self.store.current
+        return replace(found, generation=later.tables.generation, tag=later.tag)
+
+
+# --- whose tables changed ----------------------------------------------------------------------------------------
+
+
+@breaks(BREAKS, "an_old_base_is_stale")
+class PerTable(Store):
+    """a base is held against the tables that the commit writes, not against all of its owner's"""
+
+    def _build(self, owner: str, operations: Any, base: Any, *more: Any) -> Version:
+        tables = {one.table if isinstance(one, Delete) else one.rows.row.LAYOUT.table.name for one in operations}
+        if base and not more[1] and tables and not tables & vars(self).get("last", tables):
+            base = None
+        version = super()._build(owner, operations, base, *more)
+        vars(self)["last"] = tables
+        return version
+
+
+@breaks(BREAKS, "a_current_base_is_not_stale")
+class DeletesAreStale(Store):
+    """what only deletes needs a base newer than the newest"""
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        if vars(self).get("deletes") and base is not None and base == self.generation:
+            raise _stale("base")
+        super()._check_base(owner, base, depends)
+
+    def _build(self, owner: str, operations: Any, *more: Any) -> Version:
+        vars(self)["deletes"] = operations and all(isinstance(one, Delete) for one in operations)
+        return super()._build(owner, operations, *more)
+
+
+@breaks(BREAKS, "a_base_is_judged_per_owner")
+class FewOthers(Store):
+    """after four commits of others a base is old"""
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        if base is not None and self.generation - base >= 4:
+            raise _stale("base")
+        super()._check_base(owner, base, depends)
+
+
+@breaks(BREAKS, "no_base_is_never_stale")
+class OwnBase(Twin):
+    """without a base the writer's own last commit is one"""
+
+    def writer(self, owner: str = "dsnd") -> Any:
+        class Remembering(Handle):
+            last: int | None = None
+
+            def commit(self, operations: Any, *, base: int | None = None, **more: Any) -> int:
+                self.last = self._writer.commit(operations, base=self.last if base is None else base, **more)
+                return self.last
+
+        return Remembering(super().writer(owner))
+
+
+@breaks(BREAKS, "a_refused_commit_makes_no_base_stale")
+class RefusedIsChanged(Store):
+    """a commit refused as INVALID makes bases old"""
+
+    def commit(self, owner: str, operations: Any, **more: Any) -> int:
+        try:
+            return super().commit(owner, operations, **more)
+        except HalError as error:
+            if error.kind is ErrorKind.INVALID:
+                self._changed[owner] = self.generation + 1
+            raise
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        if base is not None:
+            super()._check_base(owner, base, depends)
+
+
+@breaks(BREAKS, "a_dependence_that_changed_is_stale")
+class DependsOnBeing(Store):
+    """of rows depended on only their being there counts"""
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        rows = self.current.tables.versions
+        super()._check_base(owner, base, [(table, one) for table, one in depends if one not in rows[table].rows])
+
+
+@breaks(BREAKS, "a_dependence_that_went_is_stale")
+class DependsOnNothing(Store):
+    """rows depended on that went are passed over"""
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        rows = self.current.tables.versions
+        super()._check_base(owner, base, [(table, one) for table, one in depends if one in rows[table].rows])
+
+
+@breaks(BREAKS, "a_dependence_that_stayed_is_not_stale")
+class DependsOnTables(Store):
+    """a whole table is depended on, not a row"""
+
+    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+        rows = self.current.tables.versions
+        super()._check_base(owner, base, [(table, one) for table, _ in depends for one in rows[table].rows] or depends)
+
+
+@breaks(BREAKS, "outcome_of_a_commit")
+class NoZero(Store):
+    """transaction 0 is none"""
+
+    def outcome(self, owner: str, transaction: int) -> Outcome:
+        return super().outcome(owner, transaction) if transaction else Outcome(OutcomeKind.UNKNOWN)
+
+
+@breaks(BREAKS, "outcome_of_a_refused_commit")
+class NoWords(Store):
+    """the words of a refusal are lost"""
+
+    def outcome(self, owner: str, transaction: int) -> Outcome:
+        found = super().outcome(owner, transaction)
+        return replace(found, error="refused") if found.error else found
+
+
+@breaks(BREAKS, "outcome_of_what_never_came")
+class Guesses(Store):
+    """a transaction after one that is known is taken to be that"""
+
+    def outcome(self, owner: str, transaction: int) -> Outcome:
+        found = super().outcome(owner, transaction)
+        return found if found.kind is not OutcomeKind.UNKNOWN else super().outcome(owner, transaction - 1)
+
+
+@breaks(BREAKS, "outcomes_are_per_owner")
+class AnyonesOutcome(Store):
+    """outcomes are anyone's"""
+
+    def outcome(self, owner: str, transaction: int) -> Outcome:
+        known = [super(AnyonesOutcome, self).outcome(one, transaction) for one in (owner, *self._outcomes)]
+        return next((one for one in known if one.kind is not OutcomeKind.UNKNOWN), known[0])
+
+
+@breaks(BREAKS, "outcomes_of_the_last_commits_are_kept")
+class ThousandOutcomes(Store):
+    """a thousand outcomes are kept, not 1,024"""
+
+    def _remember(self, outcomes: Any, transaction: int, outcome: Outcome) -> None:
+        super()._remember(outcomes, transaction, outcome)
+        while len(outcomes) > 1000:
+            outcomes.popitem(last=False)
+
+
+@breaks(BREAKS, "a_transaction_needs_no_id")
+class Counts(Store):
+    """a transaction without id gets the next number"""
+
+    def commit(self, owner: str, operations: Any, *, transaction: int | None, **more: Any) -> int:
+        if transaction is None:
+            transaction = vars(self)["next"] = vars(self).get("next", 20) + 1
+            self._outcomes.setdefault(owner, OrderedDict()).pop(transaction, None)
+        return super().commit(owner, operations, transaction=transaction, **more)
+
+
+# --- what is derived ---------------------------------------------------------------------------------------------
+
+
+def _deriving_without(table: str) -> Any:
+    """`sync` that doesn't modify rows of a table."""
+    whole = derive.difference
+
+    def difference(*arguments: Any) -> Any:
+        operations, changes = whole(*arguments)
+        kept = [one for one in operations if not (isinstance(one, Modify) and _modified(one) == table)]
+        return kept, changes
+
+    return mock.patch.object(derive, "difference", difference)
+
+
+def _modified(one: Modify) -> str:
+    return one.rows.row.LAYOUT.table.name
+
+
+def _deriving_from_rows() -> Any:
+    """`sync` that looks only at tables of which it is given rows."""
+
+    def sync(writer: Any, reader: Any, *rows: Row | Rows, tables: Any = None, **more: Any) -> Any:
+        del tables
+        return derive.sync(writer, reader, *rows, **more)
+
+    return mock.patch.object(deriving, "sync", sync)
+
+
+BREAKS["sync_brings_tables_to_rows"] = Break("sync changes no subnet", around=lambda: _deriving_without("subnet"))
+BREAKS["sync_changes_actions"] = Break("sync changes no route", around=lambda: _deriving_without("route"))
+BREAKS["sync_reads_again_after_stale"] = Break(
+    "sync gives up at once", around=lambda: mock.patch.object(derive, "ATTEMPTS", 1)
+)
+BREAKS["sync_leaves_others_alone"] = Break("sync empties no table", around=_deriving_from_rows)
+
+
+# --- staging -----------------------------------------------------------------------------------------------------
+
+
+@breaks(BREAKS, "staging_changes_nothing")
+class TagsAtOnce(Store):
+    """the tag of a staged commit is seen at once"""
+
+    def stage(self, owner: str, operations: Any, *, tag: str, **more: Any) -> Stage:
+        staged = super().stage(owner, operations, tag=tag, **more)
+        if tag:
+            self.current = replace(self.current, tag=tag)
+        return staged
+
+
+@breaks(BREAKS, "a_staged_commit_is_made")
+class NamesNotMade(Store):
+    """names of a staged commit are lost"""
+
+    def make(self, stage: Stage) -> int:
+        stage.version = replace(stage.version, names={})
+        return super().make(stage)
+
+
+@breaks(BREAKS, "a_staged_commit_is_dropped")
+class NeverDropped(Store):
+    """what was dropped can still be made"""
+
+    def drop(self, stage: Stage) -> None:
+        del stage
+
+
+@breaks(BREAKS, "a_staged_commit_is_made_once")
+class MadeTwice(Store):
+    """what was made can be made again"""
+
+    def make(self, stage: Stage) -> int:
+        if stage in vars(self).setdefault("made", []):
+            return self.commit(stage.owner, (), base=None, transaction=None, tag="", depends=(), names=())
+        generation = super().make(stage)
+        vars(self)["made"].append(stage)
+        return generation
+
+
+@breaks(BREAKS, "only_one_is_staged")
+class OnePerOwner(Store):
+    """each owner may stage one"""
+
+    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
+        if self._staged and self._staged.owner != owner:
+            self._staged = None
+        return super().stage(owner, operations, **more)
+
+
+@breaks(BREAKS, "staging_refuses_as_commit_does")
+class StagesTooMuch(Store):
+    """what is FULL is found only when it is made"""
+
+    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
+        try:
+            return super().stage(owner, operations, **more)
+        except HalError as error:
+            if error.kind is not ErrorKind.FULL:
+                raise
+            return Stage(owner, tuple(operations), "", (), 0, self.current, 0)
+
+
+@breaks(BREAKS, "a_staged_commit_may_be_stale")
+class NeverStale(Store):
+    """what was staged is made over whatever came since"""
+
+    def make(self, stage: Stage) -> int:
+        self.staged_version(stage)
+        self._staged = None
+        self._make(stage.owner, self._build(stage.owner, stage.operations, None, stage.tag, (), stage.names))
+        return self.generation
+
+
+@breaks(BREAKS, "others_make_nothing_staged_stale")
+class AlwaysStale(Store):
+    """anyone's commit makes what is staged stale"""
+
+    def make(self, stage: Stage) -> int:
+        if self._staged is stage and stage.base != self.generation:
+            raise _stale("staged commit")
+        return super().make(stage)
+
+
+@breaks(BREAKS, "a_lease_ends")
+class EndlessLease(Store):
+    """leases don't end"""
+
+    def stage(self, owner: str, operations: Any, *, lease_ns: int, **more: Any) -> Stage:
+        return super().stage(owner, operations, lease_ns=lease_ns << 32, **more)
+
+
+@breaks(BREAKS, "a_staged_commit_goes_with_its_connection")
+class StagedForever(Twin):
+    """a writer that is closed leaves what it staged"""
+
+    def writer(self, owner: str = "dsnd") -> Any:
+        class Closing(Handle):
+            def close(self) -> None:
+                pass
+
+        return Closing(super().writer(owner))
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+@breaks(BREAKS, "commits_are_told")
+class NoGeneration(EventRing):
+    """commits are told without their generation"""
+
+    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
+        super().add(now, kind, table, 0 if kind is EventKind.COMMIT else identity, data)
+
+
+@breaks(BREAKS, "events_are_read_on")
+class LastAgain(EventRing):
+    """the last event that was read is read again"""
+
+    def read(self, cursor: int) -> Events:
+        found = super().read(cursor)
+        return replace(super().read(max(0, cursor - 1)), missed=found.missed)
+
+
+@breaks(BREAKS, "late_readers_learn_what_they_missed")
+class OneLess(EventRing):
+    """one less is missed than was"""
+
+    def read(self, cursor: int) -> Events:
+        found = super().read(cursor)
+        return replace(found, missed=max(0, found.missed - 1))
+
+
+__all__ = ["BREAKS"]

@@ -1,0 +1,310 @@
+"""Wrong about connections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hal.packet.contract import (
+    NONE_ID,
+    EventKind,
+    Flow,
+    FlowFilter,
+    LoadConfig,
+    Output,
+    PacketIn,
+    PacketResult,
+    StepKind,
+    TcpState,
+    Trace,
+    Verdict,
+)
+from hal.packet.model.counters import EventRing
+from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.shard import PathShard
+from hal.packet.model.stage import UDP, Drop, Witness
+from hal.packet.model.store import Version
+from hal.packet.model.twin import Twin, TwinShard
+from tests.conformance.broken.parts import Breaks, Handle, breaks
+
+BREAKS: Breaks = {}
+
+
+class OtherFlows(Twin):
+    """Its shards tell connections otherwise."""
+
+    def tell(self, flow: Flow) -> Flow:
+        raise NotImplementedError
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        twin = self
+
+        class Other(TwinShard):
+            def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+                return [twin.tell(flow) for flow in super().flows(which)]
+
+        shard = super().shard(*arguments, **more)
+        shard.__class__ = Other
+        return shard
+
+
+@breaks(BREAKS, "flows_are_told")
+class NoEgress(OtherFlows):
+    """connections are told to leave by where they come from"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, egress=flow.ingress)
+
+
+@breaks(BREAKS, "flows_without_ports")
+class PortsOfEsp(OtherFlows):
+    """protocols without ports have some"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, source_port=7) if flow.protocol == 50 else flow
+
+
+@breaks(BREAKS, "flows_tell_their_rules")
+class EgressRules(OtherFlows):
+    """rules on ingress aren't told"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, rules=(flow.rules[0], NONE_ID))
+
+
+@breaks(BREAKS, "flows_tell_their_operations")
+class NoWords(OtherFlows):
+    """op lists aren't told"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, operations=((), ()))
+
+
+@breaks(BREAKS, "tcp_is_followed")
+class HalfClosed(OtherFlows):
+    """a connection that both sides close is told as one that one side does"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, tcp_state=TcpState.FIN_WAIT) if flow.tcp_state is TcpState.CLOSING else flow
+
+
+@breaks(BREAKS, "flows_tell_who_decided")
+class FirstGeneration(OtherFlows):
+    """connections are told to be decided by the first generation"""
+
+    def tell(self, flow: Flow) -> Flow:
+        return replace(flow, generation=1)
+
+
+@breaks(BREAKS, "the_chain_is_walked_once")
+class Directions(PathShard):
+    """witnesses tell the initiator's direction as 1"""
+
+    def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
+        result = super().run(packet, witness)
+        steps = (replace(one, value=1 - one.value) if one.kind is StepKind.FLOW else one for one in result.steps)
+        return replace(result, steps=tuple(steps))
+
+
+@breaks(BREAKS, "replies_need_no_rule")
+class RepliesJudged(PathShard):
+    """replies are judged as if they began"""
+
+    def _established(self, packet: Packet, connection: Connection, direction: int, key: Any) -> Verdict:
+        if direction == 1:
+            judged = self.chain.decide(packet.header(), packet.vnic, packet.routed, self.tables, self, Witness())
+            if isinstance(judged, Drop) and connection.decided == self._decided_now():
+                raise Dropped(judged.reason)
+        return super()._established(packet, connection, direction, key)
+
+
+@breaks(BREAKS, "shards_pick_up_where_asked")
+class PickUpEnds(Twin):
+    """in a shard with pick-up the time for it ends after a minute"""
+
+    def shard(self, connections: int = 1024, staged: Any = None, pickup: bool = False) -> Any:
+        shard = super().shard(connections, staged, pickup)
+        if pickup:
+            shard._path.pickup_until = 60_000_000_000
+        return shard
+
+
+@breaks(BREAKS, "pick_up_ends")
+class LongPickUp(Twin):
+    """live, the time for pick-up is ten times what load says"""
+
+    def load(self, config: LoadConfig) -> None:
+        super().load(config)
+        self.live._pickup_ns *= 10
+
+
+@breaks(BREAKS, "established_packets_obey_new_rules")
+class RepliesStay(PathShard):
+    """packets of replies obey the rules from before"""
+
+    def _decide_again_if_changed(self, connection: Connection, packet: Packet) -> None:
+        if packet.vnic.id == connection.ingress:
+            super()._decide_again_if_changed(connection, packet)
+
+
+@breaks(BREAKS, "established_packets_obey_new_routes")
+class WaysStay(PathShard):
+    """a connection that is decided again goes where it went"""
+
+    def _decide_again_if_changed(self, connection: Connection, packet: Packet) -> None:
+        paths = connection.paths
+        super()._decide_again_if_changed(connection, packet)
+        connection.paths = paths
+
+
+@breaks(BREAKS, "flows_expire")
+class LateExpiry(FlowTable):
+    """connections are told a moment after their end"""
+
+    def matching(self, which: FlowFilter | None, now: int) -> list[Connection]:
+        return super().matching(which, now - 1)
+
+
+@breaks(BREAKS, "flows_are_limited")
+class SilentLimit(PathShard):
+    """a limit on connections bites without an event"""
+
+    def _note_limit(self, kind: EventKind, vnic: int) -> None:
+        if kind is not EventKind.FLOW_LIMIT:
+            super()._note_limit(kind, vnic)
+
+
+@breaks(BREAKS, "inbound_flows_are_limited")
+class NoInboundLimit(PathShard):
+    """uplinks open connections without limit"""
+
+    def _check_limits(self, connection: Connection) -> None:
+        if connection.share is None or connection.share[1] == "own":
+            super()._check_limits(connection)
+
+
+@breaks(BREAKS, "as_many_connections_fit")
+class OneLess(FlowTable):
+    """one connection less fits than was asked for"""
+
+    def is_full(self, worker: int, now: int) -> bool:
+        return super().is_full(worker, now) or self._per_worker[worker] >= self._capacity - 1
+
+
+@breaks(BREAKS, "flows_are_filtered")
+class AnyDestination(FlowTable):
+    """filters don't look at the destination"""
+
+    def matching(self, which: FlowFilter | None, now: int) -> list[Connection]:
+        return super().matching(which and replace(which, destination=None), now)
+
+
+@breaks(BREAKS, "flows_are_forgotten")
+class RemembersTcp(Twin):
+    """TCP is not forgotten"""
+
+    def writer(self, owner: str = "dsnd") -> Any:
+        live = self.live
+
+        class Remembering(Handle):
+            def forget(self, which: FlowFilter) -> int:
+                found = live.flows.matching(which, live.now)
+                for one in found:
+                    if one.header.protocol == UDP:
+                        live.flows.remove(one)
+                return len(found)
+
+        return Remembering(super().writer(owner))
+
+
+@breaks(BREAKS, "nothing_to_forget")
+class ForgettingCommits(Twin):
+    """forgetting nothing makes a generation"""
+
+    def writer(self, owner: str = "dsnd") -> Any:
+        class Committing(Handle):
+            def forget(self, which: FlowFilter) -> int:
+                return self._writer.forget(which) or 0 * self._writer.commit([])
+
+        return Committing(super().writer(owner))
+
+
+@breaks(BREAKS, "rules_count_hits")
+class DropsDontHit(PathShard):
+    """rules that drop count no hits"""
+
+    def _hit(self, row: Any, header: Any) -> None:
+        if row is None or row.table != "firewall_rule" or row.verdict != "drop":
+            super()._hit(row, header)
+
+
+@breaks(BREAKS, "settle_adds_up")
+class SettlesAgain(PathShard):
+    """connections with replies are counted again at each settle"""
+
+    def settle(self) -> None:
+        for connection in self.flows:
+            if connection.replied:
+                connection.settled = (0, 0)
+        super().settle()
+
+
+@breaks(BREAKS, "modify_keeps_counters")
+class CountersGo(PathShard):
+    """a modified rule counts from zero"""
+
+    def use(self, version: Version) -> None:
+        old = self.tables.versions["firewall_rule"].rows
+        new = version.tables.versions["firewall_rule"].rows
+        self.counters.forget([("firewall_rule", one) for one in old if new.get(one) != old[one]])
+        super().use(version)
+
+
+@breaks(BREAKS, "rules_log")
+class TimelessLog(EventRing):
+    """rules log without the time"""
+
+    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
+        super().add(0 if kind is EventKind.RULE_LOG else now, kind, table, identity, data)
+
+
+@breaks(BREAKS, "shards_have_their_own_flows")
+class FlowsOfAll(Twin):
+    """the live card tells connections of shards"""
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        shard = super().shard(*arguments, **more)
+        vars(self).setdefault("shards", []).append(shard)
+        return shard
+
+    def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        return super().flows(which) + [flow for shard in vars(self).get("shards", []) for flow in shard.flows(which)]
+
+
+@breaks(BREAKS, "traces_find_installed_flows")
+class NoInstalled(Twin):
+    """traces don't tell the connection that is there"""
+
+    def trace(self, packet: PacketIn, staged: Any = None) -> Trace:
+        return replace(super().trace(packet, staged), flow=None)
+
+
+@breaks(BREAKS, "live_traffic_goes_the_same_way")
+class PaddedLive(Twin):
+    """live frames are padded"""
+
+    def inject(self, packet: PacketIn) -> PacketResult:
+        result = super().inject(packet)
+        return replace(result, outputs=tuple(Output(out.port, out.data + b"\0") for out in result.outputs))
+
+
+@breaks(BREAKS, "packets_move_from_start_to_stop")
+class AlwaysRunning(Twin):
+    """packets move before start and after stop"""
+
+    def _check_running(self) -> None:
+        pass
+
+
+__all__ = ["BREAKS"]

@@ -1,0 +1,1 @@
+"""A stage that is declared and has no code: a profile that names it is refused."""

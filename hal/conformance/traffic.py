@@ -102,10 +102,10 @@ class WireTraffic:
         self._advance = advance
 
     def send(self, port: int, frame: bytes, after: int = 0) -> Sent:
-        if after:
-            self._advance(after)
         self._wire.receive()
         before = self._backend.counters().drops
+        if after:
+            self._advance(after)
         self._wire.send(port, frame)
         outputs = tuple(self._wire.receive())
         after_it = self._backend.counters().drops

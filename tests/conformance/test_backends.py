@@ -1,13 +1,88 @@
-"""Every check, against every backend of ours."""
+"""Every check, against every backend of ours; and the kit's own words about them."""
+
+import io
+import json
 
 import pytest
+from rich.console import Console
 
-from hal.conformance import Check, Level, State, checks_for, run_one
-from tests.conformance.devices import DEVICES
+from hal.conformance import Check, Level, State, checks_for, find_device, run, run_one
+from hal.conformance.__main__ import main
+from hal.errors import HalError
+from hal.packet.model.device import TwinDevice
+from tests.conformance.devices import DEVICES, OTHERS, TablesOnlyDevice
+
+CHECKS = checks_for(Level.ALL)
 
 
-@pytest.mark.parametrize("check", checks_for(Level.ALL), ids=lambda check: check.name)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("device", DEVICES)
 def test_backend(device: str, check: Check) -> None:
     result = run_one(DEVICES[device], check)
     assert result.state is State.PASSED, result.words
+
+
+@pytest.mark.parametrize("device", OTHERS)
+def test_what_is_absent_is_not_held_against_it(device: str) -> None:
+    report = run(OTHERS[device])
+    assert [result.words for result in report.failed] == []
+    assert report.passed
+    assert report.reached is report.level
+
+
+def test_through_ports_little_is_left_out() -> None:
+    """What needs `replay` or a trace of it, and nothing else, is absent for a card that is seen from outside."""
+    report = run(OTHERS["twin through its ports"])
+    absent = {result.words for result in report.results if result.state is State.ABSENT}
+    assert absent == {"verb shard"}
+    assert sum(result.state is State.PASSED for result in report.results) > 120
+
+
+def test_tables_alone_are_told_what_to_build_next() -> None:
+    device = TablesOnlyDevice()
+    assert run(device).next() == ["Run the kit at level stateless."]
+    report = run(device, Level.STATELESS)
+    assert not report.passed
+    assert report.reached is Level.TABLES
+    advice = "\n".join(report.next())
+    assert "Build what is absent, verb stage: 10 checks of level stateless wait for it" in advice
+    assert "Build what is absent, verb trace" in advice
+
+
+def test_matrix_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--backend", "twin", "--level", "tables", "--check", "rows_are_ordered", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["passed"], told["reached"]) == (True, "tables")
+    assert [result["state"] for result in told["results"]] == ["passed"]
+    assert "ordered by id" in told["results"][0]["sentences"][0]
+    assert main(["--backend", "twin", "--check", "rows_are_ordered"]) == 0
+    assert "admitted for: stateful" in capsys.readouterr().out
+
+
+def test_list_tells_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "--level", "tables"]) == 0
+    told = capsys.readouterr().out
+    assert "An empty commit is a generation too." in told
+    assert "stateless" not in told.split()
+
+
+def test_what_is_wrong_is_printed() -> None:
+    from tests.conformance.broken import BREAKS
+    from tests.conformance.broken.parts import BrokenDevice
+
+    report = run(BrokenDevice(BREAKS["tags_are_kept"]), Level.TABLES)
+    console = Console(record=True, width=200, file=io.StringIO())
+    report.print(console)
+    told = console.export_text()
+    assert "failed tags_are_kept (The tag of the last commit is read with its tables" in told
+    assert "tag: got '', wanted 'é" in told
+    assert "the contract: tag: opaque text (at most 127 bytes) kept with the generation." in told
+    assert "next: Fix tags_are_kept" in told
+    assert "admitted for: nothing yet" in told
+
+
+def test_devices_are_found() -> None:
+    assert isinstance(find_device("twin"), TwinDevice)
+    assert isinstance(find_device("hal.packet.model"), TwinDevice)
+    with pytest.raises(HalError, match=r"INVALID: backend nowhere: got no module nowhere\.device"):
+        find_device("nowhere")

@@ -16,7 +16,7 @@ from hal.packet.stages.route._generated import BlackholeRoute, NextHop, Route, S
 MAC = "02:00:00:00:aa:01"
 
 
-@check(Level.TABLES, "the tables of one generation", "The tables of one generation: table -> its rows")
+@check(Level.TABLES, "The tables of one generation: table -> its rows")
 def a_fresh_card_is_empty(bench: Bench) -> None:
     """Before the first commit: generation 0, no tag, no rows, no names."""
     now = bench.card().state()

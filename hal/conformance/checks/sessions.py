@@ -96,11 +96,11 @@ def replies_need_no_rule(bench: Bench) -> None:
 @check(Level.STATEFUL, "Id of the firewall rule on egress and on ingress; NONE_ID where none decided.", needs=FIREWALL)
 def flows_tell_their_rules(bench: Bench) -> None:
     """The rules that allowed it, on the side of who opens it and of who it goes to."""
-    card = world.firewalled(bench, world.rule(50, direction="out"), world.rule(51, direction="in"))
-    out = card.traffic()
+    rules = (world.rule(50, direction="out"), world.rule(51, direction="in"))
+    out = world.firewalled(bench, *rules).traffic()
     world.routed(out)
     equal(_only(out).rules, (50, NONE_ID), "rules of a connection that leaves A")
-    into = card.traffic()
+    into = world.firewalled(bench, *rules).traffic()
     world.replied(into)
     equal(_only(into).rules, (NONE_ID, 51), "rules of a connection that comes to A")
 
@@ -242,8 +242,9 @@ def flows_expire(bench: Bench) -> None:
 )
 def flows_are_limited(bench: Bench) -> None:
     """A vNIC opens as many connections as load allows, or its row; the first one too many is told as an event."""
-    card = world.world(bench, flow_limit=3)
-    for limit in (3, 5):
+    for own, limit in ((0, 3), (5, 5)):
+        card = world.world(bench, flow_limit=3)
+        card.commit(modify(world.vnic(A, flow_limit=own)))
         traffic = card.traffic()
         for number in range(limit):
             world.routed(traffic, sport=1 + number).left_by(C.port, f"connection {number + 1} of {limit}")
@@ -251,7 +252,6 @@ def flows_are_limited(bench: Bench) -> None:
         world.routed(traffic, sport=1).left_by(C.port, "a packet of an older connection")
         told = [(event.table, event.id) for event in traffic.events().events if event.kind is EventKind.FLOW_LIMIT]
         equal(told, [("vnic", A.vnic)], "FLOW_LIMIT events")
-        card.commit(modify(world.vnic(A, flow_limit=5)))
 
 
 @check(Level.STATEFUL, "flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.", needs=NEEDS)

@@ -18,8 +18,10 @@ from hal.packet.stages.bridge._generated import Subnet
 from hal.packet.stages.route._generated import BlackholeRoute
 
 NEEDS = ("shard", "bridge", "route")
+PACKETS = ("packets", "bridge", "route", "counters")
 TRACE = ("trace", "bridge", "route")
 PRIVATE = "A private place to run packets through: own flows, neighbours, meters and counters, empty at first"
+CURRENT = "the shared tables of the generation that is current at each call"
 CHANGES_NOTHING = "Changes nothing, on the installed state"
 BLOCKED = BlackholeRoute(id=3, vrf=world.VRF, prefix="10.2.0.0/24")
 """The route to C, as one that drops."""
@@ -93,7 +95,7 @@ def shards_leave_the_live_card_alone(bench: Bench) -> None:
     equal((card.backend.counters(), card.backend.events(), card.state()), before, "the live card after a replay")
 
 
-@check(Level.STATELESS, "the shared tables of the generation that is current at each `replay`", needs=NEEDS)
+@check(Level.STATELESS, CURRENT, needs=NEEDS)
 def shards_follow_the_tables(bench: Bench) -> None:
     """An older shard sees the tables that are current when it replays."""
     card = world.world(bench)
@@ -102,6 +104,16 @@ def shards_follow_the_tables(bench: Bench) -> None:
     equal(_replay(shard, _udp()).reason, "blackhole", "drop reason after a commit")
     card.commit(modify(world.rows_by_id("route")[3]))
     equal(_replay(shard, _udp()).verdict, Verdict.FORWARD, "verdict after another commit")
+
+
+@check(Level.STATELESS, CURRENT, needs=(*NEEDS, "counters"))
+def shards_tell_by_the_tables(bench: Bench) -> None:
+    """What an older shard tells is of the rows that are there when it is asked, without a replay between."""
+    card = world.world(bench)
+    traffic = card.traffic()
+    world.bridged(traffic)
+    card.commit(delete("vnic", B.vnic), delete("fdb", B.vnic), delete("vnic_address", B.vnic, B.vnic + 100))
+    equal(B.vnic in traffic.counters().vnics, False, "whether a vNIC that was taken out is counted")
 
 
 @check(Level.STATELESS, "`trace` and `replay` can look at it.", needs=(*NEEDS, "stage"))
@@ -204,7 +216,7 @@ def no_witness_is_no_cost(bench: Bench) -> None:
     Level.STATELESS,
     "`vnics` by id (rx_packets, rx_bytes, tx_packets, tx_bytes, drops; rx is from the vNIC into the card)",
     "Counters at one moment.",
-    needs=(*NEEDS, "counters"),
+    needs=PACKETS,
 )
 def vnics_are_counted(bench: Bench) -> None:
     """What came from a vNIC, what went to it, and what was dropped of what came from it."""
@@ -220,7 +232,7 @@ def vnics_are_counted(bench: Bench) -> None:
     equal(dict(counted[B.vnic]), wanted, "counters of the receiver's vNIC")
 
 
-@check(Level.STATELESS, "`ports` by number", "`engine` by name.", needs=(*NEEDS, "counters"))
+@check(Level.STATELESS, "`ports` by number", "`engine` by name.", needs=PACKETS)
 def ports_are_counted(bench: Bench) -> None:
     """Packets and bytes in and out of each port; the engine's own counters have names."""
     traffic = world.world(bench).traffic()

@@ -16,6 +16,10 @@ class TwinWire:
         self._twin = twin
         self._left: list[Output] = []
 
+    def advance(self, nanos: int) -> None:
+        """Time passes; what timers send leaves by the ports too."""
+        self._left += self._twin.advance(self._twin.live.now + nanos)
+
     def send(self, port: int, data: bytes) -> None:
         self._left += self._twin.inject(PacketIn(data, port, self._twin.live.now)).outputs
 
@@ -35,17 +39,18 @@ class TwinDevice(Device):
         return Twin(self.stages)
 
     def wire(self, backend: Backend) -> Wire:
-        return TwinWire(_twin(backend))
+        return _wire(backend)
 
     def advance(self, backend: Backend, nanos: int) -> None:
-        twin = _twin(backend)
-        twin.advance(twin.live.now + nanos)
+        _wire(backend).advance(nanos)
 
 
-def _twin(backend: Backend) -> Twin:
+def _wire(backend: Backend) -> TwinWire:
+    """The one wire of a twin, kept by it."""
     if not isinstance(backend, Twin):
         raise TypeError(f"a twin is wanted, not {type(backend).__name__}")
-    return backend
+    wire: TwinWire = vars(backend).setdefault("_wire", TwinWire(backend))
+    return wire
 
 
 def device() -> Device:

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from hal.packet.contract import EventKind, PacketIn, PacketResult, StepKind, Trace, Verdict
+from hal.packet.contract import Counters, EventKind, PacketIn, PacketResult, StepKind, Trace, Verdict
 from hal.packet.model import answers, headers
 from hal.packet.model.chain import Chain
 from hal.packet.model.counters import CounterSet
@@ -336,6 +336,20 @@ class FirstTables(OtherShard):
         if path._began:
             return TwinShard.replay(shard, packets, witness)
         return [path.run(packet, witness) for packet in packets]
+
+
+@breaks(BREAKS, "shards_tell_by_the_tables")
+class TablesOfReplay(Twin):
+    """shards tell what they counted by the tables of their last replay"""
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        class Other(TwinShard):
+            def counters(self) -> Counters:
+                return self._path.read_counters()
+
+        shard = super().shard(*arguments, **more)
+        shard.__class__ = Other
+        return shard
 
 
 @breaks(BREAKS, "shards_look_at_staged_commits")

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from unittest import mock
 
-from hal.conformance import Wire
 from hal.errors import HalError
-from hal.packet.contract import Backend, LoadConfig
+from hal.packet.contract import LoadConfig
 from hal.packet.model import store as store_module
 from hal.packet.model.chain import Chain
 from hal.packet.model.check import check_rows, raw_bytes
 from hal.packet.model.counters import CounterSet, EventRing
-from hal.packet.model.device import TwinDevice, TwinWire
+from hal.packet.model.device import TwinDevice
 from hal.packet.model.flows import FlowTable
 from hal.packet.model.shard import PathShard
 from hal.packet.model.store import Draft, Store
@@ -103,10 +102,6 @@ class BrokenDevice(TwinDevice):
 
         vars(twin).update(load=loaded, _path=made)
         return twin
-
-    def wire(self, backend: Backend) -> Wire:
-        assert isinstance(backend, Twin)
-        return TwinWire(backend)
 
     def _part(self, whole: type[Any]) -> Any:
         return self.how.parts.get(whole, whole)

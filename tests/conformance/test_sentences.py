@@ -1,0 +1,52 @@
+"""Every sentence of the contract has a check that quotes it, or a reason here why it promises nothing to check."""
+
+from hal.conformance import Level, checks_for
+from tests.conformance.sentences import SOURCES, sentences, squeezed, text_of
+
+QUOTES = {squeezed(quote): check.name for check in checks_for(Level.ALL) for quote in check.sentences}
+
+HEADING = "a heading: what follows it promises"
+NO_PROMISE = {
+    "The HAL contract for packet engines: what every backend promises, whatever forwards behind it.": HEADING,
+    "The sentences of this module are the contract: each has a check in `hal.conformance`.": "held by this very test",
+    "Authority is split into three handles.": "a matter of types, which mypy holds; the next sentence is checked",
+    "A port to open.": HEADING,
+    'device: what it is: "linux:IFNAME", "tap:IFNAME" (a punt tap; both may end in "@NAMESPACE"), "null", "ring", '
+    '"pcap:IN,OUT", "dpdk:DEVARGS", or "replay" (no device: packets come by replay only).': (
+        "which devices a card can open is its own affair; a vendor names his in Device.port"
+    ),
+    'mac: the device\'s MAC where it has one of its own, else "".': "what is told to a card, not what it does",
+    "Everything that is fixed before the first commit; none of it is ever part of one.": (
+        "no operation of a commit can say any of it: a matter of types"
+    ),
+    "Authority over the whole engine.": HEADING,
+    "What became of a packet that came in.": HEADING,
+    "What a packet caused.": HEADING,
+    "Authority to look.": HEADING,
+    "A whole card as one holder of all authority sees it: what a conformance kit is handed.": HEADING,
+}
+"""Sentence -> why no check quotes it."""
+
+
+def _is_quoted(sentence: str) -> bool:
+    return any(quote in sentence or sentence in quote for quote in QUOTES)
+
+
+def test_every_sentence_has_a_check() -> None:
+    missing = [f"{about}: {one}" for about, one in sentences() if not _is_quoted(one) and one not in NO_PROMISE]
+    assert missing == []
+
+
+def test_no_excuse_is_stale() -> None:
+    known = {sentence for _, sentence in sentences()}
+    assert [one for one in NO_PROMISE if one not in known] == []
+    assert [one for one in NO_PROMISE if _is_quoted(one)] == []
+
+
+def test_quotes_are_word_for_word() -> None:
+    texts = [text_of(path) for path in SOURCES]
+    assert [(name, quote) for quote, name in QUOTES.items() if not any(quote in text for text in texts)] == []
+
+
+def test_a_new_sentence_is_seen() -> None:
+    assert not _is_quoted("A backend may sing.")

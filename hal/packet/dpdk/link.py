@@ -9,6 +9,7 @@ import itertools
 import mmap
 import os
 import socket
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ class Reply:
 
 
 class Link:
-    """A connection to one socket. Not for several threads at once.
+    """A connection to one socket. Threads that ask at once wait for each other.
 
     Args:
         path: the socket.
@@ -96,6 +97,7 @@ class Link:
         self.path = path
         self.tables: Sequence[str] = ()
         self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
         try:
@@ -124,7 +126,10 @@ class Link:
         Raises:
             HalError: what the engine answered; TIMEOUT without an answer in time, LOST if the engine went away.
         """
-        body = bytes(body)
+        with self._lock:
+            return self._ask(verb, bytes(body), fds, shard)
+
+    def _ask(self, verb: Verb, body: bytes, fds: Sequence[int], shard: int) -> Reply:
         number = next(self._numbers)
         head = wire.Request(wire.MAGIC, verb, wire.VERSION, number, len(body), shard)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

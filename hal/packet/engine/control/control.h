@@ -54,6 +54,8 @@ struct dsn_control {
     struct dsn_load_port port[DSN_MAX_PORTS];
     struct rte_mempool *replay_pool;
     struct dsn_replay replay[DSN_REPLAYS];
+    struct dsn_port *replay_port[DSN_MAX_PORTS + 1]; /* those that are loaded, then `nowhere` */
+    struct dsn_port nowhere; /* stands for a port that isn't loaded, where a replayed packet claims to come from one */
     uint32_t replays_made;
     uint64_t pickup_until; /* of the live shards */
     struct dsn_server *server;

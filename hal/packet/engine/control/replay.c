@@ -37,6 +37,10 @@ void dsn_replay_end(struct dsn_control *control, struct dsn_replay *replay) {
 bool dsn_replay_pool(struct dsn_control *control, struct dsn_failure *failure) {
     if (!control->replay_pool)
         control->replay_pool = dsn_pool_create("dsn_replay", POOL_PACKETS, LONGEST_MTU);
+    uint16_t count = control->engine.port_count;
+    memcpy(control->replay_port, control->engine.ports, count * sizeof(control->replay_port[0]));
+    control->replay_port[count] = &control->nowhere;
+    control->nowhere.index = count;
     return control->replay_pool ||
            dsn_refuse(failure, DSN_FULL, "shard", "", "memory for its packets", "Start the engine with more --memory.");
 }
@@ -51,7 +55,7 @@ struct dsn_shard *dsn_shard_for(struct dsn_control *control, const struct dsn_se
         .inbound_flow_limit = control->load.inbound_flow_limit,
         .punt_limit = control->load.punt_limit,
         .pickup_until_ns = pickup_until,
-        .ports = control->engine.ports,
+        .ports = control->replay_port,
         .port_count = control->engine.port_count,
         .pool = control->replay_pool,
     };
@@ -199,11 +203,12 @@ bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, 
     return dsn_memfd_map(memfd, 0, MOST_BYTES, &packets->data, &packets->size, &exchange->failure);
 }
 
-static struct dsn_port *port_of(const struct dsn_control *control, uint32_t number) {
+static struct dsn_port *port_of(struct dsn_control *control, uint32_t number) {
     for (uint16_t i = 0; i < control->engine.port_count; i++)
         if (control->engine.ports[i]->number == number)
             return control->engine.ports[i];
-    return NULL;
+    control->nowhere.number = number;
+    return &control->nowhere;
 }
 
 static bool packet_refused(struct dsn_packets *packets, enum dsn_kind kind, const char *field, const char *limit,
@@ -224,9 +229,10 @@ bool dsn_packets_next(struct dsn_packets *packets, struct dsn_failure *failure) 
     size_t padded = ((size_t)head.length + 7) & ~(size_t)7;
     if (padded > room - sizeof(head))
         return packet_refused(packets, DSN_CORRUPT, "length", "inside the memfd", head.length, failure);
+    if (head.time_ns < packets->earliest)
+        return packet_refused(packets, DSN_INVALID, "time_ns", "no earlier than the packet before", head.time_ns,
+                              failure);
     packets->port = port_of(packets->control, head.port);
-    if (packets->port == NULL)
-        return packet_refused(packets, DSN_INVALID, "port", "the number of a loaded port", head.port, failure);
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(packets->control->replay_pool);
     if (mbuf == NULL)
         return packet_refused(packets, DSN_FULL, "", "memory for packets", packets->done, failure);
@@ -239,7 +245,7 @@ bool dsn_packets_next(struct dsn_packets *packets, struct dsn_failure *failure) 
     memcpy(bytes, packets->data + packets->at + sizeof(head), head.length);
     mbuf->port = packets->port->index;
     packets->mbuf = mbuf;
-    packets->time = head.time_ns;
+    packets->time = packets->earliest = head.time_ns;
     packets->at += sizeof(head) + padded;
     packets->left--;
     packets->done++;
@@ -257,9 +263,11 @@ static bool replay_one(struct dsn_replay *replay, const struct dsn_root *root, s
                        bool with_witness, struct dsn_results *results) {
     static struct dsn_witness witness; /* 8 KiB; the control thread is alone here */
     struct rte_mbuf *mbuf = packets->mbuf;
-    replay->now = packets->time > replay->now ? packets->time : replay->now;
-    replay->segment.port[packets->port->index].rx_packets++;
-    replay->segment.port[packets->port->index].rx_bytes += mbuf->pkt_len;
+    replay->now = packets->time;
+    if (packets->port != &packets->control->nowhere) {
+        replay->segment.port[packets->port->index].rx_packets++;
+        replay->segment.port[packets->port->index].rx_bytes += mbuf->pkt_len;
+    }
     witness.count = 0;
     bool kept = dsn_results_begin(results);
     /* Timers first and by themselves, so that what they sent stands before the packet's own frames; as often as they
@@ -291,6 +299,7 @@ bool dsn_do_replay(struct dsn_control *control, struct dsn_exchange *exchange) {
     if (root == NULL || !dsn_packets_open(&packets, control, exchange))
         return false;
     bool kept = true;
+    packets.earliest = replay->now;
     while (kept && dsn_packets_next(&packets, &exchange->failure))
         kept = replay_one(replay, root, &packets, ask->witness, &results);
     if (!kept)

@@ -16,7 +16,7 @@ struct dsn_packets {
     uint32_t left, done;
     struct rte_mbuf *mbuf; /* the current one, the caller's */
     struct dsn_port *port;
-    uint64_t time;
+    uint64_t time, earliest; /* time never goes back */
 };
 bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, struct dsn_exchange *exchange);
 /* False: no more (failure's kind is 0), or one is wrong. */

@@ -40,7 +40,11 @@ static struct dsn_shard *copy(struct tracer *tracer, struct rte_mbuf *packet, ui
 static bool run(struct tracer *tracer, struct dsn_shard *shard, struct rte_mbuf *packet, uint64_t now,
                 bool only_with_flow, bool *met, struct dsn_results *results) {
     static struct dsn_witness witness; /* 8 KiB; the control thread is alone here */
-    struct rte_mbuf *mbuf = rte_pktmbuf_copy(packet, tracer->control->replay_pool, 0, UINT32_MAX);
+    struct rte_mempool *pool = tracer->control->replay_pool;
+    /* DPDK copies no frame of no bytes. */
+    struct rte_mbuf *mbuf = packet->pkt_len ? rte_pktmbuf_copy(packet, pool, 0, UINT32_MAX) : rte_pktmbuf_alloc(pool);
+    if (mbuf)
+        mbuf->port = packet->port;
     if (mbuf == NULL || !dsn_results_begin(results)) {
         rte_pktmbuf_free(mbuf);
         return false;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hal.packet.contract import Counters, Event, EventKind, Events, RowCounters
 from hal.packet.model.tables import Tables
@@ -58,17 +58,10 @@ class CounterSet:
         counters["packets"] += packets
         counters["bytes"] += size
 
-    def forget(self, rows: Iterable[tuple[str, int]]) -> None:
-        """These rows are gone, and what they counted with them."""
-        for table, identity in rows:
-            self._rows.pop((table, identity), None)
-            if table == "vnic":
-                self._vnics.pop(identity, None)
-
-    def keep(self, tables: Tables) -> None:
-        """Forget what belongs to rows that aren't in these tables."""
-        self.forget([key for key in self._rows if tables.get(*key) is None])
-        self.forget([("vnic", vnic) for vnic in self._vnics if tables.get("vnic", vnic) is None])
+    def keep(self, lives: Callable[[str, int], bool]) -> None:
+        """Forget what belongs to rows that don't live any more."""
+        self._rows = {key: counted for key, counted in self._rows.items() if lives(*key)}
+        self._vnics = {vnic: counted for vnic, counted in self._vnics.items() if lives("vnic", vnic)}
 
     def read(self, tables: Tables, ports: Iterable[int]) -> Counters:
         vnics = tables.versions["vnic"].rows

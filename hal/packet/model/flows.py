@@ -39,8 +39,8 @@ class Connection:
     ingress: int
     egress: int
     rules: tuple[int, int]
-    counted: tuple[tuple[str, int], ...]
-    """Rows that get its packets and bytes."""
+    counted: tuple[tuple[str, int, int], ...]
+    """Rows that get its packets and bytes: table, id, and the generation that put it in."""
     share: Share | None
     decided: tuple[int, int]
     """Generation, and number of changes in what is alive, by which it was last decided."""

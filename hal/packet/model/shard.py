@@ -125,9 +125,8 @@ class PathShard:
         """The tables that packets see from now on."""
         if version is self.version:
             return
-        self.version = version
-        self.counters.forget(version.removed)
-        self.counters.keep(self.tables)
+        before, self.version = self.tables, version
+        self.counters.keep(lambda *row: 0 < before.born(*row) == self.tables.born(*row))
         self.neighbours.keep(self._is_uplink)
 
     def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
@@ -351,7 +350,7 @@ class PathShard:
         self._settle(connection)
         connection.egress = decision.egress.id
         connection.rules = decision.rules
-        connection.counted = counted_rows(decision)
+        connection.counted = self._counted_rows(decision)
         connection.paths = self._paths(header, ingress, routed, decision)
         connection.decided = self._decided_now()
         reply = reply_key(connection.keys[0], decision.egress)
@@ -463,7 +462,7 @@ class PathShard:
             ingress=ingress.id,
             egress=decision.egress.id,
             rules=decision.rules,
-            counted=counted_rows(decision),
+            counted=self._counted_rows(decision),
             share=share_of(ingress, decision.egress),
             decided=self._decided_now(),
             created_ns=self.now,
@@ -619,10 +618,14 @@ class PathShard:
             words = decided_words(row.verdict, header)
             self.events.add(self.now, EventKind.RULE_LOG, row.table, row.id, words)
 
+    def _counted_rows(self, decision: Decision) -> tuple[tuple[str, int, int], ...]:
+        """The rows that get a connection's packets and bytes: each once, though it decided on both sides."""
+        return tuple((row.table, row.id, self.tables.born(row.table, row.id)) for row in decision.rows)
+
     def _settle(self, connection: Connection) -> None:
         packets, size = connection.unsettled()
-        for table, identity in connection.counted:
-            if packets and self.tables.get(table, identity):
+        for table, identity, born in connection.counted:
+            if packets and self.tables.born(table, identity) == born:
                 self.counters.traffic(table, identity, packets, size)
 
     def _advance(self, now: int) -> None:
@@ -705,8 +708,3 @@ def share_of(ingress: Entry, egress: Entry) -> Share | None:
     if ingress.role == "vnic":
         return ingress.id, "own"
     return (egress.id, "inbound") if egress.role == "vnic" else None
-
-
-def counted_rows(decision: Decision) -> tuple[tuple[str, int], ...]:
-    """The rows that get a connection's packets and bytes: each once, though it decided on both sides."""
-    return tuple((row.table, row.id) for row in decision.rows)

@@ -39,8 +39,6 @@ class Version:
     tables: Tables
     tag: str = ""
     names: Names = field(default_factory=dict)
-    removed: tuple[tuple[str, int], ...] = ()
-    """Rows that the generation before had and this one hasn't: their counters end."""
 
 
 def invalid(table: str, **more: Any) -> HalError:
@@ -115,7 +113,9 @@ class Draft:
         version = self._write(table.name)
         size, blob = rows.row.LAYOUT.size, data.tobytes()
         for place, identity in enumerate(column(data, rows.row.LAYOUT.slots[0]).tolist()):
-            version.rows[identity] = Record(action, blob[place * size : (place + 1) * size], self._generation)
+            older = self._before.tables.born(table.name, identity)
+            data_of_one = blob[place * size : (place + 1) * size]
+            version.rows[identity] = Record(action, data_of_one, self._generation, older or self._generation)
         self._lengths(version, data, +1)
         self._count(table, action, data, +1)
 
@@ -184,9 +184,9 @@ class Draft:
                     fix="Remove or change those in the same commit.",
                 )
 
-    def finish(self, tag: str, names: Names, removed: tuple[tuple[str, int], ...]) -> Version:
+    def finish(self, tag: str, names: Names) -> Version:
         versions = {**self._before.tables.versions, **self._touched}
-        return Version(Tables(self._schema, self._generation, versions), tag, names, removed)
+        return Version(Tables(self._schema, self._generation, versions), tag, names)
 
 
 @dataclass
@@ -347,7 +347,7 @@ class Store:
             draft.check_references(one.rows, data)
         removed = tuple((table, identity) for table, ids in deleted.items() for identity in ids)
         draft.check_removed(removed)
-        version = draft.finish(tag, self._names(draft, names, removed), removed)
+        version = draft.finish(tag, self._names(draft, names, removed))
         self._refuse(version.tables)
         return version
 

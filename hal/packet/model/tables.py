@@ -20,11 +20,13 @@ IPV4_LENGTH = 96
 
 
 class Record(NamedTuple):
-    """A row as it is kept: the number of its action, its bytes, and the generation that last changed it."""
+    """A row as it is kept: the number of its action, its bytes, the generation that last changed it, and the one that
+    put it in: a row taken out and put in again under the same id is another one."""
 
     action: int
     data: bytes
     generation: int
+    born: int
 
 
 class TableVersion:
@@ -84,6 +86,11 @@ class Tables:
     def get(self, table: str, identity: int) -> Entry | None:
         """The row with this id."""
         return self.versions[table].entry(identity)
+
+    def born(self, table: str, identity: int) -> int:
+        """The generation that put the row in; 0: there is none."""
+        record = self.versions[table].rows.get(identity)
+        return record.born if record else 0
 
     def exact(self, table: str, *key: Any) -> Entry | None:
         """The row of an EXACT or LPM table with these key fields: ints, bytes, and `Prefix` for prefixes."""

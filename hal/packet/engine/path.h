@@ -36,7 +36,7 @@ enum dsn_engine_counter {
     DSN_ENGINE_COUNTERS,
 };
 
-struct dsn_shard_config {
+struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_counter_block counters;
     uint32_t connections;
     uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
@@ -80,7 +80,9 @@ struct dsn_result dsn_path_witness(struct dsn_shard *shard, const struct dsn_roo
                                    uint64_t now, struct dsn_witness *witness);
 struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *packet,
                                uint64_t now);
-/* Timers alone; returns when the next one is due. Also sweeps a bounded number of expired connections. */
+/* Timers alone; returns when the next one is due. Also sweeps a bounded number of expired connections and settles
+ * a bounded number of others. Where timers made more frames than the queues hold it returns a time that has come:
+ * drain and call again. */
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now);
 
 
@@ -100,8 +102,8 @@ uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, 
 /* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. */
 void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
                         struct rte_mbuf *packet, uint64_t now);
-/* Events wait in a bounded ring of the shard (one thread puts, one takes); false: none. A full ring counts what it
- * lost in *missed. */
+/* Events wait in a bounded ring of the shard (one thread puts, one takes); false: none. *missed: how many a full ring
+ * has lost since it was last asked. */
 bool dsn_shard_event(struct dsn_shard *shard, struct dsn_event_record *event, uint64_t *missed);
 
 /* Called by the control thread for each row that a commit puts in or takes out of the idle root (modify: both), and
@@ -110,9 +112,11 @@ bool dsn_shard_event(struct dsn_shard *shard, struct dsn_event_record *event, ui
 void dsn_stamp_row(struct dsn_root *root, enum dsn_table_number table, uint8_t action, const void *row, uint32_t slot,
                    uint64_t generation);
 bool dsn_derive(struct dsn_root *root, uint64_t changed_tables);
-bool dsn_root_extras_create(struct dsn_root *root); /* stamps and derived state of a fresh root */
+/* Stamps and derived state of a fresh root, whose tables have their capacities; false: no memory. All memory is taken
+ * here, so that dsn_derive can't fail for lack of it when the same operations are applied to the other root. */
+bool dsn_root_extras_create(struct dsn_root *root);
 void dsn_root_extras_destroy(struct dsn_root *root);
-/* A port's link changed: connections over its next hops are decided again. */
-void dsn_stamp_link(struct dsn_root *root, uint64_t generation);
+/* A port's link changed (dsn_port.up already says so): connections over next hops are decided again. Any thread. */
+void dsn_stamp_link(void);
 
 #endif

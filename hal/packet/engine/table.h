@@ -53,14 +53,13 @@ struct dsn_table {
 /* What the path precomputes from small tables, so that a packet never searches them (path/derive.c): chains of
  * stages, a subnet's own addresses, uplinks by port. Rebuilt for the idle root when one of these tables changed. */
 struct dsn_derived;
+struct dsn_stamps;
 
 struct dsn_root {
     uint64_t generation; /* 0: nothing was committed yet */
     struct dsn_table table[DSN_TABLES];
     struct dsn_derived *derived;
-    uint32_t *route_stamp; /* see path/stamps.h */
-    uint32_t *policy_stamp;
-    uint32_t structure_stamp;
+    struct dsn_stamps *stamps; /* path/stamps.h */
 };
 
 static inline const void *dsn_row(const struct dsn_root *root, enum dsn_table_number table, uint32_t slot) {

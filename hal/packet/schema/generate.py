@@ -117,6 +117,8 @@ def c_header(whole: Schema) -> str:
         lines += ["", f"enum dsn_{title.lower()}_number {{"]
         lines += [f"    DSN_{title}_{_c_name(name)} = {number}," for number, name in enumerate(names)]
         lines += [f"    DSN_{title}S = {len(names)},", "};"]
+    lines += ["", "/* The same numbers by the names of folders, for macros. */"]
+    lines += [f"#define DSN_STAGE_NUMBER_{stage.name} DSN_STAGE_{_c_name(stage.name)}" for stage in whole.stages[1:]]
     lines += ["", "/* An action's number is its place in its table. */", "enum dsn_action_number {"]
     for table in whole.tables:
         lines += [

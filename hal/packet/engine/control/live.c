@@ -14,9 +14,7 @@ static void look_at_links(struct dsn_control *control) {
     }
     if (!changed)
         return;
-    /* Both copies: the next commit swaps them, and what it brings knows nothing of links. */
-    for (int side = 0; side < 2; side++)
-        dsn_stamp_link(&control->tables.root[side], control->tables.live->generation);
+    dsn_stamp_link();
 }
 
 void dsn_tick(struct dsn_control *control) {

@@ -122,7 +122,7 @@ bool dsn_tables_create(struct dsn_tables *tables, const uint32_t capacity[DSN_TA
 
 void dsn_tables_destroy(struct dsn_tables *tables) {
     for (int side = 0; side < 2; side++)
-        if (tables->root[side].derived || tables->root[side].route_stamp)
+        if (tables->root[side].derived || tables->root[side].stamps)
             dsn_root_extras_destroy(&tables->root[side]);
     for (int table = 0; table < DSN_TABLES; table++) {
         store_destroy(&tables->store[table], tables->root[0].table[table].capacity);

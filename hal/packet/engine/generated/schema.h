@@ -104,6 +104,12 @@ enum dsn_reason_number {
     DSN_REASONS = 64,
 };
 
+/* The same numbers by the names of folders, for macros. */
+#define DSN_STAGE_NUMBER_antispoof DSN_STAGE_ANTISPOOF
+#define DSN_STAGE_NUMBER_firewall DSN_STAGE_FIREWALL
+#define DSN_STAGE_NUMBER_bridge DSN_STAGE_BRIDGE
+#define DSN_STAGE_NUMBER_route DSN_STAGE_ROUTE
+
 /* An action's number is its place in its table. */
 enum dsn_action_number {
     DSN_ACTION_SEED = 0,

@@ -1,0 +1,255 @@
+#include "path/answers.h"
+
+#include "path/make.h"
+#include "path/shard.h"
+
+static struct dsn_frame_to back_to(const struct dsn_packet *p, const uint8_t source[6]) {
+    struct dsn_frame_to to = {.vlan = p->vlan};
+    memcpy(to.destination, p->frame + 6, 6);
+    memcpy(to.source, source, 6);
+    return to;
+}
+
+/* Sends what the card made, or not: where it can't be sent it is nobody's drop. */
+static void send(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rte_mbuf *frame, enum dsn_made kind) {
+    if (frame == NULL)
+        return;
+    dsn_step(shard, DSN_STEP_MAKE, -1, 0, kind);
+    if (dsn_transmit(shard, vnic->slot, dsn_port_index(shard, vnic->port), frame) != DSN_PASSED)
+        rte_pktmbuf_free(frame);
+}
+
+static uint32_t local_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]) {
+    struct dsn_row_local_address wanted = {.vrf = vrf};
+    memcpy(wanted.address, address, 16);
+    return dsn_find(root, DSN_TABLE_LOCAL_ADDRESS, &wanted.vrf);
+}
+
+/* The MAC that the card tells for an address asked for by ARP or ND; *own: it is the card's. */
+static bool answering_mac(const struct dsn_root *root, const struct dsn_vnic *vnic, const uint8_t asker[16],
+                          const uint8_t target[16], uint8_t mac[6], bool *own) {
+    if (memcmp(asker, target, 16) == 0)
+        return false;
+    *own = true;
+    memcpy(mac, &vnic->own_mac, 6);
+    if (vnic->role == DSN_VNIC_ROLE_CARD)
+        return vnic->own_mac != DSN_NO_MAC;
+    uint32_t slot = local_address(root, vnic->vrf, target);
+    if (slot != DSN_NO_SLOT && vnic->own_mac != DSN_NO_MAC) {
+        const struct dsn_row_local_address *local = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
+        if (local->subnet == vnic->subnet)
+            return true;
+    }
+    if (vnic->role != DSN_VNIC_ROLE_VNIC)
+        return false;
+    struct dsn_row_vnic_address wanted = {.subnet = vnic->subnet};
+    memcpy(wanted.address, target, 16);
+    slot = dsn_find(root, DSN_TABLE_VNIC_ADDRESS, &wanted.subnet);
+    if (slot == DSN_NO_SLOT)
+        return false;
+    const struct dsn_vnic *other = dsn_vnic_at(root, dsn_row_ref(root, DSN_TABLE_VNIC_ADDRESS, slot, 1));
+    *own = false;
+    memcpy(mac, &other->mac, 6);
+    return other->id != vnic->id;
+}
+
+/* The first reason that a stage of the egress chain has; DSN_PASSED. */
+static uint16_t ask_stages(const struct dsn_root *root, const struct dsn_vnic *vnic, bool arp,
+                           const struct dsn_announcement *message) {
+    struct dsn_chain chain = dsn_chain_of(root, vnic, DSN_EGRESS);
+    for (uint32_t i = 0; i < chain.count; i++) {
+        const struct dsn_stage *stage = dsn_stage_table[chain.stage[i]];
+        if (stage == NULL)
+            return DSN_REASON_NO_DECISION;
+        uint16_t (*check)(const struct dsn_root *, uint32_t, const struct dsn_announcement *) =
+            arp ? stage->check_arp : stage->check_nd;
+        uint16_t reason = check != NULL ? check(root, vnic->slot, message) : (uint16_t)DSN_PASSED;
+        if (reason != DSN_PASSED)
+            return reason;
+    }
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *p, bool learn_only) {
+    static const uint8_t kind[6] = {0, 1, 8, 0, 6, 4}, none[4];
+    const struct dsn_root *root = shard->root;
+    const struct dsn_vnic *vnic = p->vnic;
+    const uint8_t *arp = p->frame + p->ip;
+    if (p->length - p->ip < 28 || memcmp(arp, kind, 6) != 0 || arp[6] != 0 || (arp[7] != 1 && arp[7] != 2) ||
+        memcmp(arp + 8, p->frame + 6, 6) != 0)
+        return DSN_REASON_ARP_MALFORMED;
+    bool request = arp[7] == 1;
+    struct dsn_announcement told = {
+        .macs = 1,
+        .unspecified = request && memcmp(arp + 14, none, 4) == 0,
+    };
+    uint8_t target[16], mac[6];
+    memcpy(told.source_mac, p->frame + 6, 6);
+    memcpy(told.mac[0], arp + 8, 6);
+    dsn_map_v4(told.address, arp + 14);
+    dsn_map_v4(target, arp + 24);
+    uint16_t reason = ask_stages(root, vnic, true, &told);
+    if (reason != DSN_PASSED)
+        return reason;
+    bool uplink = vnic->role == DSN_VNIC_ROLE_UPLINK;
+    if (!request) {
+        bool ours = memcmp(arp + 24, none, 4) == 0 || local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
+        return uplink && ours && dsn_neighbour_confirm(shard, vnic, told.address, p->frame + 6)
+                   ? DSN_PASSED
+                   : DSN_REASON_ARP_IGNORED;
+    }
+    bool own;
+    if (!answering_mac(root, vnic, told.address, target, mac, &own))
+        return DSN_REASON_ARP_IGNORED;
+    if (!learn_only) {
+        struct dsn_frame_to to = back_to(p, mac);
+        send(shard, vnic, dsn_make_arp(shard->config.pool, &to, 2, mac, target, to.destination, told.address),
+             DSN_MADE_ARP);
+    }
+    if (uplink)
+        dsn_neighbour_confirm(shard, vnic, told.address, p->frame + 6);
+    return DSN_PASSED;
+}
+
+static bool checksum_is_right(const struct dsn_packet *p) {
+    uint16_t start, field;
+    if (dsn_mbuf_csum_get(p->mbuf, &start, &field))
+        return true; /* not finished yet */
+    uint16_t length = dsn_payload_length(p);
+    uint64_t sum =
+        p->key.protocol == DSN_ICMP ? 0 : dsn_sum_pseudo(p->key.source, p->key.destination, p->key.protocol, length);
+    return dsn_sum_fold(dsn_sum(dsn_payload(p), length, sum)) == 0xffff;
+}
+
+/* Link-layer options of NS and NA: where they lie in the message, 0: not there. False: malformed. */
+static bool find_links(const uint8_t *message, uint16_t length, unsigned link[3]) {
+    if (length < 24 || message[8] == 0xff || dsn_is_v4(message + 8))
+        return false;
+    for (unsigned place = 24, size; place < length; place += size) {
+        size = place + 1 < length ? message[place + 1] * 8u : 0;
+        if (size == 0 || place + size > length)
+            return false;
+        if ((message[place] == 1 || message[place] == 2) && link[message[place]] == 0)
+            link[message[place]] = place + 2;
+    }
+    return true;
+}
+
+static enum dsn_reason_number take_solicitation(struct dsn_shard *shard, const struct dsn_packet *p,
+                                                const struct dsn_announcement *told, bool learn_only) {
+    const uint8_t *target = dsn_payload(p) + 8;
+    uint8_t mac[6];
+    bool own;
+    if (told->unspecified || !answering_mac(shard->root, p->vnic, p->key.source, target, mac, &own))
+        return DSN_REASON_ND_IGNORED;
+    if (!learn_only) {
+        struct dsn_frame_to to = back_to(p, mac);
+        send(shard, p->vnic, dsn_make_advertisement(shard->config.pool, &to, target, p->key.source, mac, own),
+             DSN_MADE_ND);
+    }
+    if (p->vnic->role == DSN_VNIC_ROLE_UPLINK)
+        dsn_neighbour_confirm(shard, p->vnic, p->key.source, p->frame + 6);
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_packet *p, bool learn_only) {
+    static const uint8_t group[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff}, unspecified[16], loopback[16] = {[15] = 1};
+    const uint8_t *message = dsn_payload(p);
+    uint16_t length = dsn_payload_length(p);
+    if (p->fragment || p->ttl != 255 || length < 8 || message[1] != 0)
+        return DSN_REASON_ND_MALFORMED;
+    /* Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND. */
+    if (p->key.source[0] == 0xff || memcmp(p->key.source, loopback, 16) == 0 || dsn_is_v4(p->key.source))
+        return DSN_REASON_ND_MALFORMED;
+    if (!checksum_is_right(p))
+        return DSN_REASON_ND_MALFORMED;
+    bool solicitation = message[0] == 135, advertisement = message[0] == 136;
+    unsigned link[3] = {0};
+    if ((solicitation || advertisement) && !find_links(message, length, link))
+        return DSN_REASON_ND_MALFORMED;
+    struct dsn_announcement told = {
+        .unspecified = memcmp(p->key.source, unspecified, 16) == 0,
+        .has_target = advertisement,
+    };
+    if (solicitation && told.unspecified && (link[1] != 0 || memcmp(p->key.destination, group, 13) != 0))
+        return DSN_REASON_ND_MALFORMED;
+    memcpy(told.source_mac, p->frame + 6, 6);
+    memcpy(told.address, p->key.source, 16);
+    if (advertisement)
+        memcpy(told.target, message + 8, 16);
+    for (unsigned type = 1; type <= 2; type++)
+        if (link[type] != 0)
+            memcpy(told.mac[told.macs++], message + link[type], 6);
+    uint16_t reason = ask_stages(shard->root, p->vnic, false, &told);
+    if (reason != DSN_PASSED)
+        return reason;
+    if (solicitation)
+        return take_solicitation(shard, p, &told, learn_only);
+    return advertisement && p->vnic->role == DSN_VNIC_ROLE_UPLINK && link[2] != 0 &&
+                   local_address(shard->root, p->vnic->vrf, p->key.destination) != DSN_NO_SLOT &&
+                   dsn_neighbour_confirm(shard, p->vnic, message + 8, message + link[2])
+               ? DSN_PASSED
+               : DSN_REASON_ND_IGNORED;
+}
+
+enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_packet *p,
+                                     const struct dsn_header *header) {
+    struct dsn_chain chain = dsn_chain_of(shard->root, p->vnic, DSN_EGRESS);
+    for (uint32_t i = 0; i < chain.count; i++) {
+        const struct dsn_stage *stage = dsn_stage_table[chain.stage[i]];
+        if (stage == NULL)
+            return DSN_REASON_NO_DECISION;
+        uint16_t reason =
+            stage->check_echo != NULL ? stage->check_echo(shard->root, p->vnic->slot, header) : (uint16_t)DSN_PASSED;
+        if (reason != DSN_PASSED)
+            return reason;
+    }
+    if (p->fragment)
+        return DSN_REASON_CARD_FRAGMENT;
+    if (!checksum_is_right(p))
+        return DSN_REASON_L4_CHECKSUM;
+    struct dsn_frame_to to = back_to(p, p->frame);
+    send(shard, p->vnic, dsn_make_echo_reply(shard->config.pool, &to, p), DSN_MADE_ECHO);
+    return DSN_PASSED;
+}
+
+void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16]) {
+    static const uint8_t nobody[16] = {[10] = 0xff, [11] = 0xff}, zeros[6];
+    static const struct dsn_subnet none = {0};
+    const struct dsn_subnet *subnet =
+        uplink->subnet_slot != DSN_NO_SLOT ? dsn_subnet_at(shard->root, uplink->subnet_slot) : &none;
+    struct dsn_frame_to to = {.vlan = uplink->vlan};
+    memcpy(to.source, &uplink->mac, 6);
+    if (dsn_is_v4(address)) {
+        memset(to.destination, 0xff, 6);
+        send(shard, uplink,
+             dsn_make_arp(shard->config.pool, &to, 1, to.source, subnet->has_v4 ? subnet->lowest_v4 : nobody, zeros,
+                          address),
+             DSN_MADE_ARP);
+    } else if (subnet->has_any_v6) {
+        send(shard, uplink, dsn_make_solicitation(shard->config.pool, &to, subnet->lowest_any_v6, address),
+             DSN_MADE_ND);
+    }
+}
+
+void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t type, uint8_t code, uint32_t value) {
+    if (p->vnic->subnet_slot == DSN_NO_SLOT || dsn_is_icmp_error(p) || dsn_is_later(p))
+        return;
+    const struct dsn_subnet *subnet = dsn_subnet_at(shard->root, p->vnic->subnet_slot);
+    if (p->version == 4 ? !subnet->has_v4 : !subnet->has_v6)
+        return;
+    struct dsn_frame_to to = back_to(p, p->frame);
+    send(shard, p->vnic,
+         dsn_make_error(shard->config.pool, &to, p, p->version == 4 ? subnet->lowest_v4 : subnet->lowest_v6, type, code,
+                        value),
+         DSN_MADE_ERROR);
+}
+
+void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p) {
+    if (p->key.protocol != DSN_TCP) {
+        dsn_tell(shard, p, p->version == 4 ? 3 : 1, p->version == 4 ? 13 : 1, 0);
+    } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST)) {
+        struct dsn_frame_to to = back_to(p, p->frame);
+        send(shard, p->vnic, dsn_make_reset(shard->config.pool, &to, p), DSN_MADE_RST);
+    }
+}

@@ -1,0 +1,26 @@
+/* What the card itself takes in, and the packets that it makes, byte by byte (docs/forwarding.md, *ARP* and on). */
+#ifndef DSN_PATH_ANSWERS_H
+#define DSN_PATH_ANSWERS_H
+
+#include "path/derive.h"
+#include "path/packet.h"
+
+struct dsn_shard;
+struct dsn_header;
+
+/* DSN_PASSED: consumed. None of them takes the mbuf. learn_only: another worker has answered. */
+enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);
+enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);
+/* An echo request to an address of the card. */
+enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_packet *packet,
+                                     const struct dsn_header *header);
+
+/* A request for a neighbour's MAC. */
+void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16]);
+
+/* An ICMP error to the sender of a packet, never about an ICMP error or a later fragment. value: an MTU. */
+void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t type, uint8_t code, uint32_t value);
+/* A TCP RST, or ICMP administratively prohibited. */
+void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *packet);
+
+#endif

@@ -1,0 +1,112 @@
+/* The first packet of a connection: the chain decides, both directions are installed. */
+#include "path/answers.h"
+#include "path/run.h"
+
+static bool may_pick_up(const struct dsn_shard *shard, const struct dsn_packet *p) {
+    return shard->now < shard->config.pickup_until_ns &&
+           (p->tcp_flags & (DSN_TCP_ACK | DSN_TCP_SYN | DSN_TCP_RST)) == DSN_TCP_ACK;
+}
+
+/* Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. */
+static bool decide_backwards(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_header *header,
+                             struct dsn_opening *o) {
+    struct dsn_decision where;
+    if (!dsn_chain_where(shard, &where, header, p->vnic, o->routed) || where.egress == DSN_NO_SLOT)
+        return false;
+    const struct dsn_vnic *initiator = dsn_vnic_at(shard->root, where.egress);
+    struct dsn_header mirrored = {
+        .source_port = header->destination_port,
+        .destination_port = header->source_port,
+        .protocol = header->protocol,
+        .icmp_type = header->icmp_type,
+    };
+    memcpy(mirrored.source, header->destination, 16);
+    memcpy(mirrored.destination, header->source, 16);
+    if (o->routed) {
+        memcpy(mirrored.source_mac, &initiator->mac, 6);
+        if (initiator->own_mac != DSN_NO_MAC)
+            memcpy(mirrored.destination_mac, &initiator->own_mac, 6);
+    } else {
+        memcpy(mirrored.source_mac, header->destination_mac, 6);
+        memcpy(mirrored.destination_mac, header->source_mac, 6);
+    }
+    o->header = mirrored;
+    o->ingress = initiator;
+    if (!dsn_chain_decide(shard, &o->decision, &o->header, initiator, o->routed))
+        return false;
+    const struct dsn_vnic *egress = dsn_vnic_at(shard->root, o->decision.egress);
+    return dsn_key_is_of(&p->key, egress);
+}
+
+/* Another living connection has the key: established ones are never evicted. */
+static bool is_taken(struct dsn_shard *shard, const struct dsn_flow_key *key) {
+    return dsn_connection_find(shard, key, dsn_flows_hash(&shard->flows, key), shard->now) != 0;
+}
+
+static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_opening *o,
+                                              unsigned direction, uint8_t tcp_state) {
+    const struct dsn_ops *ops = &o->ops[direction];
+    uint32_t number;
+    enum dsn_reason_number reason = dsn_check_size(shard, p, ops);
+    if (reason == DSN_PASSED)
+        reason = dsn_limits(shard, o->ingress, o->egress, shard->now);
+    if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction]))
+        reason = DSN_REASON_FLOW_TABLE_FULL;
+    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
+        reason = DSN_REASON_PUNT_LIMIT;
+    if (reason == DSN_PASSED)
+        reason = dsn_opening_install(shard, o, tcp_state, &number);
+    if (reason != DSN_PASSED) {
+        dsn_opening_forget(shard, o);
+        return reason;
+    }
+    struct dsn_session *session = &shard->flows.connection[number].session;
+    const struct dsn_decided_by *by = o->decision.by;
+    shard->meeting = dsn_ref(number, direction);
+    DSN_STEP(shard, DSN_STEP_INSTALL, -1, session->id, 0);
+    dsn_hit(shard, by[0], &o->header);
+    if (by[0].slot != by[1].slot || by[0].table != by[1].table)
+        dsn_hit(shard, by[1], &o->header);
+    dsn_count(session, p, direction);
+    if (direction == 1)
+        session->flags |= DSN_SESSION_REPLIED;
+    return DSN_PASSED;
+}
+
+struct dsn_result dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
+    bool picked_up = p->key.protocol == DSN_TCP && !dsn_is_bare_syn(p);
+    unsigned direction = 0;
+    struct dsn_opening o;
+    shard->meeting = 0;
+    if (picked_up && !may_pick_up(shard, p))
+        return dsn_dropped(DSN_REASON_TCP_NO_SESSION);
+    if (dsn_is_icmp(p) && p->icmp_type == dsn_echo_reply(p->key.protocol))
+        return dsn_dropped(DSN_REASON_ICMP_TYPE);
+    shard->counters.engine[DSN_COUNT_CHAIN_WALKS]++;
+    dsn_flows_prefetch_free(&shard->flows);
+    o.routed = p->key.flags & DSN_KEY_ROUTED;
+    o.ingress = p->vnic;
+    dsn_header_of(&o.header, p);
+    if (!dsn_chain_decide(shard, &o.decision, &o.header, o.ingress, o.routed)) {
+        struct dsn_decision refused = o.decision;
+        struct dsn_header header = o.header;
+        if (!picked_up || !decide_backwards(shard, p, &header, &o)) {
+            dsn_hit(shard, refused.by_drop, &header);
+            if (refused.tell)
+                dsn_tell_refused(shard, p);
+            return dsn_dropped(refused.reason);
+        }
+        direction = 1;
+    }
+    o.key[direction] = p->key;
+    dsn_key_reply(&o.key[!direction], &p->key,
+                  direction == 0 ? dsn_vnic_at(shard->root, o.decision.egress) : o.ingress);
+    dsn_flows_prefetch(&shard->flows, dsn_flows_hash(&shard->flows, &o.key[!direction]));
+    dsn_opening_fill(shard, &o);
+    uint8_t tcp_state = p->key.protocol != DSN_TCP ? DSN_TCP_NONE : picked_up ? DSN_TCP_ESTABLISHED : DSN_TCP_SYN_SENT;
+    enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state);
+    if (reason != DSN_PASSED)
+        return dsn_dropped(reason);
+    shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
+    return dsn_send(shard, p, dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops));
+}

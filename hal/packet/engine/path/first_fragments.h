@@ -1,0 +1,51 @@
+/* Fragments: no reassembly. Later ones follow their first, and may not overlap (RFC 1858, RFC 5722). */
+#ifndef DSN_PATH_FIRST_FRAGMENTS_H
+#define DSN_PATH_FIRST_FRAGMENTS_H
+
+#include "path/flows.h"
+#include "path/packet.h"
+
+#define DSN_FRAGMENTS 4096 /* first ones remembered at a time */
+#define DSN_FRAGMENT_RANGES 8
+
+struct dsn_first_fragment {
+    struct dsn_flow_key flow; /* of the first fragment */
+    uint32_t identification;
+    uint32_t next;       /* in its hash chain */
+    uint64_t connection; /* id; 0: another worker has it */
+    uint32_t ref;        /* its line, while the record is still that connection's */
+    uint8_t protocol;    /* of IPv4, else 0 */
+    uint8_t count;
+    bool refuses; /* two of them overlapped: none passes any more */
+    uint64_t created_ns;
+    struct {
+        uint16_t begin, end;
+    } range[DSN_FRAGMENT_RANGES];
+};
+
+struct dsn_fragments {
+    struct dsn_first_fragment *entry; /* a ring, oldest first: all live equally long */
+    uint32_t *head;                   /* places + 1 */
+    uint32_t oldest, count;
+};
+
+bool dsn_fragments_create(struct dsn_fragments *fragments);
+void dsn_fragments_destroy(struct dsn_fragments *fragments);
+
+/* What holds for every fragment. */
+enum dsn_reason_number dsn_fragment_check(const struct dsn_packet *packet);
+/* May this first fragment go on? */
+enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const struct dsn_packet *packet,
+                                          uint64_t now);
+/* It has passed, and this is its connection's line. Room was found by dsn_fragment_first. */
+void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, uint64_t connection,
+                           uint32_t ref, uint64_t now);
+/* A copy of an entry of another shard, for the line that its connection has here. */
+void dsn_fragment_copy(struct dsn_fragments *fragments, const struct dsn_first_fragment *first, uint32_t ref);
+/* The first fragment that this later one follows; NULL: none is alive. */
+struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *fragments, const struct dsn_packet *packet,
+                                           uint64_t now);
+/* May this later fragment follow its first? If so, its bytes are taken. */
+enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *packet);
+
+#endif

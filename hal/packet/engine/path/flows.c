@@ -1,0 +1,245 @@
+#include "path/flows.h"
+
+#include "path/packet.h"
+
+#include <rte_prefetch.h>
+#include <rte_vect.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define PLACES 8
+#define WHEEL_HEAD (UINT32_C(1) << 31)
+
+struct dsn_flow_bucket {
+    uint16_t tag[PLACES];
+    uint32_t ref[PLACES]; /* 0: empty */
+    uint32_t passed;      /* entries in later buckets that would have had their place here or before */
+    uint32_t unused[3];
+};
+_Static_assert(sizeof(struct dsn_flow_bucket) == 64, "dsn_flow_bucket");
+
+static void *reserve(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
+    *f = (struct dsn_flows){.capacity = capacity};
+    if (capacity == 0 || capacity >= WHEEL_HEAD / 2 ||
+        getrandom(f->seed, sizeof(f->seed), 0) != (ssize_t)sizeof(f->seed))
+        return false;
+    f->buckets = (uint32_t)(((uint64_t)capacity * 2 * 2 + PLACES - 1) / PLACES); /* half full at most */
+    f->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_connection);
+    f->mapped[1] = (size_t)f->buckets * sizeof(struct dsn_flow_bucket);
+    f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_settled);
+    f->connection = reserve(f->mapped[0]);
+    f->bucket = reserve(f->mapped[1]);
+    f->settled = reserve(f->mapped[2]);
+    f->wheel = calloc(DSN_WHEEL_SLOTS, sizeof(*f->wheel));
+    if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->wheel == NULL) {
+        dsn_flows_destroy(f);
+        return false;
+    }
+    /* Random places in many pages: with small ones each would be a miss of the TLB too. */
+    (void)madvise(f->connection, f->mapped[0], MADV_HUGEPAGE);
+    (void)madvise(f->bucket, f->mapped[1], MADV_HUGEPAGE);
+    return true;
+}
+
+void dsn_flows_destroy(struct dsn_flows *f) {
+    if (f->connection != NULL)
+        munmap(f->connection, f->mapped[0]);
+    if (f->bucket != NULL)
+        munmap(f->bucket, f->mapped[1]);
+    if (f->settled != NULL)
+        munmap(f->settled, f->mapped[2]);
+    free(f->wheel);
+    *f = (struct dsn_flows){0};
+}
+
+static inline uint32_t home(const struct dsn_flows *f, uint64_t hash) {
+    return (uint32_t)((hash >> 32) * f->buckets >> 32);
+}
+
+static inline uint32_t next(const struct dsn_flows *f, uint32_t bucket) {
+    return bucket + 1 == f->buckets ? 0 : bucket + 1;
+}
+
+/* A bit for each place with this tag; empty places may be among them. */
+static inline uint32_t with_tag(const struct dsn_flow_bucket *bucket, uint16_t tag) {
+#if defined(__SSE2__)
+    __m128i same = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)bucket->tag), _mm_set1_epi16((short)tag));
+    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128()));
+#else
+    uint32_t places = 0;
+    for (unsigned i = 0; i < PLACES; i++)
+        places |= (uint32_t)(bucket->tag[i] == tag) << i;
+    return places;
+#endif
+}
+
+void dsn_flows_prefetch(const struct dsn_flows *f, uint64_t hash) {
+    rte_prefetch0(&f->bucket[home(f, hash)]);
+}
+
+uint32_t dsn_flows_guess(const struct dsn_flows *f, uint64_t hash) {
+    const struct dsn_flow_bucket *bucket = &f->bucket[home(f, hash)];
+    uint32_t places = with_tag(bucket, (uint16_t)hash);
+    return places ? bucket->ref[__builtin_ctz(places)] : 0;
+}
+
+uint32_t dsn_flows_find(const struct dsn_flows *f, const struct dsn_flow_key *key, uint64_t hash) {
+    uint32_t at = home(f, hash);
+    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
+        const struct dsn_flow_bucket *bucket = &f->bucket[at];
+        for (uint32_t places = with_tag(bucket, (uint16_t)hash); places; places &= places - 1) {
+            uint32_t ref = bucket->ref[__builtin_ctz(places)];
+            if (ref != 0 && dsn_key_equal(&dsn_ref_line(f, ref)->key, key))
+                return ref;
+        }
+        if (bucket->passed == 0)
+            break;
+    }
+    return 0;
+}
+
+void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
+    for (uint32_t at = home(f, hash);; at = next(f, at)) {
+        struct dsn_flow_bucket *bucket = &f->bucket[at];
+        for (unsigned i = 0; i < PLACES; i++) {
+            if (bucket->ref[i] == 0) {
+                bucket->ref[i] = ref;
+                bucket->tag[i] = (uint16_t)hash;
+                return;
+            }
+        }
+        bucket->passed++;
+    }
+}
+
+void dsn_flows_leave(struct dsn_flows *f, uint32_t ref) {
+    uint64_t hash = dsn_flows_hash(f, &dsn_ref_line(f, ref)->key);
+    uint32_t at = home(f, hash);
+    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
+        struct dsn_flow_bucket *bucket = &f->bucket[at];
+        for (unsigned i = 0; i < PLACES; i++) {
+            if (bucket->ref[i] == ref) {
+                bucket->ref[i] = 0;
+                bucket->tag[i] = 0;
+                return;
+            }
+        }
+        bucket->passed--;
+    }
+}
+
+uint32_t dsn_flows_take(struct dsn_flows *f) {
+    uint32_t number = f->free;
+    if (number != 0)
+        f->free = f->connection[number].session.wheel_next;
+    else if (f->high < f->capacity)
+        number = ++f->high;
+    else
+        return 0;
+    f->used++;
+    memset(&f->connection[number], 0, sizeof(f->connection[number]));
+    return number;
+}
+
+void dsn_flows_give(struct dsn_flows *f, uint32_t number) {
+    struct dsn_connection *connection = &f->connection[number];
+    /* A burst may hold a reference to a line: without op list and key it fits no packet. */
+    memset(connection->line, 0, sizeof(connection->line));
+    f->settled[number] = (struct dsn_settled){0};
+    connection->session.wheel_next = f->free;
+    f->free = number;
+    f->used--;
+}
+
+void dsn_flows_prefetch_free(const struct dsn_flows *f) {
+    uint32_t number = f->free != 0 ? f->free : f->high + 1;
+    if (number > f->capacity)
+        return;
+    const uint8_t *record = (const uint8_t *)&f->connection[number];
+    for (unsigned line = 0; line < sizeof(struct dsn_connection); line += 64)
+        __builtin_prefetch(record + line, 1); /* rte_prefetch0_write is not stable in 22.11 */
+}
+
+uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
+    static const uint16_t tcp[] = {
+        [DSN_TCP_NONE] = 240,     [DSN_TCP_SYN_SENT] = 240, [DSN_TCP_SYN_RECEIVED] = 240, [DSN_TCP_ESTABLISHED] = 7440,
+        [DSN_TCP_FIN_WAIT] = 240, [DSN_TCP_CLOSING] = 240,  [DSN_TCP_TIME_WAIT] = 240,    [DSN_TCP_CLOSED] = 10,
+    };
+    switch (c->line[0].key.protocol) {
+    case DSN_TCP: return tcp[c->session.tcp & 7] * DSN_SECOND;
+    case DSN_UDP: return (c->session.flags & DSN_SESSION_REPLIED ? 300 : 120) * DSN_SECOND;
+    case DSN_ICMP:
+    case DSN_ICMP6: return 60 * DSN_SECOND;
+    default: return 600 * DSN_SECOND;
+    }
+}
+
+static void link_in(struct dsn_flows *f, uint32_t number, uint32_t slot) {
+    struct dsn_session *session = &f->connection[number].session;
+    session->wheel_next = f->wheel[slot];
+    session->wheel_previous = WHEEL_HEAD | slot;
+    if (session->wheel_next != 0)
+        f->connection[session->wheel_next].session.wheel_previous = number;
+    f->wheel[slot] = number;
+}
+
+void dsn_flows_disarm(struct dsn_flows *f, uint32_t number) {
+    struct dsn_session *session = &f->connection[number].session;
+    if (session->wheel_previous == 0)
+        return;
+    if (session->wheel_previous & WHEEL_HEAD)
+        f->wheel[session->wheel_previous & ~WHEEL_HEAD] = session->wheel_next;
+    else
+        f->connection[session->wheel_previous].session.wheel_next = session->wheel_next;
+    if (session->wheel_next != 0)
+        f->connection[session->wheel_next].session.wheel_previous = session->wheel_previous;
+    session->wheel_next = session->wheel_previous = 0;
+}
+
+void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
+    const struct dsn_connection *c = &f->connection[number];
+    uint64_t second = (c->session.last_ns + dsn_timeout_ns(c)) / DSN_SECOND;
+    if (f->used == 1) /* nothing else is in the wheel: no need to turn it through the time that has passed */
+        f->swept = c->session.last_ns / DSN_SECOND;
+    dsn_flows_disarm(f, number);
+    link_in(f, number, (uint32_t)((second > f->swept ? second : f->swept) % DSN_WHEEL_SLOTS));
+}
+
+/* Looks at the records of one slot; those of later turns and those that were used since are put where they belong. */
+static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget) {
+    for (uint32_t number = f->wheel[slot], after; number != 0 && *budget > 0; number = after) {
+        const struct dsn_connection *c = &f->connection[number];
+        after = c->session.wheel_next;
+        --*budget;
+        if (dsn_expired(c, now))
+            return number;
+        uint64_t second = (c->session.last_ns + dsn_timeout_ns(c)) / DSN_SECOND;
+        if (second % DSN_WHEEL_SLOTS != slot) {
+            dsn_flows_disarm(f, number);
+            link_in(f, number, (uint32_t)(second % DSN_WHEEL_SLOTS));
+        }
+    }
+    return 0;
+}
+
+uint32_t dsn_flows_next_expired(struct dsn_flows *f, uint64_t now, uint32_t *budget) {
+    uint64_t second = now / DSN_SECOND;
+    if (f->used == 0) {
+        f->swept = second;
+        return 0;
+    }
+    if (second > f->swept + DSN_WHEEL_SLOTS)
+        f->swept = second - DSN_WHEEL_SLOTS; /* one turn passes all */
+    for (;;) {
+        uint32_t number = expired_in(f, (uint32_t)(f->swept % DSN_WHEEL_SLOTS), now, budget);
+        if (number != 0 || *budget == 0 || f->swept >= second)
+            return number;
+        f->swept++;
+    }
+}

@@ -1,0 +1,136 @@
+/* Connections: a pool of 256-byte records, an index from keys to their two flow lines, and a wheel of deadlines.
+ *
+ * A record is two flow lines of 64 bytes (one a direction) and a session of 128, so that a packet meets one line of
+ * the index, one flow line and the session's hot half. The index has buckets of one cache line with eight entries;
+ * a full bucket passes entries on to the next one and counts them, so a lookup ends where nothing was passed on, and
+ * nothing is ever moved. It has twice the room that the promised capacity needs: entries always fit.
+ *
+ * All memory is reserved at create and touched only when used. */
+#ifndef DSN_PATH_FLOWS_H
+#define DSN_PATH_FLOWS_H
+
+#include "path/hash.h"
+#include "schema.h"
+
+#include <stddef.h>
+
+#define DSN_SECOND UINT64_C(1000000000)
+#define DSN_WHEEL_SLOTS 8192 /* seconds; more than the longest time-out */
+#define DSN_NO_ROUTE_KEY UINT16_MAX
+#define DSN_NO_POLICY UINT16_MAX
+
+enum dsn_tcp_state {
+    DSN_TCP_NONE,
+    DSN_TCP_SYN_SENT,
+    DSN_TCP_SYN_RECEIVED,
+    DSN_TCP_ESTABLISHED,
+    DSN_TCP_FIN_WAIT,
+    DSN_TCP_CLOSING,
+    DSN_TCP_TIME_WAIT,
+    DSN_TCP_CLOSED,
+};
+
+struct dsn_line {
+    struct dsn_flow_key key;
+    uint32_t ops;    /* op list, by its number; 0: the record is free */
+    uint16_t route;  /* what its route was looked up under (path/stamps.h), or DSN_NO_ROUTE_KEY */
+    uint16_t policy; /* rule group that decided: line 0 on egress, line 1 on ingress; or DSN_NO_POLICY */
+};
+
+enum dsn_session_flags {
+    DSN_SESSION_CLOSER = 1,    /* the reply's side sent the first FIN */
+    DSN_SESSION_REPLIED = 2,   /* a packet of the reply's direction came */
+    DSN_SESSION_NETWORK = 4,   /* links and neighbours had a say */
+    DSN_SESSION_OWN = 8,       /* counts against what its ingress vNIC may open */
+    DSN_SESSION_INBOUND = 16,  /* counts against what its egress vNIC may have open to it */
+    DSN_SESSION_SAME_KEY = 32, /* both directions have one key: only line 1 is in the index */
+    DSN_SESSION_ALWAYS = 64    /* no stamp says when it has to be decided again */
+};
+
+struct dsn_session {
+    uint64_t last_ns;
+    uint64_t generation; /* tables by which it was last decided, or found to be as decided */
+    uint64_t packets[2], bytes[2];
+    uint32_t network; /* the same of links and neighbours */
+    uint8_t tcp, flags;
+    uint8_t row_table[2]; /* of row */
+    uint32_t row[2];      /* slots of the rows that decided on egress and on ingress; DSN_NO_SLOT */
+
+    uint64_t created_ns, id;
+    uint64_t ingress, egress, row_id[2]; /* ids; of rows DSN_NONE_ID */
+    uint32_t ingress_slot, egress_slot;
+    uint32_t wheel_next, wheel_previous; /* records; the first one's previous: DSN_WHEEL_HEAD | slot */
+};
+
+struct dsn_connection {
+    struct dsn_line line[2];
+    struct dsn_session session;
+};
+_Static_assert(sizeof(struct dsn_line) == 64 && sizeof(struct dsn_connection) == 256, "dsn_connection");
+
+struct dsn_settled { /* what of packets and bytes rules already have */
+    uint64_t packets, bytes;
+};
+
+struct dsn_flow_bucket;
+
+struct dsn_flows {
+    struct dsn_connection *connection; /* numbers begin with 1 */
+    struct dsn_settled *settled;
+    struct dsn_flow_bucket *bucket;
+    uint64_t seed[8];
+    uint32_t buckets, capacity;
+    uint32_t used, high, free; /* `high`: numbers above it were never used; `free`: head of a list, 0: empty */
+    uint64_t swept;            /* second up to which the wheel has nothing left */
+    uint32_t *wheel;
+    size_t mapped[3];
+};
+
+bool dsn_flows_create(struct dsn_flows *flows, uint32_t capacity);
+void dsn_flows_destroy(struct dsn_flows *flows);
+
+/* References of lines: the record's number and the direction. */
+static inline uint32_t dsn_ref(uint32_t number, unsigned direction) {
+    return number << 1 | direction;
+}
+static inline struct dsn_connection *dsn_ref_connection(const struct dsn_flows *flows, uint32_t ref) {
+    return &flows->connection[ref >> 1];
+}
+static inline struct dsn_line *dsn_ref_line(const struct dsn_flows *flows, uint32_t ref) {
+    return &flows->connection[ref >> 1].line[ref & 1];
+}
+
+static inline uint64_t dsn_flows_hash(const struct dsn_flows *flows, const struct dsn_flow_key *key) {
+    return dsn_key_hash(key, flows->seed);
+}
+void dsn_flows_prefetch(const struct dsn_flows *flows, uint64_t hash);
+/* The first line whose tag is right, to be prefetched; 0: none. Whether it is the one only its key can tell. */
+uint32_t dsn_flows_guess(const struct dsn_flows *flows, uint64_t hash);
+/* A line's reference, 0: none. Expired ones are found too. */
+uint32_t dsn_flows_find(const struct dsn_flows *flows, const struct dsn_flow_key *key, uint64_t hash);
+
+/* A zeroed record that is counted as used, or 0 at capacity. */
+uint32_t dsn_flows_take(struct dsn_flows *flows);
+/* Gives back a record that is neither in index nor wheel. */
+void dsn_flows_give(struct dsn_flows *flows, uint32_t number);
+void dsn_flows_prefetch_free(const struct dsn_flows *flows);
+/* Index entry of a line whose key is set and in no other line. */
+void dsn_flows_enter(struct dsn_flows *flows, uint32_t ref, uint64_t hash);
+void dsn_flows_leave(struct dsn_flows *flows, uint32_t ref);
+
+/* Time-outs (docs/forwarding.md, *Established*). */
+uint64_t dsn_timeout_ns(const struct dsn_connection *connection);
+static inline bool dsn_expired(const struct dsn_connection *connection, uint64_t now) {
+    uint64_t idle = now - connection->session.last_ns;
+    return idle >= 10 * DSN_SECOND && idle >= dsn_timeout_ns(connection); /* none is shorter */
+}
+
+/* Puts a record into the wheel for its deadline as it is now; again where that came nearer. Later ones are noticed
+ * when the wheel comes by. */
+void dsn_flows_arm(struct dsn_flows *flows, uint32_t number);
+void dsn_flows_disarm(struct dsn_flows *flows, uint32_t number);
+/* The next expired record, still armed; 0: none of those that were looked at (at most *budget, which is lessened).
+ * Those whose deadline lies in the running second are looked at each time, so callers set a bound. */
+uint32_t dsn_flows_next_expired(struct dsn_flows *flows, uint64_t now, uint32_t *budget);
+
+#endif

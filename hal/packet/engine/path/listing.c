@@ -1,0 +1,213 @@
+/* What others ask of a shard: its connections, counters up to date, and a copy of what one packet could meet. */
+#include "path/run.h"
+#include "path/words.h"
+
+#define PLACES 8192 /* records looked at in one call */
+#define SETTLE 1024 /* the same in one tick */
+#define SWEEP 1024
+#define TICK_WHILE (DSN_SECOND / 500) /* between two ticks of a round of settling */
+
+enum { GIVEN_VRF = 1 << 0, GIVEN_VNIC = 1 << 1, GIVEN_ID = 1 << 2, GIVEN_SOURCE = 1 << 3, GIVEN_DESTINATION = 1 << 4 };
+enum { GIVEN_PROTOCOL = 1 << 7, GIVEN_SOURCE_PORT = 1 << 9, GIVEN_DESTINATION_PORT = 1 << 10 };
+
+static bool is_within(const uint8_t address[16], const uint8_t prefix[16], uint8_t length) {
+    bool v4 = length >= 96 && dsn_is_v4(prefix);
+    unsigned bytes = length / 8, bits = length % 8;
+    return length <= 128 && v4 == dsn_is_v4(address) && memcmp(address, prefix, bytes) == 0 &&
+           (bits == 0 || (address[bytes] ^ prefix[bytes]) >> (8 - bits) == 0);
+}
+
+static bool matches(const struct dsn_connection *c, const struct dsn_flows_ask *ask) {
+    const struct dsn_flow_key *key = &c->line[0].key;
+    uint64_t given = ask->given;
+    return (!(given & GIVEN_VRF) || key->vrf == ask->vrf) &&
+           (!(given & GIVEN_VNIC) || c->session.ingress == ask->vnic || c->session.egress == ask->vnic) &&
+           (!(given & GIVEN_ID) || c->session.id == ask->id) &&
+           (!(given & GIVEN_PROTOCOL) || key->protocol == ask->protocol) &&
+           (!(given & GIVEN_SOURCE_PORT) || key->source_port == ask->source_port) &&
+           (!(given & GIVEN_DESTINATION_PORT) || key->destination_port == ask->destination_port) &&
+           (!(given & GIVEN_SOURCE) || is_within(key->source, ask->source, ask->source_len)) &&
+           (!(given & GIVEN_DESTINATION) || is_within(key->destination, ask->destination, ask->destination_len));
+}
+
+static bool lives(const struct dsn_connection *c, uint64_t now) {
+    return c->line[0].ops != 0 && !dsn_expired(c, now);
+}
+
+static void record_of(const struct dsn_shard *shard, const struct dsn_connection *c, struct dsn_flow_record *record) {
+    const struct dsn_session *session = &c->session;
+    const struct dsn_flow_key *key = &c->line[0].key;
+    *record = (struct dsn_flow_record){
+        .id = session->id,
+        .vrf = key->vrf,
+        .ingress = session->ingress,
+        .egress = session->egress,
+        .generation = session->generation,
+        .created_ns = session->created_ns,
+        .last_ns = session->last_ns,
+        .timeout_ns = dsn_timeout_ns(c),
+        .packets = {session->packets[0], session->packets[1]},
+        .bytes = {session->bytes[0], session->bytes[1]},
+        .rules = {session->row_id[0], session->row_id[1]},
+        .source_port = key->source_port,
+        .destination_port = key->destination_port,
+        .protocol = key->protocol,
+        .tcp_state = session->tcp,
+        .worker = shard->config.worker,
+    };
+    memcpy(record->source, key->source, 16);
+    memcpy(record->destination, key->destination, 16);
+}
+
+uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                         uint64_t now, struct dsn_flow_record *records, uint32_t count, uint64_t *cursor) {
+    const struct dsn_flows *flows = &shard->flows;
+    uint32_t found = 0, looked = 0;
+    uint64_t number = *cursor > 0 ? *cursor : 1;
+    (void)root;
+    for (; number <= flows->high && found < count && looked < PLACES; number++, looked++) {
+        const struct dsn_connection *c = &flows->connection[number];
+        if (lives(c, now) && matches(c, which))
+            record_of(shard, c, &records[found++]);
+    }
+    *cursor = number <= flows->high ? number : 0;
+    return found;
+}
+
+size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now, char *text,
+                            size_t size) {
+    (void)root;
+    for (uint32_t number = 1; number <= shard->flows.high; number++) {
+        const struct dsn_connection *c = &shard->flows.connection[number];
+        if (c->session.id == id && lives(c, now))
+            return dsn_words_of(shard, c, text, size);
+    }
+    return 0;
+}
+
+uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                          uint64_t now) {
+    uint32_t forgotten = 0;
+    dsn_shard_use(shard, root);
+    for (uint32_t number = 1; number <= shard->flows.high; number++) {
+        const struct dsn_connection *c = &shard->flows.connection[number];
+        if (!lives(c, now) || !matches(c, which))
+            continue;
+        dsn_connection_remove(shard, number);
+        forgotten++;
+    }
+    return forgotten;
+}
+
+void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root) {
+    dsn_shard_use(shard, root);
+    dsn_connections_sweep(shard, shard->now, UINT32_MAX);
+    for (uint32_t number = 1; number <= shard->flows.high; number++)
+        if (shard->flows.connection[number].line[0].ops != 0)
+            dsn_connection_settle(shard, number);
+    shard->counters.engine[DSN_COUNT_FLOWS_NOW] = shard->flows.used;
+}
+
+/* A round a second over all records, some a tick; none where no packet came since the last one. */
+static bool settle_some(struct dsn_shard *shard, uint64_t now) {
+    const struct dsn_flows *flows = &shard->flows;
+    uint64_t packets = shard->counters.engine[DSN_COUNT_PACKETS];
+    if (shard->settle_next == 0) {
+        if (now - shard->settled_ns < DSN_SECOND || packets == shard->settled_packets)
+            return false;
+        shard->settled_ns = now;
+        shard->settled_packets = packets;
+        shard->settle_next = 1;
+    }
+    for (uint32_t i = 0; i < SETTLE && shard->settle_next <= flows->high; i++, shard->settle_next++)
+        if (flows->connection[shard->settle_next].line[0].ops != 0)
+            dsn_connection_settle(shard, shard->settle_next);
+    if (shard->settle_next > flows->high)
+        shard->settle_next = 0;
+    return shard->settle_next != 0;
+}
+
+uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now) {
+    if (!dsn_shard_begin(shard, root, now, true))
+        return now;
+    dsn_connections_sweep(shard, now, SWEEP);
+    uint64_t next = settle_some(shard, now) ? now + TICK_WHILE : now + DSN_SECOND;
+    uint64_t pickup = shard->config.pickup_until_ns;
+    if (pickup > now && pickup != DSN_FOREVER && pickup < next)
+        next = pickup;
+    uint64_t due = dsn_neighbours_due(&shard->neighbours);
+    return due < next ? due : next;
+}
+
+/* --- for trace --- */
+
+static uint32_t copy_ops(struct dsn_shard *to, struct dsn_shard *from, uint32_t number) {
+    struct dsn_ops ops = *dsn_ops_at(&from->ops, number);
+    if (ops.neighbour != 0) {
+        const struct dsn_neighbour *one = &from->neighbours.neighbour[ops.neighbour];
+        ops.neighbour = dsn_neighbour_place(&to->neighbours, one->uplink, one->address);
+        if (ops.neighbour == 0)
+            return 0;
+    }
+    return dsn_ops_hold(to, &ops);
+}
+
+/* The number of the copy; 0: no room. */
+static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, uint32_t number) {
+    const struct dsn_connection *c = &from->flows.connection[number];
+    uint32_t taken = dsn_flows_take(&to->flows);
+    if (taken == 0)
+        return 0;
+    struct dsn_connection *copy = &to->flows.connection[taken];
+    *copy = *c;
+    copy->session.wheel_next = copy->session.wheel_previous = 0;
+    copy->session.flags &= (uint8_t)~(DSN_SESSION_OWN | DSN_SESSION_INBOUND); /* counted with all others there */
+    copy->line[0].ops = copy_ops(to, from, c->line[0].ops);
+    copy->line[1].ops = copy_ops(to, from, c->line[1].ops);
+    if (copy->line[0].ops == 0 || copy->line[1].ops == 0) {
+        dsn_ops_let_go(to, copy->line[0].ops);
+        dsn_ops_let_go(to, copy->line[1].ops);
+        dsn_flows_give(&to->flows, taken);
+        return 0;
+    }
+    dsn_connection_enter(to, taken);
+    dsn_flows_arm(&to->flows, taken);
+    return taken;
+}
+
+static void copy_neighbours(struct dsn_shard *to, const struct dsn_shard *from) {
+    for (uint32_t number = 1; number <= from->neighbours.high; number++)
+        if (from->neighbours.neighbour[number].state != DSN_NEIGHBOUR_NONE)
+            dsn_neighbour_copy(&to->neighbours, &from->neighbours.neighbour[number]);
+}
+
+void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
+                        struct rte_mbuf *mbuf, uint64_t now) {
+    struct dsn_flow_key key;
+    struct dsn_first_fragment *first = NULL;
+    struct dsn_packet packet = {0};
+    to->root = root;
+    to->now = from->now;
+    to->generation = from->generation;
+    to->structure = from->structure;
+    to->network = from->network;
+    to->links = from->links;
+    memcpy(to->vnic, from->vnic, RTE_MIN(root->table[DSN_TABLE_VNIC].capacity, DSN_VNIC_SLOTS) * sizeof(*to->vnic));
+    copy_neighbours(to, from);
+    if (!dsn_path_key(from, root, mbuf, &packet, &key))
+        return;
+    uint32_t ref = 0;
+    if (dsn_is_later(&packet)) {
+        first = dsn_fragment_of(&from->fragments, &packet, now);
+        ref = first != NULL ? first->ref : 0;
+        if (ref != 0 && dsn_ref_connection(&from->flows, ref)->session.id != first->connection)
+            ref = 0;
+    } else {
+        ref = dsn_flows_find(&from->flows, &key, dsn_flows_hash(&from->flows, &key));
+    }
+    if (ref == 0 || !lives(dsn_ref_connection(&from->flows, ref), now))
+        return;
+    uint32_t number = copy_connection(to, from, ref >> 1);
+    if (number != 0 && first != NULL)
+        dsn_fragment_copy(&to->fragments, first, dsn_ref(number, ref & 1));
+}

@@ -1,0 +1,337 @@
+#include "path/neighbour.h"
+
+#include "path/answers.h"
+#include "path/shard.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define TRIES 3
+#define AFRESH (60 * DSN_SECOND)   /* a confirmation is good for this long */
+#define RETRY (10 * DSN_SECOND)    /* between two requests to one that failed */
+#define INTEREST (60 * DSN_SECOND) /* one that failed is asked for as long after a packet needed it */
+#define HEADS (DSN_NEIGHBOURS * 2)
+#define HOPS 64 /* next hops with one address that events tell of */
+
+static void *reserve(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool dsn_neighbours_create(struct dsn_neighbours *n) {
+    *n = (struct dsn_neighbours){
+        .mapped = {(DSN_NEIGHBOURS + 1) * sizeof(*n->neighbour), (DSN_NEIGHBOURS + 1) * sizeof(*n->heap),
+                   HEADS * sizeof(*n->head)},
+    };
+    n->neighbour = reserve(n->mapped[0]);
+    n->heap = reserve(n->mapped[1]);
+    n->head = reserve(n->mapped[2]);
+    if (n->neighbour != NULL && n->heap != NULL && n->head != NULL)
+        return true;
+    dsn_neighbours_destroy(n);
+    return false;
+}
+
+void dsn_neighbours_destroy(struct dsn_neighbours *n) {
+    for (uint32_t number = 1; n->neighbour != NULL && number <= n->high; number++)
+        rte_pktmbuf_free_bulk(n->neighbour[number].queue, n->neighbour[number].queued);
+    if (n->neighbour != NULL)
+        munmap(n->neighbour, n->mapped[0]);
+    if (n->heap != NULL)
+        munmap(n->heap, n->mapped[1]);
+    if (n->head != NULL)
+        munmap(n->head, n->mapped[2]);
+    *n = (struct dsn_neighbours){0};
+}
+
+static uint32_t *head_of(const struct dsn_neighbours *n, uint64_t uplink, const uint8_t address[16]) {
+    uint64_t h = dsn_fold64(dsn_word(address, 0) ^ UINT64_C(0x452821e638d01377),
+                            dsn_word(address, 1) ^ UINT64_C(0xbe5466cf34e90c6c));
+    return &n->head[dsn_fold64(h, uplink ^ UINT64_C(0xc0ac29b7c97c50dd)) % HEADS];
+}
+
+uint32_t dsn_neighbour_find(const struct dsn_neighbours *n, uint64_t uplink, const uint8_t address[16]) {
+    uint32_t number = *head_of(n, uplink, address);
+    while (number != 0 &&
+           (n->neighbour[number].uplink != uplink || memcmp(n->neighbour[number].address, address, 16) != 0))
+        number = n->neighbour[number].next;
+    return number;
+}
+
+uint32_t dsn_neighbour_place(struct dsn_neighbours *n, uint64_t uplink, const uint8_t address[16]) {
+    uint32_t number = dsn_neighbour_find(n, uplink, address);
+    if (number != 0)
+        return number;
+    if (n->free != 0) {
+        number = n->free;
+        n->free = n->neighbour[number].next;
+    } else if (n->high < DSN_NEIGHBOURS) {
+        number = ++n->high;
+    } else {
+        return 0;
+    }
+    uint32_t *head = head_of(n, uplink, address);
+    struct dsn_neighbour *one = &n->neighbour[number];
+    *one = (struct dsn_neighbour){.uplink = uplink, .next = *head};
+    memcpy(one->address, address, 16);
+    *head = number;
+    return number;
+}
+
+/* Its place is free again where nothing needs it. */
+static void tidy(struct dsn_neighbours *n, uint32_t number) {
+    struct dsn_neighbour *one = &n->neighbour[number];
+    if (one->state != DSN_NEIGHBOUR_NONE || one->references > 0)
+        return;
+    uint32_t *link = head_of(n, one->uplink, one->address);
+    while (*link != number)
+        link = &n->neighbour[*link].next;
+    *link = one->next;
+    one->next = n->free;
+    n->free = number;
+}
+
+void dsn_neighbour_hold(struct dsn_neighbours *n, uint32_t number) {
+    n->neighbour[number].references++;
+}
+
+void dsn_neighbour_let_go(struct dsn_neighbours *n, uint32_t number) {
+    n->neighbour[number].references--;
+    tidy(n, number);
+}
+
+/* --- timers: a heap by due time, then uplink, then address --- */
+
+static bool is_before(const struct dsn_neighbour *a, const struct dsn_neighbour *b) {
+    if (a->due != b->due)
+        return a->due < b->due;
+    return a->uplink != b->uplink ? a->uplink < b->uplink : memcmp(a->address, b->address, 16) < 0;
+}
+
+static void set_place(struct dsn_neighbours *n, uint32_t place, uint32_t number) {
+    n->heap[place] = number;
+    n->neighbour[number].heap = place;
+}
+
+static void rise(struct dsn_neighbours *n, uint32_t place, uint32_t number) {
+    for (; place > 1 && is_before(&n->neighbour[number], &n->neighbour[n->heap[place / 2]]); place /= 2)
+        set_place(n, place, n->heap[place / 2]);
+    set_place(n, place, number);
+}
+
+static void sink(struct dsn_neighbours *n, uint32_t place, uint32_t number) {
+    for (uint32_t child; (child = place * 2) <= n->timers; place = child) {
+        if (child < n->timers && is_before(&n->neighbour[n->heap[child + 1]], &n->neighbour[n->heap[child]]))
+            child++;
+        if (!is_before(&n->neighbour[n->heap[child]], &n->neighbour[number]))
+            break;
+        set_place(n, place, n->heap[child]);
+    }
+    set_place(n, place, number);
+}
+
+static void set_timer(struct dsn_neighbours *n, uint32_t number, uint64_t due) {
+    struct dsn_neighbour *one = &n->neighbour[number];
+    one->due = due;
+    if (one->heap == 0)
+        set_place(n, ++n->timers, number);
+    rise(n, one->heap, number);
+    sink(n, one->heap, number);
+}
+
+static void clear_timer(struct dsn_neighbours *n, uint32_t number) {
+    uint32_t place = n->neighbour[number].heap, last = n->heap[n->timers--];
+    n->neighbour[number].heap = 0;
+    if (last == number)
+        return;
+    set_place(n, place, last);
+    rise(n, place, last);
+    sink(n, n->neighbour[last].heap, last);
+}
+
+/* --- what becomes of one --- */
+
+static void ask(struct dsn_shard *shard, const struct dsn_neighbour *one) {
+    const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
+    if (uplink != NULL)
+        dsn_ask_neighbour(shard, uplink, one->address);
+}
+
+static void changed(struct dsn_shard *shard, const struct dsn_neighbour *one, bool alive) {
+    const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
+    uint32_t slots[HOPS], count;
+    shard->network++;
+    if (uplink == NULL)
+        return;
+    count = dsn_next_hops(shard->root, uplink, one->address, slots, HOPS);
+    for (uint32_t i = 0; i < count && i < HOPS; i++)
+        dsn_event_put(shard, alive ? DSN_EVENT_NEXT_HOP_UP : DSN_EVENT_NEXT_HOP_DOWN, DSN_TABLE_NEXT_HOP,
+                      dsn_id_at(shard->root, DSN_TABLE_NEXT_HOP, slots[i]), "");
+}
+
+static void forget(struct dsn_neighbours *n, uint32_t number) {
+    clear_timer(n, number);
+    n->neighbour[number].state = DSN_NEIGHBOUR_NONE;
+    tidy(n, number);
+}
+
+/* The packets that waited for it, `count` of them, taken out. */
+static uint8_t take_waiting(struct dsn_neighbours *n, struct dsn_neighbour *one) {
+    uint8_t count = one->queued;
+    n->waiting -= count;
+    one->queued = 0;
+    return count;
+}
+
+static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one) {
+    uint8_t count = take_waiting(&shard->neighbours, one);
+    for (uint8_t i = 0; i < count; i++) {
+        dsn_count_drop(shard, one->queue_vnic[i], DSN_REASON_NEIGHBOUR_UNRESOLVED);
+        rte_pktmbuf_free(one->queue[i]);
+    }
+}
+
+static void send_waiting(struct dsn_shard *shard, struct dsn_neighbour *one, const struct dsn_vnic *uplink) {
+    uint8_t count = take_waiting(&shard->neighbours, one), source[6];
+    memcpy(source, &uplink->mac, 6);
+    for (uint8_t i = 0; i < count; i++) {
+        struct rte_mbuf *packet = one->queue[i];
+        uint16_t type = *rte_pktmbuf_mtod(packet, uint8_t *) >> 4 == 4 ? DSN_TYPE_IPV4 : DSN_TYPE_IPV6;
+        enum dsn_reason_number reason = DSN_REASON_PORT_FULL;
+        if (dsn_put_ethernet(packet, one->mac, source, uplink->vlan, type))
+            reason = dsn_transmit(shard, uplink->slot, dsn_port_index(shard, uplink->port), packet);
+        if (reason == DSN_PASSED)
+            continue;
+        dsn_count_drop(shard, one->queue_vnic[i], reason);
+        rte_pktmbuf_free(packet);
+    }
+}
+
+enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
+                                          uint32_t vnic, uint64_t now) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    struct dsn_neighbour *one = &n->neighbour[number];
+    if (one->state == DSN_NEIGHBOUR_FAILED) {
+        one->needed = now;
+        return DSN_REASON_NEIGHBOUR_UNRESOLVED;
+    }
+    if (one->queued >= DSN_NEIGHBOUR_QUEUE || n->waiting >= DSN_WAITING)
+        return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
+    one->queue_vnic[one->queued] = vnic;
+    one->queue[one->queued++] = packet;
+    n->waiting++;
+    if (one->state == DSN_NEIGHBOUR_NONE) {
+        one->state = DSN_NEIGHBOUR_INCOMPLETE;
+        one->tries = 1;
+        one->used = false;
+        one->needed = 0;
+        set_timer(n, number, now + DSN_SECOND);
+        ask(shard, one);
+    }
+    return DSN_PASSED;
+}
+
+bool dsn_neighbour_confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                           const uint8_t mac[6]) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    uint32_t number = dsn_neighbour_find(n, uplink->id, address);
+    if (number == 0 || n->neighbour[number].state == DSN_NEIGHBOUR_NONE)
+        return false;
+    struct dsn_neighbour *one = &n->neighbour[number];
+    bool had_failed = one->state == DSN_NEIGHBOUR_FAILED;
+    one->state = DSN_NEIGHBOUR_REACHABLE;
+    memcpy(one->mac, mac, 6);
+    one->used = false;
+    set_timer(n, number, shard->now + AFRESH);
+    if (had_failed)
+        changed(shard, one, true);
+    send_waiting(shard, one, uplink);
+    return true;
+}
+
+static void ask_again(struct dsn_shard *shard, uint32_t number, uint64_t wait) {
+    struct dsn_neighbour *one = &shard->neighbours.neighbour[number];
+    set_timer(&shard->neighbours, number, one->due + wait);
+    ask(shard, one);
+}
+
+static bool is_next_hop(const struct dsn_shard *shard, const struct dsn_neighbour *one) {
+    const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
+    return uplink != NULL && dsn_next_hops(shard->root, uplink, one->address, NULL, 0) > 0;
+}
+
+static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    struct dsn_neighbour *one = &n->neighbour[number];
+    switch (one->state) {
+    case DSN_NEIGHBOUR_REACHABLE:
+        if (!one->used) {
+            forget(n, number);
+            return;
+        }
+        one->state = DSN_NEIGHBOUR_PROBE;
+        one->tries = 1;
+        ask_again(shard, number, DSN_SECOND);
+        return;
+    case DSN_NEIGHBOUR_FAILED:
+        if (is_next_hop(shard, one) || one->due - one->needed < INTEREST) {
+            ask_again(shard, number, RETRY);
+            if (one->due <= now) /* requests that were missed aren't made up */
+                set_timer(n, number, now + RETRY);
+            return;
+        }
+        one->references++; /* it is told of behind its end */
+        forget(n, number);
+        changed(shard, one, true);
+        dsn_neighbour_let_go(n, number);
+        return;
+    default:
+        if (one->tries < TRIES) {
+            one->tries++;
+            ask_again(shard, number, DSN_SECOND);
+            return;
+        }
+        one->state = DSN_NEIGHBOUR_FAILED;
+        one->needed = one->due;
+        set_timer(n, number, one->due + RETRY);
+        changed(shard, one, false);
+        give_up(shard, one);
+    }
+}
+
+bool dsn_neighbours_run(struct dsn_shard *shard, uint64_t now) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    for (unsigned asked = 0; dsn_neighbours_due(n) <= now; asked++) {
+        if (asked == DSN_BURST) /* each may send a frame: the queues are to be drained */
+            return false;
+        run(shard, n->heap[1], now);
+    }
+    return true;
+}
+
+void dsn_neighbour_copy(struct dsn_neighbours *n, const struct dsn_neighbour *one) {
+    uint32_t number = dsn_neighbour_place(n, one->uplink, one->address);
+    if (number == 0)
+        return;
+    struct dsn_neighbour *copy = &n->neighbour[number];
+    memcpy(copy->mac, one->mac, 6);
+    copy->state = one->state;
+    copy->tries = one->tries;
+    copy->used = one->used;
+    copy->needed = one->needed;
+    set_timer(n, number, one->due);
+}
+
+void dsn_neighbours_keep(struct dsn_shard *shard) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    for (uint32_t number = 1; number <= n->high; number++) {
+        struct dsn_neighbour *one = &n->neighbour[number];
+        if (one->state == DSN_NEIGHBOUR_NONE)
+            continue;
+        const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
+        if (uplink != NULL && uplink->role == DSN_VNIC_ROLE_UPLINK)
+            continue;
+        give_up(shard, one);
+        forget(n, number);
+    }
+}

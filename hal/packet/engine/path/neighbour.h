@@ -1,0 +1,72 @@
+/* Neighbours on uplinks: asked for, confirmed, probed, given up (RFC 4861 7.3, for ARP too). Each shard has its own. */
+#ifndef DSN_PATH_NEIGHBOUR_H
+#define DSN_PATH_NEIGHBOUR_H
+
+#include "path/derive.h"
+#include "path/packet.h"
+
+#include <rte_mbuf.h>
+
+#define DSN_NEIGHBOURS 65536 /* a shard */
+#define DSN_NEIGHBOUR_QUEUE 4
+#define DSN_WAITING 256
+
+enum dsn_neighbour_state {
+    DSN_NEIGHBOUR_NONE, /* not known: an op list keeps its place */
+    DSN_NEIGHBOUR_INCOMPLETE,
+    DSN_NEIGHBOUR_REACHABLE,
+    DSN_NEIGHBOUR_PROBE,
+    DSN_NEIGHBOUR_FAILED,
+};
+
+struct dsn_neighbour {
+    uint8_t mac[6];
+    uint8_t state, tries, queued;
+    bool used;                 /* a packet went to it since it was confirmed */
+    uint32_t references, next; /* of op lists; in its hash chain or the list of free ones */
+    uint32_t heap;             /* its place among those with a timer; 0: none */
+    uint64_t uplink;
+    uint8_t address[16];
+    uint64_t due, needed;                        /* `needed`: when it failed or a packet was last dropped for it */
+    struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* beginning with their IP header */
+    uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
+};
+
+struct dsn_neighbours {
+    struct dsn_neighbour *neighbour; /* numbers begin with 1 */
+    uint32_t *heap, *head;
+    uint32_t high, free, timers, waiting;
+    size_t mapped[3];
+};
+
+struct dsn_shard;
+
+bool dsn_neighbours_create(struct dsn_neighbours *neighbours);
+void dsn_neighbours_destroy(struct dsn_neighbours *neighbours);
+
+/* Number of the one with this address on the uplink with this id; 0: none has a place. */
+uint32_t dsn_neighbour_find(const struct dsn_neighbours *neighbours, uint64_t uplink, const uint8_t address[16]);
+/* The same, with a place if there is room for one. */
+uint32_t dsn_neighbour_place(struct dsn_neighbours *neighbours, uint64_t uplink, const uint8_t address[16]);
+void dsn_neighbour_hold(struct dsn_neighbours *neighbours, uint32_t number);
+void dsn_neighbour_let_go(struct dsn_neighbours *neighbours, uint32_t number);
+
+/* A packet goes to it that came from `vnic`; the mbuf begins with the IP header. DSN_PASSED: it waits from now on
+ * (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in PROBE. */
+enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
+                                          uint32_t vnic, uint64_t now);
+/* It said that it is there; false if it isn't known. */
+bool dsn_neighbour_confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                           const uint8_t mac[6]);
+/* Runs timers that are due, by due time, then uplink, then address. False: stopped, as the frames to send are many;
+ * there are more. */
+bool dsn_neighbours_run(struct dsn_shard *shard, uint64_t now);
+static inline uint64_t dsn_neighbours_due(const struct dsn_neighbours *n) {
+    return n->timers > 0 ? n->neighbour[n->heap[1]].due : UINT64_MAX;
+}
+/* A known one of another shard, without the packets that wait for it. */
+void dsn_neighbour_copy(struct dsn_neighbours *neighbours, const struct dsn_neighbour *one);
+/* Forgets those whose uplink is gone. */
+void dsn_neighbours_keep(struct dsn_shard *shard);
+
+#endif

@@ -1,0 +1,81 @@
+#include "path/ops.h"
+
+#include "path/hash.h"
+
+#include <sys/mman.h>
+
+bool dsn_ops_create(struct dsn_ops_table *t, uint32_t capacity) {
+    uint32_t heads = 64;
+    while (heads < capacity && heads < UINT32_C(1) << 30)
+        heads *= 2;
+    *t = (struct dsn_ops_table){.capacity = capacity, .mask = heads - 1};
+    t->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_ops_entry);
+    t->mapped[1] = (size_t)heads * sizeof(uint32_t);
+    /* Reserved for the worst case; of which pages most are never touched. */
+    t->entry = mmap(NULL, t->mapped[0], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->head = mmap(NULL, t->mapped[1], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (t->entry == MAP_FAILED)
+        t->entry = NULL;
+    if (t->head == MAP_FAILED)
+        t->head = NULL;
+    if (t->entry == NULL || t->head == NULL) {
+        dsn_ops_destroy(t);
+        return false;
+    }
+    return true;
+}
+
+void dsn_ops_destroy(struct dsn_ops_table *t) {
+    if (t->entry != NULL)
+        munmap(t->entry, t->mapped[0]);
+    if (t->head != NULL)
+        munmap(t->head, t->mapped[1]);
+    *t = (struct dsn_ops_table){0};
+}
+
+static uint64_t hash_of(const struct dsn_ops *ops) {
+    uint64_t h = UINT64_C(0x9e3779b97f4a7c15);
+    for (unsigned n = 0; n < sizeof(*ops) / 8; n++)
+        h = dsn_fold64(h ^ dsn_word(ops, n), UINT64_C(0xd1310ba698dfb5ac) + n);
+    return h;
+}
+
+uint32_t dsn_ops_intern(struct dsn_ops_table *t, const struct dsn_ops *ops, bool *fresh) {
+    uint64_t hash = hash_of(ops);
+    uint32_t *head = &t->head[hash & t->mask], number;
+    *fresh = false;
+    for (number = *head; number != 0; number = t->entry[number].next) {
+        struct dsn_ops_entry *entry = &t->entry[number];
+        if (entry->hash == hash && memcmp(&entry->ops, ops, sizeof(*ops)) == 0) {
+            entry->references++;
+            return number;
+        }
+    }
+    if (t->free != 0) {
+        number = t->free;
+        t->free = t->entry[number].next;
+    } else if (t->high < t->capacity) {
+        number = ++t->high;
+    } else {
+        return 0;
+    }
+    t->used++;
+    t->entry[number] = (struct dsn_ops_entry){.ops = *ops, .references = 1, .next = *head, .hash = hash};
+    *head = number;
+    *fresh = true;
+    return number;
+}
+
+bool dsn_ops_release(struct dsn_ops_table *t, uint32_t number) {
+    struct dsn_ops_entry *entry = &t->entry[number];
+    if (--entry->references > 0)
+        return false;
+    uint32_t *link = &t->head[entry->hash & t->mask];
+    while (*link != number)
+        link = &t->entry[*link].next;
+    *link = entry->next;
+    entry->next = t->free;
+    t->free = number;
+    t->used--;
+    return true;
+}

@@ -1,0 +1,271 @@
+#include "path/packet.h"
+
+#define MOST_EXTENSIONS 8
+#define MOST_EXTENSION_BYTES 256
+
+static bool is_tag(uint16_t type) {
+    return type == DSN_TYPE_VLAN || type == 0x88a8 || type == 0x9100;
+}
+
+enum dsn_reason_number dsn_parse_ethernet(struct dsn_packet *p) {
+    if (p->length < 14)
+        return DSN_REASON_ETHERNET_TRUNCATED;
+    if (dsn_mac(p->frame + 6) == 0 || (p->frame[6] & 1))
+        return DSN_REASON_ETHERNET_SOURCE_INVALID;
+    p->ethertype = dsn_be16(p->frame + 12);
+    p->vlan = 0;
+    p->ip = 14;
+    if (is_tag(p->ethertype)) {
+        if (p->ethertype != DSN_TYPE_VLAN)
+            return DSN_REASON_VLAN_NESTED;
+        if (p->length < 18)
+            return DSN_REASON_ETHERNET_TRUNCATED;
+        p->vlan = dsn_be16(p->frame + 14) & 0xfff;
+        p->ethertype = dsn_be16(p->frame + 16);
+        p->ip = 18;
+        if (is_tag(p->ethertype))
+            return DSN_REASON_VLAN_NESTED;
+    }
+    return p->ethertype < 0x0600 ? DSN_REASON_LLC : DSN_PASSED;
+}
+
+/* RFC 791 3.1; source routes are refused (RFC 7126). */
+static bool options_are_right(const uint8_t *options, unsigned length) {
+    unsigned place = 0;
+    while (place < length && options[place] != 0) {
+        if (options[place] == 1) {
+            place++;
+            continue;
+        }
+        unsigned size = place + 1 < length ? options[place + 1] : 0;
+        if (options[place] == 131 || options[place] == 137 || size < 2 || place + size > length)
+            return false;
+        place += size;
+    }
+    return true;
+}
+
+static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
+    const uint8_t *ip = p->frame + p->ip;
+    uint32_t there = p->length - p->ip;
+    if (there < 20)
+        return DSN_REASON_IPV4_TRUNCATED;
+    unsigned size = (ip[0] & 15) * 4, total = dsn_be16(ip + 2);
+    if (ip[0] >> 4 != 4 || size < 20 || total < size)
+        return DSN_REASON_IPV4_HEADER;
+    if (size > there || total > there)
+        return DSN_REASON_IPV4_TRUNCATED;
+    /* Sums of words in host order: the checksum's byte order independence (RFC 1071 2 (B)). */
+    uint64_t sum = 0;
+    for (unsigned at = 0; at < size; at += 4) {
+        uint32_t word;
+        memcpy(&word, ip + at, 4);
+        sum += word;
+    }
+    if (dsn_sum_fold(sum) != 0xffff)
+        return DSN_REASON_IPV4_CHECKSUM;
+    if (size > 20 && !options_are_right(ip + 20, size - 20))
+        return DSN_REASON_IPV4_OPTIONS;
+    uint16_t place = dsn_be16(ip + 6);
+    p->version = 4;
+    p->ttl = ip[8];
+    p->transport = (uint16_t)(p->ip + size);
+    p->end = (uint16_t)(p->ip + total);
+    p->fragment = p->more = false;
+    if (place & 0x3fff) {
+        p->fragment = true;
+        p->more = place & 0x2000;
+        p->offset = (uint16_t)((place & 0x1fff) * 8);
+        p->identification = dsn_be16(ip + 4);
+    }
+    p->key.protocol = ip[9];
+    dsn_map_v4(p->key.source, ip + 12);
+    dsn_map_v4(p->key.destination, ip + 16);
+    p->discovery = false;
+    return DSN_PASSED;
+}
+
+struct extensions {
+    uint32_t transport; /* from the IP header's first byte on */
+    uint32_t identification;
+    uint16_t offset;
+    uint8_t protocol;
+    bool fragment, more;
+};
+
+/* What stands between an IPv6 header and the transport (RFC 8200 4); false: against the rules. */
+static bool walk_extensions(const uint8_t *ip, uint32_t length, struct extensions *e) {
+    uint8_t next = ip[6];
+    uint32_t place = 40;
+    bool fragmented = false;
+    *e = (struct extensions){0};
+    for (unsigned count = 0;; count++) {
+        if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
+            break;
+        if (count == MOST_EXTENSIONS || (next == 0 && count > 0) || (next == 44 && fragmented) || place + 8 > length)
+            return false;
+        uint32_t size = next == 44 ? 8 : next == 51 ? (ip[place + 1] + 2u) * 4 : (ip[place + 1] + 1u) * 8;
+        if (place + size > length || place + size - 40 > MOST_EXTENSION_BYTES || (next == 43 && ip[place + 2] == 0))
+            return false;
+        if (next == 44) {
+            uint16_t field = dsn_be16(ip + place + 2);
+            fragmented = true;
+            e->offset = field & 0xfff8;
+            e->more = field & 1;
+            e->fragment = e->offset > 0 || e->more;
+            e->identification = dsn_be32(ip + place + 4);
+        }
+        next = ip[place];
+        place += size;
+        if (e->offset > 0)
+            break;
+    }
+    e->protocol = next;
+    e->transport = place;
+    return true;
+}
+
+static enum dsn_reason_number parse_ipv6(struct dsn_packet *p) {
+    const uint8_t *ip = p->frame + p->ip;
+    uint32_t there = p->length - p->ip;
+    if (there < 40)
+        return DSN_REASON_IPV6_TRUNCATED;
+    uint32_t length = dsn_be16(ip + 4);
+    if (ip[0] >> 4 != 6 || (length == 0 && ip[6] == 0))
+        return DSN_REASON_IPV6_HEADER;
+    if (40 + length > there)
+        return DSN_REASON_IPV6_TRUNCATED;
+    struct extensions e;
+    if (!walk_extensions(ip, 40 + length, &e))
+        return DSN_REASON_IPV6_EXTENSION;
+    p->version = 6;
+    p->ttl = ip[7];
+    p->transport = (uint16_t)(p->ip + e.transport);
+    p->end = (uint16_t)(p->ip + 40 + length);
+    p->fragment = e.fragment;
+    p->more = e.more;
+    p->offset = e.offset;
+    p->identification = e.identification;
+    p->key.protocol = e.protocol;
+    memcpy(p->key.source, ip + 8, 32); /* and destination */
+    p->discovery = false;
+    if (e.protocol == DSN_ICMP6 && e.offset == 0 && e.transport < 40 + length) {
+        uint8_t type = ip[e.transport];
+        p->discovery = type >= 133 && type <= 137;
+    }
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_parse_ip(struct dsn_packet *p) {
+    if (p->length > 60000) /* offsets are 16 bits; no port takes in what is as long */
+        return DSN_REASON_IPV4_HEADER;
+    if (p->ethertype == DSN_TYPE_IPV4)
+        return parse_ipv4(p);
+    return p->ethertype == DSN_TYPE_IPV6 ? parse_ipv6(p) : DSN_REASON_ETHERTYPE_UNSUPPORTED;
+}
+
+enum dsn_reason_number dsn_parse_addresses(const struct dsn_packet *p) {
+    static const uint8_t loopback[16] = {[15] = 1}, unspecified[16];
+    const uint8_t *source = p->key.source, *destination = p->key.destination;
+    if (p->version == 4) {
+        uint8_t s = source[12], d = destination[12];
+        if (s == 0 || s == 127 || s >= 224 || d == 0 || d == 127 || d >= 240)
+            return DSN_REASON_ADDRESS_INVALID;
+        return d >= 224 ? DSN_REASON_MULTICAST : DSN_PASSED;
+    }
+    if (memcmp(source, unspecified, 16) == 0 && !p->discovery)
+        return DSN_REASON_ADDRESS_INVALID;
+    if (memcmp(source, loopback, 16) == 0 || source[0] == 0xff || dsn_is_v4(source))
+        return DSN_REASON_ADDRESS_INVALID;
+    if (memcmp(destination, unspecified, 16) == 0 || memcmp(destination, loopback, 16) == 0 || dsn_is_v4(destination))
+        return DSN_REASON_ADDRESS_INVALID;
+    return destination[0] == 0xff ? DSN_REASON_MULTICAST : DSN_PASSED;
+}
+
+static enum dsn_reason_number parse_tcp(struct dsn_packet *p, const uint8_t *tcp, unsigned length,
+                                        enum dsn_reason_number truncated) {
+    if (length < 20)
+        return truncated;
+    unsigned size = (tcp[12] >> 4) * 4;
+    if (size < 20)
+        return DSN_REASON_L4_HEADER;
+    if (size > length)
+        return truncated;
+    uint8_t flags = tcp[13];
+    p->key.source_port = dsn_be16(tcp);
+    p->key.destination_port = dsn_be16(tcp + 2);
+    p->tcp_flags = flags;
+    if (p->key.source_port == 0 || p->key.destination_port == 0)
+        return DSN_REASON_L4_HEADER;
+    if (((flags & DSN_TCP_SYN) && (flags & (DSN_TCP_FIN | DSN_TCP_RST))) ||
+        ((flags & DSN_TCP_FIN) && (flags & DSN_TCP_RST)) || !(flags & (DSN_TCP_SYN | DSN_TCP_RST | DSN_TCP_ACK)))
+        return DSN_REASON_TCP_FLAGS;
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_parse_transport(struct dsn_packet *p) {
+    const uint8_t *l4 = dsn_payload(p);
+    unsigned length = dsn_payload_length(p);
+    enum dsn_reason_number truncated = p->fragment ? DSN_REASON_FRAGMENT_TINY : DSN_REASON_L4_TRUNCATED;
+    uint8_t protocol = p->key.protocol;
+    if (protocol == DSN_TCP)
+        return parse_tcp(p, l4, length, truncated);
+    if (protocol == DSN_UDP) {
+        if (length < 8)
+            return truncated;
+        unsigned size = dsn_be16(l4 + 4);
+        p->key.source_port = dsn_be16(l4);
+        p->key.destination_port = dsn_be16(l4 + 2);
+        return size < 8 || (!p->fragment && size > length) || p->key.destination_port == 0 ? DSN_REASON_L4_HEADER
+                                                                                           : DSN_PASSED;
+    }
+    if (protocol == (p->version == 4 ? DSN_ICMP6 : DSN_ICMP))
+        return DSN_REASON_L4_HEADER;
+    if (protocol != DSN_ICMP && protocol != DSN_ICMP6)
+        return DSN_PASSED;
+    if (length < 8)
+        return truncated;
+    p->icmp_type = l4[0];
+    if (p->icmp_type == dsn_echo_request(protocol))
+        p->key.source_port = dsn_be16(l4 + 4);
+    else if (p->icmp_type == dsn_echo_reply(protocol))
+        p->key.destination_port = dsn_be16(l4 + 4);
+    return DSN_PASSED;
+}
+
+bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
+    const uint8_t *ip = dsn_payload(p) + 8;
+    uint32_t length = dsn_payload_length(p) - 8u, size;
+    memset(key, 0, sizeof(*key));
+    if (p->version == 4) {
+        size = length ? (ip[0] & 15) * 4u : 0;
+        if (size < 20 || length < size || ip[0] >> 4 != 4 || (dsn_be16(ip + 6) & 0x1fff))
+            return false;
+        key->protocol = ip[9];
+        dsn_map_v4(key->destination, ip + 12);
+        dsn_map_v4(key->source, ip + 16);
+    } else {
+        struct extensions e;
+        if (length < 40 || ip[0] >> 4 != 6 || !walk_extensions(ip, length, &e) || e.offset > 0)
+            return false;
+        size = e.transport;
+        key->protocol = e.protocol;
+        memcpy(key->destination, ip + 8, 16);
+        memcpy(key->source, ip + 24, 16);
+    }
+    const uint8_t *l4 = ip + size;
+    if (length < size + 8)
+        return false;
+    if (key->protocol == DSN_TCP || key->protocol == DSN_UDP) {
+        key->destination_port = dsn_be16(l4);
+        key->source_port = dsn_be16(l4 + 2);
+    } else if (key->protocol == p->key.protocol) {
+        if (l4[0] == dsn_echo_request(key->protocol))
+            key->destination_port = dsn_be16(l4 + 4);
+        else if (l4[0] == dsn_echo_reply(key->protocol))
+            key->source_port = dsn_be16(l4 + 4);
+        else
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,95 @@
+/* What is compiled twice, with and without the witness: the way of a packet. */
+#ifndef DSN_PATH_RUN_H
+#define DSN_PATH_RUN_H
+
+#include "path/shard.h"
+
+#define dsn_chain_decide DSN_TWICE(dsn_chain_decide)
+#define dsn_first_packet DSN_TWICE(dsn_first_packet)
+#define dsn_established DSN_TWICE(dsn_established)
+#define dsn_later DSN_TWICE(dsn_later)
+#define dsn_icmp_error DSN_TWICE(dsn_icmp_error)
+#define dsn_check_size DSN_TWICE(dsn_check_size)
+#define dsn_send DSN_TWICE(dsn_send)
+#define dsn_path_run DSN_TWICE(dsn_path_run)
+
+#ifdef DSN_WITNESS
+#    define DSN_STEP(...) dsn_step(__VA_ARGS__)
+#else
+#    define DSN_STEP(...) (void)0
+#endif
+
+/* Of mbufs that are handed over, in hash.fdir.hi; `lo` then holds ports. */
+enum dsn_handed {
+    DSN_HANDED_PLAIN,
+    DSN_HANDED_FRAGMENT, /* its ranges were looked at; lo: ports of the first fragment, source << 16 | destination */
+    DSN_HANDED_LEARN,    /* ARP or ND that its receiver has answered */
+};
+
+static inline struct dsn_result dsn_dropped(enum dsn_reason_number reason) {
+    return (struct dsn_result){.verdict = DSN_DROP, .reason = (uint16_t)reason};
+}
+
+/* Whether it may be sent; false: *d says why not. */
+bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const struct dsn_header *header,
+                      const struct dsn_vnic *ingress, bool routed);
+/* Where a packet would leave, asked of those stages alone that say where, in the order of their numbers. */
+bool dsn_chain_where(struct dsn_shard *shard, struct dsn_decision *d, const struct dsn_header *header,
+                     const struct dsn_vnic *ingress, bool routed);
+
+/* Both directions of a connection, as decided. */
+struct dsn_opening {
+    struct dsn_header header; /* the initiator's */
+    const struct dsn_vnic *ingress, *egress;
+    struct dsn_flow_key key[2];
+    struct dsn_ops ops[2];
+    uint16_t route[2];
+    bool routed, network, always; /* `always`: no stamp says when it has changed */
+    struct dsn_decision decision;
+};
+
+/* opening.c: what both directions do, from header, ingress, routed and decision; and a record of it. */
+void dsn_opening_fill(struct dsn_shard *shard, struct dsn_opening *opening);
+void dsn_key_reply(struct dsn_flow_key *reply, const struct dsn_flow_key *key, const struct dsn_vnic *egress);
+static inline bool dsn_key_is_of(const struct dsn_flow_key *key, const struct dsn_vnic *vnic) {
+    return key->scope == vnic->scope && key->vrf == vnic->vrf && (key->flags & DSN_KEY_UPLINK) == vnic->key_flags;
+}
+/* DSN_PASSED, or why there is no room. The record's number goes to *number. */
+enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct dsn_opening *opening,
+                                           uint8_t tcp_state, uint32_t *number);
+/* Replaces what was decided of a connection that lives on. */
+enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct dsn_opening *opening, uint32_t number);
+
+/* It comes to nothing: gives back places of neighbours that nobody else needs. */
+void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *opening);
+
+/* The packet's mbuf is taken unless the verdict is DROP or CONSUME. */
+struct dsn_result dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
+struct dsn_result dsn_established(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
+struct dsn_result dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
+struct dsn_result dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);
+enum dsn_reason_number dsn_check_size(struct dsn_shard *shard, const struct dsn_packet *packet,
+                                      const struct dsn_ops *ops);
+struct dsn_result dsn_send(struct dsn_shard *shard, struct dsn_packet *packet, const struct dsn_ops *ops);
+
+/* Parses a packet and finds the key that its connection would have: for ICMP errors that of what they quote, for later
+ * fragments without ports. False: it belongs to none. */
+bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *mbuf,
+                  struct dsn_packet *packet, struct dsn_flow_key *key);
+
+static inline void dsn_count(struct dsn_session *session, const struct dsn_packet *packet, unsigned direction) {
+    session->packets[direction]++;
+    session->bytes[direction] += dsn_ip_length(packet);
+}
+
+static inline void dsn_header_of(struct dsn_header *header, const struct dsn_packet *packet) {
+    memcpy(header->destination_mac, packet->frame, 6);
+    memcpy(header->source_mac, packet->frame + 6, 6);
+    memcpy(header->source, packet->key.source, 32); /* and destination */
+    header->source_port = packet->key.source_port;
+    header->destination_port = packet->key.destination_port;
+    header->protocol = packet->key.protocol;
+    header->icmp_type = packet->icmp_type;
+}
+
+#endif

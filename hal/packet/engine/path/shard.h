@@ -1,0 +1,143 @@
+/* A shard: what one thread owns of the packet path. */
+#ifndef DSN_PATH_SHARD_H
+#define DSN_PATH_SHARD_H
+
+#include "path.h"
+#include "path/derive.h"
+#include "path/first_fragments.h"
+#include "path/flows.h"
+#include "path/neighbour.h"
+#include "path/ops.h"
+#include "path/packet.h"
+#include "path/stamps.h"
+#include "stage.h"
+
+#include <stdatomic.h>
+
+#define DSN_EVENTS 4096
+#define DSN_FOREVER UINT64_MAX
+
+/* As hal/packet/contract.py numbers them. */
+enum dsn_event_kind {
+    DSN_EVENT_RULE_LOG = 4,
+    DSN_EVENT_NEXT_HOP_DOWN = 5,
+    DSN_EVENT_NEXT_HOP_UP = 6,
+    DSN_EVENT_FLOW_LIMIT = 7,
+    DSN_EVENT_PUNT_LIMIT = 8,
+    DSN_EVENT_PICKUP_BEGIN = 9,
+    DSN_EVENT_PICKUP_END = 10,
+    DSN_EVENT_FLOW_TABLE_FULL = 11,
+};
+enum dsn_step_kind {
+    DSN_STEP_STAGE = 1,
+    DSN_STEP_FLOW = 4,
+    DSN_STEP_REEVALUATE = 5,
+    DSN_STEP_INSTALL = 6,
+    DSN_STEP_DROP = 7,
+    DSN_STEP_SEND = 8,
+    DSN_STEP_MAKE = 9,
+    DSN_STEP_STATE = 10,
+};
+enum dsn_made { DSN_MADE_ARP = 1, DSN_MADE_ND, DSN_MADE_ECHO, DSN_MADE_ERROR, DSN_MADE_RST };
+
+#define DSN_VNIC_SLOTS (UINT32_C(1) << 20) /* reserved, touched where used */
+
+/* What a shard keeps of a row of table vnic, by slot. Whose it is the id says: slots are used again. */
+struct dsn_vnic_state {
+    uint64_t name;      /* its id + 1 */
+    uint32_t open[2];   /* connections that count: opened by it, open to it */
+    bool at_limit[3];   /* open[0], open[1], punt: told once when it begins */
+    bool metered;       /* the bucket was used */
+    uint64_t credit;    /* of the punt bucket; a token is a second's worth of nanoseconds */
+    uint64_t credit_ns; /* when that was */
+};
+
+struct dsn_shard {
+    struct dsn_shard_config config;
+    struct dsn_counter_block counters;
+    const struct dsn_root *root; /* of the call that is running */
+    struct dsn_witness *witness; /* of the packet that is running, or NULL */
+    uint64_t now;
+    uint64_t generation, structure; /* of the tables that were last seen */
+    uint32_t network;               /* changes of links and neighbours so far */
+    uint32_t links;                 /* dsn_link_changes() that are in it */
+    uint64_t next_id;
+    struct dsn_flows flows;
+    struct dsn_ops_table ops;
+    struct dsn_neighbours neighbours;
+    struct dsn_fragments fragments;
+    struct dsn_vnic_state *vnic;
+    uint32_t meeting; /* line that the running packet belongs to; 0: none */
+    bool full_told;
+    bool picking_up, pickup_told;
+    struct dsn_port_place {
+        uint32_t number;
+        uint16_t index, used;
+    } port[2 * DSN_MAX_PORTS];            /* hash by number */
+    uint64_t settled_ns, settled_packets; /* when the latest round of settling began, packets until then */
+    uint32_t settle_next;                 /* record with which it goes on; 0: none is running */
+    struct dsn_tx *tx, *handover;
+    struct {
+        struct dsn_event_record record[DSN_EVENTS];
+        _Atomic uint64_t put, taken, missed;
+    } events;
+};
+
+/* A vNIC in the shard's own memory; NULL where its slot is beyond DSN_VNIC_SLOTS. */
+struct dsn_vnic_state *dsn_vnic_state(struct dsn_shard *shard, const struct dsn_vnic *vnic);
+
+void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);
+void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header);
+static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t table, uint64_t id, uint64_t value) {
+    if (shard->witness != NULL)
+        dsn_witness_step(shard->witness, kind, table, id, value);
+}
+/* Counts a drop, for the vNIC too where it is known. The packet stays the caller's. */
+void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
+
+/* Queues a frame for the vNIC's port; DSN_PASSED, or the reason why not (then the mbuf stays the caller's). */
+enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint32_t vnic, uint16_t port, struct rte_mbuf *frame);
+/* Index of a port by its number; DSN_NO_PORT. */
+uint16_t dsn_port_index(const struct dsn_shard *shard, uint32_t number);
+/* Puts an Ethernet header before an IP packet (mbuf begins with it); false: no room. */
+bool dsn_put_ethernet(struct rte_mbuf *packet, const uint8_t destination[6], const uint8_t source[6], uint16_t vlan,
+                      uint16_t type);
+
+/* connections.c: a record with op lists, in index, wheel and shares */
+void dsn_connection_remove(struct dsn_shard *shard, uint32_t number);
+void dsn_connection_settle(struct dsn_shard *shard, uint32_t number);
+/* Into the index, both lines, whose keys are set and no other's; and out of it. */
+void dsn_connection_enter(struct dsn_shard *shard, uint32_t number);
+void dsn_connection_leave(struct dsn_shard *shard, uint32_t number);
+/* Counts it for its vNIC, as its flags and slots say; and no more. */
+void dsn_share_enter(struct dsn_shard *shard, const struct dsn_session *session);
+void dsn_share_leave(struct dsn_shard *shard, const struct dsn_session *session);
+/* A list's number, 0: no room for it. */
+uint32_t dsn_ops_hold(struct dsn_shard *shard, const struct dsn_ops *ops);
+void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number);
+/* Removes what has expired, at most `budget` records being looked at. */
+void dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget);
+/* A living connection's line; expired ones are removed. */
+uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint64_t now);
+
+/* meters.c */
+bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now);
+/* A worker's share of what a vNIC may have in all: the limits of all workers add up to it. */
+uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit);
+/* DSN_PASSED, flow_limit or flow_table_full for a connection from and to these. */
+enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
+                                  const struct dsn_vnic *egress, uint64_t now);
+uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
+
+/* text.c */
+size_t dsn_text_address(char *text, size_t size, const uint8_t address[16]);
+size_t dsn_text_mac(char *text, size_t size, const uint8_t mac[6]);
+void dsn_text_header(char *text, size_t size, const char *verdict, const struct dsn_header *header);
+
+/* The tables as they are from now on. */
+void dsn_shard_use(struct dsn_shard *shard, const struct dsn_root *root);
+/* Takes in what has changed since the last call, and time: due timers run. False: some of them are left (only with
+ * `some`: as many as the queues take). */
+bool dsn_shard_begin(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now, bool some);
+
+#endif

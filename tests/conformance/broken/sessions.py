@@ -257,7 +257,7 @@ class CountersGo(PathShard):
     def use(self, version: Version) -> None:
         old = self.tables.versions["firewall_rule"].rows
         new = version.tables.versions["firewall_rule"].rows
-        self.counters.forget([("firewall_rule", one) for one in old if new.get(one) != old[one]])
+        self.counters.keep(lambda table, one: table != "firewall_rule" or new.get(one) == old.get(one))
         super().use(version)
 
 

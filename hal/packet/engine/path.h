@@ -20,10 +20,10 @@ struct dsn_row_counters {
     uint64_t hits, packets, bytes;
 };
 struct dsn_counter_block {
-    uint64_t *drops;                            /* by reason number */
-    struct dsn_vnic_counters *vnic;             /* by slot of table vnic */
-    struct dsn_row_counters *row[DSN_TABLES];   /* by slot; NULL for tables whose rows count nothing */
-    uint64_t *engine;                           /* by enum dsn_engine_counter */
+    uint64_t *drops;                          /* by reason number */
+    struct dsn_vnic_counters *vnic;           /* by slot of table vnic */
+    struct dsn_row_counters *row[DSN_TABLES]; /* by slot; NULL for tables whose rows count nothing */
+    uint64_t *engine;                         /* by enum dsn_engine_counter */
 };
 enum dsn_engine_counter {
     DSN_COUNT_FLOWS_OPENED,
@@ -39,10 +39,10 @@ enum dsn_engine_counter {
 struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_counter_block counters;
     uint32_t connections;
-    uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
+    uint16_t worker, workers;                            /* owner arithmetic; replay: 0 of 1 */
     uint32_t flow_limit, inbound_flow_limit, punt_limit; /* defaults */
-    uint64_t pickup_until_ns; /* mid-stream TCP may open flows while now < this */
-    struct dsn_port **ports;  /* by index */
+    uint64_t pickup_until_ns;                            /* mid-stream TCP may open flows while now < this */
+    struct dsn_port **ports;                             /* by index */
     uint16_t port_count;
     struct rte_mempool *pool; /* for packets that the card makes */
 };
@@ -85,7 +85,6 @@ struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *r
  * drain and call again. */
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now);
 
-
 /* Adds what sessions counted so far to their rules. */
 void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root);
 
@@ -95,8 +94,8 @@ uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, c
                          uint64_t now, struct dsn_flow_record *records, uint32_t count, uint64_t *cursor);
 /* Both op lists of a connection in words, NUL-separated entries, an empty entry between the two and at the end.
  * Returns bytes written, 0 where there is no such connection. */
-size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now,
-                            char *text, size_t size);
+size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now, char *text,
+                            size_t size);
 uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                           uint64_t now);
 /* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. */

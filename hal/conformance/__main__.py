@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m hal.conformance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backend", help="an entry point of dsn.backends, or a package with device.py")
+    parser.add_argument("--stage", action="append", default=[], metavar="PACKAGE", help="a stage that isn't installed")
     parser.add_argument("--level", choices=[level.word for level in Level], help="default: what the backend tells")
     parser.add_argument("--check", action="append", metavar="NAME", help="only these checks")
     parser.add_argument("--list", action="store_true", help="all checks with the sentences they check; runs none")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.backend:
         parser.error("--backend is wanted")
     try:
-        report = run(find_device(options.backend), level, checks)
+        report = run(find_device(options.backend, options.stage), level, checks)
     except HalError as error:
         sys.stderr.write(f"{error}\n")
         return 2

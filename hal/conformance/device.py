@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -33,15 +33,13 @@ class Wire(Protocol):
 class Device(Protocol):
     """A kind of card under test. Derive from this class and write `open`; the rest has defaults."""
 
+    stages: tuple[str, ...] = ()
+    """Packages of stages that its cards have beside ours and the installed ones."""
+
     @property
     def name(self) -> str:
         """What the report calls it."""
         return type(self).__name__
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Packages of stages that this card has beside ours and the installed ones."""
-        return ()
 
     def open(self) -> Backend:
         """A card that was never loaded and shares nothing with those opened before."""
@@ -67,8 +65,12 @@ class Device(Protocol):
         time.sleep(nanos / 1e9)
 
 
-def find_device(name: str) -> Device:
+def find_device(name: str, stages: Iterable[str] = ()) -> Device:
     """The device of the backend with this entry point, or of the package with this name.
+
+    Args:
+        name: of entry point or package.
+        stages: packages of stages that its cards shall have beside ours and the installed ones.
 
     Raises:
         HalError: INVALID where there is none.
@@ -87,4 +89,5 @@ def find_device(name: str) -> Device:
             limit="an entry point of dsn.backends (" + ", ".join(sorted(points)) + ") or a package with device.py",
         ) from error
     device: Device = module.device()
+    device.stages = (*device.stages, *stages)
     return device

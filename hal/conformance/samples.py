@@ -23,13 +23,21 @@ class Samples:
     Args:
         schema: all tables.
         classes: row class name -> class.
-        stage: the name of a stage with code, for fields that name one.
+        stage: the name of a stage with code, for fields that name one; "" where there is none.
     """
 
     def __init__(self, schema: Schema, classes: Mapping[str, type[Row]], stage: str) -> None:
         self.schema = schema
         self.classes = classes
         self.stage = stage
+
+    def tables(self) -> tuple[Table, ...]:
+        """Tables that rows can be made of: where no stage has code, none that names one."""
+        return tuple(
+            table
+            for table in self.schema.tables
+            if self.stage or all(f.type is not Type.NAME for action in table.actions for f in table.fields(action))
+        )
 
     def rows(self, table: Table, numbers: range, action: Action | None = None, **fields: Any) -> Rows:
         """Rows with these ids; `fields` replaces columns."""

@@ -12,6 +12,7 @@ from sdk.cli.offline import check, plan, schema
 from sdk.cli.output import EXIT_CODES
 from sdk.cli.show import show
 from sdk.cli.trace import trace
+from sdk.scaffold.command import new
 
 EXAMPLES = """\b
 Examples:
@@ -43,7 +44,7 @@ def main(folders: tuple[Path, ...]) -> None:  # noqa: ARG001  commands read it f
             reconfigure(errors="backslashreplace")
 
 
-for command in (apply, card, check, plan, schema, show, trace):
+for command in (apply, card, check, new, plan, schema, show, trace):
     main.add_command(command)
 
 

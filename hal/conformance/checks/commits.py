@@ -33,8 +33,8 @@ def a_fresh_card_is_empty(bench: Bench) -> None:
 def rows_come_back_as_committed(bench: Bench) -> None:
     """Every kind of row comes back byte for byte, and goes when it is deleted."""
     card = bench.card()
-    samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), "none"))
-    for table in card.schema.tables:
+    samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), ""))
+    for table in samples.tables():
         for action in table.actions:
             fresh = bench.card()
             parents = [one for rows in samples.parents(table, range(100, 101)) for one in insert(rows)]

@@ -27,8 +27,8 @@ NOTHING_CHANGED = "after all of these nothing changed."
 
 def _kinds_of_rows(card: Card) -> Iterator[tuple[Rows, list[Operation]]]:
     """Three good rows (ids 1 to 3) of each kind, and what they refer to."""
-    samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), "none"))
-    for table in card.schema.tables:
+    samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), ""))
+    for table in samples.tables():
         parents = [one for rows in samples.parents(table, range(1, 4)) for one in insert(rows)]
         for action in table.actions:
             yield samples.rows(table, range(1, 4), action), parents

@@ -254,11 +254,10 @@ class Store:
                 got=transaction,
             )
         try:
-            version = self._build(owner, operations, base, tag, depends, names)
+            self._make(owner, self._build(owner, operations, base, tag, depends, names))
         except HalError as error:
             self._remember(outcomes, transaction, Outcome(OutcomeKind.REFUSED, error=str(error)))
             raise
-        self._make(owner, version)
         self._remember(outcomes, transaction, Outcome(OutcomeKind.COMMITTED, self.generation))
         return self.generation
 

@@ -72,16 +72,14 @@ def blind(table: str, field_ends: str = "", field_begins: str = "") -> Callable[
 class BrokenDevice(TwinDevice):
     """Twins that are broken in one thing, or in none."""
 
+    stages = (WITHOUT_CODE,)
+
     def __init__(self, how: Break | None = None) -> None:
         self.how = how or Break("nothing")
 
     @property
     def name(self) -> str:
         return f"twin broken in: {self.how.words}"
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        return (WITHOUT_CODE,)
 
     def open(self) -> Twin:
         twin: Twin = self._part(Twin)(self.stages)

@@ -1,0 +1,1 @@
+"""`dsn new`: skeletons of stages and backends, with their first failing test."""

@@ -1,0 +1,83 @@
+"""Each guide is followed word for word in an empty folder: files written, commands run, their words compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.tools.tree import ROOT
+
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"(?:#|/\*) ([\w./-]+\.\w+)(?: \*/)?\n")
+GUIDES = ("new-stage.md", "new-backend.md")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, what stands behind it, and its lines."""
+
+    language: str
+    more: str
+    text: str
+
+
+def blocks(guide: str) -> list[Block]:
+    return [
+        Block(language, more.strip(), text)
+        for language, more, text in BLOCK.findall((ROOT / "docs/guides" / guide).read_text())
+    ]
+
+
+def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run commands as a reader would, with the environment of this interpreter active and no other help."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    active = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's word for: don't fetch the build backend, it is here
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "200",
+    }
+    return subprocess.run(
+        ["bash", "-e", "-c", commands],
+        cwd=folder,
+        env={**kept, **active},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guide(guide: str, tmp_path: Path) -> None:
+    said = ""
+    for block in blocks(guide):
+        if block.language == "sh":
+            done = run(block.text, tmp_path)
+            said = done.stdout
+            assert (done.returncode != 0) == (block.more == "fails"), f"{block.text}\n{said}"
+        elif block.language == "text":
+            missing = [line for line in block.text.splitlines() if line not in said]
+            assert missing == [], f"not said by the commands before: {missing}\n{said}"
+        else:
+            found = FILE.match(block.text)
+            assert found, f"a block of {block.language} that isn't a file: its first line is a comment with its name"
+            path = tmp_path / found.group(1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guide_ends_with_conformance(guide: str) -> None:
+    commands = "".join(block.text for block in blocks(guide) if block.language == "sh" and block.more != "fails")
+    assert "python -m hal.conformance" in commands
+    assert "python -m pytest" in commands
+    assert {block.more for block in blocks(guide) if block.language == "sh"} <= {"", "fails"}

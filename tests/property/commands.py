@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from hal.packet.contract import PacketIn
 from tests.property import frames
-from tests.property.bends import BENDS, straight
+from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
 from tests.property.talk import Conversation, wrap
 from tests.property.universe import (
@@ -52,6 +52,7 @@ class Kind(IntEnum):
     SPOOF = 12
     DATAGRAM = 13
     REMAC = 14
+    KNOCK = 15
 
 
 WEIGHTS = {
@@ -70,6 +71,7 @@ WEIGHTS = {
     Kind.SPOOF: 2,
     Kind.DATAGRAM: 2,
     Kind.REMAC: 2,
+    Kind.KNOCK: 1,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 
@@ -126,6 +128,8 @@ class Story:
                 yield from self._datagram(*numbers)
             case Kind.REMAC:
                 yield from self._remac(*numbers)
+            case Kind.KNOCK:
+                yield from self._knock(*numbers)
 
     def _talk(self, which: int) -> Conversation:
         return self.conversations[which % len(self.conversations)]
@@ -169,6 +173,15 @@ class Story:
         ip = Ip(*addresses)
         number, body = replace(talk, v6=bool(family % 2)).l4(ip, False, SYN, 0)
         yield self._packet(source, wrap(liar, destination, ip, number, body))
+
+    def _knock(self, which: int, many: int, what: int, cut: int) -> Iterator[PacketIn]:
+        """A vNIC asks the card's own programs, again and again; now and then it is cut off."""
+        talk = self._talk(which)
+        talk.source, talk.protocol, talk.dport = which % 4, frames.UDP, 53
+        for _ in range(1 + many % 6):
+            good = straight(talk)
+            frame = speak_to_card(good, 0, 0)
+            yield self._packet(good.source, frame[: len(frame) - (what % 40 if cut % 4 == 0 else 0)])
 
     def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:
         """Two packets of one conversation between neighbours, the second to somebody else's MAC."""

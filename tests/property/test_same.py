@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from hal.packet.contract import Backend, Verdict
 from hal.packet.model import Twin
@@ -38,9 +38,10 @@ def twin() -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Backend]:
+def pair() -> Iterator[Pair]:
+    """A twin and an engine with sanitizers."""
     with running() as started:
-        yield _loaded(started)
+        yield Pair(_loaded(Twin()), _loaded(started))
 
 
 STORIES = 1_000
@@ -54,22 +55,21 @@ ELSEWHERE = {
 """Reasons that these stories can't cause -> where they have a test of their own."""
 
 
-def test_the_engine_is_the_twin(twin: Backend, engine: Backend, request: pytest.FixtureRequest) -> None:
+def test_the_engine_is_the_twin(pair: Pair, request: pytest.FixtureRequest) -> None:
     """Many stories from one seed, printed; what they reached is printed and bounded below."""
     seed = random.SystemRandom().randrange(1 << 32)
     count = STORIES * (10 if request.config.getoption("--long") else 1)
     print(f"seed {seed}, {count} stories")
     source = random.Random(seed)
-    coverage = play_many(Pair(twin, engine), (random_story(source) for _ in range(count)))
+    coverage = play_many(pair, (random_story(source) for _ in range(count)))
     print(coverage)
     assert coverage.too_few(AT_LEAST, schema(own_only=True).reason_numbers.keys() - ELSEWHERE.keys()) == {}
 
 
-@given(stories)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_engine_is_the_twin_in_any_story(twin: Backend, engine: Backend, story: list[Command]) -> None:
+@given(story=stories)
+def test_the_engine_is_the_twin_in_any_story(pair: Pair, story: list[Command]) -> None:
     """Fewer stories, which Hypothesis shrinks to the few commands that show a difference."""
-    play_many(Pair(twin, engine), [story])
+    play_many(pair, [story])
 
 
 def seeded(count: int) -> Iterator[list[Command]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 from pathlib import Path
@@ -54,7 +55,12 @@ class EngineLife:
     def alive(self) -> bool:
         if self._pidfd is None:
             return False
-        return not select.select([self._pidfd], [], [], 0)[0]
+        if not select.select([self._pidfd], [], [], 0)[0]:
+            return True
+        if self._pid is not None:
+            with contextlib.suppress(ChildProcessError):  # an engine that an earlier dsnd started isn't our child
+                os.waitpid(self._pid, os.WNOHANG)
+        return False
 
 
 def build(facts: BoardFacts, run: Path) -> Hardware:

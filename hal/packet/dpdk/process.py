@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,33 +70,39 @@ def start(
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = log or run / "engine.log"
     command = [str(binary or find_binary()), "--run", str(run), *arguments]
-    with log.open("ab") as output:
-        begin = output.tell()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            close_fds=True,
-            env={**os.environ, **(environment or {})},
-        )
+    begin = log.stat().st_size if log.exists() else 0
+    pid = _spawn(command, log, {**os.environ, **(environment or {})})
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             said = log.read_bytes()[begin:].decode("utf-8", "replace").strip()
             kind = ErrorKind.BUSY if "BUSY" in said else ErrorKind.INVALID
-            raise HalError(kind, f"engine in {run}", got=f"exit {process.returncode}: {said[-500:]}")
-        if (run / "read.sock").exists() and _pid_of(run) == process.pid:
-            return EngineProcess(process.pid, run)
+            code = os.waitstatus_to_exitcode(status)
+            raise HalError(kind, f"engine in {run}", got=f"exit {code}: {said[-500:]}")
+        if (run / "read.sock").exists() and _pid_of(run) == pid:
+            return EngineProcess(pid, run)
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     raise HalError(
-        ErrorKind.TIMEOUT,
-        f"engine in {run}",
-        limit=f"{START_SECONDS:.0f} s until it answers",
-        fix=f"See {log}.",
+        ErrorKind.TIMEOUT, f"engine in {run}", limit=f"{START_SECONDS:.0f} s until it answers", fix=f"See {log}."
+    )
+
+
+def _spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> int:
+    """Start a program in a session of its own, its output appended to a file. It is not ours to wait for."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        command[0],
+        list(command),
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
     )
 
 

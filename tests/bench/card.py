@@ -41,7 +41,7 @@ ROUTER, ON_UPLINK = "10.255.1.2", "10.255.1.1"
 SERVERS = ("198.18.0.0/15", "198.51.100.0/24")
 VRF, VNIC, UPLINK, POLICY, NEXT_HOP = 1, 1, 2, 1, 1
 MEMORY_PORTS = ("dpdk:net_null0,no-rx=1", "dpdk:net_null1,no-rx=1")
-CONNECTIONS = 1 << 20
+CONNECTIONS = LoadConfig().connections  # the default: what a card has that nobody tuned
 HUGE_PAGES = 64
 START_S, END_S = 30.0, 20.0
 
@@ -215,7 +215,7 @@ def under_load(
     traffic: Traffic,
     rules: Iterable[Row | Rows],
     *,
-    connections: int = CONNECTIONS,
+    connections: int | None = None,
     huge: bool = True,
     core: int = 1,
     more: Iterable[Row | Rows] = (),
@@ -224,6 +224,7 @@ def under_load(
 
     Args:
         traffic: its first phase has to be RESOLVE.
+        connections: how many fit; None: the default, or the traffic's flows where these are more.
         more: rows beside the card's own.
     """
     library = generator.build()
@@ -236,7 +237,7 @@ def under_load(
         configuration = folder / "generator.conf"
         configuration.write_text(traffic.text(folder, folder / "control"))
         environment = {"LD_PRELOAD": str(library), "DSN_BENCH_GENERATOR": str(configuration)}
-        config = load_config(connections=connections)
+        config = load_config(connections=connections or max(CONNECTIONS, traffic.flows))
         running = stack.enter_context(engine(folder, config, environment=environment, huge=huge, core=core))
         writer = running.writer()
         writer.commit([Insert(part) for part in as_rows(rows(rules))])

@@ -66,7 +66,7 @@ def on_veth_once(names: Router, flows: int, packets: int, core: int = 1) -> floa
     """
     ports = [f"linux:r{side}@{names.router}" for side in (0, 1)]
     with tempfile.TemporaryDirectory(prefix="dsn-bench-") as name:
-        config = card.load_config(ports)
+        config = card.load_config(ports, max(card.CONNECTIONS, flows))
         with card.engine(Path(name) / "run", config, huge=False, core=core) as running:
             tables = card.rows(rules.same_as_nftables())
             running.writer().commit([Insert(part) for part in as_rows(tables)])
@@ -110,11 +110,12 @@ def first_once(count: int, effort: Effort) -> float:
     each = min(effort.packets, 900_000) // 3
     phases = (RESOLVE, *generator.establish("udp"), *(Send(f"first{turn}", "first", each) for turn in range(3)))
     traffic = Traffic(flows, "forward", phases, keys=card.keys(rules.TUPLES, gap_ns=FIRST_GAP_NS))
-    with card.under_load(traffic, rules.mixed(count), huge=effort.huge) as loaded:
+    capacity = flows + 3 * each
+    with card.under_load(traffic, rules.mixed(count), connections=capacity, huge=effort.huge) as loaded:
         first = card.every_phase(loaded)[-3:]
         opened = loaded.engine.counters().engine["flows_opened"]
-    if opened != flows + 3 * each:
-        raise VoidError(f"{opened} connections were opened instead of {flows + 3 * each}")
+    if opened != capacity:
+        raise VoidError(f"{opened} connections were opened instead of {capacity}")
     return statistics.mean(phase.ns_per_packet for phase in first)
 
 

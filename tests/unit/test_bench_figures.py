@@ -1,14 +1,40 @@
 """The figures of the bench: what they are made of, and tiny ones end to end, without huge pages."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import change, effort, generator, routes, rules
+from tests.bench import change, effort, forwarding, generator, machine, rest, routes, rules
 from tests.bench.results import KINDS, Figure
+from tests.conftest import ROOT
+
+# An engine is started to outlive who started it, and a Popen that is forgotten says so.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    done = subprocess.run([".ci/engine", "engine"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5_000:]
+    generator.build()
+
+
+def left_behind() -> tuple[set[str], str]:
+    """Engines that run, and huge pages that are reserved."""
+    engines = set()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"dsn-engine" in command and b"dsn-bench-" in command:
+                engines.add(process.name)
+    return engines, (machine.HUGE_PAGES / "nr_hugepages").read_text()
 
 
 def test_every_figure_can_be_measured() -> None:
@@ -46,6 +72,25 @@ def test_without_the_real_table_one_is_made_in_its_shape() -> None:
 def test_a_percentile_is_one_of_the_numbers() -> None:
     assert change.percentile(list(range(1, 101)), 0.99) == 99
     assert change.percentile([3.0], 0.99) == 3.0
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [forwarding.first_packet, change.load_routes, rest.memory_flow, rest.idle],
+    ids=lambda measured: str(measured.__name__),
+)
+def test_a_tiny_figure_end_to_end(measured: bench.Measure) -> None:
+    before = left_behind()
+    figure = measured(effort.TINY)
+    assert isinstance(figure, Figure)
+    assert figure.value >= 0
+    assert left_behind() == before
+
+
+def test_tiny_runs_of_traffic_come_out_right() -> None:
+    phase = forwarding.firewall_once(1_000, effort.TINY)
+    assert (phase.packets, phase.out, phase.wrong) == (20_000, 20_000, 0)
+    assert all(took > 0 for took in change.change_once(effort.TINY))
 
 
 def test_what_is_void_is_said_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:

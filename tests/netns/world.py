@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from sdk.api.client import GrpcCard
+
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "dsnw"
 
@@ -162,6 +164,10 @@ class World:
         """Run `dsn` against this world's card."""
         program = [str(Path(sys.executable).parent / "dsn"), *arguments]
         return self.in_card("env", f"DSN_RUN={self.run_folder}", *program, check=check, timeout=timeout)
+
+    def api(self) -> GrpcCard:
+        """The card's API, for a test that asks often; a unix socket knows no namespaces. The caller closes it."""
+        return GrpcCard(self.run_folder / "dsnd.sock")
 
     def start_card(self) -> None:
         """Start the card; its state is kept in the world's folder."""

@@ -1,0 +1,137 @@
+"""The engine itself between real hosts on one subnet: the live loop, with one worker and with two."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hal.packet.contract import EventKind, Insert, LoadConfig, PortConfig
+from hal.packet.dpdk import Engine
+from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
+from hal.packet.schema.rows import Row, as_rows
+from hal.packet.stages.bridge._generated import FdbEntry, Subnet, VnicAddress
+from tests.netns.ports import Field, field, inside, until
+from tests.tools.engines import RELEASED, SANITIZED, running
+
+
+def tables(made: Field) -> list[Insert]:
+    """Each pair of hosts a subnet of its own, everything allowed."""
+    rows: list[Row] = [
+        Vrf(id=1),
+        Profile(id=1),
+        ProfileStage(id=1, profile=1, direction="egress", position=0, stage="bridge"),
+    ]
+    for n in range(made.hosts):
+        mac = made.on(n, "cat", "/sys/class/net/eth0/address").strip()
+        vnic, subnet = n + 1, n // 2 + 1
+        if n % 2 == 0:
+            rows.append(Subnet(id=subnet, vrf=1, mac=f"02:00:00:00:ff:{subnet:02x}"))
+        rows += [
+            Vnic(
+                id=vnic,
+                port=n,
+                vlan=0,
+                match_mac="00:00:00:00:00:00",
+                role="vnic",
+                mtu=9216,
+                mac=mac,
+                vrf=1,
+                profile=1,
+                subnet=subnet,
+            ),
+            FdbEntry(id=vnic, subnet=subnet, mac=mac, vnic=vnic),
+            VnicAddress(id=2 * vnic, subnet=subnet, address=made.ipv4(n), vnic=vnic),
+            VnicAddress(id=2 * vnic + 1, subnet=subnet, address=made.ipv6(n), vnic=vnic),
+        ]
+    return [Insert(some) for some in as_rows(rows)]
+
+
+@dataclass
+class Live:
+    """A card that bridges, and its hosts."""
+
+    made: Field
+    engine: Engine
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.engine.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def links(self) -> list[bool]:
+        return [port.link for port in self.engine.capabilities().ports]
+
+
+@contextlib.contextmanager
+def live(hosts: int, *, workers: int = 1, mtu: int = 1500, binary: Path = SANITIZED) -> Iterator[Live]:
+    ports = tuple(PortConfig(n, f"p{n}", f"linux:p{n}", mtu=mtu) for n in range(hosts))
+    with field(hosts, mtu=mtu) as made, contextlib.ExitStack() as stack:
+        engine = inside(made.card, lambda: stack.enter_context(running(binary)))
+        inside(made.card, lambda: engine.load(LoadConfig(ports=ports, workers=workers)))
+        engine.start()
+        engine.writer().commit(tables(made))
+        yield Live(made, engine)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hosts_talk(workers: int) -> None:
+    """TCP, UDP and ICMP of both families, from hosts that leave segments and checksums to hardware."""
+    with live(2, workers=workers) as card:
+        for v6 in (False, True):
+            card.made.ping(0, 1, v6=v6)
+            card.made.ping(1, 0, "-s", "1400", v6=v6)
+            assert card.made.iperf(0, 1, v6=v6)["sum_received"]["bytes"] > 10_000_000
+            assert card.made.iperf(0, 1, "-R", "-P", "4", v6=v6)["sum_received"]["bytes"] > 10_000_000
+            assert card.made.iperf(0, 1, "-u", "-b", "20M", v6=v6)["sum"]["lost_percent"] < 5
+        counters = card.engine.counters()
+        assert counters.drops["port_full"] == counters.drops["port_down"] == 0
+        assert counters.ports[0]["rx_packets"] > 10_000
+        assert counters.engine["chain_walks"] < 200
+
+
+def test_jumbo_frames() -> None:
+    with live(2, mtu=9216) as card:
+        card.made.ping(0, 1, "-M", "do", "-s", str(9216 - 28))
+        card.made.ping(1, 0, "-M", "do", "-s", str(9216 - 48), v6=True)
+        assert card.made.iperf(0, 1)["sum_received"]["bytes"] > 10_000_000
+
+
+def test_a_device_deleted_under_traffic() -> None:
+    with live(4) as card:
+        made = card.made
+        flood = subprocess.Popen(
+            ["ip", "netns", "exec", made.namespace(1), "ping", "-q", "-f", made.ipv4(0)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(0.5)
+        made.in_card("ip", "link", "delete", "p0")
+        assert until(lambda: card.links() == [False, True, True, True], 2)
+        assert until(lambda: card.engine.counters().drops["port_down"] > 0)
+        events = card.engine.events().events
+        assert [event.id for event in events if event.kind is EventKind.PORT_DOWN] == [0]
+        flood.kill()
+        flood.wait()
+        made.ping(2, 3)
+        before = card.cpu_seconds()
+        time.sleep(1)
+        assert card.cpu_seconds() - before < 0.2
+
+
+def test_idle_and_quick_to_wake() -> None:
+    """Four ports at rest cost next to nothing, and a lone packet doesn't wait."""
+    with live(4, binary=RELEASED) as card:
+        card.made.ping(0, 1)
+        time.sleep(1)
+        before = card.cpu_seconds()
+        time.sleep(10)
+        assert (card.cpu_seconds() - before) / 10 <= 0.02
+        said = card.made.on(0, "ping", "-c", "100", "-i", "0.05", card.made.ipv4(1))
+        times = sorted(float(line.split("time=")[1].split()[0]) for line in said.splitlines() if "time=" in line)
+        assert len(times) == 100
+        assert times[50] <= 0.5, times

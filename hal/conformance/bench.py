@@ -22,6 +22,7 @@ from hal.packet.contract import (
     Modify,
     Name,
     Operation,
+    Shard,
     Staged,
     Writer,
 )
@@ -72,6 +73,7 @@ class Card:
         self.schema = schema
         self.classes = classes
         self._writers: dict[str, Writer] = {}
+        self._shards: list[Shard] = []
 
     @property
     def capabilities(self) -> Capabilities:
@@ -132,12 +134,21 @@ class Card:
     ) -> HalError:
         return self.refuses(kinds, what, lambda: self.commit(*operations, **more), **(place or {}))
 
+    def shard(self, *arguments: Any, **more: Any) -> Shard:
+        """`Reader.shard`, closed when the check is over."""
+        self._shards.append(self.backend.shard(*arguments, **more))
+        return self._shards[-1]
+
+    def close(self) -> None:
+        while self._shards:
+            self._shards.pop().close()
+
     def traffic(self, connections: int = 1024, **more: Any) -> Traffic:
         """A way to send packets: a private shard, or the ports where there is no `replay`."""
         wire = self.device.wire(self.backend)
         if "shard" in self.absent and wire is not None:
             return WireTraffic(self.backend, wire, lambda nanos: self.device.advance(self.backend, nanos))
-        return ShardTraffic(self.backend.shard(connections=connections, **more))
+        return ShardTraffic(self.shard(connections=connections, **more))
 
     def live(self) -> WireTraffic:
         """The ports. Only for checks that need "wire"."""
@@ -156,6 +167,7 @@ class Bench:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._open: list[Backend] = []
+        self._cards: list[Card] = []
 
     @cached_property
     def schema(self) -> Schema:
@@ -183,13 +195,16 @@ class Bench:
         backend.load(self.config(**more))
         if start:
             backend.start()
-        return Card(self.device, backend, self.schema, self.classes)
+        self._cards.append(Card(self.device, backend, self.schema, self.classes))
+        return self._cards[-1]
 
     def shared(self, **more: Any) -> Card:
         """A fresh card on which `OTHER` owns the tables of routes."""
         return self.card(owners={OTHER: OTHERS_TABLES}, **more)
 
     def close(self) -> None:
+        while self._cards:
+            self._cards.pop().close()
         while self._open:
             self.device.close(self._open.pop())
 

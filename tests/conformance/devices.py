@@ -11,6 +11,7 @@ from hal.packet.contract import Capabilities
 from hal.packet.model.device import TwinDevice
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import BrokenDevice
+from tests.conformance.engines import EngineOnVeth, SanitizedEngine
 
 
 class PortsOnly(Twin):
@@ -81,8 +82,11 @@ class TablesOnlyDevice(TwinDevice):
         return TablesOnly(self.stages)
 
 
-DEVICES: dict[str, Device] = {"twin": BrokenDevice()}
+DEVICES: dict[str, Device] = {"twin": BrokenDevice(), "engine": SanitizedEngine()}
 """Backends that have to pass everything."""
+
+ON_WIRES: dict[str, Device] = {"twin": DEVICES["twin"], "engine": EngineOnVeth()}
+"""The same, for checks that send by the ports."""
 
 OTHERS: dict[str, Device] = {device.name: device for device in (PortsOnlyDevice(), TablesOnlyDevice())}
 """Backends that lack something and say so."""

@@ -10,16 +10,24 @@ from hal.conformance import Check, Level, State, checks_for, find_device, run, r
 from hal.conformance.__main__ import main
 from hal.errors import HalError
 from hal.packet.model.device import TwinDevice
-from tests.conformance.devices import DEVICES, OTHERS, TablesOnlyDevice
+from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, TablesOnlyDevice
 
+STAGES = ("antispoof", "firewall", "bridge", "route")
 CHECKS = checks_for(Level.ALL)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("device", DEVICES)
 def test_backend(device: str, check: Check) -> None:
-    result = run_one(DEVICES[device], check)
+    chosen = ON_WIRES if "wire" in check.needs else DEVICES
+    result = run_one(chosen[device], check, (), STAGES)
     assert result.state is State.PASSED, result.words
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_nothing_is_absent(device: str) -> None:
+    report = run(DEVICES[device], checks=[])
+    assert (report.absent, report.told) == ((), "stateful")
 
 
 @pytest.mark.parametrize("device", OTHERS)

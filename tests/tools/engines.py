@@ -38,8 +38,13 @@ def _ended(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def running(binary: Path = SANITIZED, arguments: Sequence[str] = ()) -> Iterator[Engine]:
+def running(binary: Path = SANITIZED, arguments: Sequence[str] = (), more: Sequence[str] = ()) -> Iterator[Engine]:
     """A started, not yet loaded engine. What a sanitizer finds, leaks at its end included, fails the test.
+
+    Args:
+        binary: the program.
+        arguments: more of its command line.
+        more: packages of stages that we know of; it may have no code for them.
 
     Raises:
         EngineDied: it ended before it was stopped, or with an error.
@@ -47,7 +52,7 @@ def running(binary: Path = SANITIZED, arguments: Sequence[str] = ()) -> Iterator
     with tempfile.TemporaryDirectory(prefix="dsn-engine-") as folder:
         run = Path(folder) / "run"
         process = start(run, binary=binary, arguments=arguments, environment=ENVIRONMENT)
-        engine = connect(run)
+        engine = connect(run, more)
         try:
             yield engine
         finally:

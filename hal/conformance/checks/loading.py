@@ -190,7 +190,7 @@ def _verb_calls(card: Card) -> dict[str, Any]:
         "events": card.backend.events,
         "stage": lambda: card.stage([]),
         "trace": lambda: card.backend.trace(packet),
-        "shard": card.backend.shard,
+        "shard": card.shard,
         "flows": card.backend.flows,
         "forget": lambda: card.writer().forget(FlowFilter()),
         "settle": card.backend.settle,

@@ -57,13 +57,13 @@ def _refuse_fields(bench: Bench, what: str, spoil: str) -> None:
         place = len(rows) - 1
         for slot in form.slots:
             for raw, field in _wrong_values(slot, spoil):
-                row_id = NONE_ID if slot.name == "id" else place + 1
+                known = {} if slot.name == "id" else {"row_id": place + 1}
                 card.refuses_commit(
                     INVALID,
                     f"a {form.action.row} whose {slot.name} is {raw.hex()} ({what})",
                     parents,
                     _spoilt(rows, place, slot.offset, raw),
-                    place={"table": form.table.name, "row": place, "row_id": row_id, **field},
+                    place={"table": form.table.name, "row": place, **known, **field},
                 )
 
 

@@ -175,9 +175,9 @@ def pick_up_ends(bench: Bench) -> None:
     """On the live card mid-stream TCP opens its flow for as long as load says, and not at all where that is 0."""
     never = world.world(bench, pickup_ns=0).live()
     world.segment(never, "A").dropped("tcp_no_session", "mid-stream TCP where pickup_ns is 0")
-    live = world.world(bench, pickup_ns=SECOND).live()
+    live = world.world(bench, pickup_ns=4 * SECOND).live()
     world.segment(live, "A").left_by(C.port, "mid-stream TCP just after the start")
-    world.segment(live, "A", after=SECOND + SECOND // 10, sport=5).dropped("tcp_no_session", "mid-stream TCP later")
+    world.segment(live, "A", after=4 * SECOND, sport=5).dropped("tcp_no_session", "mid-stream TCP later")
 
 
 @check(Level.STATEFUL, "The flow was decided under older tables: the chain runs again.", needs=FIREWALL)
@@ -490,6 +490,6 @@ def packets_move_from_start_to_stop(bench: Bench) -> None:
 
     equal(leaves(), 0, "frames that left before start")
     card.backend.start()
-    equal(leaves(), 1, "frames that left after start")
+    expect(leaves() >= 1, "nothing left after start")
     card.backend.stop()
     equal(leaves(), 0, "frames that left after stop")

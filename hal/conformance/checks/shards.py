@@ -39,7 +39,7 @@ def _replay(shard: Shard, packet: PacketIn) -> PacketResult:
 @check(Level.STATELESS, "Run packets, in order, through the very path that live traffic takes.", needs=NEEDS)
 def replay_answers_in_order(bench: Bench) -> None:
     """A result for each packet, in their order; none for none."""
-    shard = world.world(bench).backend.shard()
+    shard = world.world(bench).shard()
     frames = [A.frame(udp(A.ip, C.ip)), A.frame(udp(A.ip, "8.8.8.8")), b"", A.frame(udp(A.ip, B.ip), to=B.mac)]
     results = shard.replay([PacketIn(frame, A.port, SECOND + n) for n, frame in enumerate(frames)])
     wanted = ["", "no_route", "ethernet_truncated", ""]
@@ -51,7 +51,7 @@ def replay_answers_in_order(bench: Bench) -> None:
 @check(Level.STATELESS, "at `time_ns` (never going back)", "and the caller's clock.", needs=NEEDS)
 def time_never_goes_back(bench: Bench) -> None:
     """A packet from before the last one is INVALID."""
-    shard = world.world(bench).backend.shard()
+    shard = world.world(bench).shard()
     _replay(shard, _udp(at=SECOND))
     raises(ErrorKind.INVALID, lambda: _replay(shard, _udp(at=SECOND - 1)), "a packet from before the last one")
 
@@ -62,7 +62,7 @@ def replay_is_repeatable(bench: Bench) -> None:
     card = world.world(bench)
     packets = [_udp(1000 + n % 7, SECOND + n * 400_000_000) for n in range(40)]
     packets += [PacketIn(A.frame(udp(A.ip, world.FAR, n)), A.port, 20 * SECOND + n) for n in range(9)]
-    first, second = (card.backend.shard().replay(packets, witness=True) for _ in range(2))
+    first, second = (card.shard().replay(packets, witness=True) for _ in range(2))
     equal(
         [one for one, two in zip(first, second, strict=True) if one != two], [], "results that differ in a repetition"
     )
@@ -99,7 +99,7 @@ def shards_leave_the_live_card_alone(bench: Bench) -> None:
 def shards_follow_the_tables(bench: Bench) -> None:
     """An older shard sees the tables that are current when it replays."""
     card = world.world(bench)
-    shard = card.backend.shard()
+    shard = card.shard()
     card.commit(modify(BLOCKED))
     equal(_replay(shard, _udp()).reason, "blackhole", "drop reason after a commit")
     card.commit(modify(world.rows_by_id("route")[3]))
@@ -121,8 +121,8 @@ def shards_look_at_staged_commits(bench: Bench) -> None:
     """A shard of a staged commit sees its tables, others don't."""
     card = world.world(bench)
     staged = card.stage(modify(BLOCKED))
-    equal(_replay(card.backend.shard(staged=staged), _udp()).reason, "blackhole", "drop reason with the staged tables")
-    equal(_replay(card.backend.shard(), _udp()).verdict, Verdict.FORWARD, "verdict without")
+    equal(_replay(card.shard(staged=staged), _udp()).reason, "blackhole", "drop reason with the staged tables")
+    equal(_replay(card.shard(), _udp()).verdict, Verdict.FORWARD, "verdict without")
 
 
 @check(Level.STATELESS, "with `staged`, on the tables as they would be.", needs=(*TRACE, "stage"))
@@ -165,7 +165,7 @@ def traces_change_nothing(bench: Bench) -> None:
 
 
 def _steps(card: Card, packet: PacketIn) -> list[tuple[str, str, int, int]]:
-    result = _replay(card.backend.shard(), packet)
+    result = _replay(card.shard(), packet)
     return [(step.kind.name, step.table, step.id, step.value) for step in result.steps]
 
 
@@ -206,8 +206,8 @@ def witnesses_tell_drops(bench: Bench) -> None:
 def no_witness_is_no_cost(bench: Bench) -> None:
     """Steps are told to who asks for them only, and asking changes nothing else."""
     card = world.world(bench)
-    (quiet,) = card.backend.shard().replay([_udp()])
-    (told,) = card.backend.shard().replay([_udp()], witness=True)
+    (quiet,) = card.shard().replay([_udp()])
+    (told,) = card.shard().replay([_udp()], witness=True)
     equal(quiet.steps, (), "steps without a witness")
     equal((quiet.verdict, quiet.outputs), (told.verdict, told.outputs), "verdict and outputs without a witness")
 
@@ -267,7 +267,7 @@ def packets_see_one_generation(bench: Bench) -> None:
             card.commit(modify(subnets[turn % 2], hosts[turn % 2]))
 
     writing = threading.Thread(target=change)
-    shard = card.backend.shard()
+    shard = card.shard()
     mixed = []
     writing.start()
     try:

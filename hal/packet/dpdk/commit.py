@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Delete, Insert, Name, Operation, Snapshot
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.dictionary import Dictionary
@@ -37,6 +38,29 @@ class Sections:
         return [b"".join(bytes(head) for head in self.heads), *pieces]
 
 
+TAG_BYTES, NAME_BYTES, FILE_BYTES = 127, 63, 127
+
+
+def check_tag(tag: str) -> None:
+    """Raises HalError(INVALID) for one too long: its record would cut it off."""
+    if len(tag.encode()) > TAG_BYTES:
+        raise HalError(ErrorKind.INVALID, "commit", field="tag", limit=f"{TAG_BYTES} bytes", got=tag)
+
+
+def check_names(names: Sequence[Name]) -> None:
+    """Raises HalError(INVALID) for a name that is empty or too long."""
+    for one in names:
+        if not 1 <= len(one.text.encode()) <= NAME_BYTES:
+            raise HalError(
+                ErrorKind.INVALID, f"table {one.table}", field="name", limit=f"1..{NAME_BYTES} bytes", got=one.text,
+                table=one.table, row_id=one.id,
+            )  # fmt: skip
+
+
+def _end_of(file: str) -> bytes:
+    return file.encode()[-FILE_BYTES:].decode(errors="ignore").encode()
+
+
 def pack(
     operations: Sequence[Operation],
     depends: Sequence[tuple[str, int]],
@@ -44,6 +68,7 @@ def pack(
     dictionary: Dictionary,
 ) -> Sections:
     """The sections of a commit. Raises HalError where the engine can't hold what is asked."""
+    check_names(names)
     sections = Sections([], [])
 
     def add(kind: SectionKind, table: int, action: int, count: int, stride: int, part: Any) -> None:
@@ -62,6 +87,7 @@ def pack(
                 ids.view(np.uint8),
             )
             continue
+        dictionary.check_stages(operation.rows)
         engine, data = dictionary.to_engine(operation.rows)
         kind = SectionKind.INSERT if isinstance(operation, Insert) else SectionKind.MODIFY
         add(kind, engine.table, engine.action, len(data), engine.dtype.itemsize, data.view(np.uint8))
@@ -76,10 +102,7 @@ def pack(
         names_by_table.setdefault(name.table, []).append(name)
     for table, some in names_by_table.items():
         packed = (wire.Name * len(some))(
-            *(
-                wire.Name(one.id, one.line, 0, wire.fixed(one.text, 64), wire.fixed(one.file[-127:], 128))
-                for one in some
-            )
+            *(wire.Name(one.id, one.line, 0, wire.fixed(one.text, 64), _end_of(one.file)) for one in some)
         )
         add(
             SectionKind.NAMES,

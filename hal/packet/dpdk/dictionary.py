@@ -128,6 +128,27 @@ class Dictionary:
         self._check_lost(layout, rows.data, set(engine.dtype.names or ()))
         return engine, result
 
+    def check_stages(self, rows: Rows) -> None:
+        """Raises HalError(UNSUPPORTED) for a profile with a stage that we know and the running engine was built
+        without; one that nobody knows is the engine's to refuse."""
+        if rows.row.LAYOUT.table.name != "profile_stage":
+            return
+        ours = {stage.name for stage in self.schema.stages} - set(self.stages)
+        for row, name in enumerate(rows.data["stage"].tolist()):
+            stage = name.decode("ascii", "replace")
+            if stage in ours:
+                raise HalError(
+                    ErrorKind.UNSUPPORTED,
+                    "table profile_stage",
+                    field="stage",
+                    limit="one of " + ", ".join(self.stages[1:]),
+                    got=stage,
+                    fix=f"Write stage.c of stage {stage}, build the engine with it and restart it.",
+                    table="profile_stage",
+                    row=row,
+                    row_id=int(rows.data["id"][row]),
+                )
+
     def _check_lost(self, layout: Layout, data: np.ndarray[Any, Any], kept: set[str]) -> None:
         for slot in layout.slots:
             if slot.is_padding or slot.field is None or slot.name in kept:

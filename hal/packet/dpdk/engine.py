@@ -98,6 +98,7 @@ class EngineWriter:
         names: Sequence[Name],
         lease_ns: int,
     ) -> wire.Committed:
+        commit.check_tag(tag)
         sections = commit.pack(operations, depends, names, self._connection.dictionary)
         head = wire.Commit(
             transaction if transaction is not None else secrets.randbits(64),

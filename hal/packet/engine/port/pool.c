@@ -4,9 +4,10 @@
 #define CACHE 256
 
 uint32_t dsn_pool_packets(uint16_t workers, uint16_t ports) {
-    /* Each worker: its cache, what waits in its shard's queues, and what others have handed it. Each port: the
-     * descriptors of a DPDK device both ways. */
-    return 4096 + workers * (2048u + workers * 1024u) + ports * 512u;
+    /* Each worker: its cache, what waits in its shard's queues, and a full ring of what others have handed it. Each
+     * port: the descriptors of a DPDK device. Where more is needed, packets wait in front of the ports. */
+    uint32_t handed = workers > 1 ? dsn_handed_packets(workers) : 0;
+    return 4096 + workers * (2048 + handed) + ports * 512u;
 }
 
 struct rte_mempool *dsn_pool_create(const char *name, uint32_t packets, uint16_t mtu) {

@@ -9,7 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define RING 1024
+#define SENDS 1024
 
 static void free_packets(struct rte_ring *ring) {
     void *packet;
@@ -32,10 +32,17 @@ static void destroy(struct dsn_worker *w) {
     pthread_mutex_destroy(&w->callers);
 }
 
-static struct rte_ring *ring(const char *what, uint16_t from, uint16_t to) {
+static struct rte_ring *ring(const char *what, uint16_t from, uint16_t to, uint32_t packets) {
     char name[RTE_RING_NAMESIZE];
     snprintf(name, sizeof(name), "dsn_%s_%u_%u", what, from, to);
-    return rte_ring_create(name, RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    return rte_ring_create(name, packets, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+uint32_t dsn_handed_packets(uint16_t workers) {
+    uint32_t packets = 4096;
+    while (packets > 512 && packets * workers > 4096 * 8)
+        packets /= 2;
+    return packets;
 }
 
 /* Returns 0 or an errno. */
@@ -54,8 +61,8 @@ static int create(struct dsn_worker *w) {
     for (uint16_t i = 0; i < w->live->workers && failed == 0; i++) {
         if (i == w->number)
             continue;
-        w->handed[i] = ring("handed", i, w->number);
-        w->sends[i] = ring("sends", i, w->number);
+        w->handed[i] = ring("handed", i, w->number, dsn_handed_packets(w->live->workers));
+        w->sends[i] = ring("sends", i, w->number, SENDS);
         if (w->handed[i] == NULL || w->sends[i] == NULL)
             failed = rte_errno;
     }

@@ -1,6 +1,7 @@
 #include "path/first_fragments.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 #define LIFETIME (30 * DSN_SECOND)
 #define HEADS (DSN_FRAGMENTS * 2)
@@ -10,7 +11,7 @@ bool dsn_fragments_create(struct dsn_fragments *f) {
         .entry = calloc(DSN_FRAGMENTS, sizeof(*f->entry)),
         .head = calloc(HEADS, sizeof(*f->head)),
     };
-    if (f->entry != NULL && f->head != NULL)
+    if (f->entry != NULL && f->head != NULL && getrandom(f->seed, sizeof(f->seed), 0) == (ssize_t)sizeof(f->seed))
         return true;
     dsn_fragments_destroy(f);
     return false;
@@ -24,10 +25,9 @@ void dsn_fragments_destroy(struct dsn_fragments *f) {
 
 /* Scope and VRF of the flow key belong to it, ports and the routed bit don't. */
 static uint32_t *head_of(const struct dsn_fragments *f, const struct dsn_flow_key *flow, uint32_t identification) {
-    uint64_t h = dsn_fold64(dsn_word(flow, 0) ^ dsn_word(flow, 2) ^ UINT64_C(0x243f6a8885a308d3),
-                            dsn_word(flow, 1) ^ UINT64_C(0x13198a2e03707344)) ^
-                 dsn_fold64(dsn_word(flow, 3) ^ UINT64_C(0xa4093822299f31d0), identification ^ flow->scope);
-    return &f->head[h % HEADS];
+    uint64_t h = dsn_fold64(dsn_word(flow, 0) ^ f->seed[0], dsn_word(flow, 1) ^ f->seed[1]);
+    h = dsn_fold64(h ^ dsn_word(flow, 2), dsn_word(flow, 3) ^ f->seed[2]);
+    return &f->head[dsn_fold64(h ^ identification, flow->scope ^ f->seed[0]) % HEADS];
 }
 
 static uint8_t protocol_of(const struct dsn_packet *p) {

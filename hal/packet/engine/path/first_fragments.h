@@ -27,6 +27,7 @@ struct dsn_fragments {
     struct dsn_first_fragment *entry; /* a ring, oldest first: all live equally long */
     uint32_t *head;                   /* places + 1 */
     uint32_t oldest, count;
+    uint64_t seed[3]; /* secret: who sends fragments must not choose the list that they are in */
 };
 
 bool dsn_fragments_create(struct dsn_fragments *fragments);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #define TRIES 3
 #define AFRESH (60 * DSN_SECOND)   /* a confirmation is good for this long */
@@ -26,7 +27,8 @@ bool dsn_neighbours_create(struct dsn_neighbours *n) {
     n->neighbour = reserve(n->mapped[0]);
     n->heap = reserve(n->mapped[1]);
     n->head = reserve(n->mapped[2]);
-    if (n->neighbour != NULL && n->heap != NULL && n->head != NULL)
+    if (n->neighbour != NULL && n->heap != NULL && n->head != NULL &&
+        getrandom(n->seed, sizeof(n->seed), 0) == (ssize_t)sizeof(n->seed))
         return true;
     dsn_neighbours_destroy(n);
     return false;
@@ -45,9 +47,8 @@ void dsn_neighbours_destroy(struct dsn_neighbours *n) {
 }
 
 static uint32_t *head_of(const struct dsn_neighbours *n, uint64_t uplink, const uint8_t address[16]) {
-    uint64_t h = dsn_fold64(dsn_word(address, 0) ^ UINT64_C(0x452821e638d01377),
-                            dsn_word(address, 1) ^ UINT64_C(0xbe5466cf34e90c6c));
-    return &n->head[dsn_fold64(h, uplink ^ UINT64_C(0xc0ac29b7c97c50dd)) % HEADS];
+    uint64_t h = dsn_fold64(dsn_word(address, 0) ^ n->seed[0], dsn_word(address, 1) ^ n->seed[1]);
+    return &n->head[dsn_fold64(h, uplink ^ n->seed[2]) % HEADS];
 }
 
 uint32_t dsn_neighbour_find(const struct dsn_neighbours *n, uint64_t uplink, const uint8_t address[16]) {

@@ -37,6 +37,7 @@ struct dsn_neighbours {
     uint32_t *heap, *head;
     uint32_t high, free, timers, waiting;
     size_t mapped[3];
+    uint64_t seed[3]; /* secret: whose packets ask for neighbours must not choose the list that they are in */
 };
 
 struct dsn_shard;

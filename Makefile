@@ -44,10 +44,6 @@ test-long: setup engine-asan ## every suite at length; continues where an interr
 bench: setup ## the figures, into build/bench.json
 	@$(PYTHON) -m tests.bench
 
-.PHONY: fuzz
-fuzz: setup engine-asan ## the fuzzers, for long
-	@$(PYTHON) -m tests.fuzz
-
 .PHONY: demo
 demo: setup ## a software card with three hosts, seen to forward and to filter
 	@$(PYTHON) -m tests.demo

@@ -193,5 +193,5 @@ class Link:
             fix=wire.text(place.fix),
             table=table,
             row=place.row if place.row >= 0 else None,
-            row_id=place.id if place.row >= 0 or place.id != wire.ANY_BASE else None,
+            row_id=place.id if place.id != wire.ANY_BASE else None,
         )

@@ -1,0 +1,125 @@
+"""Commits under load: every packet sees one generation or the next across all tables, never a mixture."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sdk.api.client import IntentText
+from tests.netns.world import Host, World, leftovers
+
+CHANGES = 60
+INTENT = """
+kind: Uplink
+name: left
+spec: {{port: uplink0, addresses: [192.0.2.2/26]}}
+---
+kind: Uplink
+name: right
+spec: {{port: uplink1, addresses: [192.0.2.66/26]}}
+---
+kind: Subnet
+name: shop
+spec: {{gateways: [10.1.0.1/24]}}
+---
+kind: Vnic
+name: web
+spec: {{port: host0, mac: 02:00:00:00:00:0a, subnet: shop, addresses: [10.1.0.10], policy: one}}
+---
+kind: FirewallPolicy
+name: one
+spec: {{rules: {{only: allow out udp from any to any port {port}}}}}
+---
+kind: Route
+name: there
+spec: {{prefixes: [198.51.100.0/24], via: ["{via}"]}}
+"""
+LEFT = INTENT.format(port=6001, via="192.0.2.1@left")
+RIGHT = INTENT.format(port=6002, via="192.0.2.65@right")
+
+SEND = """
+import socket, sys, time
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:  # every packet begins a flow of its own: nothing was decided before
+    for port in (6001, 6002):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.sendto(b"x", ("198.51.100.7", port))
+"""
+RECEIVE = """
+import json, select, socket, sys, time
+some = {}
+for port in (6001, 6002):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)
+    one.bind(("198.51.100.7", port))
+    some[one] = port
+count = {6001: 0, 6002: 0}
+print("ready", flush=True)
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    for one in select.select(list(some), [], [], 0.2)[0]:
+        one.recv(100)
+        count[some[one]] += 1
+print(json.dumps(count))
+"""
+
+
+@pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    try:
+        made.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",), ("10.1.0.1",))
+        for name, port, mac, address in (
+            ("left", "uplink0", "02:00:00:00:09:01", "192.0.2.1/26"),
+            ("right", "uplink1", "02:00:00:00:09:02", "192.0.2.65/26"),
+        ):
+            host = made.host(name, port, mac, (address,))
+            host.run("ip", "address", "add", "198.51.100.7/32", "dev", "lo")
+        made.write_card(workers=str(request.param))
+        made.start_card()
+        yield made
+    finally:
+        made.close()
+    assert list(leftovers(made.tag)) == []
+
+
+def receiver(host: Host, seconds: float) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", host.namespace, sys.executable, "-c", RECEIVE, str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    return process
+
+
+def test_no_packet_sees_the_route_of_one_commit_and_the_rule_of_another(world: World) -> None:
+    """Port 6001 is allowed where the route leads left, 6002 where it leads right; the two are changed together."""
+    with closing(world.api()) as api:
+        api.apply([IntentText("intent.yaml", LEFT.encode())])
+        seconds = 20.0
+        receivers = [receiver(world.hosts[name], seconds) for name in ("left", "right")]
+        sender = world.hosts["web"].start(sys.executable, "-c", SEND, str(seconds - 2))
+        begin = time.monotonic()
+        made = 0
+        while made < CHANGES or time.monotonic() - begin < 5:
+            if time.monotonic() - begin > seconds - 4:
+                break
+            api.apply([IntentText("intent.yaml", (RIGHT, LEFT)[made % 2].encode())])
+            made += 1
+            threading.Event().wait(0.05)
+        sender.wait(timeout=60)
+        left, right = (json.loads(one.communicate(timeout=60)[0]) for one in receivers)
+    assert made >= CHANGES
+    assert (left["6002"], right["6001"]) == (0, 0)
+    assert left["6001"] > 100
+    assert right["6002"] > 100

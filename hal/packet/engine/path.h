@@ -45,6 +45,7 @@ struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_port **ports;                             /* by index */
     uint16_t port_count;
     struct rte_mempool *pool; /* for packets that the card makes */
+    bool warm;                /* its memory is in place before the first packet */
 };
 
 struct dsn_shard;

@@ -298,6 +298,7 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .ports = engine->ports,
             .port_count = engine->port_count,
             .pool = engine->pool,
+            .warm = true,
         };
         engine->shard[worker] = dsn_shard_create(&config);
         if (engine->shard[worker])

@@ -2,11 +2,13 @@
 
 #include "path/packet.h"
 
+#include <rte_common.h>
 #include <rte_prefetch.h>
 #include <rte_vect.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define PLACES 8
 #define WHEEL_HEAD (UINT32_C(1) << 31)
@@ -56,6 +58,25 @@ void dsn_flows_destroy(struct dsn_flows *f) {
         munmap(f->settled, f->mapped[2]);
     free(f->wheel);
     *f = (struct dsn_flows){0};
+}
+
+#ifndef MADV_POPULATE_WRITE
+#    define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+#define WARM_MOST ((size_t)1 << 30) /* a second or so */
+
+void dsn_flows_warm(struct dsn_flows *f) {
+    void *const memory[] = {f->bucket, f->connection, f->settled};
+    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[2]};
+    long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t left = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
+    left = RTE_MIN(left, WARM_MOST);
+    for (unsigned i = 0; i < RTE_DIM(memory); i++) {
+        size_t some = RTE_MIN(size[i], left) & ~((size_t)page - 1);
+        if (some > 0)
+            (void)madvise(memory[i], some, MADV_POPULATE_WRITE); /* an older kernel does it packet by packet */
+        left -= some;
+    }
 }
 
 static inline uint32_t home(const struct dsn_flows *f, uint64_t hash) {

@@ -37,6 +37,8 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config) {
         return NULL;
     }
     place_ports(shard);
+    if (config->warm)
+        dsn_flows_warm(&shard->flows);
     return shard;
 }
 

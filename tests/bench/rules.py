@@ -1,10 +1,15 @@
-"""Rule lists of the bench: nftables' two, and lists of any length shaped as those that people write.
+"""Rule lists of the bench: nftables' two, and lists of any length in the two shapes that people write them in.
 
-A long list holds pairs of prefixes of mixed lengths with services (ports, ranges, any), as ClassBench's access lists do
-(Taylor and Turner, 2007), drawn with a fixed seed, narrow ones more or less before wide ones; the last rule allows
-what none of them does. All that the bench's UDP traffic can meet allow; those for TCP, half of them drops, lie between
-and have to be told apart from them. Of 10,000 rules hundreds decide the traffic, the last one nearly half of it.
+`cloud`: a security group's, in and out, each sentence on a hundred prefixes of its other side, hosts and networks, a
+fifth of them IPv6, for a service. `mixed`: pairs of prefixes of all lengths with services (ports, ranges, any), narrow
+ones more or less before wide ones, as ClassBench's access lists (Taylor and Turner, 2007).
+
+Both are drawn with a fixed seed, and the last rule allows what none before it does. All that the bench's UDP traffic
+can meet allow; those for TCP, half of them drops, lie between and have to be told apart. Of 10,000 rules hundreds
+decide the traffic, the last one half of it or more.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +26,7 @@ TUPLES: dict[str, str | int] = {
 }
 SOURCES, DESTINATIONS = (0x0A010000, 16), (0xC6120000, 16)
 LENGTHS = (0, 18, 20, 22, 22, 24, 24, 24, 24, 26, 27, 28, 30, 32, 32, 32)
-TCP, UDP = 6, 17
+ICMP, TCP, UDP = 1, 6, 17
 STEP = 10  # between priorities
 
 PROBE_PORT, PROBE_SOURCE, PROBE_DESTINATION = 9999, "10.2.0.1", "198.19.0.1"
@@ -57,6 +62,57 @@ def _prefixes(
     return packed, np.where(lengths == 0, 0, 96 + lengths).astype(np.uint8)
 
 
+Prefixes = tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.uint8]]]
+ANY: Prefixes = (np.zeros((1, 16), np.uint8), np.zeros(1, np.uint8))
+A_SENTENCE = 100  # rows: prefixes of one rule as written
+
+
+def _with_last(prefixes: Prefixes) -> Prefixes:
+    return np.concatenate((prefixes[0], ANY[0])), np.concatenate((prefixes[1], ANY[1]))
+
+
+def cloud(count: int, seed: int = 1) -> Rows:
+    """`count` rows of a security group, the last of which allows all UDP of clients. None meets the probes but it."""
+    draw = np.random.default_rng(seed)
+    n = count - 1
+    sentence = np.arange(n) // A_SENTENCE
+    sentences = int(sentence[-1]) + 1
+    out = draw.random(sentences) < 0.4
+    out[0] = True
+    protocol = draw.choice([TCP, UDP, ICMP], sentences, p=[0.6, 0.3, 0.1])
+    kind = draw.choice(3, sentences, p=[0.7, 0.15, 0.15])  # one port, a range, any
+    low = np.where(kind == 2, 0, draw.integers(8000, 8064, sentences))
+    high = np.where(kind == 2, 65535, np.where(kind == 1, low + 20, low))
+    drops = (protocol == TCP) & (draw.random(sentences) < 0.5)
+    lengths = draw.choice([32, 32, 32, 32, 32, 24, 24, 24, 16, 20, 28, 27], n)
+    lengths = np.where((kind[sentence] != 0) & (lengths < 24), 28, lengths)  # no port to a whole net decides everything
+    addresses, bits = _prefixes(draw, DESTINATIONS, lengths)
+    six = draw.random(n) < 0.2
+    far = np.concatenate((np.full((n, 2), (0x20, 0x01), np.uint8), draw.integers(0, 256, (n, 14), np.uint8)), axis=1)
+    far[:, 8:] &= np.where(draw.random(n) < 0.5, 0xFF, 0).astype(np.uint8)[:, None]
+    addresses[six] = far[six]
+    bits[six] = np.where(far[six][:, 8:].any(axis=1), 128, 64)
+    own, nothing = (addresses, bits), (np.zeros((n, 16), np.uint8), np.zeros(n, np.uint8))
+    leaves = out[sentence]
+
+    def side(chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> Prefixes:
+        return (np.where(chosen[:, None], own[0], nothing[0]), np.where(chosen, own[1], nothing[1]))
+
+    return FirewallRule.array(
+        id=range(1, count + 1),
+        policy=POLICY,
+        priority=np.append(sentence + 1, sentences + 1) * STEP,
+        direction=np.append(np.where(leaves, 2, 1), 2),
+        protocol_low=np.append(protocol[sentence], UDP),
+        protocol_high=np.append(protocol[sentence], UDP),
+        source=_with_last(side(~leaves)),
+        destination=_with_last(side(leaves)),
+        port_low=np.append(low[sentence], 0),
+        port_high=np.append(high[sentence], 65535),
+        verdict=np.append(np.where(drops, 2, 1)[sentence], 1),
+    )
+
+
 def mixed(count: int, seed: int = 1) -> Rows:
     """`count` rules, the last of which allows all UDP of clients that no other decides. No other meets the probes."""
     draw = np.random.default_rng(seed)
@@ -71,7 +127,6 @@ def mixed(count: int, seed: int = 1) -> Rows:
     low = np.where(kind == 2, 0, draw.integers(7990, 8070, n))
     high = np.where(kind == 2, 65535, np.where(kind == 1, low + draw.integers(1, 30, n), low))
     sources, destinations = _prefixes(draw, SOURCES, source), _prefixes(draw, DESTINATIONS, destination)
-    last = np.zeros((1, 16), np.uint8)
 
     def with_last(
         column: np.ndarray[tuple[int], np.dtype[np.int64]], value: int
@@ -85,10 +140,8 @@ def mixed(count: int, seed: int = 1) -> Rows:
         direction="out",
         protocol_low=with_last(protocol, UDP),
         protocol_high=with_last(np.where(protocol == 0, 255, protocol), UDP),
-        source=tuple(np.concatenate(pair) for pair in zip(sources, (last, np.zeros(1, np.uint8)), strict=True)),
-        destination=tuple(
-            np.concatenate(pair) for pair in zip(destinations, (last, np.zeros(1, np.uint8)), strict=True)
-        ),
+        source=_with_last(sources),
+        destination=_with_last(destinations),
         port_low=with_last(low, 0),
         port_high=with_last(high, 65535),
         verdict=with_last(np.where((protocol == TCP) & (draw.random(n) < 0.5), 2, 1), 1),

@@ -285,6 +285,8 @@ class Engine(_Looking):
         return self._loader
 
     def load(self, config: LoadConfig) -> None:
+        for table in (*config.capacities, *(table for tables in config.owners.values() for table in tables)):
+            self._dictionary.table_number(table)  # refused by name here: the engine knows no tables but its own
         body, fds = load_parts(config)
         memfd = sealed_memfd([body], "dsn-load")
         try:

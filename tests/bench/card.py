@@ -107,6 +107,12 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(thread, {core} if name.startswith("dsn-worker") else others)
 
 
+def worker_seconds(pid: int) -> float:
+    """Processor time of the engine's workers: what others took of their cores isn't in it."""
+    workers = [thread for thread, name in threads(pid).items() if name.startswith("dsn-worker")]
+    return sum(int(Path(f"/proc/{pid}/task/{one}/schedstat").read_text().split()[0]) for one in workers) / 1e9
+
+
 def alive(pid: int) -> bool:
     """Whether this process runs: neither gone nor a zombie that nobody has waited for."""
     try:

@@ -122,6 +122,8 @@ static void receive(struct side *side, const struct shape *shape) {
                 batch.id[0] < config.flows && batch.due[0] >= measured.begin) {
                 count_latency(&measured.latency, batch.due[0], now, 1);
                 measured.out++;
+            } else if (frame[12] == 0x08 && frame[13] == 0x06) {
+                measured.control++; /* a router asks; the interface answers, if it has an address */
             } else if (measured.wrong++ == 0) {
                 measured.sample.size = messages[i].msg_len;
                 memcpy(measured.sample.got, frame, TEMPLATE_SIZE);

@@ -1,7 +1,8 @@
 /* A burst of packets: all are parsed and their flows prefetched before the first is acted on, then each goes its way
  * in order. */
 #include "path/answers.h"
-#include "path/run.h"
+#include "path/plain.h"
+#include "path/way.h"
 
 #include <rte_prefetch.h>
 
@@ -43,9 +44,38 @@ static inline uint8_t sort_out(const struct dsn_root *root, struct dsn_packet *p
     return p->icmp_type == dsn_echo_reply(p->key.protocol) ? STATE_FLOW : drop(p, DSN_REASON_ICMP_TYPE);
 }
 
+/* The only vNIC of a port, once looked for in a burst. */
+struct alone {
+    uint32_t port; /* index */
+    const struct dsn_vnic *vnic;
+};
+
+/* The same as look() for what it is sure about; false: nothing is known. */
+static __rte_always_inline bool glance(const struct dsn_shard *shard, const struct dsn_root *root, struct dsn_packet *p,
+                                       struct alone *alone) {
+    if (unlikely(p->mbuf->port != alone->port)) {
+        alone->port = p->mbuf->port;
+        alone->vnic = root->generation != 0 ? dsn_vnic_alone(root, shard->config.ports[alone->port]->number) : NULL;
+    }
+    const struct dsn_vnic *vnic = alone->vnic;
+    if (unlikely(vnic == NULL || vnic->vlan != 0 || dsn_mac(p->frame) != vnic->own_mac ||
+                 !dsn_parse_plain(p, vnic->key_flags | DSN_KEY_ROUTED)))
+        return false;
+    p->vnic = vnic;
+    dsn_key_set_word(&p->key, 4, vnic->scope);
+    dsn_key_set_word(&p->key, 5, vnic->vrf);
+    return true;
+}
+
 /* Steps 1 to 14, as far as nothing is kept of the packet. */
-static inline uint8_t look(const struct dsn_shard *shard, const struct dsn_root *root, struct dsn_packet *p) {
+static __rte_noinline uint8_t look(const struct dsn_shard *shard, const struct dsn_root *root, struct dsn_packet *p) {
     enum dsn_reason_number reason;
+    p->key = (struct dsn_flow_key){0};
+    p->vnic = NULL;
+    p->icmp_type = 0;
+    p->tcp_flags = 0;
+    p->fragment = false;
+    p->discovery = false;
     if (unlikely(root->generation == 0))
         return drop(p, DSN_REASON_NOT_CONFIGURED);
     if (unlikely((reason = dsn_parse_ethernet(p)) != DSN_PASSED))
@@ -80,15 +110,9 @@ static inline uint8_t look(const struct dsn_shard *shard, const struct dsn_root 
 }
 
 static inline void begin(struct dsn_packet *p, struct rte_mbuf *mbuf) {
-    p->key = (struct dsn_flow_key){0};
     p->mbuf = mbuf;
     p->frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
     p->length = mbuf->data_len;
-    p->vnic = NULL;
-    p->icmp_type = 0;
-    p->tcp_flags = 0;
-    p->fragment = false;
-    p->discovery = false;
     p->ref = 0;
 }
 
@@ -100,8 +124,8 @@ static uint16_t owner_of(const struct dsn_shard *shard, const struct dsn_flow_ke
         shard->config.workers);
 }
 
-static struct dsn_result hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_t worker, enum dsn_handed how,
-                                   uint32_t ports) {
+static dsn_end hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_t worker, enum dsn_handed how,
+                         uint32_t ports) {
     struct dsn_tx *queue = &shard->handover[worker];
     if (queue->count == RTE_DIM(queue->packets))
         return dsn_dropped(DSN_REASON_PORT_FULL);
@@ -109,7 +133,7 @@ static struct dsn_result hand_over(struct dsn_shard *shard, struct rte_mbuf *mbu
     mbuf->hash.fdir.lo = ports;
     queue->packets[queue->count++] = mbuf;
     shard->counters.engine[DSN_COUNT_HANDOVERS]++;
-    return (struct dsn_result){.verdict = DSN_HANDOVER};
+    return DSN_HANDOVER;
 }
 
 /* The worker that a packet belongs to, by its bytes; fragments without ports. */
@@ -134,14 +158,14 @@ static void share_news(struct dsn_shard *shard, const struct dsn_packet *p) {
         if (copy == NULL)
             return;
         copy->port = p->mbuf->port;
-        if (hand_over(shard, copy, worker, DSN_HANDED_LEARN, 0).verdict == DSN_DROP)
+        if (dsn_is_drop(hand_over(shard, copy, worker, DSN_HANDED_LEARN, 0)))
             rte_pktmbuf_free(copy);
     }
 }
 
 /* --- fragments --- */
 
-static struct dsn_result run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
+static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     uint32_t ref;
     enum dsn_reason_number reason;
     if (how == DSN_HANDED_FRAGMENT) {
@@ -166,9 +190,9 @@ static struct dsn_result run_later(struct dsn_shard *shard, struct dsn_packet *p
     return hand_over(shard, p->mbuf, owner_of(shard, &first->flow), DSN_HANDED_FRAGMENT, ports);
 }
 
-static struct dsn_result run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only);
+static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only);
 
-static struct dsn_result run_fragment(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
+static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     enum dsn_reason_number reason = DSN_PASSED;
     if (how != DSN_HANDED_FRAGMENT)
         reason = dsn_fragment_check(p);
@@ -189,8 +213,8 @@ static struct dsn_result run_fragment(struct dsn_shard *shard, struct dsn_packet
     }
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
     struct dsn_packet before = *p; /* sending changes bytes */
-    struct dsn_result result = run_state(shard, p, state, false);
-    if (result.verdict != DSN_DROP && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
+    dsn_end result = run_state(shard, p, state, false);
+    if (!dsn_is_drop(result) && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
         dsn_fragment_remember(&shard->fragments, &before, dsn_ref_connection(&shard->flows, shard->meeting)->session.id,
                               shard->meeting, shard->now);
     return result;
@@ -198,11 +222,11 @@ static struct dsn_result run_fragment(struct dsn_shard *shard, struct dsn_packet
 
 /* --- one packet --- */
 
-static struct dsn_result taken_in(enum dsn_reason_number reason) {
-    return reason == DSN_PASSED ? (struct dsn_result){.verdict = DSN_CONSUME} : dsn_dropped(reason);
+static dsn_end taken_in(enum dsn_reason_number reason) {
+    return reason == DSN_PASSED ? DSN_CONSUME : dsn_dropped(reason);
 }
 
-static inline struct dsn_result run_flow(struct dsn_shard *shard, struct dsn_packet *p) {
+static __rte_always_inline dsn_end run_flow(struct dsn_shard *shard, struct dsn_packet *p) {
     uint32_t ref = p->ref;
     /* What was found before the burst holds unless a packet of this burst changed it: its key tells. */
     if (unlikely(ref == 0 || !dsn_key_equal(&dsn_ref_line(&shard->flows, ref)->key, &p->key) ||
@@ -211,7 +235,7 @@ static inline struct dsn_result run_flow(struct dsn_shard *shard, struct dsn_pac
     return likely(ref != 0) ? dsn_established(shard, p, ref) : dsn_first_packet(shard, p);
 }
 
-static struct dsn_result run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only) {
+static __rte_noinline dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only) {
     switch (state) {
     case STATE_FLOW: return run_flow(shard, p);
     case STATE_ARP: return taken_in(dsn_take_arp(shard, p, learn_only));
@@ -232,76 +256,140 @@ static void learn(struct dsn_shard *shard, struct dsn_packet *p) {
     rte_pktmbuf_free(p->mbuf);
 }
 
-static inline struct dsn_result run(struct dsn_shard *shard, struct dsn_packet *p, bool handed_over) {
-    enum dsn_handed how = handed_over ? p->mbuf->hash.fdir.hi : DSN_HANDED_PLAIN;
-    struct dsn_result result;
-    uint32_t vnic = p->vnic != NULL ? p->vnic->slot : DSN_NO_SLOT;
-    uint64_t bytes = p->length;
-    if (unlikely(shard->config.workers > 1)) {
-        if (how == DSN_HANDED_LEARN) {
-            learn(shard, p);
-            return (struct dsn_result){.verdict = DSN_CONSUME};
-        }
-        uint16_t owner = handed_over ? shard->config.worker : worker_of(shard, p, p->state);
-        if (owner != shard->config.worker) {
-            result = hand_over(shard, p->mbuf, owner, DSN_HANDED_PLAIN, 0);
-            if (result.verdict == DSN_HANDOVER)
-                return result; /* its owner counts it */
-            p->state = drop(p, result.reason);
-        }
-        if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK && (p->state == STATE_ARP || p->state == STATE_ND))
-            share_news(shard, p);
-    }
-    shard->meeting = 0;
+static __rte_always_inline dsn_end act(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     if (likely(p->state == STATE_FLOW))
-        result = run_flow(shard, p);
-    else if (p->state == STATE_FRAGMENT)
-        result = run_fragment(shard, p, how);
-    else
-        result = run_state(shard, p, p->state, false);
-    if (unlikely(result.verdict == DSN_HANDOVER))
-        return result;
-    shard->counters.engine[DSN_COUNT_PACKETS]++;
-    if (likely(vnic != DSN_NO_SLOT)) {
-        shard->counters.vnic[vnic].rx_packets++;
-        shard->counters.vnic[vnic].rx_bytes += bytes;
-    }
-    if (unlikely(result.verdict == DSN_DROP))
-        dsn_count_drop(shard, vnic, result.reason);
-    if (unlikely(result.verdict == DSN_DROP || result.verdict == DSN_CONSUME))
-        rte_pktmbuf_free(p->mbuf);
-    return result;
+        return run_flow(shard, p);
+    shard->meeting = 0;
+    return p->state == STATE_FRAGMENT ? run_fragment(shard, p, how) : run_state(shard, p, p->state, false);
 }
 
-/* All packets of a burst; the last one's result. */
-struct dsn_result dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **packets, uint16_t count, bool handed_over) {
-    struct dsn_packet packet[DSN_BURST];
-    struct dsn_result result = {0};
-    const struct dsn_flows *flows = &shard->flows;
-    for (uint16_t i = 0; i < count; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(packets[i], void *));
-    for (uint16_t i = 0; i < count; i++) {
-        struct dsn_packet *p = &packet[i];
-        begin(p, packets[i]);
-        p->state = look(shard, shard->root, p);
-        if (likely(p->state == STATE_FLOW)) {
-            p->hash = dsn_flows_hash(flows, &p->key);
-            dsn_flows_prefetch(flows, p->hash);
-        }
+/* Whose the packet may be: that many packets before it is acted on, so that memory has time to bring the line and the
+ * session, and a core's few outstanding misses are spread over the whole burst. */
+#define AHEAD 12
+
+static __rte_always_inline void guess(const struct dsn_flows *flows, struct dsn_packet *p) {
+    if (unlikely(p->state != STATE_FLOW))
+        return;
+    p->ref = dsn_flows_guess(flows, p->hash);
+    if (likely(p->ref != 0)) {
+        rte_prefetch0(dsn_ref_line(flows, p->ref));
+        rte_prefetch0(&dsn_ref_connection(flows, p->ref)->session);
     }
+}
+
+/* What is left to do of a packet that isn't on its way; `vnic`: whom it came from, or NULL. */
+static __rte_always_inline void finish(struct dsn_shard *shard, struct rte_mbuf *mbuf, const struct dsn_vnic *vnic,
+                                       dsn_end end) {
+    if (likely(!dsn_is_drop(end) && end != DSN_CONSUME))
+        return;
+    if (dsn_is_drop(end))
+        dsn_count_drop(shard, vnic != NULL ? vnic->slot : DSN_NO_SLOT, dsn_reason_of(end));
+    rte_pktmbuf_free(mbuf);
+}
+
+static inline void count_in(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t packets, uint64_t bytes) {
+    if (vnic == NULL)
+        return;
+    shard->counters.vnic[vnic->slot].rx_packets += packets;
+    shard->counters.vnic[vnic->slot].rx_bytes += bytes;
+}
+
+/* Where there are several workers: a packet that is another's counts there. */
+static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_packet *p, bool handed_over) {
+    enum dsn_handed how = handed_over ? p->mbuf->hash.fdir.hi : DSN_HANDED_PLAIN;
+    struct rte_mbuf *mbuf = p->mbuf;
+    const struct dsn_vnic *vnic = p->vnic;
+    uint32_t length = p->length;
+    dsn_end end;
+    if (how == DSN_HANDED_LEARN) {
+        learn(shard, p);
+        return DSN_CONSUME;
+    }
+    uint16_t owner = handed_over ? shard->config.worker : worker_of(shard, p, p->state);
+    if (owner != shard->config.worker) {
+        end = hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
+        if (end == DSN_HANDOVER)
+            return end;
+        p->state = drop(p, dsn_reason_of(end));
+    }
+    if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK && (p->state == STATE_ARP || p->state == STATE_ND))
+        share_news(shard, p);
+    end = act(shard, p, how);
+    if (end == DSN_HANDOVER)
+        return end;
+    shard->counters.engine[DSN_COUNT_PACKETS]++;
+    count_in(shard, vnic, 1, length);
+    finish(shard, mbuf, vnic, end);
+    return end;
+}
+
+/* Where there is one worker: all packets are its own. */
+static __rte_noinline dsn_end run_alone(struct dsn_shard *shard, struct dsn_packet *packets, uint16_t count) {
+    const struct dsn_vnic *from = NULL; /* the vNIC that `some` packets in a row came from */
+    uint64_t some = 0, bytes = 0;
+    dsn_end end = 0;
+    shard->counters.engine[DSN_COUNT_PACKETS] += count;
+    for (struct dsn_packet *p = packets; p < packets + count; p++) {
+        if (unlikely(p->vnic != from)) {
+            count_in(shard, from, some, bytes);
+            from = p->vnic;
+            some = bytes = 0;
+        }
+        some++;
+        bytes += p->length;
+        if (likely(p + AHEAD < packets + count))
+            guess(&shard->flows, p + AHEAD);
+        end = act(shard, p, DSN_HANDED_PLAIN);
+        finish(shard, p->mbuf, p->vnic, end);
+    }
+    count_in(shard, from, some, bytes);
+    return end;
+}
+
+/* Loops of their own, and functions of their own: a CPU that waits for one packet's bytes goes on with the next one's,
+ * and each has all registers. */
+static __rte_noinline void look_at_all(const struct dsn_shard *shard, struct dsn_packet *packet,
+                                       struct rte_mbuf **mbufs, uint16_t count) {
+    const struct dsn_root *root = shard->root;
+    struct alone alone = {.port = UINT32_MAX};
+    for (uint16_t i = 0; i < count; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
     for (uint16_t i = 0; i < count; i++) {
         struct dsn_packet *p = &packet[i];
+        begin(p, mbufs[i]);
+        p->state = likely(glance(shard, root, p, &alone)) ? STATE_FLOW : look(shard, root, p);
+    }
+}
+
+static __rte_noinline void hash_all(const struct dsn_flows *flows, struct dsn_packet *packet, uint16_t count) {
+    for (struct dsn_packet *p = packet; p < packet + count; p++) {
         if (unlikely(p->state != STATE_FLOW))
             continue;
-        p->ref = dsn_flows_guess(flows, p->hash);
-        if (likely(p->ref != 0)) {
-            rte_prefetch0(dsn_ref_line(flows, p->ref));
-            rte_prefetch0(&dsn_ref_connection(flows, p->ref)->session);
-        }
+        p->hash = dsn_flows_hash(flows, &p->key);
+        dsn_flows_prefetch(flows, p->hash);
     }
-    for (uint16_t i = 0; i < count; i++)
-        result = run(shard, &packet[i], handed_over);
-    return result;
+}
+
+/* All packets of a burst; the last one's end. */
+dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t count, bool handed_over) {
+    struct dsn_packet packet[DSN_BURST];
+    dsn_end end = 0;
+    look_at_all(shard, packet, mbufs, count);
+    hash_all(&shard->flows, packet, count);
+    for (uint16_t i = 0; i < count && i < AHEAD; i++)
+        guess(&shard->flows, &packet[i]);
+    if (likely(shard->config.workers == 1))
+        return run_alone(shard, packet, count);
+    for (uint16_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            guess(&shard->flows, &packet[i + AHEAD]);
+        end = run_shared(shard, &packet[i], handed_over);
+    }
+    return end;
+}
+
+static struct dsn_result result_of(dsn_end end) {
+    return (struct dsn_result){.verdict = (uint8_t)end, .reason = (uint16_t)(end >> 8)};
 }
 
 #ifndef DSN_WITNESS
@@ -331,7 +419,7 @@ void dsn_path_burst(struct dsn_shard *shard, const struct dsn_root *root, struct
 struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *packet,
                                uint64_t now) {
     dsn_shard_begin(shard, root, now, false);
-    return dsn_path_run(shard, &packet, 1, false);
+    return result_of(dsn_path_run(shard, &packet, 1, false));
 }
 #else
 struct dsn_result dsn_path_witness(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *packet,
@@ -339,8 +427,8 @@ struct dsn_result dsn_path_witness(struct dsn_shard *shard, const struct dsn_roo
     witness->count = 0;
     shard->witness = witness;
     dsn_shard_begin(shard, root, now, false);
-    struct dsn_result result = dsn_path_run(shard, &packet, 1, false);
+    dsn_end end = dsn_path_run(shard, &packet, 1, false);
     shard->witness = NULL;
-    return result;
+    return result_of(end);
 }
 #endif

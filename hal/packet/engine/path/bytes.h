@@ -35,11 +35,16 @@ static inline void dsn_put32(uint8_t *bytes, uint32_t value) {
     memcpy(bytes, &value, 4);
 }
 
-/* Six bytes as a number, to compare and to keep; the order of its bytes is nobody's business. */
+_Static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "a MAC as a number begins with its bytes");
+
+/* Six bytes as a number, to compare and to keep; memcpy(mac, &number, 6) gives them back. By two loads: through memory
+ * a CPU waits for what was stored in pieces and is read as one. */
 static inline uint64_t dsn_mac(const uint8_t mac[6]) {
-    uint64_t value = 0;
-    memcpy(&value, mac, 6);
-    return value;
+    uint32_t low;
+    uint16_t high;
+    memcpy(&low, mac, 4);
+    memcpy(&high, mac + 4, 2);
+    return (uint64_t)high << 32 | low;
 }
 
 #define DSN_NO_MAC UINT64_MAX /* no frame has this one */

@@ -130,11 +130,6 @@ static uint64_t key_hash(uint32_t port, uint16_t vlan, uint64_t mac) {
     return mix((uint64_t)port << 16 | vlan, mac);
 }
 
-static uint64_t row_mac(const struct dsn_root *root, uint32_t slot) {
-    const struct dsn_row_vnic *row = dsn_row(root, DSN_TABLE_VNIC, slot);
-    return dsn_mac(row->match_mac);
-}
-
 /* Actions of stages that leave an op on every packet, over a profile's egress chain. */
 static uint8_t chain_ops(const struct dsn_root *root, uint32_t profile) {
     const struct dsn_derived *d = root->derived;
@@ -194,6 +189,7 @@ static void derive_vnic(struct dsn_root *root, uint32_t slot) {
         .scope = uplink ? 0 : row->id,
         .own_mac = uplink ? dsn_mac(row->mac) : DSN_NO_MAC,
         .mac = dsn_mac(row->mac),
+        .match_mac = dsn_mac(row->match_mac),
         .slot = slot,
         .port = row->port,
         .vlan = row->vlan,
@@ -361,7 +357,7 @@ const struct dsn_vnic *dsn_vnic_by_key(const struct dsn_root *root, uint32_t por
     uint32_t at = key_hash(port, vlan, mac) & d->vnic_mask;
     for (; d->by_key[at] != 0; at = (at + 1) & d->vnic_mask) {
         const struct dsn_vnic *vnic = &d->vnic[d->by_key[at] - 1];
-        if (vnic->port == port && vnic->vlan == vlan && row_mac(root, vnic->slot) == mac)
+        if (vnic->port == port && vnic->vlan == vlan && vnic->match_mac == mac)
             return vnic;
     }
     return NULL;
@@ -372,13 +368,19 @@ const struct dsn_vnic *dsn_vnic_of_frame(const struct dsn_root *root, uint32_t n
     const struct port_vnics *port = &d->port[port_place(d, number)];
     if (port->count == 1) {
         const struct dsn_vnic *vnic = &d->vnic[port->slot];
-        uint64_t wanted = row_mac(root, port->slot);
-        return vnic->vlan == vlan && (wanted == 0 || wanted == mac) ? vnic : NULL;
+        return vnic->vlan == vlan && (vnic->match_mac == 0 || vnic->match_mac == mac) ? vnic : NULL;
     }
     if (port->count == 0)
         return NULL;
     const struct dsn_vnic *vnic = dsn_vnic_by_key(root, number, vlan, mac);
     return vnic != NULL ? vnic : dsn_vnic_by_key(root, number, vlan, 0);
+}
+
+const struct dsn_vnic *dsn_vnic_alone(const struct dsn_root *root, uint32_t number) {
+    const struct dsn_derived *d = root->derived;
+    const struct port_vnics *port = &d->port[port_place(d, number)];
+    const struct dsn_vnic *vnic = port->count == 1 ? &d->vnic[port->slot] : NULL;
+    return vnic != NULL && vnic->match_mac == 0 ? vnic : NULL;
 }
 
 struct dsn_chain dsn_chain_of(const struct dsn_root *root, const struct dsn_vnic *vnic, unsigned direction) {

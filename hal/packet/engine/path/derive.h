@@ -10,7 +10,7 @@
 struct dsn_vnic {
     uint64_t id, vrf, scope; /* scope: as in struct dsn_flow_key */
     uint64_t own_mac;        /* the card's MAC towards it (dsn_mac), or DSN_NO_MAC */
-    uint64_t mac;
+    uint64_t mac, match_mac;
     uint32_t slot, port; /* port: number */
     uint16_t vlan, mtu;
     uint8_t role;
@@ -59,6 +59,9 @@ const struct dsn_vnic *dsn_vnic_by_id(const struct dsn_root *root, uint64_t id);
 const struct dsn_vnic *dsn_vnic_by_key(const struct dsn_root *root, uint32_t port, uint16_t vlan, uint64_t mac);
 /* Whom a frame comes from; NULL: nobody. */
 const struct dsn_vnic *dsn_vnic_of_frame(const struct dsn_root *root, uint32_t port, uint16_t vlan, uint64_t mac);
+
+/* The only row of a port number that takes frames from any MAC; NULL: there are more, or none. */
+const struct dsn_vnic *dsn_vnic_alone(const struct dsn_root *root, uint32_t port);
 
 struct dsn_chain dsn_chain_of(const struct dsn_root *root, const struct dsn_vnic *vnic, unsigned direction);
 const struct dsn_subnet *dsn_subnet_at(const struct dsn_root *root, uint32_t slot);

@@ -1,12 +1,10 @@
-/* Packets of connections that are known: steps 2 to 7 of *Established*. */
+/* Packets of connections that are known: what is rare of steps 2 to 7 of *Established*. */
 #include "path/answers.h"
-#include "path/run.h"
+#include "path/way.h"
 
-/* The state behind a segment; DSN_TCP_NONE where it doesn't fit (RFC 9293 3.3.2, as a bystander sees it). */
-static inline uint8_t track(uint8_t state, uint8_t flags, unsigned direction, bool closer) {
+uint8_t dsn_tcp_turn(uint8_t state, uint8_t flags, unsigned direction,
+                     bool closer) { /* RFC 9293 3.3.2, by a bystander */
     bool syn = flags & DSN_TCP_SYN, fin = flags & DSN_TCP_FIN, rst = flags & DSN_TCP_RST, ack = flags & DSN_TCP_ACK;
-    if (likely(state == DSN_TCP_ESTABLISHED && !syn && !fin && !rst))
-        return state;
     if (state == DSN_TCP_SYN_SENT && direction == 0)
         return syn && !ack ? DSN_TCP_SYN_SENT : DSN_TCP_NONE;
     if (state == DSN_TCP_SYN_SENT)
@@ -29,104 +27,25 @@ static inline uint8_t track(uint8_t state, uint8_t flags, unsigned direction, bo
     return ack && closer ? DSN_TCP_TIME_WAIT : state; /* CLOSING */
 }
 
-static bool follow_tcp(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
-    struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
-    bool closer = ((session->flags & DSN_SESSION_CLOSER) != 0) == (ref & 1);
-    uint8_t before = session->tcp, state = track(before, p->tcp_flags, ref & 1, closer);
-    if (state == DSN_TCP_NONE)
-        return false;
-    if (unlikely(state != before)) {
-        if (state == DSN_TCP_FIN_WAIT)
-            session->flags = (uint8_t)((session->flags & ~DSN_SESSION_CLOSER) | (ref & 1 ? DSN_SESSION_CLOSER : 0));
-        session->tcp = state;
-        dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
-    }
-    DSN_STEP(shard, DSN_STEP_STATE, -1, session->id, state);
-    return true;
-}
-
-enum dsn_reason_number dsn_check_size(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_ops *ops) {
+enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_ops *ops) {
     bool v4 = p->version == 4;
-    if (unlikely(ops->ops & DSN_OP_DROP))
+    if (ops->ops & DSN_OP_DROP)
         return ops->reason;
-    if (unlikely((ops->ops & DSN_OP_REWRITE_TTL) && p->ttl <= 1)) {
+    if ((ops->ops & DSN_OP_REWRITE_TTL) && p->ttl <= 1) {
         dsn_tell(shard, p, v4 ? 11 : 3, 0, 0);
         return DSN_REASON_TTL_EXCEEDED;
     }
-    if (unlikely(dsn_ip_length(p) > ops->mtu)) {
-        dsn_tell(shard, p, v4 ? 3 : 2, v4 ? 4 : 0, ops->mtu);
-        return DSN_REASON_MTU_EXCEEDED;
-    }
-    return DSN_PASSED;
+    dsn_tell(shard, p, v4 ? 3 : 2, v4 ? 4 : 0, ops->mtu);
+    return DSN_REASON_MTU_EXCEEDED;
 }
 
-static inline enum dsn_reason_number check(struct dsn_shard *shard, const struct dsn_packet *p,
-                                           const struct dsn_ops *ops) {
-    if ((ops->ops & DSN_OP_CHECK_SOURCE_MAC) && dsn_mac(p->frame + 6) != p->vnic->mac)
-        return DSN_REASON_SPOOFED_MAC;
-    if ((ops->ops & DSN_OP_CHECK_DESTINATION_MAC) && dsn_mac(p->frame) != dsn_mac(ops->check_mac))
-        return DSN_REASON_MAC_MISMATCH;
-    return dsn_check_size(shard, p, ops);
-}
-
-static struct dsn_result wait_for(struct dsn_shard *shard, struct dsn_packet *p, uint32_t neighbour) {
+dsn_end dsn_wait_for(struct dsn_shard *shard, struct dsn_packet *p, uint32_t neighbour) {
     struct rte_mbuf *mbuf = p->mbuf;
     mbuf->data_off = (uint16_t)(mbuf->data_off + p->ip);
     mbuf->data_len = dsn_ip_length(p);
     mbuf->pkt_len = mbuf->data_len;
     enum dsn_reason_number reason = dsn_neighbour_wait(shard, neighbour, mbuf, p->vnic->slot, shard->now);
-    return reason == DSN_PASSED ? (struct dsn_result){.verdict = DSN_QUEUE} : dsn_dropped(reason);
-}
-
-static inline void decrement_ttl(const struct dsn_packet *p) {
-    uint8_t *ip = p->frame + p->ip;
-    if (p->version == 6) {
-        ip[7]--;
-        return;
-    }
-    ip[8]--;
-    /* RFC 1624 (eqn. 3): ~m + m' of a word less 0x100 is 0xfeff, whatever the word */
-    uint32_t sum = (uint32_t)(uint16_t)~dsn_be16(ip + 10) + 0xfeff;
-    dsn_put16(ip + 10, (uint16_t)~((sum & 0xffff) + (sum >> 16)));
-}
-
-/* Step 7. */
-struct dsn_result dsn_send(struct dsn_shard *shard, struct dsn_packet *p, const struct dsn_ops *ops) {
-    const uint8_t *destination = ops->destination;
-    struct rte_mbuf *mbuf = p->mbuf;
-    if (ops->ops & DSN_OP_REWRITE_TTL)
-        decrement_ttl(p);
-    if (ops->ops & DSN_OP_NEIGHBOUR) {
-        struct dsn_neighbour *one = &shard->neighbours.neighbour[ops->neighbour];
-        if (unlikely(one->state != DSN_NEIGHBOUR_REACHABLE && one->state != DSN_NEIGHBOUR_PROBE))
-            return wait_for(shard, p, ops->neighbour);
-        if (!one->used)
-            one->used = true;
-        destination = one->mac;
-    }
-    uint16_t size = ops->push ? 18 : 14;
-    uint16_t at = (uint16_t)(mbuf->data_off + p->ip - size);
-    if (unlikely(mbuf->data_off + p->ip < size))
-        return dsn_dropped(DSN_REASON_PORT_FULL); /* a port that leaves no room before frames */
-    uint8_t *frame = (uint8_t *)mbuf->buf_addr + at;
-    if (ops->ops & DSN_OP_REWRITE_MACS) {
-        memcpy(frame, destination, 6);
-        memcpy(frame + 6, ops->source, 6);
-    } else if (frame != p->frame) {
-        memmove(frame, p->frame, 12);
-    }
-    if (ops->push) { /* the EtherType stands before the IP header already */
-        dsn_put16(frame + 12, DSN_TYPE_VLAN);
-        dsn_put16(frame + 14, ops->push);
-    }
-    mbuf->data_off = at;
-    mbuf->data_len = (uint16_t)(size + dsn_ip_length(p));
-    mbuf->pkt_len = mbuf->data_len;
-    enum dsn_reason_number reason = dsn_transmit(shard, ops->egress, ops->port, mbuf);
-    if (unlikely(reason != DSN_PASSED))
-        return dsn_dropped(reason);
-    DSN_STEP(shard, DSN_STEP_SEND, DSN_TABLE_VNIC, ops->egress_id, 0);
-    return (struct dsn_result){.verdict = ops->ops & DSN_OP_PUNT ? DSN_PUNT : DSN_FORWARD};
+    return reason == DSN_PASSED ? DSN_QUEUE : dsn_dropped(reason);
 }
 
 /* The vNIC that opened it as it is now, if its packets would still be of this connection. */
@@ -151,8 +70,7 @@ static void header_again(struct dsn_header *header, const struct dsn_flow_key *k
     header->icmp_type = icmp ? dsn_echo_request(key->protocol) : 0;
 }
 
-/* Step 2. DSN_PASSED: it obeys the tables as they are now; else it was removed, or can't go on. */
-static enum dsn_reason_number decide_again(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t number) {
+enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t number) {
     struct dsn_connection *c = &shard->flows.connection[number];
     const struct dsn_root *root = shard->root;
     struct dsn_opening o;
@@ -194,54 +112,18 @@ static enum dsn_reason_number decide_again(struct dsn_shard *shard, const struct
     return reason;
 }
 
-static inline bool is_as_decided(const struct dsn_shard *shard, const struct dsn_session *session) {
-    return session->generation == shard->generation && session->network == shard->network;
+dsn_end dsn_any_way(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, const struct dsn_ops *ops) {
+    return dsn_way(shard, p, ref, ops, ops->ops);
 }
 
-static inline enum dsn_reason_number meet(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
+static enum dsn_reason_number meet(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     shard->meeting = ref;
     DSN_STEP(shard, DSN_STEP_FLOW, -1, session->id, ref & 1);
-    return likely(is_as_decided(shard, session)) ? DSN_PASSED : decide_again(shard, p, ref >> 1);
+    return dsn_is_as_decided(shard, session) ? DSN_PASSED : dsn_decide_again(shard, p, ref >> 1);
 }
 
-/* The packet belongs to the connection: it counts and goes. */
-static inline struct dsn_result go(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
-                                   const struct dsn_ops *ops) {
-    struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
-    if (unlikely((ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now)))
-        return dsn_dropped(DSN_REASON_PUNT_LIMIT);
-    session->last_ns = shard->now;
-    if ((ref & 1) && !(session->flags & DSN_SESSION_REPLIED))
-        session->flags |= DSN_SESSION_REPLIED;
-    dsn_count(session, p, ref & 1);
-    return dsn_send(shard, p, ops);
-}
-
-struct dsn_result dsn_established(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
-    struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
-    const struct dsn_line *line = &c->line[ref & 1];
-    enum dsn_reason_number reason = meet(shard, p, ref);
-    if (unlikely(reason != DSN_PASSED))
-        return dsn_dropped(reason);
-    if (unlikely(!dsn_key_equal(&line->key, &p->key))) /* decided again: replies come from elsewhere */
-        return dsn_first_packet(shard, p);
-    const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
-    reason = check(shard, p, ops);
-    if (unlikely(reason != DSN_PASSED))
-        return dsn_dropped(reason);
-    if (ops->ops & DSN_OP_TRACK) {
-        if (unlikely(dsn_is_bare_syn(p) && (c->session.tcp == DSN_TCP_TIME_WAIT || c->session.tcp == DSN_TCP_CLOSED))) {
-            dsn_connection_remove(shard, ref >> 1);
-            return dsn_first_packet(shard, p);
-        }
-        if (unlikely(!follow_tcp(shard, p, ref)))
-            return dsn_dropped(DSN_REASON_TCP_STATE);
-    }
-    return go(shard, p, ref, ops);
-}
-
-struct dsn_result dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
+dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
     const struct dsn_line *line = dsn_ref_line(&shard->flows, ref);
     enum dsn_reason_number reason = meet(shard, p, ref);
     if (reason == DSN_PASSED && !dsn_key_is_of(&line->key, p->vnic))
@@ -249,11 +131,11 @@ struct dsn_result dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint3
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
-    reason = check(shard, p, ops);
-    return reason == DSN_PASSED ? go(shard, p, ref, ops) : dsn_dropped(reason);
+    reason = dsn_check(shard, p, ops, ops->ops);
+    return reason == DSN_PASSED ? dsn_go(shard, p, ref, ops, ops->ops) : dsn_dropped(reason);
 }
 
-struct dsn_result dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
+dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_flow_key key;
     if (!dsn_parse_quoted(p, &key))
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
@@ -270,9 +152,9 @@ struct dsn_result dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) 
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
-    reason = check(shard, p, ops);
+    reason = dsn_check(shard, p, ops, ops->ops);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     dsn_count(&dsn_ref_connection(&shard->flows, ref)->session, p, ref & 1);
-    return dsn_send(shard, p, ops);
+    return dsn_send(shard, p, ops, ops->ops);
 }

@@ -1,6 +1,6 @@
 /* The first packet of a connection: the chain decides, both directions are installed. */
 #include "path/answers.h"
-#include "path/run.h"
+#include "path/way.h"
 
 static bool may_pick_up(const struct dsn_shard *shard, const struct dsn_packet *p) {
     return shard->now < shard->config.pickup_until_ns &&
@@ -47,7 +47,7 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
                                               unsigned direction, uint8_t tcp_state) {
     const struct dsn_ops *ops = &o->ops[direction];
     uint32_t number;
-    enum dsn_reason_number reason = dsn_check_size(shard, p, ops);
+    enum dsn_reason_number reason = dsn_check_size(shard, p, ops, ops->ops);
     if (reason == DSN_PASSED)
         reason = dsn_limits(shard, o->ingress, o->egress, shard->now);
     if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction]))
@@ -73,7 +73,7 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     return DSN_PASSED;
 }
 
-struct dsn_result dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
+dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     bool picked_up = p->key.protocol == DSN_TCP && !dsn_is_bare_syn(p);
     unsigned direction = 0;
     struct dsn_opening o;
@@ -108,5 +108,6 @@ struct dsn_result dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
-    return dsn_send(shard, p, dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops));
+    const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops);
+    return dsn_send(shard, p, ops, ops->ops);
 }

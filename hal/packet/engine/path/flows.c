@@ -3,23 +3,13 @@
 #include "path/packet.h"
 
 #include <rte_common.h>
-#include <rte_prefetch.h>
-#include <rte_vect.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#define PLACES 8
+#define PLACES DSN_FLOW_PLACES
 #define WHEEL_HEAD (UINT32_C(1) << 31)
-
-struct dsn_flow_bucket {
-    uint16_t tag[PLACES];
-    uint32_t ref[PLACES]; /* 0: empty */
-    uint32_t passed;      /* entries in later buckets that would have had their place here or before */
-    uint32_t unused[3];
-};
-_Static_assert(sizeof(struct dsn_flow_bucket) == 64, "dsn_flow_bucket");
 
 static void *reserve(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -79,42 +69,15 @@ void dsn_flows_warm(struct dsn_flows *f) {
     }
 }
 
-static inline uint32_t home(const struct dsn_flows *f, uint64_t hash) {
-    return (uint32_t)((hash >> 32) * f->buckets >> 32);
-}
-
 static inline uint32_t next(const struct dsn_flows *f, uint32_t bucket) {
     return bucket + 1 == f->buckets ? 0 : bucket + 1;
 }
 
-/* A bit for each place with this tag; empty places may be among them. */
-static inline uint32_t with_tag(const struct dsn_flow_bucket *bucket, uint16_t tag) {
-#if defined(__SSE2__)
-    __m128i same = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)bucket->tag), _mm_set1_epi16((short)tag));
-    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128()));
-#else
-    uint32_t places = 0;
-    for (unsigned i = 0; i < PLACES; i++)
-        places |= (uint32_t)(bucket->tag[i] == tag) << i;
-    return places;
-#endif
-}
-
-void dsn_flows_prefetch(const struct dsn_flows *f, uint64_t hash) {
-    rte_prefetch0(&f->bucket[home(f, hash)]);
-}
-
-uint32_t dsn_flows_guess(const struct dsn_flows *f, uint64_t hash) {
-    const struct dsn_flow_bucket *bucket = &f->bucket[home(f, hash)];
-    uint32_t places = with_tag(bucket, (uint16_t)hash);
-    return places ? bucket->ref[__builtin_ctz(places)] : 0;
-}
-
 uint32_t dsn_flows_find(const struct dsn_flows *f, const struct dsn_flow_key *key, uint64_t hash) {
-    uint32_t at = home(f, hash);
+    uint32_t at = dsn_flow_home(f, hash);
     for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
         const struct dsn_flow_bucket *bucket = &f->bucket[at];
-        for (uint32_t places = with_tag(bucket, (uint16_t)hash); places; places &= places - 1) {
+        for (uint32_t places = dsn_with_tag(bucket, (uint16_t)hash); places; places &= places - 1) {
             uint32_t ref = bucket->ref[__builtin_ctz(places)];
             if (ref != 0 && dsn_key_equal(&dsn_ref_line(f, ref)->key, key))
                 return ref;
@@ -126,7 +89,7 @@ uint32_t dsn_flows_find(const struct dsn_flows *f, const struct dsn_flow_key *ke
 }
 
 void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
-    for (uint32_t at = home(f, hash);; at = next(f, at)) {
+    for (uint32_t at = dsn_flow_home(f, hash);; at = next(f, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
         for (unsigned i = 0; i < PLACES; i++) {
             if (bucket->ref[i] == 0) {
@@ -141,7 +104,7 @@ void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
 
 void dsn_flows_leave(struct dsn_flows *f, uint32_t ref) {
     uint64_t hash = dsn_flows_hash(f, &dsn_ref_line(f, ref)->key);
-    uint32_t at = home(f, hash);
+    uint32_t at = dsn_flow_home(f, hash);
     for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
         for (unsigned i = 0; i < PLACES; i++) {

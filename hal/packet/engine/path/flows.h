@@ -12,6 +12,7 @@
 #include "path/hash.h"
 #include "schema.h"
 
+#include <rte_prefetch.h>
 #include <stddef.h>
 
 #define DSN_SECOND UINT64_C(1000000000)
@@ -72,13 +73,20 @@ struct dsn_settled { /* what of packets and bytes rules already have */
     uint64_t packets, bytes;
 };
 
-struct dsn_flow_bucket;
+#define DSN_FLOW_PLACES 8
+struct dsn_flow_bucket {
+    uint16_t tag[DSN_FLOW_PLACES];
+    uint32_t ref[DSN_FLOW_PLACES]; /* 0: empty */
+    uint32_t passed;               /* entries in later buckets that would have had their place here or before */
+    uint32_t unused[3];
+};
+_Static_assert(sizeof(struct dsn_flow_bucket) == 64, "dsn_flow_bucket");
 
 struct dsn_flows {
     struct dsn_connection *connection; /* numbers begin with 1 */
     struct dsn_settled *settled;
     struct dsn_flow_bucket *bucket;
-    uint64_t seed[8];
+    uint64_t seed[6];
     uint32_t buckets, capacity;
     uint32_t used, high, free; /* `high`: numbers above it were never used; `free`: head of a list, 0: empty */
     uint64_t swept;            /* second up to which the wheel has nothing left */
@@ -106,9 +114,34 @@ static inline struct dsn_line *dsn_ref_line(const struct dsn_flows *flows, uint3
 static inline uint64_t dsn_flows_hash(const struct dsn_flows *flows, const struct dsn_flow_key *key) {
     return dsn_key_hash(key, flows->seed);
 }
-void dsn_flows_prefetch(const struct dsn_flows *flows, uint64_t hash);
+static inline uint32_t dsn_flow_home(const struct dsn_flows *flows, uint64_t hash) {
+    return (uint32_t)((hash >> 32) * flows->buckets >> 32);
+}
+
+/* A bit for each place with this tag; empty places may be among them. */
+static inline uint32_t dsn_with_tag(const struct dsn_flow_bucket *bucket, uint16_t tag) {
+#if defined(__SSE2__)
+    __m128i same = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)bucket->tag), _mm_set1_epi16((short)tag));
+    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128()));
+#else
+    uint32_t places = 0;
+    for (unsigned i = 0; i < DSN_FLOW_PLACES; i++)
+        places |= (uint32_t)(bucket->tag[i] == tag) << i;
+    return places;
+#endif
+}
+
+static inline void dsn_flows_prefetch(const struct dsn_flows *flows, uint64_t hash) {
+    rte_prefetch0(&flows->bucket[dsn_flow_home(flows, hash)]);
+}
+
 /* The first line whose tag is right, to be prefetched; 0: none. Whether it is the one only its key can tell. */
-uint32_t dsn_flows_guess(const struct dsn_flows *flows, uint64_t hash);
+static inline uint32_t dsn_flows_guess(const struct dsn_flows *flows, uint64_t hash) {
+    const struct dsn_flow_bucket *bucket = &flows->bucket[dsn_flow_home(flows, hash)];
+    uint32_t places = dsn_with_tag(bucket, (uint16_t)hash);
+    return places ? bucket->ref[__builtin_ctz(places)] : 0;
+}
+
 /* A line's reference, 0: none. Expired ones are found too. */
 uint32_t dsn_flows_find(const struct dsn_flows *flows, const struct dsn_flow_key *key, uint64_t hash);
 

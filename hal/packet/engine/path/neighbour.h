@@ -30,7 +30,7 @@ struct dsn_neighbour {
     uint64_t due, needed;                        /* `needed`: when it failed or a packet was last dropped for it */
     struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* beginning with their IP header */
     uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
-};
+} __rte_aligned(128);
 
 struct dsn_neighbours {
     struct dsn_neighbour *neighbour; /* numbers begin with 1 */

@@ -40,6 +40,12 @@ struct dsn_ops {
 };
 _Static_assert(sizeof(struct dsn_ops) == 64, "dsn_ops");
 
+/* The template that most packets take: routed from and to untagged frames of a vNIC or uplink. What else may be in the
+ * list: DSN_OP_CHECK_SOURCE_MAC, DSN_OP_TRACK, DSN_OP_NEIGHBOUR. */
+#define DSN_OPS_USUAL (DSN_OP_COUNT | DSN_OP_REWRITE_TTL | DSN_OP_REWRITE_MACS | DSN_OP_SEND)
+#define DSN_OPS_RARE                                                                                                   \
+    (DSN_OP_CHECK_DESTINATION_MAC | DSN_OP_DROP | DSN_OP_METER | DSN_OP_POP | DSN_OP_PUSH | DSN_OP_PUNT)
+
 #define DSN_NO_PORT UINT16_MAX
 
 struct dsn_ops_entry {

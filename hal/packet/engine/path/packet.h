@@ -22,6 +22,8 @@
 #define DSN_TCP_RST 0x04
 #define DSN_TCP_ACK 0x10
 
+#define DSN_LONGEST_FRAME 60000 /* offsets are 16 bits; no port takes in what is as long */
+
 #define DSN_PASSED DSN_REASONS /* what a check answers that has no reason to drop */
 
 struct dsn_vnic;
@@ -32,19 +34,18 @@ struct dsn_packet {
     uint64_t hash;           /* of the key */
     struct rte_mbuf *mbuf;
     uint8_t *frame;
-    const struct dsn_vnic *vnic; /* whom it comes from; NULL until found */
-    uint32_t length;             /* of the frame as it came */
-    uint16_t ethertype, vlan;
-    uint16_t ip, transport, end; /* offsets in the frame; `end`: behind the IP packet, where padding begins */
-    uint8_t version, ttl;
-    uint8_t tcp_flags, icmp_type;
+    const struct dsn_vnic *vnic;       /* whom it comes from; NULL until found */
+    uint32_t length;                   /* of the frame as it came */
+    uint32_t ref;                      /* of the flow line that it may belong to; 0: none */
+    uint16_t vlan, ip, transport, end; /* offsets in the frame; `end`: behind the IP packet, where padding begins */
+    uint8_t version, ttl, tcp_flags;
+    uint8_t state; /* of the burst: enum dsn_packet_state */
+    uint8_t icmp_type;
     bool fragment, more; /* atomic fragments are none */
     bool discovery;      /* ICMPv6 of type 133-137 */
-    uint8_t state;       /* of the burst: enum dsn_packet_state */
-    uint16_t reason;
-    uint16_t offset; /* of a fragment, in bytes */
     uint32_t identification;
-    uint32_t ref; /* of the flow line that it may belong to; 0: none */
+    uint16_t offset; /* of a fragment, in bytes */
+    uint16_t ethertype, reason;
 };
 
 static inline uint16_t dsn_ip_length(const struct dsn_packet *packet) {

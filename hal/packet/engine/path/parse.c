@@ -157,7 +157,7 @@ static enum dsn_reason_number parse_ipv6(struct dsn_packet *p) {
 }
 
 enum dsn_reason_number dsn_parse_ip(struct dsn_packet *p) {
-    if (p->length > 60000) /* offsets are 16 bits; no port takes in what is as long */
+    if (p->length > DSN_LONGEST_FRAME)
         return DSN_REASON_IPV4_HEADER;
     if (p->ethertype == DSN_TYPE_IPV4)
         return parse_ipv4(p);

@@ -6,11 +6,8 @@
 
 #define dsn_chain_decide DSN_TWICE(dsn_chain_decide)
 #define dsn_first_packet DSN_TWICE(dsn_first_packet)
-#define dsn_established DSN_TWICE(dsn_established)
 #define dsn_later DSN_TWICE(dsn_later)
 #define dsn_icmp_error DSN_TWICE(dsn_icmp_error)
-#define dsn_check_size DSN_TWICE(dsn_check_size)
-#define dsn_send DSN_TWICE(dsn_send)
 #define dsn_path_run DSN_TWICE(dsn_path_run)
 
 #ifdef DSN_WITNESS
@@ -26,8 +23,18 @@ enum dsn_handed {
     DSN_HANDED_LEARN,    /* ARP or ND that its receiver has answered */
 };
 
-static inline struct dsn_result dsn_dropped(enum dsn_reason_number reason) {
-    return (struct dsn_result){.verdict = DSN_DROP, .reason = (uint16_t)reason};
+/* What became of a packet: a verdict, and the reason above it; in a register, where struct dsn_result is put together
+ * and taken apart. */
+typedef uint32_t dsn_end;
+
+static inline dsn_end dsn_dropped(enum dsn_reason_number reason) {
+    return DSN_DROP | (dsn_end)reason << 8;
+}
+static inline enum dsn_reason_number dsn_reason_of(dsn_end end) {
+    return (enum dsn_reason_number)(end >> 8);
+}
+static inline bool dsn_is_drop(dsn_end end) {
+    return (uint8_t)end == DSN_DROP;
 }
 
 /* Whether it may be sent; false: *d says why not. */
@@ -64,14 +71,9 @@ enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct
 void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *opening);
 
 /* The packet's mbuf is taken unless the verdict is DROP or CONSUME. */
-struct dsn_result dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
-struct dsn_result dsn_established(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
-struct dsn_result dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
-struct dsn_result dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);
-enum dsn_reason_number dsn_check_size(struct dsn_shard *shard, const struct dsn_packet *packet,
-                                      const struct dsn_ops *ops);
-struct dsn_result dsn_send(struct dsn_shard *shard, struct dsn_packet *packet, const struct dsn_ops *ops);
-
+dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
+dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
+dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);
 /* Parses a packet and finds the key that its connection would have: for ICMP errors that of what they quote, for later
  * fragments without ports. False: it belongs to none. */
 bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *mbuf,

@@ -127,18 +127,6 @@ void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_numb
     dsn_step(shard, DSN_STEP_DROP, -1, 0, reason);
 }
 
-enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint32_t vnic, uint16_t port, struct rte_mbuf *frame) {
-    if (port == DSN_NO_PORT || !atomic_load_explicit(&shard->config.ports[port]->up, memory_order_relaxed))
-        return DSN_REASON_PORT_DOWN;
-    struct dsn_tx *tx = &shard->tx[port];
-    if (tx->count == RTE_DIM(tx->packets))
-        return DSN_REASON_PORT_FULL;
-    tx->packets[tx->count++] = frame;
-    shard->counters.vnic[vnic].tx_packets++;
-    shard->counters.vnic[vnic].tx_bytes += frame->pkt_len;
-    return DSN_PASSED;
-}
-
 bool dsn_put_ethernet(struct rte_mbuf *packet, const uint8_t destination[6], const uint8_t source[6], uint16_t vlan,
                       uint16_t type) {
     uint16_t size = vlan ? 18 : 14;

@@ -96,7 +96,18 @@ static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t tabl
 void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
 
 /* Queues a frame for the vNIC's port; DSN_PASSED, or the reason why not (then the mbuf stays the caller's). */
-enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint32_t vnic, uint16_t port, struct rte_mbuf *frame);
+static inline enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint32_t vnic, uint16_t port,
+                                                  struct rte_mbuf *frame) {
+    if (unlikely(port == DSN_NO_PORT || !atomic_load_explicit(&shard->config.ports[port]->up, memory_order_relaxed)))
+        return DSN_REASON_PORT_DOWN;
+    struct dsn_tx *tx = &shard->tx[port];
+    if (unlikely(tx->count == RTE_DIM(tx->packets)))
+        return DSN_REASON_PORT_FULL;
+    tx->packets[tx->count++] = frame;
+    shard->counters.vnic[vnic].tx_packets++;
+    shard->counters.vnic[vnic].tx_bytes += frame->pkt_len;
+    return DSN_PASSED;
+}
 /* Index of a port by its number; DSN_NO_PORT. */
 uint16_t dsn_port_index(const struct dsn_shard *shard, uint32_t number);
 /* Puts an Ethernet header before an IP packet (mbuf begins with it); false: no room. */

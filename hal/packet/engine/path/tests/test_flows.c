@@ -1,0 +1,132 @@
+/* The flow table: as many connections as promised, whatever their keys; what is taken out is gone; the wheel finds what has
+ * expired and nothing else. */
+#include "path/flows.h"
+#include "path/packet.h"
+#include "path/tests/check.h"
+
+#define CAPACITY 4096
+
+static struct dsn_flows flows;
+static uint64_t state = 42;
+
+static uint64_t draw(void) { /* splitmix64 */
+    uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static void set_key(struct dsn_flow_key *key, uint32_t number, unsigned direction, bool hostile) {
+    *key = (struct dsn_flow_key){.scope = direction, .vrf = 1, .protocol = DSN_UDP, .flags = DSN_KEY_ROUTED};
+    memcpy(key->source + 12, &number, 4);
+    key->destination_port = (uint16_t)number;
+    if (!hostile) {
+        uint64_t more = number * UINT64_C(0x9e3779b97f4a7c15);
+        memcpy(key->destination, &more, 8);
+    }
+}
+
+static uint32_t open_one(uint32_t number, bool hostile, uint64_t hash_mask) {
+    uint32_t taken = dsn_flows_take(&flows);
+    if (taken == 0)
+        return 0;
+    for (unsigned direction = 0; direction < 2; direction++) {
+        struct dsn_line *line = &flows.connection[taken].line[direction];
+        set_key(&line->key, number, direction, hostile);
+        line->ops = 1;
+        dsn_flows_enter(&flows, dsn_ref(taken, direction), dsn_flows_hash(&flows, &line->key) & hash_mask);
+    }
+    return taken;
+}
+
+static void close_one(uint32_t taken) {
+    dsn_flows_leave(&flows, dsn_ref(taken, 0));
+    dsn_flows_leave(&flows, dsn_ref(taken, 1));
+    dsn_flows_disarm(&flows, taken);
+    dsn_flows_give(&flows, taken);
+}
+
+static uint32_t find(uint32_t number, unsigned direction, bool hostile, uint64_t hash_mask) {
+    struct dsn_flow_key key;
+    set_key(&key, number, direction, hostile);
+    return dsn_flows_find(&flows, &key, dsn_flows_hash(&flows, &key) & hash_mask);
+}
+
+static void fill(bool hostile, uint64_t hash_mask) {
+    static uint32_t taken[CAPACITY];
+    CHECK(dsn_flows_create(&flows, CAPACITY));
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        CHECK((taken[i] = open_one(i, hostile, hash_mask)) != 0);
+    CHECK(dsn_flows_take(&flows) == 0 && flows.used == CAPACITY);
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        for (unsigned direction = 0; direction < 2; direction++)
+            CHECK(find(i, direction, hostile, hash_mask) == dsn_ref(taken[i], direction));
+    CHECK(find(CAPACITY, 0, hostile, hash_mask) == 0);
+    dsn_flows_destroy(&flows);
+}
+
+/* Opened and closed at random for long: what is open is found, what isn't is not, and nothing is left behind. */
+static void churn(void) {
+    static uint32_t taken[2 * CAPACITY];
+    CHECK(dsn_flows_create(&flows, CAPACITY));
+    for (uint32_t turn = 0; turn < 200000; turn++) {
+        uint32_t number = draw() % (2 * CAPACITY);
+        if (taken[number] != 0) {
+            close_one(taken[number]);
+            taken[number] = 0;
+        } else {
+            taken[number] = open_one(number, false, UINT64_MAX);
+        }
+        uint32_t other = draw() % (2 * CAPACITY);
+        CHECK(find(other, turn & 1, false, UINT64_MAX) == (taken[other] ? dsn_ref(taken[other], turn & 1) : 0));
+    }
+    for (uint32_t i = 0; i < 2 * CAPACITY; i++)
+        if (taken[i] != 0)
+            close_one(taken[i]);
+    CHECK(flows.used == 0);
+    for (uint32_t i = 0; i < flows.buckets; i++)
+        CHECK(flows.bucket[i].passed == 0);
+    dsn_flows_destroy(&flows);
+}
+
+/* UDP without a reply lives 120 s. Times jump from milliseconds to hours. */
+static void wheel(void) {
+    static uint64_t last[CAPACITY + 1];
+    uint64_t now = 5 * DSN_SECOND + 17, open = 0;
+    CHECK(dsn_flows_create(&flows, CAPACITY));
+    for (uint32_t turn = 0; turn < 20000; turn++) {
+        uint64_t kind = draw() % 100;
+        now += kind < 90   ? draw() % (DSN_SECOND / 4)
+               : kind < 99 ? draw() % (60 * DSN_SECOND)
+                           : draw() % (9000 * DSN_SECOND);
+        uint32_t budget = UINT32_MAX, number;
+        while ((number = dsn_flows_next_expired(&flows, now, &budget)) != 0) {
+            CHECK(now - last[number] >= 120 * DSN_SECOND);
+            close_one(number);
+            last[number] = 0;
+            open--;
+        }
+        for (uint32_t i = 1; i <= flows.high; i++)
+            CHECK(last[i] == 0 || now - last[i] < 120 * DSN_SECOND);
+        if (open < 64 && (number = open_one(turn, false, UINT64_MAX)) != 0) {
+            flows.connection[number].session.last_ns = last[number] = now;
+            dsn_flows_arm(&flows, number);
+            open++;
+        }
+        number = 1 + (uint32_t)(draw() % 64);
+        if (number <= flows.high && last[number] != 0) /* used: its deadline moves on, the wheel isn't told */
+            flows.connection[number].session.last_ns = last[number] = now;
+    }
+    CHECK(flows.used == open);
+    dsn_flows_destroy(&flows);
+}
+
+int main(void) {
+    fill(false, UINT64_MAX);
+    fill(true, UINT64_MAX);
+    fill(true, 0);      /* all in one bucket, all with one tag: slow, and it holds */
+    fill(true, 0xffff); /* one bucket */
+    churn();
+    wheel();
+    return 0;
+}

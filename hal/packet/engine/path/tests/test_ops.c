@@ -1,0 +1,31 @@
+/* Interned op lists: equal ones once, counted, forgotten with the last reference, as many as there is room for. */
+#include "path/ops.h"
+#include "path/tests/check.h"
+
+#define ROOM 1000
+
+int main(void) {
+    struct dsn_ops_table table;
+    uint32_t number[ROOM];
+    bool fresh;
+    CHECK(dsn_ops_create(&table, ROOM));
+    for (uint32_t i = 0; i < ROOM; i++) {
+        struct dsn_ops ops = {.ops = DSN_OP_SEND, .egress_id = i % 250, .mtu = (uint16_t)(i / 250)};
+        number[i] = dsn_ops_intern(&table, &ops, &fresh);
+        CHECK(number[i] != 0 && fresh && table.used == i + 1);
+        CHECK(dsn_ops_intern(&table, &ops, &fresh) == number[i] && !fresh && table.used == i + 1);
+    }
+    struct dsn_ops more = {.ops = DSN_OP_DROP};
+    CHECK(dsn_ops_intern(&table, &more, &fresh) == 0);
+    CHECK(!dsn_ops_release(&table, number[7]) && dsn_ops_release(&table, number[7]) && table.used == ROOM - 1);
+    CHECK(dsn_ops_intern(&table, &more, &fresh) == number[7] && fresh);
+    for (uint32_t i = 0; i < ROOM; i++) {
+        if (i == 7)
+            continue;
+        CHECK(dsn_ops_at(&table, number[i])->egress_id == i % 250 && dsn_ops_at(&table, number[i])->mtu == i / 250);
+        CHECK(!dsn_ops_release(&table, number[i]) && dsn_ops_release(&table, number[i]));
+    }
+    CHECK(dsn_ops_release(&table, number[7]) && table.used == 0);
+    dsn_ops_destroy(&table);
+    return 0;
+}

@@ -267,13 +267,26 @@ static __rte_always_inline dsn_end act(struct dsn_shard *shard, struct dsn_packe
  * session, and a core's few outstanding misses are spread over the whole burst. */
 #define AHEAD 12
 
-static __rte_always_inline void guess(const struct dsn_flows *flows, struct dsn_packet *p) {
+/* It will be a first packet: fetches where its replies would stand in the index, if they come from where those of the
+ * last connection do. */
+static __rte_noinline void expect_replies(const struct dsn_shard *shard, const struct dsn_packet *p) {
+    struct dsn_flow_key turned = shard->replies;
+    memcpy(turned.source, p->key.destination, 16);
+    memcpy(turned.destination, p->key.source, 16);
+    dsn_key_set(&turned, p->key.destination_port, p->key.source_port, p->key.protocol, shard->replies.flags);
+    dsn_flows_prefetch(&shard->flows, dsn_flows_hash(&shard->flows, &turned));
+}
+
+static __rte_always_inline void guess(const struct dsn_shard *shard, struct dsn_packet *p) {
+    const struct dsn_flows *flows = &shard->flows;
     if (unlikely(p->state != STATE_FLOW))
         return;
     p->ref = dsn_flows_guess(flows, p->hash);
     if (likely(p->ref != 0)) {
         rte_prefetch0(dsn_ref_line(flows, p->ref));
         rte_prefetch0(&dsn_ref_connection(flows, p->ref)->session);
+    } else {
+        expect_replies(shard, p);
     }
 }
 
@@ -338,7 +351,7 @@ static __rte_noinline dsn_end run_alone(struct dsn_shard *shard, struct dsn_pack
         some++;
         bytes += p->length;
         if (likely(p + AHEAD < packets + count))
-            guess(&shard->flows, p + AHEAD);
+            guess(shard, p + AHEAD);
         end = act(shard, p, DSN_HANDED_PLAIN);
         finish(shard, p->mbuf, p->vnic, end);
     }
@@ -377,12 +390,12 @@ dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t 
     look_at_all(shard, packet, mbufs, count);
     hash_all(&shard->flows, packet, count);
     for (uint16_t i = 0; i < count && i < AHEAD; i++)
-        guess(&shard->flows, &packet[i]);
+        guess(shard, &packet[i]);
     if (likely(shard->config.workers == 1))
         return run_alone(shard, packet, count);
     for (uint16_t i = 0; i < count; i++) {
         if (i + AHEAD < count)
-            guess(&shard->flows, &packet[i + AHEAD]);
+            guess(shard, &packet[i + AHEAD]);
         end = run_shared(shard, &packet[i], handed_over);
     }
     return end;

@@ -101,7 +101,7 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     o.key[direction] = p->key;
     dsn_key_reply(&o.key[!direction], &p->key,
                   direction == 0 ? dsn_vnic_at(shard->root, o.decision.egress) : o.ingress);
-    dsn_flows_prefetch(&shard->flows, dsn_flows_hash(&shard->flows, &o.key[!direction]));
+    shard->replies = o.key[!direction];
     dsn_opening_fill(shard, &o);
     uint8_t tcp_state = p->key.protocol != DSN_TCP ? DSN_TCP_NONE : picked_up ? DSN_TCP_ESTABLISHED : DSN_TCP_SYN_SENT;
     enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state);

@@ -63,6 +63,7 @@ struct dsn_shard {
     uint32_t links;                 /* dsn_link_changes() that are in it */
     uint64_t next_id;
     struct dsn_flows flows;
+    struct dsn_flow_key replies; /* key of the last connection's; what may be expected of the next one's */
     struct dsn_ops_table ops;
     struct dsn_neighbours neighbours;
     struct dsn_fragments fragments;

@@ -209,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"{line(finished[suite.name])} (earlier, same tree)", highlight=False)
                 results.append(finished[suite.name])
                 continue
-            result = run_suite(suite, ["--long"] if options.long else [], console)
+            result = run_suite(suite, ["--long", "--timeout=7200"] if options.long else [], console)
             results.append(result)
             if options.long and not result.failed:
                 finished[suite.name] = result

@@ -31,11 +31,13 @@ from hal.packet.schema.registry import Schema
 from hal.packet.schema.registry import schema as find_schema
 from hal.packet.schema.rows import Row, Rows, as_rows
 
-__all__ = ["OTHER", "Bench", "Card", "State", "delete", "insert", "modify"]
+__all__ = ["OTHER", "PAUSE_SECONDS", "Bench", "Card", "State", "delete", "insert", "modify"]
 
 PORTS = ((0, "uplink0"), (1, "host0"), (2, "host1"), (3, "host2"), (9, "punt0"))
 ENTRIES = 1024
 """Capacity of each table unless a check says otherwise: small cards open fast."""
+PAUSE_SECONDS = 0.0005
+"""How often a thread commits or looks while another one does. Two that never rest would slow each other down a lot."""
 OTHER = "other-agent"
 """A second owner, of the tables of routes."""
 OTHERS_TABLES = ("next_hop", "next_hop_group", "next_hop_member", "route")

@@ -7,7 +7,7 @@ import threading
 import time
 
 from hal.conformance import world
-from hal.conformance.bench import Bench, Card, delete, insert, modify
+from hal.conformance.bench import PAUSE_SECONDS, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect, raises
 from hal.conformance.frames import udp
 from hal.conformance.traffic import SECOND
@@ -262,7 +262,7 @@ def packets_see_one_generation(bench: Bench) -> None:
 
     def change() -> None:
         for turn in itertools.count(1):
-            if stop.is_set():
+            if stop.wait(PAUSE_SECONDS):
                 return
             card.commit(modify(subnets[turn % 2], hosts[turn % 2]))
 
@@ -272,7 +272,7 @@ def packets_see_one_generation(bench: Bench) -> None:
     writing.start()
     try:
         for sport in range(1, 81, 2):
-            time.sleep(0.0005)
+            time.sleep(PAUSE_SECONDS)
             for result in shard.replay([_udp(sport), _udp(sport + 1)]):
                 frame = result.outputs[0].data
                 seen = (frame[:6].hex(":"), frame[6:12].hex(":"))

@@ -40,6 +40,10 @@ test: setup engine-asan ## every suite
 test-long: setup engine-asan ## every suite at length; continues where an interrupted run stopped
 	@$(PYTHON) -m tests.run --long
 
+.PHONY: fuzz
+fuzz: setup ## fuzz at length, ten minutes a target; may be interrupted and goes on
+	@$(PYTHON) -m tests.fuzz
+
 .PHONY: bench
 bench: setup ## the figures, into build/bench.json
 	@$(PYTHON) -m tests.bench

@@ -42,6 +42,7 @@ SUITES = (
     Suite("property", "the engine is the twin: drawn tables, packets, times and commits"),
     Suite("packets", "packet in, packet out"),
     Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
+    Suite("security", "bytes from outside: fuzzing of parser, control sockets, path and intent loader"),
     Suite("netns", "real hosts on real ports, in network namespaces"),
     Suite("setup", "set-up on a bare Debian"),
 )

@@ -350,17 +350,20 @@ bool dsn_server_create(struct dsn_control *control) {
     return made;
 }
 
-void dsn_server_run(struct dsn_control *control) {
+bool dsn_server_step(struct dsn_control *control, int wait_ms) {
     struct epoll_event event;
     /* One at a time: a source that is closed can then not stand in a list of events any more. */
-    while (!control->ending) {
-        int count = epoll_wait(control->server->epoll, &event, 1, -1);
-        if (count < 0 && errno != EINTR)
-            break;
-        struct source *source = event.data.ptr;
-        if (count > 0)
-            source->ready(control, source, event.events);
-    }
+    int count = epoll_wait(control->server->epoll, &event, 1, wait_ms);
+    if (count <= 0)
+        return count < 0 && errno == EINTR;
+    struct source *source = event.data.ptr;
+    source->ready(control, source, event.events);
+    return true;
+}
+
+void dsn_server_run(struct dsn_control *control) {
+    while (!control->ending && dsn_server_step(control, -1))
+        ;
 }
 
 void dsn_server_destroy(struct dsn_control *control) {

@@ -1,0 +1,1 @@
+"""Fuzzing: targets, their kept corpora, and what runs them. See README.md."""

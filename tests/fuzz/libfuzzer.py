@@ -1,0 +1,108 @@
+"""Runs a target with libFuzzer and reads what it says while it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tests.fuzz.targets import WORK, Target
+from tests.tools.tree import ROOT
+
+_LINE = re.compile(r"^#(?P<runs>\d+)\s+\w+.*?cov: (?P<edges>\d+).*?corp: (?P<corpus>\d+)/.*?exec/s: (?P<rate>\d+)")
+_DONE = re.compile(r"^Done (?P<runs>\d+) runs in (?P<seconds>\d+) second")
+_ARTIFACT = re.compile(r"Test unit written to (?P<path>\S+)")
+
+ENVIRONMENT = {
+    # What the fuzzer itself wants to hear of stays on; the stack of a finding is worth its time.
+    "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:allocator_may_return_null=1:handle_abort=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: inputs tried, edges of code seen, inputs kept, inputs a second."""
+
+    runs: int = 0
+    edges: int = 0
+    corpus: int = 0
+    rate: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run came to. `finding` is an input that failed, with the words about it in `said`."""
+
+    progress: Progress
+    code: int
+    said: str = field(repr=False)
+    finding: Path | None = None
+    interrupted: bool = False
+
+    @property
+    def well(self) -> bool:
+        return self.code == 0 and self.finding is None
+
+
+def arguments(target: Target) -> list[str]:
+    """libFuzzer's options that hold for any run of a target."""
+    target.findings.mkdir(parents=True, exist_ok=True)
+    return [f"-max_len={target.longest}", "-timeout=20", "-rss_limit_mb=3072", f"-artifact_prefix={target.findings}/",
+            "-print_final_stats=1"]  # fmt: skip
+
+
+def run(
+    target: Target,
+    more: Sequence[str],
+    folders: Sequence[Path],
+    profile: Path | None = None,
+    seen: Callable[[Progress], None] = lambda _: None,
+) -> Run:
+    """Run a target.
+
+    Args:
+        target: which.
+        more: further options of libFuzzer.
+        folders: corpora (or inputs); what is new goes into the first.
+        profile: where counts of lines go.
+        seen: told as the run goes on.
+    """
+    WORK.mkdir(parents=True, exist_ok=True)
+    counts = str(profile) if profile is not None else "/dev/null"
+    environment = os.environ | ENVIRONMENT | {"LLVM_PROFILE_FILE": counts}
+    command = [*target.command(), *arguments(target), *more, *map(str, folders)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        errors="replace", process_group=0,
+    )  # fmt: skip
+    now, said, finding, interrupted = Progress(), list[str](), None, False
+    assert process.stderr is not None
+    while True:
+        try:
+            line = process.stderr.readline()
+        except KeyboardInterrupt:
+            # Once more and it is killed: libFuzzer ends by itself, with what it has found kept already.
+            if interrupted:
+                process.kill()
+            interrupted = True
+            process.send_signal(signal.SIGINT)
+            continue
+        if not line:
+            break
+        if found := _LINE.match(line):
+            now = Progress(*(int(found[name]) for name in ("runs", "edges", "corpus", "rate")))
+            seen(now)
+            continue
+        if found := _DONE.match(line):
+            now = replace(now, runs=int(found["runs"]))
+        if found := _ARTIFACT.search(line):
+            finding = Path(found["path"])
+        said.append(line)
+    process.stderr.close()
+    code = process.wait()
+    return Run(now, 0 if interrupted and finding is None else code, "".join(said[-200:]), finding, interrupted)

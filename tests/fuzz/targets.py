@@ -1,0 +1,94 @@
+"""The fuzz targets: what each throws bytes at, how it is started, and which lines it is judged by."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.tools.tree import ROOT
+
+BUILD = ROOT / "build" / "engine-fuzz"
+WORK = ROOT / "build" / "fuzz"
+KEPT = ROOT / "tests" / "fuzz" / "corpus"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A fuzz target.
+
+    Args:
+        name: of the target and of its folder of the kept corpus.
+        about: what it throws bytes at.
+        lines: patterns of files, from the root on, whose lines the kept corpus has to reach.
+        longest: bytes of an input.
+        runs: how many inputs `make test` tries.
+        python: it is a module here, not a program of the engine's build.
+    """
+
+    name: str
+    about: str
+    lines: tuple[str, ...]
+    longest: int
+    runs: int
+    python: bool = False
+
+    @property
+    def kept(self) -> Path:
+        """The corpus in the tree: few files that reach what all that were ever found reach."""
+        return KEPT / self.name
+
+    @property
+    def corpus(self) -> Path:
+        """The corpus of this checkout, which grows from run to run."""
+        return WORK / self.name / "corpus"
+
+    @property
+    def findings(self) -> Path:
+        """Inputs that failed."""
+        return WORK / self.name / "findings"
+
+    def command(self) -> list[str]:
+        """What takes libFuzzer's arguments."""
+        if self.python:
+            return [sys.executable, "-m", f"tests.fuzz.{self.name}"]
+        return [str(build() / f"fuzz_{self.name}")]
+
+    def files(self) -> list[Path]:
+        """The files of `lines`, from the root on."""
+        return sorted({path.relative_to(ROOT) for pattern in self.lines for path in ROOT.glob(pattern)})
+
+
+ENGINE = "hal/packet/engine"
+TARGETS = (
+    Target(
+        "packet",
+        "the packet parser: a frame",
+        (f"{ENGINE}/path/parse.c", f"{ENGINE}/path/plain.h"),
+        longest=2048,
+        runs=300_000,
+    ),
+)
+PLANTED = Target("planted", "the packet parser with a mistake, for the test of this wiring", (), 2048, 0)
+
+
+def named(name: str) -> Target:
+    """The target of this name. Raises KeyError."""
+    return {target.name: target for target in TARGETS}[name]
+
+
+@cache
+def build() -> Path:
+    """The folder with the engine's targets, built if need be. Raises RuntimeError with the compiler's words."""
+    done = subprocess.run([".ci/engine", "engine-fuzz"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return BUILD
+
+
+def inputs(folders: Sequence[Path]) -> list[Path]:
+    """The files of some corpora, those that aren't there left out."""
+    return sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())

@@ -1,0 +1,68 @@
+"""Bytes from outside: kept corpora replayed under sanitizers, what they reach, and some new inputs each time.
+
+`make fuzz` does the same at length. What it finds is mended and becomes a plain test of its own; the input goes into
+the kept corpus.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import libfuzzer, reach
+from tests.fuzz.targets import PLANTED, TARGETS, Target, inputs, named
+
+EACH = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+
+
+def say(target: Target, run: libfuzzer.Run) -> str:
+    """What is wrong with a run, and how to see it again."""
+    again = f"{' '.join(target.command())} {run.finding}" if run.finding else ""
+    return f"{run.said}\n{target.name} ended with {run.code}. Again: {again}"
+
+
+@EACH
+def test_the_kept_corpus_is_taken_and_reaches_its_target(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    run, reached = reach.measure(target, [target.kept])
+    with capsys.disabled():
+        print(f"\n{target.name}: {reached} in {time.monotonic() - began:.1f} s")
+    assert run.well, say(target, run)
+    assert reached.inputs > 10
+    assert set(reached.files) >= {str(path) for path in target.files() if path.suffix in (".c", ".py")}
+    assert reached.share >= reach.LEAST, reached
+
+
+@EACH
+def test_new_inputs_are_taken(target: Target, tmp_path: Path, long: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    runs = target.runs * (20 if long else 1)
+    run = libfuzzer.run(target, [f"-runs={runs}", "-reload=0"], [tmp_path, target.kept])
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\n{target.name}: {run.progress.runs:,} inputs, {run.progress.edges:,} edges, {seconds:.1f} s")
+    assert run.well, say(target, run)
+    assert run.progress.runs >= runs
+
+
+def test_a_planted_mistake_is_found_from_the_kept_corpus(tmp_path: Path) -> None:
+    """The parser with one wrong line: the same corpora, flags and sanitizers see it, and keep the input."""
+    kept = named("packet").kept
+    run = libfuzzer.run(PLANTED, ["-runs=2000000"], [tmp_path, kept])
+    assert not run.well
+    assert "AddressSanitizer: heap-buffer-overflow" in run.said
+    assert run.finding is not None
+    again = libfuzzer.run(PLANTED, [], [run.finding])
+    assert "AddressSanitizer: heap-buffer-overflow" in again.said
+    # The same input is nothing to the parser without the mistake.
+    assert libfuzzer.run(named("packet"), [], [run.finding]).well
+
+
+def test_a_corpus_without_its_best_input_reaches_less(tmp_path: Path) -> None:
+    """Coverage is measured, not assumed: one input alone doesn't reach what all do."""
+    target = named("packet")
+    shutil.copy(inputs([target.kept])[0], tmp_path)
+    _, alone = reach.measure(target, [tmp_path])
+    _, all_of_them = reach.measure(target, [target.kept])
+    assert alone.share < reach.LEAST <= all_of_them.share

@@ -2,6 +2,7 @@
 
 board = "software"
 workers = 1
+punt_taps = 8   # how many VRFs besides the default one may have addresses of the card
 
 [ports]
 uplink0 = "linux:eth1"
@@ -34,6 +35,7 @@ _NUMBERS: Final = {
     "flow_limit": (1, (1 << 32) - 1, 65536),
     "inbound_flow_limit": (1, (1 << 32) - 1, 65536),
     "punt_limit": (1, (1 << 32) - 1, 1000),
+    "punt_taps": (0, 64, 8),
 }
 _KEYS: Final = ("board", "engine", "pickup", "ports", "capacities", "owners", *_NUMBERS)
 _PORT_KEYS: Final = ("device", "mtu", "mac")
@@ -50,6 +52,7 @@ class CardConfig:
         capacities: table -> entries, where not the declared ones.
         owners: another writer -> the tables it writes instead of dsnd.
         workers, connections, flow_limit, inbound_flow_limit, punt_limit: as in `LoadConfig`.
+        punt_taps: VRFs, beside those with a tap of their own among the ports, that may have addresses of the card.
         pickup_ns: as in `LoadConfig`.
         engine: path of the engine's program, "" for the board's own.
     """
@@ -63,6 +66,7 @@ class CardConfig:
     flow_limit: int = 65536
     inbound_flow_limit: int = 65536
     punt_limit: int = 1000
+    punt_taps: int = 8
     pickup_ns: int = 60_000_000_000
     engine: str = ""
 

@@ -26,6 +26,7 @@ from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError, Objects
 from services.core.plan import Context, Plan, Port, plan_all
 from services.core.service import Services
+from services.routing.plan import NO_PORT
 
 WATCH_SECONDS = 0.02
 
@@ -159,6 +160,7 @@ class Card:
         if good.digest == tag:
             objects, plan = self._planned(good)
             self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
+            self._settle_taps(plan)
         else:
             self._log(f"the engine holds {tag or 'nothing'}, the card {good.digest}: brought to it")
             self._reload()
@@ -176,14 +178,16 @@ class Card:
 
     def context(self) -> Context:
         """What planning depends on besides the objects."""
-        ports = {port.name: Port(port.number, port.mac, port.mtu) for port in self.config.ports}
         backend = self.backend
+        now = backend.capabilities()
+        # The engine's own: one that was adopted may have been started with another card.toml.
+        configs = [port.config for port in now.ports]
         return Context(
-            ports=ports,
+            ports={port.name: Port(port.number, port.mac, port.mtu) for port in configs},
             seed=self.store.seed(),
-            capacities=backend.capabilities().capacities,
-            installed=backend.snapshot(["firewall_rule"]).tables,
-            stages=tuple(stage for stage in backend.capabilities().stages if stage != "frame"),
+            capacities=now.capacities,
+            installed=backend.snapshot(["firewall_rule", "vrf"]).tables,
+            stages=tuple(stage for stage in now.stages if stage != "frame"),
         )
 
     def read(self, intent: StoredIntent, context: Context) -> Intent:
@@ -213,19 +217,32 @@ class Card:
             if table not in own:
                 raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
                                fix="Take the objects that need it out of the intent.")  # fmt: skip
-        result = sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
-        self._configure_taps(plan)
+        try:
+            if self._taps is not None:
+                self._taps.give(_tap_ports(plan))
+            result = sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
+        except HalError as error:
+            if error.kind not in (ErrorKind.LOST, ErrorKind.TIMEOUT) or not self._went_through(digest):
+                if self.holding is not None:
+                    self._settle_taps(self.holding.plan)
+                raise
+            self._log(f"lost the engine's answer; it holds {digest}")
+            result = SyncResult(self.backend.snapshot(["seed"]).generation)
+        self._settle_taps(plan)
         return result
 
-    def _configure_taps(self, plan: Plan) -> None:
-        """Give the taps the card's addresses. What the kernel refuses is told; packets are forwarded all the same."""
+    def _settle_taps(self, plan: Plan) -> None:
+        """Leave the taps as this plan has them, with the card's addresses. What the kernel refuses is told; packets
+        are forwarded all the same."""
         if self._taps is None:
             return
-        vrfs = {row_id: origin.name for (table, row_id), origin in plan.origins.items() if table == "vrf"}
+        vrfs = _vrf_names(plan)
         rows = [row for part in plan.tables.get("local_address", ()) for row in part]
         try:
+            self._taps.settle(_tap_ports(plan))
+            self._taps.give(_tap_ports(plan))
             self._taps.configure((vrfs.get(row.to_dict()["vrf"], ""), row) for row in rows)
-        except (OSError, NetlinkError) as error:
+        except (HalError, OSError, NetlinkError) as error:
             self._log(f"a punt tap can't be configured: {error}")
 
     def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
@@ -250,13 +267,9 @@ class Card:
             self.store.begin(intent)
             try:
                 result = self._commit(plan, intent.digest)
-            except HalError as error:
-                if error.kind in (ErrorKind.LOST, ErrorKind.TIMEOUT) and self._went_through(intent.digest):
-                    self._log(f"lost the engine's answer; it holds {intent.digest}")
-                    result = SyncResult(self.backend.snapshot(["seed"]).generation)
-                else:
-                    self.store.abandon()
-                    raise
+            except HalError:
+                self.store.abandon()
+                raise
             self.store.confirm()
             self.holding = Holding(intent, objects, plan, result.generation)
             warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
@@ -317,6 +330,17 @@ class Card:
         self._ending.set()
         if self._keeper.is_alive():
             self._keeper.join(timeout=5)
+
+
+def _vrf_names(plan: Plan) -> dict[int, str]:
+    return {row_id: origin.name for (table, row_id), origin in plan.origins.items() if table == "vrf"}
+
+
+def _tap_ports(plan: Plan) -> dict[str, int]:
+    """VRF -> port of its punt tap."""
+    names = _vrf_names(plan)
+    rows = [row.to_dict() for part in plan.tables.get("vrf", ()) for row in part]
+    return {names[row["id"]]: row["punt_port"] for row in rows if row["id"] in names and row["punt_port"] != NO_PORT}
 
 
 def state_folder(run: Path) -> Path:

@@ -18,7 +18,7 @@ from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
-from sdk.dsnd.taps import Taps, plan
+from sdk.dsnd.taps import Taps, card_namespace, plan
 from services.core.objects import IntentError
 from services.core.service import discover
 
@@ -61,8 +61,8 @@ def run_card(config: CardConfig, run: Path, state: Path) -> None:
     hardware = build(config.board, run / ENGINE_FOLDER)
     load, taps = config.load_config(), None
     if "tap" in hardware.facts.devices:
-        load, planned = plan(load, run)
-        taps = Taps(planned)
+        load, planned = plan(load, run, config.punt_taps)
+        taps = Taps(planned, card_namespace(run))
     card = Card(hardware, load, discover(), Store(state), log, taps=taps)
     card.begin()
     collector = Collector(lambda: card.backend)

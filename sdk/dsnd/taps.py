@@ -1,26 +1,32 @@
 """Punt taps: how programs on the card speak in a VRF. Each tap lies in a network namespace of its own.
 
-The engine holds a tap's descriptor, so a tap goes with its engine; the namespace stays until the card is stopped. A
-program is started in it with `ip netns exec NAMESPACE ...` and binds to the card's addresses of the VRF.
+The engine holds a tap's descriptor, so a tap goes with its engine. A program is started in the VRF's namespace with
+`ip netns exec dsn-CARD-VRF ...` and binds to the card's addresses of the VRF.
+
+The engine's ports are opened once. Taps of VRFs that come later are opened with the others and wait, down, in the
+card's own namespace; such a spare moves into the VRF's namespace with the intent that has the VRF, and back with the
+one that hasn't (docs/adr/0050-spare-taps.md).
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import NetNS, netns
+from pyroute2.netlink.exceptions import NetlinkError
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.rows import Row
+from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
 
-PREFIX = "punt-"
 DEFAULT_PORT = 65000
 """Number of the default VRF's tap where card.toml names none."""
 DEVICE = "punt0"
@@ -30,56 +36,115 @@ RT_SCOPE_LINK = 253
 
 @dataclass(frozen=True)
 class Tap:
-    """A punt tap: `port` as the card has it, `vrf` by name, the namespace it lies in, the kernel's MAC on it."""
+    """A punt tap: `port` and its number as the card has them, the VRF's name ("" for a spare one), the namespace and
+    the name that the device is made with, the kernel's MAC on it."""
 
     port: str
     vrf: str
     namespace: str
     mac: str
+    number: int = DEFAULT_PORT
+    device: str = DEVICE
 
 
-def plan(config: LoadConfig, run: Path) -> tuple[LoadConfig, tuple[Tap, ...]]:
-    """The configuration with each tap port's device and MAC filled in, the default VRF's added. Pure.
+def card_namespace(run: Path) -> str:
+    """Where spare taps wait. All namespaces of a card begin so: it carries a digest of the run folder, so that cards
+    on one machine don't meet."""
+    return f"dsn-{hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:6]}"
 
-    Names of namespaces carry a digest of the run folder, so that cards on one machine don't meet.
-    """
+
+def plan(config: LoadConfig, run: Path, spares: int = 0) -> tuple[LoadConfig, tuple[Tap, ...]]:
+    """The configuration with each tap port's device and MAC filled in, the default VRF's and `spares` added. Pure."""
     ports = list(config.ports)
-    if not any(port.name == f"{PREFIX}default" for port in ports):
-        ports.append(PortConfig(DEFAULT_PORT, f"{PREFIX}default", "tap", mtu=1500))
+    names = {port.name for port in ports}
+    if f"{PUNT_PREFIX}default" not in names:
+        ports.append(PortConfig(DEFAULT_PORT, f"{PUNT_PREFIX}default", "tap", mtu=1500))
+    ports += [
+        PortConfig(DEFAULT_PORT + place, f"{SPARE_PREFIX}{place}", "tap", mtu=1500) for place in range(1, spares + 1)
+    ]
     taps: list[Tap] = []
-    card = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:6]
+    card = card_namespace(run)
     for place, port in enumerate(ports):
         if port.device.partition(":")[0] != "tap":
             continue
-        vrf = port.name.removeprefix(PREFIX)
-        digest = hashlib.sha256(f"{run.resolve()} {vrf}".encode()).digest()
+        spare = port.name.startswith(SPARE_PREFIX)
+        vrf = "" if spare else port.name.removeprefix(PUNT_PREFIX)
+        digest = hashlib.sha256(f"{run.resolve()} {vrf or port.name}".encode()).digest()
         mac = (b"\x02" + digest[:5]).hex(":")
-        tap = Tap(port.name, vrf, f"dsn-{card}-{vrf}"[:60], mac)
-        taps.append(tap)
-        ports[place] = replace(port, device=f"tap:{DEVICE}@{tap.namespace}", mac=mac)
+        namespace, device = (card, port.name) if spare else (f"{card}-{vrf}", DEVICE)
+        taps.append(Tap(port.name, vrf, namespace, mac, port.number, device))
+        ports[place] = replace(port, device=f"tap:{device}@{namespace}", mac=mac)
     return replace(config, ports=tuple(ports)), tuple(taps)
 
 
 class Taps:
-    """The punt taps of a card."""
+    """The punt taps of a card.
 
-    def __init__(self, taps: tuple[Tap, ...]) -> None:
+    Args:
+        taps: as planned.
+        card: the card's own namespace.
+    """
+
+    def __init__(self, taps: tuple[Tap, ...], card: str = "") -> None:
         self.taps = taps
+        self._card = card
+        self._fixed = tuple(tap for tap in taps if tap.vrf)
+        self._spare = {tap.number: tap for tap in taps if not tap.vrf}
+        self._given: dict[int, str] | None = None  # number of a spare -> VRF; None: somebody has to look
 
     def prepare(self) -> None:
-        """Make the namespaces that aren't there. Raises HalError(DENIED) without the authority."""
-        present = set(netns.listnetns())
-        for tap in self.taps:
-            if tap.namespace in present:
+        """Make the namespaces that aren't there, for an engine that makes the devices. Raises HalError(DENIED)
+        without the authority."""
+        self._given = {}
+        for namespace in dict.fromkeys(tap.namespace for tap in self.taps):
+            self._make(namespace)
+
+    @staticmethod
+    def _make(namespace: str) -> None:
+        if namespace in netns.listnetns():
+            return
+        try:
+            netns.create(namespace)
+        except OSError as error:
+            raise HalError(ErrorKind.DENIED, f"namespace {namespace}", got=str(error),
+                           fix="Start the card as root.") from error  # fmt: skip
+
+    def give(self, wanted: Mapping[str, int]) -> None:
+        """Move spare taps to the VRFs that have come. One that another VRF has still is taken from it.
+
+        Args:
+            wanted: VRF -> number of its tap; those of other ports are left out.
+
+        Raises:
+            HalError: DENIED without the authority; INVALID where the tap isn't there.
+        """
+        given = self._look()
+        for vrf, number in wanted.items():
+            tap = self._spare.get(number)
+            if tap is None or given.get(number) == vrf:
                 continue
+            if number in given:
+                self._home(tap)
+            namespace = self._namespace(vrf)
+            self._make(namespace)
             try:
-                netns.create(tap.namespace)
-            except OSError as error:
-                raise HalError(ErrorKind.DENIED, f"namespace {tap.namespace}", got=str(error),
-                               fix="Start the card as root.") from error  # fmt: skip
+                _move(tap.namespace, tap.device, tap.mac, namespace, DEVICE)
+            except (OSError, NetlinkError) as error:
+                raise HalError(ErrorKind.INVALID, f"punt tap {tap.port}", got=str(error), limit=f"one for VRF {vrf}",
+                               fix="Start the card anew: dsn card stop, dsn card start.") from error  # fmt: skip
+            given[number] = vrf
+
+    def settle(self, wanted: Mapping[str, int]) -> None:
+        """Take back what VRFs have that are gone, with their namespaces. Raises OSError, NetlinkError."""
+        kept = {number: vrf for vrf, number in wanted.items()}
+        for number, vrf in list(self._look().items()):
+            if kept.get(number) != vrf:
+                self._home(self._spare[number])
+        names = {tap.namespace for tap in self.taps} | {self._namespace(vrf) for vrf in wanted}
+        self._remove(set(self._present()) - names)
 
     def configure(self, local_addresses: Iterable[tuple[str, Row]]) -> None:
-        """Bring the taps up with the card's addresses.
+        """Bring the taps up with the card's addresses. Raises OSError, NetlinkError.
 
         Args:
             local_addresses: (VRF's name, `LocalAddress` row) of all that the card has; link-local ones are left out.
@@ -87,7 +152,11 @@ class Taps:
         by_vrf: dict[str, set[str]] = {}
         for vrf, row in local_addresses:
             by_vrf.setdefault(vrf, set()).add(str(row.to_dict()["address"]))
-        for tap in self.taps:
+        given = [
+            replace(self._spare[number], vrf=vrf, namespace=self._namespace(vrf))
+            for number, vrf in self._look().items()
+        ]
+        for tap in (*self._fixed, *given):
             with _opened(tap.namespace) as kernel:
                 found = kernel.link_lookup(ifname=DEVICE)
                 if found:
@@ -95,11 +164,49 @@ class Taps:
 
     def remove(self) -> None:
         """Remove the namespaces, with all that is in them."""
-        present = set(netns.listnetns())
-        for tap in self.taps:
-            if tap.namespace in present:
-                with contextlib.suppress(OSError):
-                    netns.remove(tap.namespace)
+        self._remove({tap.namespace for tap in self.taps} | set(self._present()))
+        self._given = None
+
+    def _namespace(self, vrf: str) -> str:
+        return f"{self._card}-{vrf}"
+
+    def _present(self) -> list[str]:
+        """Namespaces of VRFs that are there."""
+        return [one for one in netns.listnetns() if self._card and one.startswith(f"{self._card}-")]
+
+    @staticmethod
+    def _remove(namespaces: set[str]) -> None:
+        for namespace in namespaces & set(netns.listnetns()):
+            with contextlib.suppress(OSError):
+                netns.remove(namespace)
+
+    def _look(self) -> dict[int, str]:
+        """Which VRF has which spare. A dsnd that adopts an engine finds it by the MACs."""
+        if self._given is None:
+            self._given = {}
+            spare = {tap.mac: tap.number for tap in self._spare.values()}
+            for namespace in self._present():
+                with _opened(namespace) as kernel:
+                    for index in kernel.link_lookup(ifname=DEVICE):
+                        number = spare.get(kernel.get_links(index)[0].get_attr("IFLA_ADDRESS"))
+                        if number is not None:
+                            self._given[number] = namespace.removeprefix(f"{self._card}-")
+        return self._given
+
+    def _home(self, tap: Tap) -> None:
+        vrf = self._look().pop(tap.number)
+        _move(self._namespace(vrf), DEVICE, tap.mac, tap.namespace, tap.device)
+
+
+def _move(here: str, name: str, mac: str, there: str, new_name: str) -> None:
+    """Move a device to another namespace, down, with nothing of what it was; its descriptor stays with the engine."""
+    with _opened(here) as kernel:
+        index = kernel.link_lookup(ifname=name)
+        if not index:
+            raise FileNotFoundError(errno.ENODEV, f"no device {name} in {here}")
+        kernel.link("set", index=index[0], state="down")
+        kernel.link("set", index=index[0], address=mac)
+        kernel.link("set", index=index[0], net_ns_fd=there, ifname=new_name)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
 from services.bridging.addresses import Network, derived_mac, host, network
 from services.bridging.plan import subnet_mac
+from services.bridging.taps import SPARE_PREFIX, without_tap
 from services.core import protocols
 from services.core.formats import FormatError, number, protocol_number, shown
 from services.core.objects import Object, Objects, Problem, nearest
@@ -48,6 +49,7 @@ def check(objects: Objects, context: Context | None) -> Iterable[Problem]:
     """Ports, keys, nets and addresses that contradict each other."""
     yield from _stages(objects, context)
     yield from _ports(objects, context)
+    yield from without_tap(objects, context)
     yield from _keys(objects)
     nets: dict[tuple[str, Network], Object[Message]] = {}
     used: dict[tuple[str, str], tuple[Object[Message], str]] = {}
@@ -84,14 +86,16 @@ def nets_of(objects: Objects) -> list[Object[pb.Subnet] | Object[pb.Uplink]]:
 def _ports(objects: Objects, context: Context | None) -> Iterator[Problem]:
     if context is None:
         return
+    ports = {name: port for name, port in context.ports.items() if not name.startswith(SPARE_PREFIX)}
     for item in interfaces_of(objects):
-        port = context.ports.get(item.spec.port)
+        port = ports.get(item.spec.port)
         if port is not None:
             if item.spec.mtu > port.mtu:
                 yield item.problem("mtu", f"{item.spec.mtu} is longer than the port takes", limit=f"{port.mtu} bytes")
         elif item.spec.port:
-            names = sorted(context.ports)
+            names = sorted(ports)
             yield item.problem("port", f"the card has no port {item.spec.port}", limit=", ".join(names) or "no ports",
+                               fix="Name one of these, or put it into card.toml; that counts from the next start on.",
                                nearest=nearest(item.spec.port, names))  # fmt: skip
 
 

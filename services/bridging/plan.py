@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from google.protobuf.message import Message
@@ -14,14 +13,13 @@ from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, 
 from hal.packet.stages.route._generated import SubnetRoute
 from services.bridging import bridging_pb2 as pb
 from services.bridging.addresses import derived_mac, host, is_v6, link_local, network
+from services.bridging.taps import PUNT_PREFIX, taps
 from services.core.formats import protocol_number
 from services.core.objects import Object, Objects
 from services.core.plan import Context, Planned
 
 ANYONE = "00:00:00:00:00:00"
 CARD_PROFILE = "default-card"
-PUNT_PREFIX = "punt-"
-"""A port with this before a VRF's name is that VRF's punt tap."""
 
 DEFAULTS: tuple[Object[Message], ...] = (
     Object(
@@ -178,11 +176,8 @@ def _vnic(planned: Planned, item: Object[pb.Vnic], subnet: Object[pb.Subnet], co
 
 def _punt_taps(planned: Planned, objects: Objects, context: Context) -> None:
     """The tap of each VRF that has one, in a subnet of its own: the engine's side needs a MAC."""
-    vrfs = set(objects.names("Vrf"))
-    for port_name, port in sorted(context.ports.items()):
-        vrf_name = re.sub(f"^{PUNT_PREFIX}", "", port_name)
-        if vrf_name == port_name or vrf_name not in vrfs:
-            continue
+    for vrf_name, (_, port) in sorted(taps(objects, context).items()):
+        port_name = PUNT_PREFIX + vrf_name
         vrf = context.ids("vrf", vrf_name)
         subnet = Subnet(id=context.ids("subnet", f"punt/{vrf_name}"), vrf=vrf, mac=derived_mac("punt", vrf_name))
         item = next(one for one in objects if one.key == ("Vrf", vrf_name))

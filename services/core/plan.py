@@ -35,10 +35,11 @@ class Context:
     """What planning depends on besides the objects. A value.
 
     Args:
-        ports: by name. A port called `punt-VRF` is the punt tap of that VRF.
+        ports: by name. A port called `punt-VRF` is the punt tap of that VRF, `spare-tap-N` one of any that needs it.
         seed: the card's secret, 16 bytes; b"" for none (offline).
         capacities: table -> entries that fit, where it isn't the declared capacity.
-        installed: the card's tables as they are (`Snapshot.tables`): priorities of rules that stay are kept.
+        installed: the card's tables as they are (`Snapshot.tables`): priorities of rules that stay are kept, and
+            the taps that VRFs have.
         stages: the stages that profiles may name; () for those that are installed here.
     """
 

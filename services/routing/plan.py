@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from hal.packet.frame._generated import Vrf
 from hal.packet.stages.route._generated import BlackholeRoute, EcmpRoute, NextHop, NextHopGroup, NextHopMember, Route
 from services.bridging import bridging_pb2 as bridging
-from services.bridging.plan import PUNT_PREFIX
+from services.bridging.taps import taps
 from services.core.objects import Object, Objects
 from services.core.plan import Context, Planned
 from services.routing import routing_pb2 as pb
@@ -23,9 +23,10 @@ NO_PORT = 0xFFFF_FFFF
 def plan(objects: Objects, context: Context) -> Planned:
     """The entries of vrf, next_hop, next_hop_group, next_hop_member and of route, those of subnets excepted."""
     planned = Planned()
+    taken = taps(objects, context)
     for vrf in objects.of(pb.Vrf):
-        tap = context.ports.get(PUNT_PREFIX + vrf.name)
-        row = Vrf(id=context.ids("vrf", vrf.name), punt_port=tap.number if tap is not None else NO_PORT)
+        tap = taken.get(vrf.name)
+        row = Vrf(id=context.ids("vrf", vrf.name), punt_port=tap[1].number if tap is not None else NO_PORT)
         planned.add(row, vrf, vrf.name)
     shared = _Shared(objects, context, planned)
     for route in objects.of(pb.Route):

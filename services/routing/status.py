@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.message import Message
 
-from services.bridging.plan import PUNT_PREFIX
 from services.core.objects import Object, Objects
 from services.core.service import View
 from services.routing import routing_pb2 as pb
@@ -19,8 +18,10 @@ def status(item: Object[Message], _objects: Objects, view: View) -> Message:
         return pb.RouteStatus(entries=entries, next_hops=len(item.spec.via))
     row = next((row_id for _, row_id, _ in view.plan.entries(item, "vrf")), 0)
     routes = sum(int((rows.data["vrf"] == row).sum()) for rows in view.plan.tables.get("route", ()))
-    tap = PUNT_PREFIX + item.name
-    return pb.VrfStatus(id=row, routes=routes, punt_port=tap if tap in view.ports else "")
+    vrfs = (one for rows in view.plan.tables.get("vrf", ()) for one in rows)
+    tap = next((one.to_dict()["punt_port"] for one in vrfs if one.id == row), None)
+    port = next((name for name, state in view.ports.items() if state.config.number == tap), "")
+    return pb.VrfStatus(id=row, routes=routes, punt_port=port)
 
 
 def route_words(spec: Message) -> str:

@@ -239,3 +239,51 @@ def test_a_difference_tells_removals_first_and_rules_as_written() -> None:
         "~ FirewallPolicy p\n    - a: allow tcp from any to any",
     ]
     assert lines(old, old) == []
+
+
+def vrf_text(*names: str) -> str:
+    return "".join(
+        f"kind: Vrf\nname: {name}\n---\n"
+        f"kind: Subnet\nname: {name}\nspec: {{vrf: {name}, gateways: [10.{place}.0.1/24]}}\n---\n"
+        for place, name in enumerate(names, 1)
+    )
+
+
+def with_spares(count: int, installed: Plan | None = None) -> Context:
+    spares = {f"spare-tap-{place}": Port(65000 + place) for place in range(1, count + 1)}
+    return Context(
+        ports={**PORTS, "punt-default": Port(65000), **spares}, installed=installed.tables if installed else {}
+    )
+
+
+def punt_ports(found: Plan) -> dict[str, int]:
+    names = {row_id: name.text for name in found.names for row_id in [name.id] if name.table == "vrf"}
+    return {names[row.id]: row.to_dict()["punt_port"] for part in found.tables["vrf"] for row in part}
+
+
+def test_a_vrf_takes_a_spare_tap_and_keeps_it() -> None:
+    def planned(context: Context, *names: str) -> Plan:
+        return plan_all(objects(vrf_text(*names) + "kind: Vrf\nname: without\n"), context, SERVICES)
+
+    none = 0xFFFFFFFF
+    first = planned(with_spares(3), "blue", "red")
+    assert punt_ports(first) == {"default": 65000, "blue": 65001, "red": 65002, "without": none}
+    # One that sorts before the others moves nobody, and takes what nobody has before what is given up.
+    second = planned(with_spares(3, first), "amber", "red")
+    assert punt_ports(second) == {"default": 65000, "amber": 65003, "red": 65002, "without": none}
+    third = planned(with_spares(2, first), "amber", "red")
+    assert punt_ports(third) == {"default": 65000, "amber": 65001, "red": 65002, "without": none}
+
+
+def test_a_vrf_without_a_tap_is_told_and_a_spare_is_no_port_for_others() -> None:
+    found = load([Source("x.yaml", vrf_text("blue", "red").encode())], SERVICES, with_spares(1))
+    (told,) = found.problems
+    assert told.sentence == (
+        "x.yaml:9:7: error: Vrf red: no punt tap is left for VRF red, which has addresses of the card; "
+        "limit: 1 of them beside those that card.toml names a tap for. "
+        "Fix: Take one out, or raise punt_taps in card.toml; that counts after dsn card stop and start."
+    )
+    assert load([Source("x.yaml", vrf_text("blue").encode())], SERVICES, with_spares(1)).problems == ()
+    uplink = "kind: Uplink\nname: u\nspec: {port: spare-tap-1}\n"
+    (told,) = load([Source("x.yaml", uplink.encode())], SERVICES, with_spares(1)).problems
+    assert "the card has no port spare-tap-1" in told.message

@@ -12,14 +12,16 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* An empty tap costs a system call to look at: under load it is looked at this often only. Asleep it wakes at once. */
+/* An empty tap costs a system call to look at: under load it is looked at this often only, and ever less often while
+ * it stays empty, so that a card may have many. Asleep it wakes at once. */
 #define LOOK_US 20
+#define MOST_LOOK_US 160
 
 struct tap_port {
     int fd;
     uint32_t room;
     struct rte_mempool *pool;
-    uint64_t look_tsc, look_step;
+    uint64_t look_tsc, look_us, tsc_per_us;
 };
 
 static uint16_t tap_rx(struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
@@ -37,7 +39,8 @@ static uint16_t tap_rx(struct dsn_port *port, struct rte_mbuf **packets, uint16_
             rte_pktmbuf_free(mbuf);
             if (got < 0 && errno == EINTR)
                 continue;
-            p->look_tsc = now + p->look_step;
+            p->look_us = taken > 0 ? LOOK_US : RTE_MIN(2 * p->look_us, (uint64_t)MOST_LOOK_US);
+            p->look_tsc = now + p->look_us * p->tsc_per_us;
             break;
         }
         if (got == (ssize_t)p->room) { /* as long as that only where its end was cut off */
@@ -117,7 +120,8 @@ struct dsn_opened dsn_tap_open(struct dsn_port *port, int fd, struct rte_mempool
     p->fd = fd;
     p->pool = pool;
     p->room = (uint32_t)rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
-    p->look_step = rte_get_tsc_hz() / 1000000 * LOOK_US;
+    p->look_us = LOOK_US;
+    p->tsc_per_us = rte_get_tsc_hz() / 1000000;
     port->ops = &tap_ops;
     port->state = p;
     return (struct dsn_opened){0};

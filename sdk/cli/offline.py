@@ -34,11 +34,12 @@ def check(context: click.Context, files: tuple[Path, ...], card_toml: Path | Non
     with guarded(as_json):
         found = services(context)
         planning = planning_context(card_toml)
-        loaded = intent.load(intent.sources(files), found, planning)
+        sources = intent.sources(files)
+        loaded = intent.load(sources, found, planning)
         problems = list(loaded.problems)
         if not loaded.errors:
             plan = plan_all(loaded.objects, planning or assumed_context(loaded.objects), found)
-            problems += plan.problems
+            problems += intent.with_excerpts(plan.problems, sources)
         errors = [problem for problem in problems if not problem.warning]
         print_problems(problems, as_json, err=False)
         if not errors and not as_json:
@@ -98,7 +99,7 @@ def plan(
         capacities = {one.name: both.capacity(one.name) for one in find_schema().tables}
         tables = table_changes(installed, planned.tables, capacities)
         difference = changes(old, new, found)
-        problems = [*loaded.warnings, *planned.problems]
+        problems = [*loaded.warnings, *intent.with_excerpts(planned.problems, sources)]
         value = {
             "objects": [change.to_dict() for change in difference],
             "tables": [change.to_dict() for change in tables],

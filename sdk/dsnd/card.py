@@ -22,7 +22,7 @@ from hal.packet.derive import SyncResult, sync
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.store import Store, StoredIntent
 from sdk.dsnd.taps import Taps
-from services.core.intent import Intent, Source, load
+from services.core.intent import Intent, Source, load, with_excerpts
 from services.core.objects import IntentError, Objects
 from services.core.plan import Context, Plan, Port, plan_all
 from services.core.service import Services
@@ -192,8 +192,11 @@ class Card:
 
     def read(self, intent: StoredIntent, context: Context) -> Intent:
         """The objects of a stored intent, and what is wrong with them."""
-        some = [Source(name, text.encode("utf-8", "surrogateescape")) for _set, name, text in intent.files]
-        return load(some, self.services, context)
+        return load(self._sources(intent), self.services, context)
+
+    @staticmethod
+    def _sources(intent: StoredIntent) -> list[Source]:
+        return [Source(name, text.encode("utf-8", "surrogateescape")) for _set, name, text in intent.files]
 
     def _planned(self, intent: StoredIntent) -> tuple[Objects, Plan]:
         context = self.context()
@@ -263,7 +266,7 @@ class Card:
             plan = plan_all(objects, context, self.services)
             errors = [problem for problem in plan.problems if not problem.warning]
             if errors:
-                raise IntentError((*read.warnings, *errors))
+                raise IntentError((*read.warnings, *with_excerpts(errors, self._sources(intent))))
             self.store.begin(intent)
             try:
                 result = self._commit(plan, intent.digest)

@@ -25,7 +25,11 @@ def punt(text: str) -> str:
     words = text.split()
     if not 1 <= len(words) <= 2:
         raise FormatError(f"{shown(text)} is not a protocol with or without a port", limit='as "tcp 179" or "ospf"')
-    protocol = protocols.canonical(protocol_number(words[0]))
+    try:
+        protocol = protocols.canonical(protocol_number(words[0]))
+    except FormatError as error:
+        error.offset, error.length = text.index(words[0]), len(words[0])
+        raise
     if len(words) == 1:
         return protocol
     if protocol not in _PORT_PROTOCOLS:

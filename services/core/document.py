@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import yaml
@@ -110,6 +110,7 @@ def read(data: bytes, file: str) -> SourceText:
             before = chunk[: error.start].decode()
             fault = (before, f"the byte 0x{chunk[error.start]:02x} is not UTF-8", 1)
         source.chunks.append((line, text))
+        before = len(source.problems)
         if fault is None and (found := _UNPRINTABLE.search(text)):
             fault = (text[: found.start()], f"the character U+{ord(found[0]):04X} can't be in YAML", 1)
         if fault is not None:
@@ -119,6 +120,9 @@ def read(data: bytes, file: str) -> SourceText:
             source.documents.append(Document(None, _ghost(text)))
         elif text.strip():
             _Builder(source, line, text).run()
+        if len(source.problems) > before:
+            title = " ".join(_ghost(text)).strip()
+            source.problems[before:] = [replace(problem, object=title) for problem in source.problems[before:]]
         line += len(_BREAK.findall(text))
     return source
 

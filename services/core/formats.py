@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import Message
 
 from hal.packet.schema.rows import pack_address, pack_prefix, unpack_address, unpack_prefix
 from services.core import protocols
@@ -27,6 +29,10 @@ class FormatError(ValueError):
         fix: one imperative sentence.
         near: the known word that was probably meant.
         offset, length: the place inside the text; length 0: all of it from there.
+
+    Attributes:
+        more: what else is wrong with the text, each with its own place, none following from another.
+        partial: of a grammar: the message as far as it could be read, and the places of its fields.
     """
 
     def __init__(
@@ -39,6 +45,15 @@ class FormatError(ValueError):
         self.near = near
         self.offset = offset
         self.length = length
+        self.more: tuple[FormatError, ...] = ()
+        self.partial: tuple[Message, Mapping[str, Any]] | None = None
+
+
+def together(errors: Sequence[FormatError]) -> FormatError:
+    """Several errors of one text as one: the first by place, which knows the others."""
+    first, *more = sorted(errors, key=lambda error: error.offset)
+    first.more = tuple(more)
+    return first
 
 
 def shown(text: str) -> str:

@@ -123,6 +123,19 @@ def load(files: Sequence[Source], services: Services, context: Context | None = 
     return Intent(objects, tuple(_finished(problems, texts)))
 
 
+def with_excerpts(problems: Iterable[Problem], files: Iterable[Source]) -> list[Problem]:
+    """Problems that planning found, with the lines that they speak of."""
+    problems = list(problems)
+    wanted = {problem.position.file for problem in problems if problem.position.line and not problem.excerpt}
+    texts = {source.file: source.data.splitlines() for source in files if source.file in wanted}
+    return [
+        dataclasses.replace(problem, excerpt=texts[at.file][at.line - 1].decode(errors="replace"))
+        if (at := problem.position).file in texts and 0 < at.line <= len(texts[at.file]) and not problem.excerpt
+        else problem
+        for problem in problems
+    ]
+
+
 def _finished(problems: list[Problem], texts: Sequence[SourceText]) -> Iterator[Problem]:
     """Problems by file and line with their excerpts, not more than a person reads."""
     rank = {text.file: number for number, text in enumerate(texts)}
@@ -143,14 +156,17 @@ class _Reader:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.set = ""
+        self.title = ""
         self.objects: dict[tuple[str, str], Object[Message]] = {}
         self.ghosts: set[tuple[str, str]] = set()
         self.problems: list[Problem] = []
 
     def report(self, at: Node | Position, message: str, **more: Any) -> None:
+        more.setdefault("object", self.title)
         self.problems.append(Problem(at if isinstance(at, Position) else at.position, message, **more))
 
     def document(self, found: document.Document) -> None:
+        self.title = ""
         if found.root is None:
             if found.ghost[1]:
                 self.ghosts.add(found.ghost)
@@ -164,6 +180,8 @@ class _Reader:
         self.object(found.root)
 
     def object(self, root: Table) -> None:
+        words = {key.text: value.text for key, value in root.entries if isinstance(value, Scalar)}
+        self.title = f"{words.get('kind', '')[:60]} {words.get('name', '')[:60]}".strip()
         fields = dict(self.top_fields(root))
         kind = self.word(root, fields, "kind")
         title = self.word(root, fields, "name")
@@ -213,7 +231,7 @@ class _Reader:
                 continue
             near = nearest(key.text, [word for word in _TOP if word not in root.names])
             limit = "kind, name, labels, spec"
-            self.report(key, f"unknown field {key.text[:60]!r}", limit=limit, nearest=near)
+            self.report(key, f"unknown field {key.text[:60]!r}", limit=limit, nearest=near, field=key.text[:60])
             if near:
                 yield near, Bad(value.position)
 
@@ -225,7 +243,7 @@ class _Reader:
         if value is None:
             self.report(root, f"the object has no {field}", limit="kind, name and spec", fix=f"Add {field}:.")
         elif not isinstance(value, Bad):
-            self.report(value, f"{field} is not a word", field=field)
+            self.report(value, f"{field} is not a word", field=field, fix="Write one word.")
         return None
 
     def labels(self, node: Node) -> Iterator[tuple[str, str]]:

@@ -163,16 +163,23 @@ def plan_all(objects: Objects, context: Context, services: Services) -> Plan:
             total.origins.setdefault(key, origin)
     tables = by_table(total.rows)
     plan = Plan(tables, tuple(total.names), total.origins)
-    full = tuple(_too_many(plan, context))
+    full = tuple(_too_many(plan, context, objects))
     return replace(plan, problems=(*total.problems, *full))
 
 
-def _too_many(plan: Plan, context: Context) -> Iterator[Problem]:
+def _too_many(plan: Plan, context: Context, objects: Objects) -> Iterator[Problem]:
+    """A problem for each table that is too small, told at the object whose entries are the first that don't fit."""
     for table, count in plan.counts.items():
-        if count > context.capacity(table):
-            message = f"the intent takes {count:,} entries of table {table}"
-            fix = f"Ask for less, or raise capacities.{table} in card.toml."
-            yield Problem(NOWHERE, message, limit=f"{context.capacity(table):,} entries", fix=fix)
+        capacity = context.capacity(table)
+        if count <= capacity:
+            continue
+        origins = [origin for (where, _), origin in plan.origins.items() if where == table]
+        first = origins[min(capacity, len(origins) - 1)] if origins else Origin("", "")
+        item = next((one for one in objects if one.key == (first.kind, first.name)), None)
+        message = f"the intent takes {count:,} entries of table {table}" + (", and here it is full" if item else "")
+        fix = f"Ask for less, or raise capacities.{table} in card.toml; that counts from the next start on."
+        limit = f"{capacity:,} entries"
+        yield item.problem("", message, limit=limit, fix=fix) if item else Problem(NOWHERE, message, "", "", limit, fix)
 
 
 def assumed_context(objects: Objects, **more: Any) -> Context:

@@ -42,7 +42,8 @@ class Grammar:
     """The text form of a message: `print` is the exact inverse of `parse`.
 
     Args:
-        parse: text -> message and the places of its fields, by their paths ("from[1]"); raises FormatError.
+        parse: text -> message and the places of its fields, by their paths ("from[1]"); raises FormatError, with all
+            else that is wrong as its `more`.
         print: message -> the one line that means it.
         pattern: what a line looks like, for people.
     """

@@ -110,6 +110,7 @@ class Walker:
             if len(node.items) < rules.least:
                 return
         values = getattr(message, field.name)
+        there: set[Any] = set()
         for index, item in enumerate(node.items):
             at = f"{path}[{len(values)}]"
             before = self.positions.get(at)
@@ -118,7 +119,12 @@ class Walker:
                 self.message(values.add(), item, at)
                 continue
             value = self.scalar(field, item, f"{path}[{index}]")
+            if value is not None and value in there:
+                text = shown(item.text) if isinstance(item, Scalar) else str(value)
+                self.report(item, f"{path}[{index}]", f"{text} is there twice", fix="Keep one of them.")
+                value = None
             if value is not None:
+                there.add(value)
                 values.append(value)
             elif before is None:
                 self.positions.pop(at, None)
@@ -147,7 +153,14 @@ class Walker:
             members = getattr(message, field.name)
             self.message(members.add(), value, here, {key_field: key.text})
             if len(self.problems) > before:
-                del members[-1]
+                self.keep_references(members[-1], key_field)
+
+    @staticmethod
+    def keep_references(message: Message, key_field: str) -> None:
+        """Of a member that is wrong, what it names still has to be there; nothing else of it counts."""
+        for field in message.DESCRIPTOR.fields:
+            if field.name != key_field and not form(field).refers:
+                message.ClearField(field.name)
 
     def message(self, message: Message, node: Node, path: str, fixed: dict[str, str] | None = None) -> None:
         grammar = self.services.grammars.get(message.DESCRIPTOR.full_name)
@@ -156,7 +169,9 @@ class Walker:
                 parsed, spans = grammar.parse(node.text)
             except FormatError as error:
                 self.format_error(node, path, error)
-                return
+                if error.partial is None:
+                    return
+                parsed, spans = error.partial
             message.CopyFrom(parsed)
             for field, span in spans.items():
                 at = node.position
@@ -174,6 +189,8 @@ class Walker:
         if node.plain and node.text == "" and not fix:
             fix = "Give a value, or leave the field out."
         self.report(at, path, error.message, limit=error.limit, fix=fix, nearest=error.near)
+        for other in error.more:
+            self.format_error(node, path, other)
 
     def scalar(self, field: FieldLike, node: Node, path: str) -> Any:
         """The value of a scalar, or None where it is wrong, which is reported."""

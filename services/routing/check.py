@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from google.protobuf.message import Message
 
@@ -81,9 +82,13 @@ def _hop(item: Object[pb.Route], path: str, hop: NextHop, families: set[bool], o
     if uplink is None:
         if not objects.has(("Uplink",), hop.uplink):
             near = nearest(hop.uplink, objects.names("Uplink"))
-            yield item.problem(
+            problem = item.problem(
                 path, f"no Uplink is called {hop.uplink}", nearest=near, fix="Declare it, or name another Uplink."
             )
+            if problem.position.length == len(str(hop)):  # it is written as it is printed: the place is known
+                at = problem.position.inside(len(hop.address) + 1, len(hop.uplink))
+                problem = replace(problem, position=at)
+            yield problem
         return
     if uplink.spec.vrf != item.spec.vrf:
         message = f"{uplink.title} is in VRF {uplink.spec.vrf}, the route in {item.spec.vrf}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.core.formats import NAME, FormatError, address, number, shown
+from services.core.formats import NAME, FormatError, address, number, shown, together
+from services.core.objects import nearest
 
 PATTERN = 'ADDRESS@UPLINK [weight 1-256], as "192.0.2.1@uplink0 weight 3"'
 
@@ -22,32 +23,37 @@ class NextHop:
 
 
 def parse(text: str) -> NextHop:
-    """A next hop from its text. Raises FormatError."""
+    """A next hop from its text. Raises FormatError with all that is wrong."""
     words = text.split()
     if len(words) not in (1, 3) or words[0].count("@") != 1:
         raise FormatError(f"{shown(text)} is not a next hop", limit=PATTERN)
+    errors: list[FormatError] = []
     router, _, uplink = words[0].partition("@")
     start = text.index(words[0])
     try:
         router = address(router)
     except FormatError as error:
         error.offset, error.length = start + error.offset, len(words[0].partition("@")[0]) - error.offset
-        raise
+        errors.append(error)
     if not NAME.fullmatch(uplink):
         offset = start + words[0].index("@") + 1
-        raise FormatError(f"{shown(uplink)} is not the name of an uplink", limit=PATTERN, offset=offset)
-    if len(words) == 1:
-        return NextHop(router, uplink)
-    after = text.index(words[1], start + len(words[0]))
-    if words[1] != "weight":
-        raise FormatError(
-            f"{shown(words[1])} where weight is wanted", limit=PATTERN, offset=after, length=len(words[1])
-        )
-    try:
-        return NextHop(router, uplink, number(words[2], 1, 256, "a weight"))
-    except FormatError as error:
-        error.offset = text.index(words[2], after + len(words[1]))
-        raise
+        message = f"{shown(uplink)} is not the name of an uplink"
+        errors.append(FormatError(message, limit=PATTERN, offset=offset, length=max(1, len(uplink))))
+    weight = 1
+    if len(words) == 3:
+        after = text.index(words[1], start + len(words[0]))
+        if words[1] != "weight":
+            message = f"{shown(words[1])} where weight is wanted"
+            near = nearest(words[1], ["weight"])
+            errors.append(FormatError(message, limit=PATTERN, near=near, offset=after, length=len(words[1])))
+        try:
+            weight = number(words[2], 1, 256, "a weight")
+        except FormatError as error:
+            error.offset = text.index(words[2], after + len(words[1]))
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return NextHop(router, uplink, weight)
 
 
 def next_hop(text: str) -> str:

@@ -167,8 +167,9 @@ def test_too_small_a_table_is_told() -> None:
     found = plan(DEMO_ON_PORTS, capacities={"firewall_rule": 10})
     (problem,) = found.problems
     assert problem.sentence == (
-        "error: the intent takes 23 entries of table firewall_rule; limit: 10 entries. Fix: Ask for less, or raise "
-        "capacities.firewall_rule in card.toml."
+        "x.yaml:27:7: error: FirewallPolicy shop: the intent takes 23 entries of table firewall_rule, "
+        "and here it is full; limit: 10 entries. "
+        "Fix: Ask for less, or raise capacities.firewall_rule in card.toml; that counts from the next start on."
     )
 
 

@@ -33,7 +33,7 @@ from hal.packet.contract import (
     Trace,
     Writer,
 )
-from hal.packet.describe import frame_from, parse
+from hal.packet.describe import packet_in, parse, sender
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 
@@ -175,8 +175,11 @@ class Card:
         number = self.port(port)
         if isinstance(packet, str):
             known = self.backend.snapshot(["vnic", "vnic_address", "subnet"])
-            packet = frame_from(parse(packet), known, number, port)
-        trace = self.backend.trace(PacketIn(packet, number, time_ns))
+            described = parse(packet)
+            asked = packet_in(described, known, sender(described, known, port, {port: number}), time_ns)
+        else:
+            asked = PacketIn(packet, number, time_ns)
+        trace = self.backend.trace(asked)
         results = [result for result in (trace.installed, trace.now) if result]
         met = {step.table for result in results for step in result.steps if step.table}
         return Traced(trace, self.backend.snapshot(sorted(met)), self.backend.capabilities().schema)

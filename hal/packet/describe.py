@@ -1,31 +1,36 @@
-"""A packet in words becomes a frame.
+"""A packet in words becomes a frame: "tcp 10.1.0.20:40000 > 203.0.113.9:443".
 
-    PROTO SRC[:PORT] > DST[:PORT] [flags SA] [syn] [ack] [fin] [rst] [type N] [id N] [ttl N] [len N] [vlan N]
-                                  [from MAC] [to MAC]
+    PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [psh] [urg] [flags SA] [type TYPE] [id N] [ttl N] [bytes N]
+                                  [vlan N] [from MAC] [to MAC]
 
-PROTO is tcp, udp, icmp, icmp6 or a number; an IPv6 address with a port is written [2001:db8::a]:443. TCP without flags
-is a SYN, ICMP without a type an echo request. MACs and the VLAN come from the tables: what a well-behaved sender with
-this address would use.
+PROTO and TYPE are names or numbers; an IPv6 address with a port is written [2001:db8::a]:443. TCP without flags is a
+SYN, ICMP without a type an echo request. MACs and the VLAN come from the tables: what a well-behaved sender with this
+address would use. `len` is another word for `bytes`.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Snapshot
+from hal.packet.contract import PacketIn, Snapshot
+from hal.packet.frame._generated import Vnic
+from hal.packet.names import ICMP_TYPES, PROTOCOLS
 from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.rows import MAPPED, pack_address, pack_mac, unpack_address
 
-PATTERN: Final = "PROTO SRC[:PORT] > DST[:PORT] [flags SA] [type N] [id N] [ttl N] [len N] [vlan N] [from MAC] [to MAC]"
-PROTOCOLS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
+PATTERN: Final = (
+    "PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [flags SA] [type TYPE] [id N] [ttl N] [bytes N] [vlan N] "
+    "[from MAC] [to MAC]"
+)
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 FLAGS: Final = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
 FLAG_WORDS: Final = {"fin": "F", "syn": "S", "rst": "R", "psh": "P", "ack": "A", "urg": "U"}
 NUMBERS: Final = {
-    "type": ("icmp_type", 255),
     "id": ("identifier", 65535),
     "ttl": ("ttl", 255),
     "len": ("size", 9000),
@@ -70,27 +75,42 @@ def parse(text: str) -> Description:
     is_v6 = ":" in source
     if is_v6 != (":" in destination):
         raise _refused(text, "an IPv4 and an IPv6 address", limit="one family")
-    protocol = _number(text, word, "PROTO", 255) if word.isdecimal() else PROTOCOLS.get(word, -1)
-    protocol = 58 if is_v6 and word == "icmp" else protocol
-    if protocol < 0:
-        raise _refused(text, word, limit="one of " + ", ".join([*PROTOCOLS, "0-255"]))
-    has_ports = protocol in (6, 17)
+    protocol = _protocol(text, word, is_v6)
+    has_ports = protocol in (TCP, UDP)
     if has_ports != (source_port is not None) or has_ports != (destination_port is not None):
-        fix = "An IPv6 address with a port is written [2001:db8::a]:443."
-        raise _refused(text, "a port is missing" if has_ports else "a port", limit="ports for tcp and udp", fix=fix)
+        fix = f"Write {word} {found[2]}:40000 > {found[3]}:80, an IPv6 address in brackets." if has_ports else ""
+        got = "a port is missing" if has_ports else f"{word} with a port"
+        raise _refused(text, got, limit="a port at both ends" if has_ports else "ports for tcp and udp", fix=fix)
     packet = Description(protocol, source, destination, source_port or 0, destination_port or 0)
     packet = replace(packet, icmp_type=128 if is_v6 else 8)
-    words = iter(found[4].split())
+    words = iter(found[4].lower().split())
     for option in words:
-        packet = _option(text, packet, option.lower(), words)
-    return packet if packet.flags or protocol != 6 else replace(packet, flags=FLAGS["S"])
+        packet = _option(text, packet, option, words)
+    return packet if packet.flags or protocol != TCP else replace(packet, flags=FLAGS["S"])
+
+
+def _protocol(text: str, word: str, is_v6: bool) -> int:
+    if word.isdecimal():
+        return _number(text, word, "PROTO", 255)
+    known = {"icmp": ICMP6 if is_v6 else ICMP, "icmp6": ICMP6, "icmpv6": ICMP6, **PROTOCOLS}
+    if word not in known:
+        limit = "one of " + ", ".join(["icmp", "tcp", "udp", "icmp6", *sorted({*PROTOCOLS} - {"tcp", "udp"}), "0-255"])
+        raise _refused(text, word, limit=limit, fix=_near(word, known))
+    return known[word]
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def _option(text: str, packet: Description, option: str, words: Iterator[str]) -> Description:
-    if option in FLAG_WORDS and packet.protocol == 6:
+    if option in FLAG_WORDS and packet.protocol == TCP:
         return replace(packet, flags=packet.flags | FLAGS[FLAG_WORDS[option]])
     value = next(words, "")
-    if option == "flags" and packet.protocol == 6 and value and set(value.upper()) <= set(FLAGS):
+    if option == "type" and packet.protocol in (ICMP, ICMP6):
+        return replace(packet, icmp_type=_type(text, packet, value))
+    if option == "flags" and packet.protocol == TCP and value and set(value.upper()) <= set(FLAGS):
         return replace(packet, flags=sum(FLAGS[letter] for letter in set(value.upper())))
     if option in NUMBERS:
         name, high = NUMBERS[option]
@@ -103,7 +123,20 @@ def _option(text: str, packet: Description, option: str, words: Iterator[str]) -
             raise _refused(text, value, limit=str(error)) from None
         changed = {"source_mac" if option == "from" else "destination_mac": value}
         return replace(packet, **changed)
-    raise _refused(text, f"{option} {value}".strip())
+    known = [*FLAG_WORDS, *NUMBERS, "flags", "type", "from", "to"]
+    raise _refused(text, f"{option} {value}".strip(), fix=_near(option, [one for one in known if one != option]))
+
+
+def _type(text: str, packet: Description, value: str) -> int:
+    if value not in ICMP_TYPES:
+        if value.isdecimal():
+            return _number(text, value, "type", 255)
+        limit = ", ".join(ICMP_TYPES) + " or 0-255"
+        raise _refused(text, f"type {value}".strip(), limit=limit, fix=_near(value, ICMP_TYPES))
+    number = ICMP_TYPES[value][1 if packet.protocol == ICMP6 else 0]
+    if number is None:
+        raise _refused(text, f"type {value}", limit=f"a type of {'ICMPv6' if packet.protocol == ICMP6 else 'ICMP'}")
+    return number
 
 
 def _number(text: str, value: str, name: str, high: int) -> int:
@@ -131,60 +164,87 @@ def _end(text: str, end: str) -> tuple[str, int | None]:
 # --- who sends it, to whom ---------------------------------------------------------------------------------------
 
 
-def frame_from(packet: Description, snapshot: Snapshot, port: int, port_name: str) -> bytes:
-    """The frame that a well-behaved sender on this port would send.
+def sender(packet: Description, snapshot: Snapshot, where: str, ports: Mapping[str, int]) -> Vnic:
+    """The vNIC or uplink that a packet comes from.
+
+    Args:
+        snapshot: with the tables vnic and vnic_address.
+        where: a vNIC, an uplink or a port, by name; "": who has the source address, else the only uplink.
+        ports: name -> number.
+
+    Raises:
+        HalError: INVALID where that says nothing, or not one.
+    """
+    vnics = [row for row in snapshot.rows("vnic") if isinstance(row, Vnic)]
+    found = vnics
+    if where:
+        found = [row for row in vnics if _name(snapshot, row) == where]
+        if not found and where not in ports:
+            known = sorted({_name(snapshot, row) for row in vnics} | set(ports))
+            raise HalError(ErrorKind.INVALID, f"sender {where}", limit="one of " + ", ".join(known),
+                           fix=_near(where, known))  # fmt: skip
+        found = found or [row for row in vnics if row.port == ports[where] and packet.vlan in (None, row.vlan)]
+        if not found:
+            raise HalError(ErrorKind.INVALID, f"port {where}", limit="a vNIC or uplink",
+                           fix="Name another port, or another VLAN.")  # fmt: skip
+    owners = {row.to_dict()["vnic"] for row in snapshot.rows("vnic_address")
+              if row.to_dict()["address"] == packet.source}  # fmt: skip
+    owning = [row for row in found if row.id in owners]
+    uplinks = [row for row in found if row.role == "uplink"]
+    found = owning or (found if where else uplinks)
+    if packet.source_mac:
+        found = [row for row in found if str(row.match_mac) == packet.source_mac] or found
+    if len(found) == 1:
+        return found[0]
+    if not where:
+        got = f"{len(owning)} vNICs have {packet.source}"
+        fix = "Say where the packet comes from: --from NAME."
+        raise HalError(ErrorKind.INVALID, "sender", got=got, limit="one vNIC, or one uplink for all others", fix=fix)
+    names = ", ".join(_name(snapshot, row) for row in found)
+    raise HalError(
+        ErrorKind.INVALID,
+        f"sender {where}",
+        limit=f"one vNIC with the address {packet.source}",
+        got=f"vNICs {names}",
+        fix="Name one of them, or its source address, or `vlan N`, or `from MAC`.",
+    )
+
+
+def _name(snapshot: Snapshot, row: Vnic) -> str:
+    named = snapshot.names.get(("vnic", row.id))
+    return named.text if named is not None else str(row.id)
+
+
+def packet_in(packet: Description, snapshot: Snapshot, vnic: Vnic, time_ns: int = 0) -> PacketIn:
+    """The described packet as a well-behaved sender behind this vNIC or uplink would send it.
 
     Args:
         snapshot: with the tables vnic, vnic_address and subnet.
 
     Raises:
-        HalError: INVALID where the tables don't say who that is.
+        HalError: INVALID where the tables don't say to which MAC.
     """
-    sender = _sender(packet, snapshot, port, port_name)
-    source_mac = packet.source_mac or (ROUTER_MAC if sender["role"] == "uplink" else sender["mac"])
-    vlan = sender["vlan"] if packet.vlan is None else packet.vlan
-    destination_mac = packet.destination_mac or _next_mac(packet, snapshot, sender)
-    return build(packet, source_mac, destination_mac, vlan)
+    source_mac = packet.source_mac or (ROUTER_MAC if vnic.role == "uplink" else str(vnic.mac))
+    vlan = vnic.vlan if packet.vlan is None else packet.vlan
+    destination_mac = packet.destination_mac or _next_mac(packet, snapshot, vnic)
+    return PacketIn(build(packet, source_mac, destination_mac, vlan), vnic.port, time_ns)
 
 
-def _sender(packet: Description, snapshot: Snapshot, port: int, port_name: str) -> dict[str, Any]:
-    here = [row.to_dict() for row in snapshot.rows("vnic")]
-    here = [row for row in here if row["port"] == port and packet.vlan in (None, row["vlan"])]
-    addresses = [row.to_dict() for row in snapshot.rows("vnic_address")]
-    owners = {row["vnic"] for row in addresses if row["address"] == packet.source}
-    found = [row for row in here if row["id"] in owners] or here
-    if packet.source_mac:
-        found = [row for row in found if row["match_mac"] == packet.source_mac] or found
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise HalError(
-            ErrorKind.INVALID, f"port {port_name}", limit="a vNIC or uplink", fix="Name another port, or another VLAN."
-        )
-    names = ", ".join(str(row["id"]) for row in found)
-    raise HalError(
-        ErrorKind.INVALID,
-        f"port {port_name}",
-        limit=f"one vNIC with the address {packet.source}",
-        got=f"vNICs {names}",
-        fix="Give the source address of one of them, or `vlan N`, or `from MAC`.",
-    )
-
-
-def _next_mac(packet: Description, snapshot: Snapshot, sender: dict[str, Any]) -> str:
+def _next_mac(packet: Description, snapshot: Snapshot, vnic: Vnic) -> str:
     """The uplink's own MAC; of a vNIC: the destination's, where it is in its subnet, else the gateway's."""
-    if sender["role"] == "uplink":
-        return str(sender["mac"])
-    if sender["subnet"] == NONE_ID:
-        raise HalError(
-            ErrorKind.INVALID, f"vnic {sender['id']}", field="subnet", limit="a subnet", fix="Give `to MAC`."
-        )
+    if vnic.role == "uplink":
+        return str(vnic.mac)
     macs = {row.id: str(row.to_dict()["mac"]) for row in snapshot.rows("vnic")}
     for row in snapshot.rows("vnic_address"):
         fields = row.to_dict()
-        if (fields["subnet"], fields["address"]) == (sender["subnet"], packet.destination):
+        if (fields["subnet"], fields["address"]) == (vnic.subnet, packet.destination):
             return macs[fields["vnic"]]
-    return next(str(row.to_dict()["mac"]) for row in snapshot.rows("subnet") if row.id == sender["subnet"])
+    gateway = next((str(row.to_dict()["mac"]) for row in snapshot.rows("subnet") if row.id == vnic.subnet), "")
+    if vnic.subnet == NONE_ID or not gateway:
+        raise HalError(
+            ErrorKind.INVALID, f"vnic {_name(snapshot, vnic)}", field="subnet", limit="a subnet", fix="Give `to MAC`."
+        )
+    return gateway
 
 
 # --- bytes ---------------------------------------------------------------------------------------------------------

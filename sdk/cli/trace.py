@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
+from hal.packet import describe
 from hal.packet.contract import Flow, PacketIn, Snapshot, Trace, Verdict
 from hal.packet.frame._generated import Vnic
 from hal.packet.schema.rows import unpack_mac
-from sdk.cli import capture, describe
+from sdk.cli import capture
 from sdk.cli.client import CardClient, Replay
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services
 from sdk.cli.output import EXIT_CODES, emit, guarded

@@ -1,9 +1,9 @@
-"""Names of IP protocols (IANA "Assigned Internet Protocol Numbers"), those that people write."""
+"""IP protocols as rules and listings call them."""
 
-NUMBERS = {
-    "igmp": 2, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "ospf": 89, "pim": 103,
-    "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136,
-}  # fmt: skip
+from hal.packet.names import PROTOCOLS
+
+NUMBERS = PROTOCOLS
+
 ICMP = "icmp"
 """ICMP and ICMPv6 together."""
 ICMP_NUMBERS = (1, 58)

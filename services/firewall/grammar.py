@@ -10,6 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from hal.packet.names import ICMP_TYPES
 from services.core import protocols
 from services.core.formats import NAME, FormatError, number, port_range, prefix, protocol_number, shown, together
 from services.core.objects import nearest
@@ -17,13 +18,6 @@ from services.core.service import Span
 from services.firewall import firewall_pb2 as pb
 
 PATTERN: Final = "allow|drop|reset [in|out] PROTO from WHO to WHO [port PORTS] [type TYPES] [log]"
-
-ICMP_TYPES: Final[Mapping[str, tuple[int | None, int | None]]] = {
-    "echo-request": (8, 128), "echo-reply": (0, 129), "destination-unreachable": (3, 1), "packet-too-big": (None, 2),
-    "time-exceeded": (11, 3), "parameter-problem": (12, 4), "redirect": (5, 137), "timestamp-request": (13, None),
-    "timestamp-reply": (14, None), "router-solicitation": (10, 133), "router-advertisement": (9, 134),
-}  # fmt: skip
-"""Name -> its number in ICMP and in ICMPv6 (IANA), None where the protocol has no such type."""
 
 _VERDICTS: Final = {"allow": pb.Rule.ALLOW, "drop": pb.Rule.DROP, "reset": pb.Rule.RESET}
 _DIRECTIONS: Final = {"in": pb.Rule.IN, "out": pb.Rule.OUT}

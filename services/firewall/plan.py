@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hal.packet.names import ICMP_TYPES
 from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy, FirewallRule
 from services.bridging import bridging_pb2 as bridging
 from services.core import protocols
@@ -14,7 +15,6 @@ from services.core.objects import Object, Objects
 from services.core.plan import Context, Planned
 from services.firewall import firewall_pb2 as pb
 from services.firewall.addresses import BOTH, V4, V6, Parties, Party
-from services.firewall.grammar import ICMP_TYPES
 from services.firewall.priorities import assign
 
 _DIRECTIONS = {pb.Rule.IN: "in", pb.Rule.OUT: "out", pb.Rule.BOTH: "both"}

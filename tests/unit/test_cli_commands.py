@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.describe import build, parse
 from sdk.cli import capture
-from sdk.cli.describe import frame, parse
 from sdk.cli.main import main
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
@@ -112,12 +112,12 @@ def test_trace_as_json() -> None:
     [
         ("hello", "INVALID: packet 'hello': got no packet, limit PROTO SRC[:PORT] > DST[:PORT]"),
         ("tcp 10.1.0.20 > 10.1.0.10", "got a port is missing"),
-        ("tcp 10.1.0.20:1 > [2001:db8::1]:2", "got IPv4 and IPv6, limit one family"),
-        ("tcp 10.1.0.20:1 > 10.1.0.10:99999", "99999 is out of range"),
-        ("tpc 10.1.0.20:1 > 10.1.0.10:9", "'tpc' is not a protocol"),
+        ("tcp 10.1.0.20:1 > [2001:db8::1]:2", "got an IPv4 and an IPv6 address, limit one family"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:99999", "got port 99999, limit port 0..65535"),
+        ("tpc 10.1.0.20:1 > 10.1.0.10:9", "Did you mean tcp?"),
         ("gre 10.1.0.20:1 > 10.1.0.10:9", "gre with a port"),
-        ("tcp 10.1.0.20:1 > 10.1.0.10:9 sin", "got 'sin' at the end"),
-        ("tcp 10.1.0.20:1 > 10.1.0.10:9 ttl", "'' is not a number"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:9 sin", "got sin, limit PROTO"),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:9 ttl", "got ttl, limit ttl 0..255"),
     ],
 )
 def test_a_packet_that_is_none(packet: str, said: str) -> None:
@@ -143,7 +143,7 @@ def test_a_capture_builds_up_flows(tmp_path: Path) -> None:
         ("tcp 10.1.0.20:40000 > 10.1.0.10:443 ack", there),
         ("tcp 10.1.0.20:40000 > 10.1.0.10:22", there),
     ]
-    built = [frame(parse(text), *macs, 0) for text, macs in words]
+    built = [build(parse(text), *macs, 0) for text, macs in words]
     frames = [capture.Frame(data, number * 10**6) for number, data in enumerate(built)]
     file = tmp_path / "session.pcap"
     file.write_bytes(capture.write(frames))

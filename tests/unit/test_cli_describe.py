@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6, Raw
 
+from hal.packet.describe import build, parse
 from sdk.card_config import CardConfig
 from sdk.card_config import parse as parse_card
-from sdk.cli.describe import frame, parse
 from sdk.cli.witness import frame_words
 from services.core.objects import IntentError
 
@@ -26,8 +26,8 @@ def test_frames_are_what_scapy_builds(v6: bool, protocol: str, number: int, port
     if ends[0].startswith("::ffff:"):
         return
     written = [f"[{end}]:{port}" if v6 else f"{end}:{port}" for end in ends] if protocol != "icmp" else ends
-    made = frame(parse(f"{protocol} {written[0]} > {written[1]} bytes {size}"), ONE, OTHER, vlan)
-    network = IPv6(src=ends[0], dst=ends[1]) if v6 else IP(src=ends[0], dst=ends[1], id=1, flags="DF")
+    made = build(parse(f"{protocol} {written[0]} > {written[1]} bytes {size}"), ONE, OTHER, vlan)
+    network = IPv6(src=ends[0], dst=ends[1]) if v6 else IP(src=ends[0], dst=ends[1], id=0, flags="DF")
     transport = {
         "tcp": TCP(sport=port, dport=port, seq=1, ack=0, flags="S", window=65535),
         "udp": UDP(sport=port, dport=port),
@@ -43,7 +43,7 @@ def test_any_frame_has_words(data: bytes) -> None:
 
 
 def test_frames_in_words() -> None:
-    made = frame(parse("tcp 10.0.0.1:1 > 10.0.0.2:2 fin ack ttl 3"), ONE, OTHER, 7)
+    made = build(parse("tcp 10.0.0.1:1 > 10.0.0.2:2 fin ack ttl 3"), ONE, OTHER, 7)
     assert frame_words(made) == f"{ONE} > {OTHER} vlan 7, 58 bytes, tcp 10.0.0.1:1 > 10.0.0.2:2 fin ack ttl 3"
 
 

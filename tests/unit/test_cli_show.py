@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from hal.packet.contract import PacketIn
+from hal.packet.describe import packet_in, parse, sender
 from sdk.cli import card as card_commands
 from sdk.cli import offline, options
 from sdk.cli.client import CardClient
-from sdk.cli.describe import packet_in, parse, sender
 from sdk.cli.main import main
 from sdk.cli.twin_card import TwinCard, open_twin
 from services.core.intent import sources

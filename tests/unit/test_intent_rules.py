@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hal.packet.names import ICMP_TYPES
 from services.core.formats import FormatError
 from services.firewall import firewall_pb2 as pb
-from services.firewall.grammar import ICMP_TYPES, parse_rule, print_rule
+from services.firewall.grammar import parse_rule, print_rule
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True).filter(lambda name: name != "any")
 V4 = st.builds(lambda a, n: f"{a}.0.0.0/{n}", st.integers(0, 255), st.integers(8, 32))

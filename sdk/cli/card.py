@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from hal.errors import ErrorKind, HalError
 from sdk.card_config import load_card_config
 from sdk.cli.client import CardStatus
 from sdk.cli.connect import connect, is_running, run_folder
-from sdk.cli.options import files_argument, json_option, services
+from sdk.cli.options import files_argument, folders, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from services.core import intent
 
@@ -28,6 +29,7 @@ STATE_FOLDER: Final = "/var/lib/dsn"
 @files_argument
 @click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
 @json_option
+@with_option
 @click.pass_context
 def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_json: bool) -> None:
     """Make FILES, or folders of .yaml files, the card's whole intent: what they lack is removed.
@@ -55,11 +57,14 @@ def card() -> None:
 @click.argument("card_toml", type=click.Path(path_type=Path, dir_okay=False), default="/etc/dsn/card.toml")
 @click.option("--state", type=click.Path(path_type=Path), default=STATE_FOLDER, show_default=True,
               help="Where the intent is kept.")  # fmt: skip
+@with_option
 @json_option
-def start(card_toml: Path, state: Path, as_json: bool) -> None:
+@click.pass_context
+def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -> None:
     """Start the daemon of the card that CARD_TOML describes; it starts its engine, or adopts the one that runs."""
     with guarded(as_json):
         load_card_config(card_toml)
+        services(context)
         if is_running():
             with connect() as running:
                 status = running.status()
@@ -67,18 +72,19 @@ def start(card_toml: Path, state: Path, as_json: bool) -> None:
             raise HalError(
                 ErrorKind.BUSY, what, got=f"dsnd with pid {status.daemon_pid}", fix="Use it, or dsn card stop."
             )
-        _start_daemon(card_toml, state)
+        _start_daemon(card_toml, state, folders(context))
         with connect() as running:
             status = running.status()
         emit(as_json, status.to_dict(), lambda console: _print_status(console, status))
 
 
-def _start_daemon(card_toml: Path, state: Path) -> None:
+def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     """Start dsnd in a session of its own and wait until it answers. Raises HalError."""
     folder = run_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder / "dsnd.log"
     arguments = ["--card", str(card_toml.resolve()), "--run", str(folder), "--state", str(state.resolve())]
+    arguments += [word for one in more for word in ("--with", str(one.resolve()))]
     # -P: the folder this is called in is no place to find modules.
     command = [sys.executable, "-P", "-m", "sdk.dsnd", *arguments]
     with log.open("ab") as output:

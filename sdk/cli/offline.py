@@ -14,7 +14,7 @@ from rich.console import Console
 from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema as find_schema
 from sdk.cli.connect import connect, is_running
-from sdk.cli.options import card_option, files_argument, json_option, planning_context, services
+from sdk.cli.options import card_option, files_argument, json_option, planning_context, services, with_option
 from sdk.cli.output import EXIT_CODES, OK, REFUSED, emit, guarded, print_problems, table
 from services.core import intent
 from services.core.diff import Change, TableChange, change_summary, changes, table_changes
@@ -28,6 +28,7 @@ from services.core.plan import Context, assumed_context, plan_all
 @files_argument
 @card_option
 @json_option
+@with_option
 @click.pass_context
 def check(context: click.Context, files: tuple[Path, ...], card_toml: Path | None, as_json: bool) -> None:
     """Say everything that is wrong with an intent: FILES, or folders of .yaml files, are the whole of it."""
@@ -51,6 +52,7 @@ def check(context: click.Context, files: tuple[Path, ...], card_toml: Path | Non
 
 @click.command(epilog=f"Example: dsn schema > dsn.schema.json. {EXIT_CODES}")
 @click.option("--json", "_as_json", is_flag=True, help="Taken for uniformity: the schema is always JSON.")
+@with_option
 @click.pass_context
 def schema(context: click.Context, _as_json: bool) -> None:
     """Print the JSON Schema of an intent's documents, for editors. In a file's first line, for the YAML language
@@ -69,6 +71,7 @@ def schema(context: click.Context, _as_json: bool) -> None:
 @click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
 @card_option
 @json_option
+@with_option
 @click.pass_context
 def plan(
     context: click.Context,

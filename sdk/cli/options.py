@@ -35,10 +35,31 @@ intent_option = click.option(
 )
 
 
+def _more_folders(context: click.Context, _parameter: click.Parameter, folders: tuple[Path, ...]) -> None:
+    root = context.find_root()
+    root.params["folders"] = (*root.params.get("folders", ()), *folders)
+
+
+with_option = click.option(
+    "--with",
+    multiple=True,
+    expose_value=False,
+    callback=_more_folders,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with a service or stage that isn't installed. May be repeated.",
+)
+
+
+def folders(context: click.Context) -> tuple[Path, ...]:
+    """What `--with` named, before the command and behind it."""
+    found: tuple[Path, ...] = context.find_root().params.get("folders", ())
+    return found
+
+
 def services(context: click.Context) -> Services:
-    """The services that are installed, and those of `--with DIR`. Raises HalError."""
-    folders = context.find_root().params.get("folders", ())
-    return discover(folders)
+    """The services that are installed, and those of `--with DIR`, whose stages are known from now on. Raises
+    HalError."""
+    return discover(folders(context))
 
 
 def planning_context(card_toml: Path | None) -> Context | None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Event, Flow, FlowFilter
 from sdk.cli.client import CardClient, ObjectStatus
-from sdk.cli.options import a_card, intent_option, json_option, services
+from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
 from sdk.cli.trace import rule_words
 from sdk.cli.witness import Speaker, end, protocol_word
@@ -42,6 +42,7 @@ def speaker_of(card: CardClient, context: click.Context, with_rules: bool = Fals
 @click.argument("name", default="")
 @intent_option
 @json_option
+@with_option
 @click.pass_context
 def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Path, ...], as_json: bool) -> None:
     """Every object with its status: generation asked for and applied, why they differ, what it counted."""
@@ -89,6 +90,7 @@ def _status_words(status: Any) -> str:
 @click.option("--limit", default=1000, show_default=True, help="Entries shown at most; 0 for all.")
 @intent_option
 @json_option
+@with_option
 @click.pass_context
 def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Path, ...], as_json: bool) -> None:
     """How full each table is, or the entries of one."""
@@ -166,6 +168,7 @@ class Prefix(click.ParamType[str]):
 @click.option("--port", "destination_port", type=click.IntRange(0, 65535), help="Opened to this port.")
 @click.option("--limit", default=100, show_default=True, help="Flows shown at most; 0 for all.")
 @json_option
+@with_option
 @click.pass_context
 def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: bool, **which: Any) -> None:
     """Connections, newest use first."""
@@ -216,6 +219,7 @@ def print_flows(console: Console, speaker: Speaker, shown: list[Flow], total: in
 @show.command(epilog=f"Example: dsn show flow 17. {EXIT_CODES}")
 @click.argument("number", type=int)
 @json_option
+@with_option
 @click.pass_context
 def flow(context: click.Context, number: int, as_json: bool) -> None:
     """One connection: its state, counters, rules, and what is done to its packets both ways, in words."""
@@ -254,6 +258,7 @@ def _named(speaker: Speaker, kind: str, row_id: int) -> str:
 
 @show.command(epilog=f"Example: dsn show counters --json. {EXIT_CODES}")
 @json_option
+@with_option
 @click.pass_context
 def counters(context: click.Context, as_json: bool) -> None:
     """Packets and bytes of vNICs, uplinks and ports, hits of rules, and the engine's own counters."""
@@ -287,6 +292,7 @@ def counters(context: click.Context, as_json: bool) -> None:
 @show.command(epilog=f"Examples: dsn show drops; dsn show drops --all. {EXIT_CODES}")
 @click.option("--all", "everything", is_flag=True, help="Reasons that never occurred, too.")
 @json_option
+@with_option
 @click.pass_context
 def drops(context: click.Context, everything: bool, as_json: bool) -> None:
     """Dropped packets by reason, most first, and what each reason means."""
@@ -305,6 +311,7 @@ def drops(context: click.Context, everything: bool, as_json: bool) -> None:
 @show.command(epilog=f"Example: dsn show events --follow. {EXIT_CODES}")
 @click.option("--follow", is_flag=True, help="Go on until interrupted.")
 @json_option
+@with_option
 @click.pass_context
 def events(context: click.Context, follow: bool, as_json: bool) -> None:
     """Events, oldest first, and how many were missed."""

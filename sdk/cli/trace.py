@@ -15,7 +15,7 @@ from hal.packet.frame._generated import Vnic
 from hal.packet.schema.rows import unpack_mac
 from sdk.cli import capture
 from sdk.cli.client import CardClient, Replay
-from sdk.cli.options import a_card, card_option, intent_option, json_option, services
+from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from sdk.cli.witness import Say, Speaker, frame_words
 from services.core import intent
@@ -39,6 +39,7 @@ Examples:
 @intent_option
 @card_option
 @json_option
+@with_option
 @click.pass_context
 def trace(
     context: click.Context,

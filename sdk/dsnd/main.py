@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from board_support.board import build
@@ -52,7 +53,7 @@ def hold_folder(run: Path) -> int:
     return fd
 
 
-def run_card(config: CardConfig, run: Path, state: Path) -> None:
+def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path] = ()) -> None:
     """Serve the card until it is stopped or this process is ended; the latter leaves the engine forwarding."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +64,7 @@ def run_card(config: CardConfig, run: Path, state: Path) -> None:
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))
-    card = Card(hardware, load, discover(), Store(state), log, taps=taps)
+    card = Card(hardware, load, discover(folders), Store(state), log, taps=taps)
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()
@@ -84,9 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--card", type=Path, required=True, help="card.toml")
     parser.add_argument("--run", type=Path, required=True, help="run folder, for sockets and pids")
     parser.add_argument("--state", type=Path, help="what outlives restarts; default: RUN/state")
+    parser.add_argument("--with", type=Path, action="append", default=[], dest="folders", metavar="DIR",
+                        help="a folder with a service or stage that isn't installed")  # fmt: skip
     options = parser.parse_args(arguments)
     try:
-        run_card(load_card_config(options.card), options.run, options.state or options.run / "state")
+        run_card(load_card_config(options.card), options.run, options.state or options.run / "state",
+                 options.folders)  # fmt: skip
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
         return 1

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Counters, PortState
+from hal.packet.schema.registry import make_known
 from services.core import formats
 from services.core.formats import Format
 from services.core.objects import Object, Objects, Problem
@@ -188,14 +189,26 @@ def load(package: str) -> Service:
 
 
 def load_folder(folder: Path) -> Service | None:
-    """The service in a folder that isn't installed (`--with DIR`); None if it holds none. Raises HalError(INVALID)."""
-    if not (folder / "__init__.py").is_file():
-        raise HalError(ErrorKind.INVALID, f"folder {folder}", limit="a Python package: it has no __init__.py")
-    parent = str(folder.resolve().parent)
-    if parent not in sys.path:
-        sys.path.insert(0, parent)
-    module = importlib.import_module(folder.resolve().name)
-    return load(folder.resolve().name) if hasattr(module, "SERVICE") else None
+    """The service in a folder that isn't installed (`--with DIR`), None if it holds none; a stage in it is made known
+    to the packet path. Raises HalError(INVALID)."""
+    folder = folder.resolve()
+    has_stage = (folder / "schema.py").is_file()
+    if not has_stage and not (folder / "__init__.py").is_file():
+        raise HalError(ErrorKind.INVALID, f"folder {folder}", limit="a Python package with SERVICE, or with schema.py",
+                       fix="Name the folder of a service or stage itself; dsn new stage NAME begins one.")  # fmt: skip
+    if str(folder.parent) not in sys.path:
+        sys.path.append(str(folder.parent))  # at the end: what lies beside it hides nothing
+    try:
+        module = importlib.import_module(folder.name)
+    except Exception as error:  # whatever its author's code raises is the author's to know
+        raise HalError(ErrorKind.INVALID, f"folder {folder}", got=f"{type(error).__name__}: {error}",
+                       limit="a package that imports") from error  # fmt: skip
+    if folder not in (Path(place).resolve() for place in module.__path__):
+        raise HalError(ErrorKind.INVALID, f"folder {folder}", got=f"another package: {module.__file__}",
+                       limit="a name that no other package has", fix="Rename the folder.")  # fmt: skip
+    if has_stage:
+        make_known(folder.name)
+    return load(folder.name) if hasattr(module, "SERVICE") else None
 
 
 def discover(folders: Iterable[Path] = ()) -> Services:

@@ -114,11 +114,28 @@ def own_packages() -> tuple[str, ...]:
     return ("hal.packet.frame", *(f"hal.packet.stages.{name}" for name in OWN_STAGES))
 
 
+_known: set[str] = set()
+
+
+def make_known(package: str) -> None:
+    """Have a stage found in this process as an entry point would have it found: one in a folder that isn't installed.
+
+    Raises:
+        HalError: INVALID for what is no stage, or can't be imported.
+    """
+    try:
+        load_stage(package)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise HalError(ErrorKind.INVALID, f"stage {package}", got=str(error), limit="a package with schema.SCHEMA",
+                       fix="Begin one with dsn new stage NAME.") from error  # fmt: skip
+    _known.add(package)
+
+
 def found_packages(more: Iterable[str]) -> Iterator[str]:
-    """The packages of the frame, our stages, those installed as entry points, and `more`, each once."""
+    """The packages of the frame, our stages, those installed or made known, and `more`, each once."""
     own = own_packages()
     yield from own
-    found = {point.value for point in entry_points(group="dsn.stages")} | set(more)
+    found = {point.value for point in entry_points(group="dsn.stages")} | _known | set(more)
     yield from sorted(found - set(own))
 
 

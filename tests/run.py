@@ -44,7 +44,7 @@ SUITES = (
     Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
     Suite("security", "bytes from outside: fuzzing of parser, control sockets, path and intent loader"),
     Suite("netns", "real hosts on real ports, in network namespaces"),
-    Suite("setup", "set-up on a bare Debian"),
+    Suite("setup", "set-up on a bare Debian; the engine on Debian 13 with its DPDK"),
 )
 
 

@@ -9,12 +9,13 @@ import socket
 import struct
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from hal.conformance import Device, Wire
 from hal.packet.contract import Backend, Output, PortConfig
 from hal.packet.dpdk.linux_port import open_packet_socket
 from tests.conformance.broken.parts import WITHOUT_CODE
-from tests.tools.engines import running
+from tests.tools.engines import SANITIZED, running
 
 SOL_PACKET, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING = 263, 8, 23
 TP_STATUS_VLAN_VALID = 1 << 4
@@ -29,7 +30,8 @@ class SanitizedEngine(Device):
 
     stages = (WITHOUT_CODE,)
 
-    def __init__(self) -> None:
+    def __init__(self, binary: Path = SANITIZED) -> None:
+        self._binary = binary
         self._open: dict[int, contextlib.ExitStack] = {}
 
     @property
@@ -38,7 +40,7 @@ class SanitizedEngine(Device):
 
     def open(self) -> Backend:
         stack = contextlib.ExitStack()
-        engine = stack.enter_context(running(more=self.stages))
+        engine = stack.enter_context(running(self._binary, more=self.stages))
         self._open[id(engine)] = stack
         return engine
 
@@ -79,8 +81,8 @@ def _with_tag(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> bytes:
 class EngineOnVeth(SanitizedEngine):
     """Engines whose ports are veth pairs, in a namespace for each card."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, binary: Path = SANITIZED) -> None:
+        super().__init__(binary)
         self._cards = 0
         self._wires: dict[int, VethWire] = {}
 

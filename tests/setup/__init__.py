@@ -1,1 +1,1 @@
-"""Set-up, tried on machines that have nothing."""
+"""Set-up on machines that have nothing, and the engine on the other Debian."""

@@ -1,8 +1,9 @@
 #include "port/offload.h"
 
+#include "compat.h"
+
 #include <rte_byteorder.h>
 #include <rte_ether.h>
-#include <rte_ip.h>
 #include <rte_tcp.h>
 #include <rte_udp.h>
 

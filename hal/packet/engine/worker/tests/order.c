@@ -3,6 +3,7 @@
  * worker before, while and after workers run, asleep or not. */
 #include "worker/tests/standin.h"
 
+#include <pthread.h>
 #include <rte_eal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #define DSN_MAX_PORTS 256
-#define DSN_BURST 32
+#define DSN_BURST 64 /* packets that go through the path at a time, of one port or several */
+#define DSN_POLL 32  /* of one port at a time */
 
 struct dsn_port;
 

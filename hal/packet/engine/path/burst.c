@@ -2,19 +2,9 @@
  * in order. */
 #include "path/answers.h"
 #include "path/plain.h"
-#include "path/way.h"
+#include "path/usual.h"
 
 #include <rte_prefetch.h>
-
-enum dsn_packet_state { /* what the bytes and small tables say of a packet */
-                        STATE_DROP,
-                        STATE_FLOW,
-                        STATE_ARP,
-                        STATE_ND,
-                        STATE_ECHO,
-                        STATE_ERROR,
-                        STATE_FRAGMENT,
-};
 
 static bool is_local(const struct dsn_root *root, const struct dsn_packet *p) {
     struct dsn_row_local_address wanted = {.vrf = p->key.vrf};
@@ -24,7 +14,7 @@ static bool is_local(const struct dsn_root *root, const struct dsn_packet *p) {
 
 static inline uint8_t drop(struct dsn_packet *p, enum dsn_reason_number reason) {
     p->reason = (uint16_t)reason;
-    return STATE_DROP;
+    return DSN_STATE_DROP;
 }
 
 /* Steps 11 to 14, behind the transport header. */
@@ -32,38 +22,72 @@ static inline uint8_t sort_out(const struct dsn_root *root, struct dsn_packet *p
     const struct dsn_vnic *vnic = p->vnic;
     bool routed = p->key.flags & DSN_KEY_ROUTED;
     if (unlikely(p->discovery))
-        return STATE_ND;
+        return DSN_STATE_ND;
     if (unlikely(!routed && (vnic->role == DSN_VNIC_ROLE_UPLINK || vnic->own_mac == DSN_NO_MAC)))
         return drop(p, DSN_REASON_NOT_FOR_US);
     if (likely(!dsn_is_icmp(p)))
-        return STATE_FLOW;
+        return DSN_STATE_FLOW;
     if (p->icmp_type == dsn_echo_request(p->key.protocol))
-        return routed && is_local(root, p) ? STATE_ECHO : STATE_FLOW;
+        return routed && is_local(root, p) ? DSN_STATE_ECHO : DSN_STATE_FLOW;
     if (dsn_is_icmp_error(p))
-        return STATE_ERROR;
-    return p->icmp_type == dsn_echo_reply(p->key.protocol) ? STATE_FLOW : drop(p, DSN_REASON_ICMP_TYPE);
+        return DSN_STATE_ERROR;
+    return p->icmp_type == dsn_echo_reply(p->key.protocol) ? DSN_STATE_FLOW : drop(p, DSN_REASON_ICMP_TYPE);
 }
 
-/* The only vNIC of a port, once looked for in a burst. */
+/* What packets of a port have in common, looked for once: the only vNIC, untagged; and the latest Ethernet header that
+ * was right for a short cut, since most frames have the same. */
 struct alone {
-    uint32_t port; /* index */
-    const struct dsn_vnic *vnic;
+    uint32_t port;               /* index */
+    const struct dsn_vnic *vnic; /* NULL: none that may take a short cut */
+    uint64_t begin, rest;        /* bytes 0 to 7 and 8 to 13 of the header; none has this `rest` at first */
+    uint8_t state;               /* of frames that have it */
+    bool ipv4;
 };
+
+#define HEADER_REST (UINT64_MAX >> 16)
+
+static __rte_noinline void meet_port(const struct dsn_shard *shard, const struct dsn_root *root, uint32_t port,
+                                     struct alone *alone) {
+    const struct dsn_vnic *vnic =
+        root->generation != 0 ? dsn_vnic_alone(root, shard->config.ports[port]->number) : NULL;
+    *alone = (struct alone){
+        .port = port,
+        .vnic = vnic != NULL && vnic->vlan == 0 ? vnic : NULL,
+        .rest = UINT64_MAX,
+    };
+}
+
+static __rte_noinline bool meet_header(const struct dsn_packet *p, struct alone *alone) {
+    const struct dsn_vnic *vnic = alone->vnic;
+    uint16_t type = dsn_raw16(p->frame + 12);
+    if (dsn_mac(p->frame) != vnic->own_mac || !dsn_plain_source(p->frame) ||
+        (type != DSN_RAW16(DSN_TYPE_IPV4) && type != DSN_RAW16(DSN_TYPE_IPV6)))
+        return false;
+    alone->begin = dsn_raw64(p->frame);
+    alone->rest = dsn_raw64(p->frame + 8) & HEADER_REST;
+    alone->state = dsn_mac(p->frame + 6) == vnic->mac ? DSN_STATE_PLAIN_OWN : DSN_STATE_PLAIN;
+    alone->ipv4 = type == DSN_RAW16(DSN_TYPE_IPV4);
+    return true;
+}
 
 /* The same as look() for what it is sure about; false: nothing is known. */
 static __rte_always_inline bool glance(const struct dsn_shard *shard, const struct dsn_root *root, struct dsn_packet *p,
                                        struct alone *alone) {
-    if (unlikely(p->mbuf->port != alone->port)) {
-        alone->port = p->mbuf->port;
-        alone->vnic = root->generation != 0 ? dsn_vnic_alone(root, shard->config.ports[alone->port]->number) : NULL;
-    }
+    if (unlikely(p->mbuf->port != alone->port))
+        meet_port(shard, root, p->mbuf->port, alone);
     const struct dsn_vnic *vnic = alone->vnic;
-    if (unlikely(vnic == NULL || vnic->vlan != 0 || dsn_mac(p->frame) != vnic->own_mac ||
-                 !dsn_parse_plain(p, vnic->key_flags | DSN_KEY_ROUTED)))
+    if (unlikely(vnic == NULL || !dsn_plain_length(p->length)))
+        return false;
+    uint64_t begin = dsn_raw64(p->frame), rest = dsn_raw64(p->frame + 8) & HEADER_REST;
+    if (unlikely(begin != alone->begin || rest != alone->rest) && !meet_header(p, alone))
+        return false;
+    uint8_t flags = vnic->key_flags | DSN_KEY_ROUTED;
+    if (unlikely(!(likely(alone->ipv4) ? dsn_plain_ipv4(p, flags) : dsn_plain_ipv6(p, flags))))
         return false;
     p->vnic = vnic;
     dsn_key_set_word(&p->key, 4, vnic->scope);
     dsn_key_set_word(&p->key, 5, vnic->vrf);
+    p->state = alone->state;
     return true;
 }
 
@@ -89,7 +113,7 @@ static __rte_noinline uint8_t look(const struct dsn_shard *shard, const struct d
     p->key.vrf = vnic->vrf;
     p->key.flags = vnic->key_flags;
     if (unlikely(p->ethertype == DSN_TYPE_ARP))
-        return STATE_ARP;
+        return DSN_STATE_ARP;
     if (unlikely((reason = dsn_parse_ip(p)) != DSN_PASSED))
         return drop(p, reason);
     uint64_t destination = dsn_mac(p->frame);
@@ -98,12 +122,12 @@ static __rte_noinline uint8_t look(const struct dsn_shard *shard, const struct d
     if (unlikely(p->frame[0] & 1)) {
         if (destination == UINT64_C(0xffffffffffff))
             return drop(p, DSN_REASON_BROADCAST);
-        return p->discovery ? STATE_ND : drop(p, DSN_REASON_MULTICAST);
+        return p->discovery ? DSN_STATE_ND : drop(p, DSN_REASON_MULTICAST);
     }
     if (unlikely((reason = dsn_parse_addresses(p)) != DSN_PASSED))
         return drop(p, reason);
     if (unlikely(p->fragment))
-        return STATE_FRAGMENT;
+        return DSN_STATE_FRAGMENT;
     if (unlikely((reason = dsn_parse_transport(p)) != DSN_PASSED))
         return drop(p, reason);
     return sort_out(root, p);
@@ -139,11 +163,11 @@ static dsn_end hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_
 /* The worker that a packet belongs to, by its bytes; fragments without ports. */
 static uint16_t worker_of(const struct dsn_shard *shard, const struct dsn_packet *p, uint8_t state) {
     struct dsn_flow_key key = p->key;
-    if (state == STATE_ERROR) {
+    if (state == DSN_STATE_ERROR) {
         if (!dsn_parse_quoted(p, &key))
             return shard->config.worker;
         key.vrf = p->key.vrf;
-    } else if (state != STATE_FLOW && state != STATE_FRAGMENT) {
+    } else if (state < DSN_STATE_FRAGMENT) {
         return shard->config.worker;
     }
     return owner_of(shard, &key);
@@ -207,7 +231,7 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     uint8_t state = sort_out(shard->root, p);
     uint16_t owner = shard->config.workers > 1 ? worker_of(shard, p, state) : shard->config.worker;
     if (how != DSN_HANDED_FRAGMENT && owner != shard->config.worker) {
-        if (state == STATE_FLOW)
+        if (state == DSN_STATE_FLOW)
             dsn_fragment_remember(&shard->fragments, p, 0, 0, shard->now);
         return hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
     }
@@ -237,11 +261,11 @@ static __rte_always_inline dsn_end run_flow(struct dsn_shard *shard, struct dsn_
 
 static __rte_noinline dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only) {
     switch (state) {
-    case STATE_FLOW: return run_flow(shard, p);
-    case STATE_ARP: return taken_in(dsn_take_arp(shard, p, learn_only));
-    case STATE_ND: return taken_in(dsn_take_nd(shard, p, learn_only));
-    case STATE_ERROR: return dsn_icmp_error(shard, p);
-    case STATE_ECHO: {
+    case DSN_STATE_FLOW: return run_flow(shard, p);
+    case DSN_STATE_ARP: return taken_in(dsn_take_arp(shard, p, learn_only));
+    case DSN_STATE_ND: return taken_in(dsn_take_nd(shard, p, learn_only));
+    case DSN_STATE_ERROR: return dsn_icmp_error(shard, p);
+    case DSN_STATE_ECHO: {
         struct dsn_header header;
         dsn_header_of(&header, p);
         return taken_in(dsn_take_echo(shard, p, &header));
@@ -251,16 +275,24 @@ static __rte_noinline dsn_end run_state(struct dsn_shard *shard, struct dsn_pack
 }
 
 static void learn(struct dsn_shard *shard, struct dsn_packet *p) {
-    if (p->state == STATE_ARP || p->state == STATE_ND)
+    if (p->state == DSN_STATE_ARP || p->state == DSN_STATE_ND)
         (void)run_state(shard, p, p->state, true);
     rte_pktmbuf_free(p->mbuf);
 }
 
 static __rte_always_inline dsn_end act(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
-    if (likely(p->state == STATE_FLOW))
+    if (likely(p->state >= DSN_STATE_FLOW))
         return run_flow(shard, p);
     shard->meeting = 0;
-    return p->state == STATE_FRAGMENT ? run_fragment(shard, p, how) : run_state(shard, p, p->state, false);
+    return p->state == DSN_STATE_FRAGMENT ? run_fragment(shard, p, how) : run_state(shard, p, p->state, false);
+}
+
+static __rte_always_inline dsn_end go(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_train *train,
+                                      enum dsn_handed how) {
+    if (likely(dsn_usual_way(shard, p, train)))
+        return DSN_FORWARD;
+    dsn_train_end(shard, train);
+    return act(shard, p, how);
 }
 
 /* Whose the packet may be: that many packets before it is acted on, so that memory has time to bring the line and the
@@ -279,7 +311,7 @@ static __rte_noinline void expect_replies(const struct dsn_shard *shard, const s
 
 static __rte_always_inline void guess(const struct dsn_shard *shard, struct dsn_packet *p) {
     const struct dsn_flows *flows = &shard->flows;
-    if (unlikely(p->state != STATE_FLOW))
+    if (unlikely(p->state < DSN_STATE_FLOW))
         return;
     p->ref = dsn_flows_guess(flows, p->hash);
     if (likely(p->ref != 0)) {
@@ -308,7 +340,8 @@ static inline void count_in(struct dsn_shard *shard, const struct dsn_vnic *vnic
 }
 
 /* Where there are several workers: a packet that is another's counts there. */
-static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_packet *p, bool handed_over) {
+static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_train *train,
+                                         bool handed_over) {
     enum dsn_handed how = handed_over ? p->mbuf->hash.fdir.hi : DSN_HANDED_PLAIN;
     struct rte_mbuf *mbuf = p->mbuf;
     const struct dsn_vnic *vnic = p->vnic;
@@ -325,9 +358,10 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
             return end;
         p->state = drop(p, dsn_reason_of(end));
     }
-    if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK && (p->state == STATE_ARP || p->state == STATE_ND))
+    if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK &&
+        (p->state == DSN_STATE_ARP || p->state == DSN_STATE_ND))
         share_news(shard, p);
-    end = act(shard, p, how);
+    end = go(shard, p, train, how);
     if (end == DSN_HANDOVER)
         return end;
     shard->counters.engine[DSN_COUNT_PACKETS]++;
@@ -340,6 +374,7 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
 static __rte_noinline dsn_end run_alone(struct dsn_shard *shard, struct dsn_packet *packets, uint16_t count) {
     const struct dsn_vnic *from = NULL; /* the vNIC that `some` packets in a row came from */
     uint64_t some = 0, bytes = 0;
+    struct dsn_train train = {.least = DSN_STATE_PLAIN};
     dsn_end end = 0;
     shard->counters.engine[DSN_COUNT_PACKETS] += count;
     for (struct dsn_packet *p = packets; p < packets + count; p++) {
@@ -352,31 +387,25 @@ static __rte_noinline dsn_end run_alone(struct dsn_shard *shard, struct dsn_pack
         bytes += p->length;
         if (likely(p + AHEAD < packets + count))
             guess(shard, p + AHEAD);
-        end = act(shard, p, DSN_HANDED_PLAIN);
+        end = go(shard, p, &train, DSN_HANDED_PLAIN);
         finish(shard, p->mbuf, p->vnic, end);
     }
+    dsn_train_end(shard, &train);
     count_in(shard, from, some, bytes);
     return end;
 }
 
-/* Loops of their own, and functions of their own: a CPU that waits for one packet's bytes goes on with the next one's,
- * and each has all registers. */
-static __rte_noinline void look_at_all(const struct dsn_shard *shard, struct dsn_packet *packet,
-                                       struct rte_mbuf **mbufs, uint16_t count) {
+/* A loop and a function of its own: a CPU that waits for one packet's bytes goes on with the next one's, and it has all
+ * registers. Where the flow's place in the index is fetched at once, the next packet's parsing hides it. */
+static __rte_noinline void look_at_some(const struct dsn_shard *shard, struct dsn_packet *packet,
+                                        struct rte_mbuf **mbufs, uint16_t count) {
     const struct dsn_root *root = shard->root;
+    const struct dsn_flows *flows = &shard->flows;
     struct alone alone = {.port = UINT32_MAX};
-    for (uint16_t i = 0; i < count; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
     for (uint16_t i = 0; i < count; i++) {
         struct dsn_packet *p = &packet[i];
         begin(p, mbufs[i]);
-        p->state = likely(glance(shard, root, p, &alone)) ? STATE_FLOW : look(shard, root, p);
-    }
-}
-
-static __rte_noinline void hash_all(const struct dsn_flows *flows, struct dsn_packet *packet, uint16_t count) {
-    for (struct dsn_packet *p = packet; p < packet + count; p++) {
-        if (unlikely(p->state != STATE_FLOW))
+        if (unlikely(!glance(shard, root, p, &alone)) && (p->state = look(shard, root, p)) < DSN_STATE_FLOW)
             continue;
         p->hash = dsn_flows_hash(flows, &p->key);
         dsn_flows_prefetch(flows, p->hash);
@@ -387,17 +416,22 @@ static __rte_noinline void hash_all(const struct dsn_flows *flows, struct dsn_pa
 dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t count, bool handed_over) {
     struct dsn_packet packet[DSN_BURST];
     dsn_end end = 0;
-    look_at_all(shard, packet, mbufs, count);
-    hash_all(&shard->flows, packet, count);
-    for (uint16_t i = 0; i < count && i < AHEAD; i++)
+    uint16_t half = count <= 2 * AHEAD ? count : count / 2;
+    for (uint16_t i = 0; i < count; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    look_at_some(shard, packet, mbufs, half);
+    for (uint16_t i = 0; i < half && i < AHEAD; i++)
         guess(shard, &packet[i]);
+    look_at_some(shard, packet + half, mbufs + half, count - half);
     if (likely(shard->config.workers == 1))
         return run_alone(shard, packet, count);
+    struct dsn_train train = {.least = DSN_STATE_PLAIN};
     for (uint16_t i = 0; i < count; i++) {
         if (i + AHEAD < count)
             guess(shard, &packet[i + AHEAD]);
-        end = run_shared(shard, &packet[i], handed_over);
+        end = run_shared(shard, &packet[i], &train, handed_over);
     }
+    dsn_train_end(shard, &train);
     return end;
 }
 
@@ -410,11 +444,11 @@ bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, st
                   struct dsn_packet *p, struct dsn_flow_key *key) {
     begin(p, mbuf);
     uint8_t state = look(shard, root, p);
-    if (state == STATE_FRAGMENT && !dsn_is_later(p))
-        state = dsn_parse_transport(p) == DSN_PASSED ? sort_out(root, p) : STATE_DROP;
+    if (state == DSN_STATE_FRAGMENT && !dsn_is_later(p))
+        state = dsn_parse_transport(p) == DSN_PASSED ? sort_out(root, p) : DSN_STATE_DROP;
     *key = p->key;
-    if (state != STATE_ERROR)
-        return state == STATE_FLOW || state == STATE_FRAGMENT;
+    if (state != DSN_STATE_ERROR)
+        return state == DSN_STATE_FLOW || state == DSN_STATE_FRAGMENT;
     if (!dsn_parse_quoted(p, key))
         return false;
     key->scope = p->key.scope;

@@ -155,10 +155,11 @@ void dsn_flows_enter(struct dsn_flows *flows, uint32_t ref, uint64_t hash);
 void dsn_flows_leave(struct dsn_flows *flows, uint32_t ref);
 
 /* Time-outs (docs/forwarding.md, *Established*). */
+#define DSN_SHORTEST_TIMEOUT (10 * DSN_SECOND)
 uint64_t dsn_timeout_ns(const struct dsn_connection *connection);
 static inline bool dsn_expired(const struct dsn_connection *connection, uint64_t now) {
     uint64_t idle = now - connection->session.last_ns;
-    return idle >= 10 * DSN_SECOND && idle >= dsn_timeout_ns(connection); /* none is shorter */
+    return idle >= DSN_SHORTEST_TIMEOUT && idle >= dsn_timeout_ns(connection);
 }
 
 /* Puts a record into the wheel for its deadline as it is now; again where that came nearer. Later ones are noticed

@@ -23,6 +23,18 @@ enum dsn_handed {
     DSN_HANDED_LEARN,    /* ARP or ND that its receiver has answered */
 };
 
+enum dsn_packet_state { /* what the bytes and small tables say of a packet */
+                        DSN_STATE_DROP,
+                        DSN_STATE_ARP,
+                        DSN_STATE_ND,
+                        DSN_STATE_ECHO,
+                        DSN_STATE_ERROR,
+                        DSN_STATE_FRAGMENT,
+                        DSN_STATE_FLOW,  /* of a connection: it and the next ones */
+                        DSN_STATE_PLAIN, /* as the short cut knows them (path/plain.h), untagged, to the card's MAC */
+                        DSN_STATE_PLAIN_OWN, /* the same, and from the MAC that its vNIC has */
+};
+
 /* What became of a packet: a verdict, and the reason above it; in a register, where struct dsn_result is put together
  * and taken apart. */
 typedef uint32_t dsn_end;

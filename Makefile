@@ -20,6 +20,10 @@ engine: setup ## the packet engine, in build/engine
 engine-asan: setup ## the packet engine with sanitizers, in build/engine-asan
 	@.ci/engine engine-asan
 
+.PHONY: engine-fuzz
+engine-fuzz: setup ## the fuzz targets, in build/engine-fuzz
+	@.ci/engine engine-fuzz
+
 .PHONY: generate
 generate: setup ## code from table schemas and .proto files, in place
 	@$(PYTHON) .ci/generate.py
@@ -33,15 +37,15 @@ format: setup ## lay out Python and C as lint wants it
 	@.ci/format
 
 .PHONY: test
-test: setup engine-asan ## every suite
+test: setup engine-asan engine-fuzz ## every suite
 	@$(PYTHON) -m tests.run
 
 .PHONY: test-long
-test-long: setup engine-asan ## every suite at length; continues where an interrupted run stopped
+test-long: setup engine-asan engine-fuzz ## every suite at length; continues where an interrupted run stopped
 	@$(PYTHON) -m tests.run --long
 
 .PHONY: fuzz
-fuzz: setup ## fuzz at length, ten minutes a target; may be interrupted and goes on
+fuzz: setup engine-fuzz ## fuzz at length, ten minutes a target; may be interrupted and goes on
 	@$(PYTHON) -m tests.fuzz
 
 .PHONY: bench

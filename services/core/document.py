@@ -174,8 +174,8 @@ class _Builder:
         words = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
         context = getattr(error, "context", None)
         lines = _BREAK.split(self.text)
-        shown = lines[line] if line < len(lines) else ""
         opened = getattr(error, "context_mark", None)
+        shown = lines[line] if line < len(lines) else ""
         fix = ""
         if _BARE_V6.search(shown):
             fix = QUOTE_V6
@@ -185,6 +185,8 @@ class _Builder:
             fix = "Close the quotes." if "quoted" in context else "Close the bracket, or put a comma between."
         elif "\t" in shown[: column + 1]:
             fix = "Indent with spaces: YAML refuses tabs."
+        if line >= len(lines):  # the parser ends a last line that the text doesn't
+            line, column = len(lines) - 1, len(lines[-1])
         message = f"not YAML: {words}" + (f" {context}" if context else "")
         self.report(Position(self.source.file, self.first_line + line + 1, column + 1), message, fix=fix)
         self.source.documents.append(Document(None, _ghost(self.text)))

@@ -70,7 +70,7 @@ def merge(target: Target, console: Console) -> bool:
     # By edges alone, without how often each was taken: a tenth of the files, and the same lines.
     how = ["-merge=1", "-set_cover_merge=1", "-use_counters=0"]
     run = libfuzzer.run(target, how, [new, target.corpus, *([target.kept] if target.kept.is_dir() else [])])
-    if not run.well:
+    if not run.well or not inputs([new]):
         console.print(run.said, markup=False, highlight=False)
         return False
     shutil.rmtree(target.kept, ignore_errors=True)

@@ -72,19 +72,20 @@ def run(
         profile: where counts of lines go.
         seen: told as the run goes on.
     """
-    WORK.mkdir(parents=True, exist_ok=True)
+    temporary = WORK / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
     counts = str(profile) if profile is not None else "/dev/null"
-    environment = os.environ | ENVIRONMENT | {"LLVM_PROFILE_FILE": counts}
+    environment = os.environ | ENVIRONMENT | {"LLVM_PROFILE_FILE": counts, "TMPDIR": str(temporary)}
     command = [*target.command(), *arguments(target), *more, *map(str, folders)]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace", process_group=0,
     )  # fmt: skip
     now, said, finding, interrupted = Progress(), list[str](), None, False
-    assert process.stderr is not None
+    assert process.stdout is not None
     while True:
         try:
-            line = process.stderr.readline()
+            line = process.stdout.readline()
         except KeyboardInterrupt:
             # Once more and it is killed: libFuzzer ends by itself, with what it has found kept already.
             if interrupted:
@@ -103,6 +104,6 @@ def run(
         if found := _ARTIFACT.search(line):
             finding = Path(found["path"])
         said.append(line)
-    process.stderr.close()
+    process.stdout.close()
     code = process.wait()
     return Run(now, 0 if interrupted and finding is None else code, "".join(said[-200:]), finding, interrupted)

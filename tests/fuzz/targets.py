@@ -63,6 +63,12 @@ class Target:
 
 
 ENGINE = "hal/packet/engine"
+CONTROL = ("capabilities", "check", "commit", "error", "events", "flows", "follow", "index", "live", "load", "memfd",
+           "outcomes", "replay", "requests", "rows", "sections", "segment", "server", "snapshot", "tables", "trace",
+           "transaction")  # fmt: skip
+"""All of the control thread but the process around it."""
+LOADER = ("document", "formats", "ids", "intent", "objects", "plan", "references", "walk")
+"""What turns a file into objects, and objects into entries."""
 TARGETS = (
     Target(
         "packet",
@@ -70,6 +76,45 @@ TARGETS = (
         (f"{ENGINE}/path/parse.c", f"{ENGINE}/path/plain.h"),
         longest=2048,
         runs=300_000,
+    ),
+    Target(
+        "control",
+        "the control sockets: what clients do, with memfds that aren't what they should be",
+        tuple(f"{ENGINE}/control/{name}.c" for name in CONTROL),
+        longest=4096,
+        runs=1_500,
+    ),
+    Target(
+        "path",
+        "the whole path: packets, time, commits and links, in bursts and one by one",
+        # Not the stages: clang counts static functions of one name in files of one name as one.
+        (f"{ENGINE}/path/*.c",),
+        longest=4096,
+        runs=3_000,
+    ),
+    Target(
+        "intent",
+        "the intent loader and its planners: a file",
+        (
+            *(f"services/core/{name}.py" for name in LOADER),
+            "services/*/check.py",
+            "services/*/plan.py",
+            "services/*/addresses.py",
+            "services/firewall/grammar.py",
+            "services/firewall/priorities.py",
+            "services/routing/via.py",
+        ),
+        longest=8192,
+        runs=1_000,
+        python=True,
+    ),
+    Target(
+        "trace",
+        "what `dsn trace` takes: a capture, or a packet in words",
+        ("sdk/cli/capture.py",),
+        longest=4096,
+        runs=5_000,
+        python=True,
     ),
 )
 PLANTED = Target("planted", "the packet parser with a mistake, for the test of this wiring", (), 2048, 0)
@@ -83,9 +128,12 @@ def named(name: str) -> Target:
 @cache
 def build() -> Path:
     """The folder with the engine's targets, built if need be. Raises RuntimeError with the compiler's words."""
+    from tests.fuzz.universe import write
+
     done = subprocess.run([".ci/engine", "engine-fuzz"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
+    write(BUILD)
     return BUILD
 
 

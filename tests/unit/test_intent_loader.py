@@ -172,6 +172,14 @@ def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     assert sentences(b"#" * 101) == ["x.yaml: error: the file has 101 bytes; limit: 100 bytes."]
 
 
+@pytest.mark.parametrize(("text", "column"), [('kind: Vrf\nname: v\n""', 3), ("kind: Vrf\nname: v\n---\n{", 2)])
+def test_an_error_at_the_end_names_a_line_that_the_file_has(text: str, column: int) -> None:
+    """The parser counts a line more where the last one has no end."""
+    (problem,) = read(text).errors
+    assert (problem.position.line, problem.position.column) == (text.count("\n") + 1, column)
+    assert problem.excerpt == text.splitlines()[-1]
+
+
 def test_an_intent_without_objects_is_doubtful() -> None:
     assert [str(one) for one in read("---\n# nothing\n---\n").problems] == [
         "x.yaml: warning: no object is declared: applied, this takes away all there is."

@@ -26,6 +26,24 @@ static inline void fuzz_frame_mend(uint8_t *frame, size_t size) {
     }
 }
 
+/* The checksum of ICMP in either IP, which the card verifies where it answers itself; no options, no extension headers. */
+static inline void fuzz_icmp_mend(uint8_t *frame, size_t size) {
+    size_t ip = size >= 18 && frame[12] == 0x81 ? 18 : 14, head = 0;
+    uint64_t sum = 0;
+    if (size >= ip + 28 && dsn_be16(frame + ip - 2) == 0x0800 && frame[ip] == 0x45 && frame[ip + 9] == 1)
+        head = 20;
+    if (size >= ip + 48 && dsn_be16(frame + ip - 2) == 0x86dd && frame[ip + 6] == 58)
+        head = 40;
+    if (head == 0)
+        return;
+    uint8_t *icmp = frame + ip + head;
+    size_t length = size - ip - head;
+    if (head == 40)
+        sum = dsn_sum(frame + ip + 8, 32, length + 58);
+    dsn_put16(icmp + 2, 0);
+    dsn_put16(icmp + 2, (uint16_t)~dsn_sum_fold(dsn_sum(icmp, length, sum)));
+}
+
 /* libFuzzer's */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);

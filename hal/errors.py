@@ -6,6 +6,7 @@ sentence, so that twin, engine and a vendor's backend say the same words about t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -101,3 +102,18 @@ class HalError(Exception):
             "row": self.row,
             "id": self.row_id,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HalError:
+        """What `to_dict` made values of. Raises KeyError for what isn't that."""
+        return cls(
+            ErrorKind[values["kind"]],
+            values["what"],
+            field=values["field"],
+            limit=values["limit"],
+            got=values["got"],
+            fix=values["fix"],
+            table=values["table"],
+            row=values["row"],
+            row_id=values["id"],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -82,7 +83,8 @@ def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     """Start dsnd in a session of its own and wait until it answers. Raises HalError."""
     folder = run_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = folder / "dsnd.log"
+    log, refusal = folder / "dsnd.log", folder / "refusal.json"
+    refusal.unlink(missing_ok=True)
     arguments = ["--card", str(card_toml.resolve()), "--run", str(folder), "--state", str(state.resolve())]
     arguments += [word for one in more for word in ("--with", str(one.resolve()))]
     # -P: the folder this is called in is no place to find modules.
@@ -98,9 +100,17 @@ def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     deadline = time.monotonic() + START_S
     while not is_running(folder):
         if os.waitpid(daemon, os.WNOHANG)[0]:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no words"]
-            raise HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0]}", fix=f"Read {log}.")
+            raise _why_it_ended(refusal, log)
         _wait(deadline, "dsnd", f"{START_S:g} s to start", log)
+
+
+def _why_it_ended(refusal: Path, log: Path) -> HalError:
+    """What dsnd refused to start for, in its own words, or the last of its log."""
+    try:
+        return HalError.from_dict(json.loads(refusal.read_text()))
+    except (OSError, ValueError, KeyError):
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no words"]
+        return HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0].rstrip('.')}", fix=f"Read {log}.")
 
 
 def _wait(deadline: float, what: str, limit: str, log: Path) -> None:
@@ -115,8 +125,13 @@ def _wait(deadline: float, what: str, limit: str, log: Path) -> None:
 def stop(as_json: bool) -> None:
     """End forwarding: the engine and its daemon. The intent stays on disk and is there at the next start."""
     with guarded(as_json):
-        with connect() as running:
-            running.stop()
+        if is_running():
+            with connect() as running:
+                running.stop()
+        else:
+            from sdk.dsnd.orphan import stop_orphan
+
+            stop_orphan(run_folder())
         deadline = time.monotonic() + STOP_S
         while is_running():
             _wait(deadline, "dsnd", f"{STOP_S:g} s to stop", run_folder() / "dsnd.log")

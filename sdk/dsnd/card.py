@@ -20,6 +20,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig, Writer
 from hal.packet.derive import SyncResult, sync
 from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.loaded import Record, check
 from sdk.dsnd.store import Store, StoredIntent
 from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load, with_excerpts
@@ -29,6 +30,7 @@ from services.core.service import Services
 from services.routing.plan import NO_PORT
 
 WATCH_SECONDS = 0.02
+END_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Card:
         log: where one-line messages go.
         backoff: how long to wait between deaths of the engine.
         taps: punt taps to make and to configure; None: the board has none.
+        record: of what engines are loaded with; None: an engine that is adopted says itself all that is asked.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Card:
         log: Callable[[str], None],
         backoff: Backoff | None = None,
         taps: Taps | None = None,
+        record: Record | None = None,
     ) -> None:
         self.hardware = hardware
         self.config = config
@@ -92,6 +96,7 @@ class Card:
         self._log = log
         self._backoff = backoff or Backoff()
         self._taps = taps
+        self._record = record
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
@@ -113,21 +118,45 @@ class Card:
         """Adopt or start the engine, bring it to the intent it should hold, and watch over it from now on.
 
         Raises:
-            HalError: where the first start fails; nothing is left running that wasn't.
+            HalError: where the first start fails, nothing is left running that wasn't; where a running engine was
+                loaded with another configuration, it goes on as it is.
         """
         with self._lock:
             adopted = self.hardware.packet.adopt()
             if adopted is None:
                 self._launch()
             else:
-                self._take(adopted)
-                self._resume()
+                self._adopt(adopted)
         self._keeper.start()
+
+    def _adopt(self, backend: Backend) -> None:
+        now = backend.capabilities()
+        if now.workers == 0:
+            self._log("the engine that runs was never loaded: another is started")
+            backend.stop()
+            deadline = time.monotonic() + END_SECONDS
+            while self.hardware.packet.alive() and time.monotonic() < deadline:
+                time.sleep(WATCH_SECONDS)
+            self._launch()  # BUSY where it still runs
+            return
+        try:
+            check(self.config, now, self._record.read() if self._record is not None else None)
+        except HalError:
+            backend.close()
+            raise
+        self._take(backend)
+        self._resume()
+        backend.start()  # where an earlier dsnd ended in between
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
         if self._taps is not None:
             self._taps.prepare()
+        if self._record is not None:
+            try:
+                self._record.write(self.config)
+            except OSError as error:
+                self._log(f"what the engine is loaded with can't be noted: {error}")
         backend = self.hardware.packet.launch()
         try:
             backend.load(self.config)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
+import json
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
+from sdk.dsnd.loaded import Record
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from sdk.dsnd.taps import Taps, card_namespace, plan
@@ -26,6 +29,9 @@ from services.core.service import discover
 ENGINE_FOLDER = "engine"
 SOCKET = "dsnd.sock"
 LOCK = "dsnd.lock"
+LOADED = "loaded.json"
+REFUSAL = "refusal.json"
+"""Why the last start was refused, for who waits for it."""
 
 
 def log(message: str) -> None:
@@ -64,7 +70,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))
-    card = Card(hardware, load, discover(folders), Store(state), log, taps=taps)
+    card = Card(hardware, load, discover(folders), Store(state), log, taps=taps, record=Record(run / LOADED))
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()
@@ -93,5 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
                  options.folders)  # fmt: skip
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
+        if isinstance(error, HalError) and options.run.is_dir():
+            with contextlib.suppress(OSError):
+                (options.run / REFUSAL).write_text(json.dumps(error.to_dict()))
         return 1
     return 0

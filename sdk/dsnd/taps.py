@@ -164,7 +164,8 @@ class Taps:
 
     def remove(self) -> None:
         """Remove the namespaces, with all that is in them."""
-        self._remove({tap.namespace for tap in self.taps} | set(self._present()))
+        own = {self._card} if self._card else set()
+        self._remove({tap.namespace for tap in self.taps} | set(self._present()) | own)
         self._given = None
 
     def _namespace(self, vrf: str) -> str:

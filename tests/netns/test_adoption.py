@@ -1,0 +1,67 @@
+"""What dsnd does with an engine that outlived its dsnd, by the commands that people use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdk.dsnd.taps import card_namespace
+from tests.netns.world import World, leftovers, run
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A card with a port that leads nowhere."""
+    with World(tmp_path) as world:
+        world.ports = []
+        card = world.write_card()
+        card.write_text(card.read_text() + 'host0 = "null"\n')
+        world.start_card()
+        yield world
+    assert list(leftovers(world.tag)) == []
+
+
+def status(world: World) -> tuple[int, int]:
+    found = json.loads(world.dsn("card", "status", "--json").stdout)
+    return found["daemon_pid"], found["engine_pid"]
+
+
+def test_another_card_toml_is_refused_and_stop_is_a_way_out(world: World) -> None:
+    daemon, engine = status(world)
+    os.kill(daemon, signal.SIGKILL)
+    card = world.folder / "card.toml"
+    old = card.read_text()
+    card.write_text(old + 'a0 = "null"\n')
+    again = ("card", "start", str(card), "--state", str(world.folder / "state"))
+    refused = world.dsn(*again, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "dsn: INVALID: card.toml: got another than the running engine was loaded with: ports.a0 is not among its "
+        "ports; ports.host0.number 1, the engine's 0. Give dsnd the card.toml of before, or load the engine anew: "
+        "dsn card stop, dsn card start.\n"
+    )
+    card.write_text(old)
+    world.start_card()
+    daemon, same = status(world)
+    assert same == engine
+    os.kill(daemon, signal.SIGKILL)
+    card.write_text(old + 'a0 = "null"\n')
+    assert card_namespace(world.run_folder) in run("ip", "netns", "list").stdout
+    assert world.dsn("card", "stop").stdout == "stopped; the intent is kept\n"
+    assert card_namespace(world.run_folder) not in run("ip", "netns", "list").stdout
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{engine}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    world.start_card()
+    assert status(world)[1] != engine
+    world.dsn("card", "stop")
+    assert card_namespace(world.run_folder) not in run("ip", "netns", "list").stdout
+    gone = world.dsn("card", "stop", check=False)
+    assert (gone.returncode, "no dsnd and no engine is running" in gone.stderr) == (3, True)

@@ -111,7 +111,7 @@ TARGETS = (
     Target(
         "trace",
         "what `dsn trace` takes: a capture, or a packet in words",
-        ("sdk/cli/capture.py",),
+        ("hal/packet/describe.py", "sdk/cli/capture.py"),
         longest=4096,
         runs=5_000,
         python=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from tests.fuzz.python import hold, run, words
 
 TOKENS = tuple(
@@ -17,7 +15,6 @@ def modules() -> None:
     """Import what is fuzzed."""
     from hal.packet import describe  # noqa: F401
     from sdk.cli import capture, witness  # noqa: F401
-    from sdk.cli import describe as words_of_cli  # noqa: F401
 
 
 def one(data: bytes) -> None:
@@ -34,12 +31,8 @@ def one(data: bytes) -> None:
 
 
 def _words(text: str) -> None:
-    from hal.errors import HalError
     from hal.packet import describe
-    from sdk.cli import describe as cli
 
-    with suppress(HalError):
-        cli.parse(text)
     packet = describe.parse(text)
     macs = (packet.source_mac or "02:00:00:00:00:01", packet.destination_mac or "02:00:00:00:00:02")
     frame = describe.build(packet, *macs, packet.vlan or 0)

@@ -112,7 +112,7 @@ TARGETS = (
         "trace",
         "what `dsn trace` takes: a capture, or a packet in words",
         ("hal/packet/describe.py", "sdk/cli/capture.py"),
-        longest=4096,
+        longest=8192,
         runs=5_000,
         python=True,
     ),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6, Raw
 
+from hal.errors import HalError
 from hal.packet.describe import build, parse
 from sdk.card_config import CardConfig
 from sdk.card_config import parse as parse_card
@@ -35,6 +36,16 @@ def test_frames_are_what_scapy_builds(v6: bool, protocol: str, number: int, port
     }[protocol]
     link = Ether(src=ONE, dst=OTHER) / Dot1Q(vlan=vlan) if vlan else Ether(src=ONE, dst=OTHER)
     assert made == bytes(link / network / transport / Raw(bytes(size)))
+
+
+@pytest.mark.parametrize("text", ["tcp 10.1.0.1:{} > 10.1.0.2:80", "{} 10.1.0.1 > 10.1.0.2",
+                                  "icmp 10.1.0.1 > 10.1.0.2 ttl {}", "icmp 10.1.0.1 > 10.1.0.2 type {}"])  # fmt: skip
+def test_a_number_of_any_length_is_too_large_and_nothing_worse(text: str) -> None:
+    """Python refuses to read one of more than 4,300 digits, by a ValueError of its own."""
+    assert parse(text.format(80 if "tcp" in text else 1))
+    with pytest.raises(HalError) as error:
+        parse(text.format("9" * 5000))
+    assert error.value.limit.endswith(("0..65535", "0..255"))
 
 
 @given(st.binary(max_size=120))

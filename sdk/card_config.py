@@ -96,7 +96,8 @@ def load_card_config(path: Path) -> CardConfig:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise IntentError([Problem(Position(str(path), 0, 0), error.strerror or str(error))]) from None
+        fix = "Name the card.toml of a card; README.md shows one."
+        raise IntentError([Problem(Position(str(path), 0, 0), error.strerror or str(error), fix=fix)]) from None
     return parse(data, str(path))
 
 

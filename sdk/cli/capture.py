@@ -64,7 +64,8 @@ def read(path: Path) -> list[Frame]:
             raise HalError(ErrorKind.INVALID, f"capture {path}", limit=f"{MAX_BYTES:,} bytes", got=path.stat().st_size)
         data = path.read_bytes()
     except OSError as error:
-        raise HalError(ErrorKind.INVALID, f"capture {path}", got=error.strerror) from error
+        fix = "Name a file that can be read."
+        raise HalError(ErrorKind.INVALID, f"capture {path}", got=error.strerror, fix=fix) from error
     return parse(data, str(path))
 
 

@@ -19,6 +19,7 @@ from sdk.cli.client import CardStatus
 from sdk.cli.connect import connect, is_running, run_folder
 from sdk.cli.options import files_argument, folders, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
+from services.bridging.taps import SPARE_PREFIX
 from services.core import intent
 
 START_S: Final = 30.0
@@ -147,15 +148,23 @@ def status(as_json: bool) -> None:
         emit(as_json, found.to_dict(), lambda console: _print_status(console, found))
 
 
+def _times(count: int) -> str:
+    return {0: "by another dsnd", 1: "once"}.get(count, f"{count} times")
+
+
 def _print_status(console: Console, found: CardStatus) -> None:
-    ports = ", ".join(f"{name} {'up' if link else 'down'}" for name, link in found.ports.items()) or "none"
+    spares = sum(name.startswith(SPARE_PREFIX) for name in found.ports)
+    ports = ", ".join(
+        f"{name} {'up' if link else 'down'}" for name, link in found.ports.items() if not name.startswith(SPARE_PREFIX)
+    )
+    ports = (ports or "none") + (f", and taps for {spares} VRFs to come" if spares else "")
     same = (
         "as on disk" if found.engine_tag == found.intent_digest else f"on disk is {found.intent_digest[:12] or 'none'}"
     )
     for line in (
         f"board       {found.board}",
         f"daemon      pid {found.daemon_pid}",
-        f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {found.engine_starts} times",
+        f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {_times(found.engine_starts)}",
         f"generation  {found.generation}, intent {found.engine_tag[:12] or 'none'} ({same})",
         f"ports       {ports}",
         *([f"last fault  {found.last_fault}"] if found.last_fault else []),

@@ -14,6 +14,7 @@ from sdk.cli.client import CardClient
 
 RUN_FOLDER: Final = "/run/dsn"
 SOCKET: Final = "dsnd.sock"
+ENGINE_SOCKET: Final = "engine/read.sock"
 
 
 def run_folder() -> Path:
@@ -28,7 +29,10 @@ def connect(folder: Path | None = None) -> Iterator[CardClient]:
 
     folder = folder or run_folder()
     if not is_running(folder):
-        raise HalError(ErrorKind.LOST, f"card {folder}", got="no dsnd is running", fix="Start one: dsn card start.")
+        fix = "Start one: dsn card start CARD_TOML."
+        if _listens(folder / ENGINE_SOCKET, socket.SOCK_SEQPACKET):
+            fix = "Start it again: dsn card start CARD_TOML. Its engine goes on forwarding meanwhile."
+        raise HalError(ErrorKind.LOST, f"card {folder}", got="no dsnd is running", fix=fix)
     client = DaemonCard(folder / SOCKET)
     try:
         yield client
@@ -55,3 +59,11 @@ def is_running(folder: Path | None = None) -> bool:
             fix = "Set DSN_RUN to a short path."
             raise HalError(ErrorKind.INVALID, f"socket {path}", got=str(error), limit="107 bytes", fix=fix) from None
     return True
+
+
+def _listens(path: Path, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        try:
+            return probe.connect_ex(str(path)) == 0
+        except OSError:
+            return False

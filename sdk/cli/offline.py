@@ -66,7 +66,8 @@ def schema(context: click.Context, _as_json: bool) -> None:
 @click.option(
     "--against",
     metavar="FILE|running|nothing",
-    help="What is there before: a file or folder, the running card (the default where there is one), or nothing.",
+    help="What is there before: a file or folder, "
+    "the running card (the default where there is one, but not with --card), or nothing.",
 )
 @click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
 @card_option
@@ -117,10 +118,13 @@ def plan(
 def _before(against: str | None, planning: Context | None) -> tuple[Sequence[Source] | None, Context | None]:
     """The intent that is there now (None: nothing), and the context to plan with."""
     if against is None:
-        against = "running" if is_running() else "nothing"
+        # Another card's configuration: what is asked is not about the one that runs here.
+        against = "running" if planning is None and is_running() else "nothing"
     if against == "nothing":
         return None, planning
     if against == "running":
+        if planning is not None:
+            raise click.UsageError("--card and --against running: the running card has its own ports and capacities.")
         with connect() as card:
             ports, state = card.ports(), card.snapshot()
             capacities, files = card.capabilities().capacities, card.intent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,10 +28,18 @@ NO_CARD: Final = 3
 EXIT_CODES: Final = "Exit codes: 0 done; 1 errors found or refused; 2 wrong command line; 3 no card answers."
 
 
+class _Console(Console):
+    """Whoever reads may stop when he has seen enough (`dsn ... | head`): that is no error."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OK)
+
+
 def console() -> Console:
     """Where results go. A line is never cut: what is too long for a terminal wraps, in a pipe it stays whole."""
     width = None if sys.stdout.isatty() else 200
-    return Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+    return _Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
 
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:

@@ -52,7 +52,14 @@ def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Pa
             near = nearest(kind, known)
             fix = f"Did you mean {near}?" if near else ""
             raise HalError(ErrorKind.INVALID, f"kind {kind}", limit=", ".join(sorted(known)), fix=fix)
-        found = [one for one in card.objects() if kind in ("", one.kind) and name in ("", one.name)]
+        of_kind = [one for one in card.objects() if kind in ("", one.kind)]
+        found = [one for one in of_kind if name in ("", one.name)]
+        if name and not found:
+            names = [one.name for one in of_kind]
+            near = nearest(name, names)
+            limit = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+            raise HalError(ErrorKind.INVALID, f"{kind} {name}", limit=limit or f"there is no {kind}",
+                           fix=f"Did you mean {near}?" if near else "List them: dsn show objects.")  # fmt: skip
         emit(as_json, [one.to_dict() for one in found], lambda console: _print_objects(console, found))
 
 
@@ -74,20 +81,28 @@ def _print_objects(console: Console, found: list[ObjectStatus]) -> None:
     console.print(table("", ("kind", "name", "state", "status", "words"), rows))
 
 
+def _plain(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
 def _status_words(status: Any) -> str:
     """A status message in words: its numbers, and one line for each member of its lists."""
-    plain = [f"{key} {value}" for key, value in status.items() if not isinstance(value, list | dict) and key != "id"]
+    plain = [
+        f"{key} {_plain(value)}" for key, value in status.items() if not isinstance(value, list | dict) and key != "id"
+    ]
     lines = [", ".join(plain)] if plain else []
     for members in (value for value in status.values() if isinstance(value, list)):
         for member in members:
-            rest = ", ".join(f"{key} {value}" for key, value in member.items() if key != "name")
+            rest = ", ".join(f"{key} {_plain(value)}" for key, value in member.items() if key != "name")
             lines.append(f"{member.get('name', '')}: {rest}")
     return "\n".join(lines)
 
 
 @show.command(epilog=f"Examples: dsn show tables; dsn show tables firewall_rule. {EXIT_CODES}")
 @click.argument("name", default="")
-@click.option("--limit", default=1000, show_default=True, help="Entries shown at most; 0 for all.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=1000, show_default=True, help="Entries shown at most; 0 for all."
+)
 @intent_option
 @json_option
 @with_option
@@ -113,7 +128,7 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
             return
         if name not in capabilities.capacities:
             near = nearest(name, capabilities.capacities)
-            raise HalError(ErrorKind.INVALID, f"table {name}", limit=", ".join(capabilities.capacities),
+            raise HalError(ErrorKind.INVALID, f"table {name}", limit=", ".join(sorted(capabilities.capacities)),
                            fix=f"Did you mean {near}?" if near else "")  # fmt: skip
         speaker = speaker_of(card, context)
         rows_found = speaker.snapshot.rows(name)
@@ -131,6 +146,13 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
         emit(as_json, [{"row": type(row).__name__, **row.to_dict()} for row in shown], render)
 
 
+def _usage(error: FormatError) -> str:
+    """What a format says, as part of a usage message."""
+    limit = f"; limit: {error.limit}" if error.limit else ""
+    near = f"; did you mean {error.near}?" if error.near else "."
+    return error.message + limit + near + (f" {error.fix}" if error.fix else "")
+
+
 class Protocol(click.ParamType[int]):
     """A protocol by name or number."""
 
@@ -141,7 +163,7 @@ class Protocol(click.ParamType[int]):
         try:
             return words[str(value)] if str(value) in words else protocol_number(str(value))
         except FormatError as error:
-            self.fail(f"{error.message}; limit: {error.limit}", param, ctx)
+            self.fail(_usage(error), param, ctx)
 
 
 class Prefix(click.ParamType[str]):
@@ -153,7 +175,7 @@ class Prefix(click.ParamType[str]):
         try:
             return prefix(str(value))
         except FormatError as error:
-            self.fail(f"{error.message}. {error.fix}", param, ctx)
+            self.fail(_usage(error), param, ctx)
 
 
 @show.command(
@@ -166,7 +188,9 @@ class Prefix(click.ParamType[str]):
 @click.option("--to", "destination", type=Prefix(), help="Opened to this prefix.")
 @click.option("--source-port", type=click.IntRange(0, 65535))
 @click.option("--port", "destination_port", type=click.IntRange(0, 65535), help="Opened to this port.")
-@click.option("--limit", default=100, show_default=True, help="Flows shown at most; 0 for all.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="Flows shown at most; 0 for all."
+)
 @json_option
 @with_option
 @click.pass_context

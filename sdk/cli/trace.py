@@ -19,6 +19,7 @@ from sdk.cli.options import a_card, card_option, intent_option, json_option, ser
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from sdk.cli.witness import Say, Speaker, frame_words
 from services.core import intent
+from services.core.objects import nearest
 from services.core.service import Services
 from services.firewall import firewall_pb2 as firewall
 from services.firewall.grammar import print_rule
@@ -64,7 +65,7 @@ def trace(
             names = {number: name for name, number in numbers.items()}
             snapshot = card.snapshot()
             speaker = Speaker(capabilities.schema, snapshot, rule_words(card, found, snapshot), names)
-            if Path(packet).is_file():
+            if _is_capture(packet):
                 packets = _captured(capture.read(Path(packet)), snapshot, where, numbers)
                 _show_replay(speaker, packets, card.replay(packets), as_json)
                 return
@@ -72,6 +73,23 @@ def trace(
             sender = describe.sender(described, snapshot, where, numbers)
             asked = describe.packet_in(described, snapshot, sender)
             _show_trace(speaker, asked, card.trace(asked), as_json)
+
+
+def _is_capture(packet: str) -> bool:
+    """True for a file. Raises HalError(INVALID) for what is neither a file nor, by its looks, a description."""
+    try:
+        path = Path(packet)
+        if ">" in packet:
+            return path.is_file()
+        if path.is_dir():
+            raise HalError(ErrorKind.INVALID, f"capture {packet}", got="a folder", fix="Name a file in it.")
+        if packet and path.exists():
+            return True
+    except (OSError, ValueError):
+        pass  # no path at all
+    fix = "Name a capture that is there, or describe a packet."
+    raise HalError(ErrorKind.INVALID, f"packet {packet!r}", got="neither a file nor a packet", limit=describe.PATTERN,
+                   fix=fix)  # fmt: skip
 
 
 def rule_words(card: CardClient, found: Services, snapshot: Snapshot) -> Say:
@@ -119,7 +137,9 @@ def _port(where: str, snapshot: Snapshot, vnics: Sequence[Vnic], numbers: Mappin
     names = {name.text: row.port for row in vnics if (name := snapshot.names.get(("vnic", row.id))) is not None}
     known = {**numbers, **names}
     if where not in known:
-        raise HalError(ErrorKind.INVALID, f"sender {where}", limit="one of " + ", ".join(sorted(known)))
+        near = nearest(where, known)
+        raise HalError(ErrorKind.INVALID, f"sender {where}", limit="one of " + ", ".join(sorted(known)),
+                       fix=f"Did you mean {near}?" if near else "")  # fmt: skip
     return known[where]
 
 

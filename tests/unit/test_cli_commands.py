@@ -1,6 +1,8 @@
 """`dsn`'s commands as a person types them: words, JSON, exit codes, and no traceback."""
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -110,7 +112,7 @@ def test_trace_as_json() -> None:
 @pytest.mark.parametrize(
     ("packet", "said"),
     [
-        ("hello", "INVALID: packet 'hello': got no packet, limit PROTO SRC[:PORT] > DST[:PORT]"),
+        ("hello", "INVALID: packet 'hello': got neither a file nor a packet, limit PROTO SRC[:PORT] > DST[:PORT]"),
         ("tcp 10.1.0.20 > 10.1.0.10", "got a port is missing"),
         ("tcp 10.1.0.20:1 > [2001:db8::1]:2", "got an IPv4 and an IPv6 address, limit one family"),
         ("tcp 10.1.0.20:1 > 10.1.0.10:99999", "got port 99999, limit port 0..65535"),
@@ -178,7 +180,7 @@ def test_show_on_a_twin() -> None:
 def test_without_a_card_is_exit_code_3(words: tuple[str, ...]) -> None:
     result = dsn(*words)
     assert result.exit_code == 3
-    assert "no dsnd is running. Start one: dsn card start." in result.stderr
+    assert "no dsnd is running. Start one: dsn card start CARD_TOML." in result.stderr
     assert json.loads(dsn(*words, "--json").stdout)["error"]["kind"] == "LOST"
 
 
@@ -203,6 +205,70 @@ def test_a_missing_file_and_a_bad_card_toml(tmp_path: Path) -> None:
     result = dsn("card", "start", str(card))
     assert result.exit_code == 1
     assert f"{card}:1:9: error: not TOML: Invalid value" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("trace", "absent.pcap"), 1, "packet 'absent.pcap': got neither a file nor a packet"),
+        (("trace", "."), 1, "capture .: got a folder. Name a file in it."),
+        (("trace", "empty"), 1, "capture empty, field byte 0: limit a capture's header"),
+        (("trace", "binary"), 1, "capture binary, field byte 0: limit the magic number of pcap or pcapng"),
+        (("trace", "cut.pcap"), 1, "capture cut.pcap, field byte 40: limit 60 more bytes, there are 10"),
+        (("trace", "cut.pcapng"), 1, "capture cut.pcapng, field byte 8: limit 16 more bytes, there are 6"),
+        (("trace", "loopback.pcap"), 1, "field link type: got 113, limit 1 (Ethernet). Capture on an Ethernet device"),
+        (("trace", "tcp 10.1.0.20:1 > 10.1.0.10:80", "--from", "clint"), 1, "Did you mean client?"),
+        (("check", "binary"), 1, "binary:1:1: error: the byte 0xff is not UTF-8"),
+        (("check", "empty"), 0, "empty: warning: no object is declared"),
+        (("check", "folder"), 1, "folder: error: no .yaml file in this folder"),
+        (("plan", "absent.yaml"), 1, "absent.yaml: error: No such file or directory. Fix: Name a file"),
+        (("plan", DEMO, "--against", "folder"), 1, "folder: error: no .yaml file in this folder"),
+        (("card", "start", "absent.toml"), 1, "absent.toml: error: No such file or directory. Fix: Name the card.toml"),
+        (("card", "start", "folder"), 2, "'folder' is a directory"),
+        (("card", "start", "binary"), 1, "binary:1:1: error: the byte 0xff is not UTF-8"),
+        (("check", DEMO, "--card", "absent.toml"), 2, "'absent.toml' does not exist"),
+        (("show", "objects", "Vnik"), 1, "Did you mean Vnic?"),
+        (("show", "objects", "Vnic", "clint"), 1, "Did you mean client?"),
+        (("show", "tables", "rout"), 1, "Did you mean route?"),
+        (("show", "tables", "route", "--limit", "-1"), 2, "-1 is not in the range x>=0"),
+        (("show", "flows", "--from", "10.1.0.0/33"), 2, "has the prefix length '33'; limit: 0 to 32"),
+        (("show", "flows", "--protocol", "tpc"), 2, "did you mean tcp?"),
+    ],
+)
+def test_what_can_not_be_is_one_clear_error(
+    words: tuple[str, ...], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    for name, data in (
+        ("empty", b""), ("binary", b"\xff\xfe\0\1"), ("cut.pcap", GOOD[:50]),
+        ("cut.pcapng", b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\1\0"), ("loopback.pcap", GOOD[:20] + b"\x71" + GOOD[21:]),
+    ):  # fmt: skip
+        Path(name).write_bytes(data)
+    Path("folder").mkdir()
+    on_twin = (
+        ("--intent", DEMO) if words[0] == "trace" or words[:2] in (("show", "objects"), ("show", "tables")) else ()
+    )
+    result = dsn(*words, *on_twin)
+    assert result.exit_code == code, result.output
+    assert said in " ".join(result.output.split()), result.output
+    if code == 1 and "--json" not in words:
+        told = json.loads(dsn(*words, *on_twin, "--json").stdout)
+        assert "error" in told or "problems" in told
+
+
+def test_plan_for_another_card_leaves_the_running_one_alone(tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text('board = "twin"\n[ports]\nhost0 = "replay"\n')
+    result = dsn("plan", DEMO, "--card", str(card), "--against", "running")
+    assert (result.exit_code, "the running card has its own ports" in result.stderr) == (2, True)
+    assert "the card has no port host1" in dsn("plan", DEMO, "--card", str(card)).stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"set -o pipefail; {Path(sys.executable).parent}/dsn plan {DEMO} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("words", [(), ("check",), ("plan",), ("schema",), ("trace",), ("apply",), ("card", "start"),

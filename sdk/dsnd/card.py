@@ -17,11 +17,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig, Writer
+from hal.packet.contract import Backend, LoadConfig
 from hal.packet.derive import SyncResult, sync
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.loaded import Record, check
-from sdk.dsnd.store import Store, StoredIntent
+from sdk.dsnd.numbered import NumberedWriter
+from sdk.dsnd.store import EMPTY, Store, StoredIntent
 from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load, with_excerpts
 from services.core.objects import IntentError, Objects
@@ -62,6 +63,19 @@ class Life:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What an apply asks for."""
+
+    intent: StoredIntent
+    objects: Objects
+    plan: Plan
+
+
+class _NobodyKnows(HalError):
+    """A commit without an answer, of an engine that lives and doesn't say."""
+
+
 class Card:
     """The card.
 
@@ -100,7 +114,11 @@ class Card:
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
-        self._writer: Writer | None = None
+        self._writer: NumberedWriter | None = None
+        self._unsure: _Asked | None = None  # what was committed without an answer
+        self._damaged = False  # the good intent on disk can't be read
+        self._closed = False
+        self._refusal = ""
         self._born = 0.0
         self._deaths = 0
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -172,21 +190,28 @@ class Card:
 
     def _take(self, backend: Backend) -> None:
         self._backend = backend
-        self._writer = backend.writer("dsnd")
+        self._writer = NumberedWriter(backend.writer("dsnd"))
         self._born = time.monotonic()
 
     def _resume(self) -> None:
         """An engine was adopted: its tag says whether the pending intent went through."""
         tag = self.backend.snapshot(["seed"]).tag
-        pending = self.store.pending()
+        try:
+            pending = self.store.pending()
+        except HalError as error:  # never acknowledged: nobody counts on it
+            self._log(f"{error}: dropped")
+            self.store.abandon()
+            pending = None
         if pending is not None and pending.digest == tag:
             self._log(f"adopted an engine with the pending {tag}: it counts as good")
             self.store.confirm()
         elif pending is not None:
             self._log(f"the pending {pending.digest} never reached the engine: dropped")
             self.store.abandon()
-        good = self.store.good()
-        if good.digest == tag:
+        good = self._good()
+        if good is None:
+            self._log("the engine goes on with what it holds")
+        elif good.digest == tag:
             objects, plan = self._planned(good)
             self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
             self._settle_taps(plan)
@@ -198,10 +223,22 @@ class Card:
     def _reload(self) -> None:
         """Bring the engine to the last good intent."""
         self.store.abandon()
-        good = self.store.good()
+        self._unsure = None
+        good = self._good() or EMPTY  # what can't be read is not forwarded
         objects, plan = self._planned(good)
         result = self._commit(plan, good.digest)
         self.holding = Holding(good, objects, plan, result.generation)
+
+    def _good(self) -> StoredIntent | None:
+        """The last good intent; None where it can't be read, which the card's status tells until the next apply."""
+        try:
+            good = self.store.good()
+        except HalError as error:
+            self._damaged = True
+            self.life = replace(self.life, fault=str(error))
+            self._log(str(error))
+            return None
+        return good
 
     # --- the way from intent to tables ---
 
@@ -249,19 +286,42 @@ class Card:
             if table not in own:
                 raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
                                fix="Take the objects that need it out of the intent.")  # fmt: skip
+        self._writer.last = None
         try:
             if self._taps is not None:
                 self._taps.give(_tap_ports(plan))
             result = sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
         except HalError as error:
-            if error.kind not in (ErrorKind.LOST, ErrorKind.TIMEOUT) or not self._went_through(digest):
+            generation = self._outcome(error)
+            if generation is None:
                 if self.holding is not None:
                     self._settle_taps(self.holding.plan)
                 raise
             self._log(f"lost the engine's answer; it holds {digest}")
-            result = SyncResult(self.backend.snapshot(["seed"]).generation)
+            result = SyncResult(generation)
         self._settle_taps(plan)
         return result
+
+    def _outcome(self, error: HalError) -> int | None:
+        """The generation that a commit became which ended in this error, None where nothing of it is or will be.
+
+        Raises:
+            _NobodyKnows: an engine that lives doesn't say.
+        """
+        if error.kind not in (ErrorKind.LOST, ErrorKind.TIMEOUT) or self._writer is None or self._writer.last is None:
+            return None
+        try:
+            if error.kind is ErrorKind.LOST:  # of a new connection; after TIMEOUT the old one keeps the order
+                last, self._writer = self._writer.last, NumberedWriter(self.backend.writer("dsnd"))
+                self._writer.last = last
+            return self._writer.went_through()
+        except HalError as other:
+            if self.hardware.packet.alive():
+                limit = "an answer to this commit; it is found out as soon as the engine answers"
+                fix = "Ask dsn card status which intent it holds."
+                raise _NobodyKnows(ErrorKind.TIMEOUT, "packet engine", got=str(error), limit=limit, fix=fix) from other
+            self._log(f"the engine is gone: {other}")
+            return None
 
     def _settle_taps(self, plan: Plan) -> None:
         """Leave the taps as this plan has them, with the card's addresses. What the kernel refuses is told; packets
@@ -285,9 +345,11 @@ class Card:
             HalError: why the engine refused; nothing changed. After LOST or TIMEOUT the outcome is asked first.
         """
         with self._lock:
-            now = self.store.good().files
+            if self._closed:
+                raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
+            self._resolve()
             files = tuple((only_set, name, text) for _set, name, text in files)
-            kept = tuple(one for one in now if one[0] != only_set) if only_set else ()
+            kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
             intent = StoredIntent((*kept, *files))
             context = self.context()
             read = self.read(intent, context)
@@ -299,19 +361,38 @@ class Card:
             self.store.begin(intent)
             try:
                 result = self._commit(plan, intent.digest)
+            except _NobodyKnows:
+                self._unsure = _Asked(intent, objects, plan)
+                raise
             except HalError:
                 self.store.abandon()
                 raise
-            self.store.confirm()
-            self.holding = Holding(intent, objects, plan, result.generation)
+            self._hold(_Asked(intent, objects, plan), result.generation)
             warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
             return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
 
-    def _went_through(self, digest: str) -> bool:
-        try:
-            return self.backend.snapshot(["seed"]).tag == digest
-        except HalError:
-            return False
+    def _hold(self, asked: _Asked, generation: int) -> None:
+        self.holding = Holding(asked.intent, asked.objects, asked.plan, generation)
+        self.store.confirm()
+        if self._damaged:
+            self._damaged = False
+            self.life = replace(self.life, fault="")
+
+    def _resolve(self) -> None:
+        """Find out what became of a commit without an answer. Raises HalError while the engine doesn't say."""
+        if self._unsure is None or self._writer is None:
+            return
+        generation = self._writer.went_through()
+        asked, self._unsure = self._unsure, None
+        if generation is None:
+            self._log(f"{asked.intent.digest} never reached the engine: dropped")
+            self.store.abandon()
+            if self.holding is not None:
+                self._settle_taps(self.holding.plan)
+        else:
+            self._log(f"the engine holds {asked.intent.digest} after all: it counts as good")
+            self._hold(asked, generation)
+            self._settle_taps(asked.plan)
 
     # --- the engine's life ---
 
@@ -319,14 +400,20 @@ class Card:
         while not self._ending.wait(WATCH_SECONDS):
             if not self.hardware.packet.alive():
                 self._restart()
+            elif self._unsure is not None:
+                with self._lock, contextlib.suppress(HalError):
+                    self._resolve()
 
     def _restart(self) -> None:
         lived = time.monotonic() - self._born
         self._deaths = self._backoff.deaths_after(self._deaths, lived)
         wait_s = self._backoff.wait_s(self._deaths)
         with self._lock:
-            self._backend, self._writer = None, None
-            self.life = replace(self.life, state="restarting", fault=f"died after {lived:.1f} s")
+            self._backend, self._writer, self._unsure = None, None, None
+            again = f"died after {lived:.1f} s, {_ordinal(self._deaths)} in a row; started again in {wait_s:.2f} s"
+            if self.life.state == "restarting":  # it didn't even start: why is worth more than that
+                again = f"{self._refusal}; tried again in {wait_s:.2f} s"
+            self.life = replace(self.life, state="restarting", fault=again)
         self._log(f"the engine died after {lived:.1f} s; started again in {wait_s:.2f} s")
         if self._ending.wait(wait_s):
             return
@@ -334,10 +421,14 @@ class Card:
         try:
             with self._lock:
                 self._launch()
+            if not self._damaged:
+                times = f", {_ordinal(self._deaths)} in a row" if self._deaths > 1 else ""
+                self.life = replace(self.life, fault=f"died after {lived:.1f} s{times}")
             self._log(f"the engine runs again, pid {self.hardware.packet.pid()}")
-        except (HalError, IntentError, OSError) as error:
-            self.life = replace(self.life, fault=str(error))
-            self._log(f"the engine did not start: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next try may go well
+            self._refusal = str(error) or type(error).__name__
+            self.life = replace(self.life, fault=self._refusal)
+            self._log(f"the engine did not start: {self._refusal}")
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[Backend]:
@@ -358,10 +449,16 @@ class Card:
                 self._taps.remove()
 
     def let_go(self) -> None:
-        """End the watch; the engine goes on forwarding."""
+        """End the watch, behind an apply that has begun; the engine goes on forwarding."""
         self._ending.set()
+        with self._lock:
+            self._closed = True
         if self._keeper.is_alive():
             self._keeper.join(timeout=5)
+
+
+def _ordinal(number: int) -> str:
+    return {1: "the first time", 2: "the second time", 3: "the third time"}.get(number, f"the {number}th time")
 
 
 def _vrf_names(plan: Plan) -> dict[int, str]:

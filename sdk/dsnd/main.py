@@ -29,6 +29,7 @@ from services.core.service import discover
 ENGINE_FOLDER = "engine"
 SOCKET = "dsnd.sock"
 LOCK = "dsnd.lock"
+GRACE_S = 10.0
 LOADED = "loaded.json"
 REFUSAL = "refusal.json"
 """Why the last start was refused, for who waits for it."""
@@ -36,7 +37,8 @@ REFUSAL = "refusal.json"
 
 def log(message: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    print(f"{stamp} dsnd: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk is no reason to end
+        print(f"{stamp} dsnd: {message}", file=sys.stderr, flush=True)
 
 
 def hold_folder(run: Path) -> int:
@@ -77,7 +79,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     server = serve(CardServicer(card, collector, ending.set), run / SOCKET)
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
     ending.wait()
-    server.stop(grace=1).wait()
+    server.stop(grace=GRACE_S).wait()  # an apply that has begun is answered
     (run / SOCKET).unlink(missing_ok=True)
     collector.end()
     card.let_go()

@@ -6,14 +6,18 @@ crash the engine's tag says which of the two it holds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hal.errors import ErrorKind, HalError
+
+AGAIN: Final = "Apply the whole intent again."
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,10 @@ class StoredIntent:
             intent = StoredIntent(files)
             wrong = raw["version"] != 1 or raw["digest"] != intent.digest
         except (ValueError, KeyError, TypeError) as error:
-            raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", got=str(error)) from error
+            raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", got=str(error), fix=AGAIN) from error
         if wrong:
             raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", field="digest", got=str(raw["digest"]),
-                           limit=intent.digest, fix="Apply the intent again.")  # fmt: skip
+                           limit=intent.digest, fix=AGAIN)  # fmt: skip
         return intent
 
 
@@ -56,19 +60,24 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace a file so that after a power cut it holds the old bytes or the new ones, never a part.
 
     Raises:
-        OSError: as the system says; the old file is as it was.
+        OSError: as the system says; the old file is as it was, and nothing is left that takes room.
     """
     temporary = path.with_name(path.name + ".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
-    _sync_folder(path.parent)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -108,13 +117,23 @@ class Store:
         return self._read(self._pending)
 
     def begin(self, intent: StoredIntent) -> None:
-        """Write it as pending, durably."""
-        write_durably(self._pending, intent.to_bytes())
+        """Write it as pending, durably. Raises HalError(FULL) where the disk doesn't take it."""
+        try:
+            write_durably(self._pending, intent.to_bytes())
+        except OSError as error:
+            raise HalError(ErrorKind.FULL, f"state folder {self.folder}", got=error.strerror or str(error),
+                           limit="room for the intent", fix="Make room; nothing was changed.") from error  # fmt: skip
 
     def confirm(self) -> None:
-        """Make the pending intent the good one, durably."""
-        self._pending.replace(self._good)
-        _sync_folder(self.folder)
+        """Make the pending intent the good one, durably. Raises HalError(FULL) where the disk refuses: it stays
+        pending, and the engine's tag says at the next start that it holds."""
+        try:
+            self._pending.replace(self._good)
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise HalError(ErrorKind.FULL, f"state folder {self.folder}", got=error.strerror or str(error),
+                           limit="an intent that is in force and on disk", fix="Mend the disk, then apply it again: "
+                           "it is in force, and may be forgotten.") from error  # fmt: skip
 
     def abandon(self) -> None:
         """Forget the pending intent."""

@@ -242,7 +242,8 @@ def test_what_can_not_be_is_one_clear_error(
     monkeypatch.setenv("COLUMNS", "300")
     for name, data in (
         ("empty", b""), ("binary", b"\xff\xfe\0\1"), ("cut.pcap", GOOD[:50]),
-        ("cut.pcapng", b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\1\0"), ("loopback.pcap", GOOD[:20] + b"\x71" + GOOD[21:]),
+        ("cut.pcapng", b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a\1\0"),
+        ("loopback.pcap", GOOD[:20] + b"\x71" + GOOD[21:]),
     ):  # fmt: skip
         Path(name).write_bytes(data)
     Path("folder").mkdir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from hal.packet.contract import Backend, LoadConfig, PortConfig
 from hal.packet.derive import sync
 from hal.packet.model import Twin
 from sdk.dsnd.backoff import Backoff
-from sdk.dsnd.card import Card
+from sdk.dsnd.card import Applied, Card
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.objects import IntentError
 from services.core.service import discover
@@ -218,3 +221,146 @@ def test_a_set_is_replaced_and_the_rest_stays(start: Callable[[], Card]) -> None
     assert (rows(card, "vnic"), rows(card, "subnet")) == (1, 1)
     card.apply((), only_set="edge")
     assert (rows(card, "vnic"), rows(card, "subnet")) == (0, 1)
+
+
+class Silent:
+    """An engine that takes a commit and doesn't say what became of it, until it is asked again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, takes: bool) -> None:
+        self.answers = False
+        self.takes = takes
+        self.generation: int | None = None
+        monkeypatch.setattr("sdk.dsnd.card.sync", self.sync)
+        monkeypatch.setattr("sdk.dsnd.numbered.NumberedWriter.went_through", self.went_through)
+
+    def sync(self, *arguments: Any, **more: Any) -> None:
+        arguments[0].last = 1
+        if self.takes:
+            self.generation = sync(*arguments, **more).generation
+        raise HalError(ErrorKind.TIMEOUT, "commit", limit="60 s")
+
+    def went_through(self, *_: Any) -> int | None:
+        if not self.answers:
+            raise HalError(ErrorKind.TIMEOUT, "outcome", limit="60 s")
+        return self.generation
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_commit_without_an_answer_is_found_out_later(
+    start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, takes: bool
+) -> None:
+    card = start()
+    card.apply(whole(ONE))
+    silent = Silent(monkeypatch, takes)
+    with pytest.raises(HalError, match=r"TIMEOUT: packet engine.*it is found out as soon as the engine answers"):
+        card.apply(whole(TWO))
+    # Neither is taken for granted: both are on disk until the engine says.
+    assert Store(tmp_path).good() == StoredIntent(whole(ONE))
+    assert Store(tmp_path).pending() == StoredIntent(whole(TWO))
+    with pytest.raises(HalError, match="TIMEOUT"):
+        card.apply(whole(ONE))
+    silent.answers = True
+    until(lambda: Store(tmp_path).pending() is None)
+    wanted = whole(TWO if takes else ONE)
+    assert Store(tmp_path).good() == StoredIntent(wanted)
+    assert card.holding is not None
+    assert card.holding.intent == StoredIntent(wanted)
+    assert rows(card, "vnic") == int(takes)
+
+
+def test_a_damaged_pending_intent_is_dropped(start: Callable[[], Card], tmp_path: Path) -> None:
+    applied = start().apply(whole(TWO))
+    (tmp_path / "intent.pending").write_bytes(b"{")
+    second = start()
+    assert Store(tmp_path).pending() is None
+    assert second.backend.snapshot().tag == applied.digest
+
+
+def test_with_a_damaged_good_intent_a_running_engine_goes_on(start: Callable[[], Card], tmp_path: Path) -> None:
+    applied = start().apply(whole(TWO))
+    (tmp_path / "intent.good").write_bytes(b"{")
+    second = start()
+    assert second.backend.snapshot().tag == applied.digest
+    assert rows(second, "vnic") == 1
+    assert "CORRUPT: stored intent" in second.life.fault
+    assert "Apply the whole intent again" in second.life.fault
+    with pytest.raises(HalError, match="CORRUPT"):  # what the other sets hold nobody knows
+        second.apply(whole(ONE), only_set="edge")
+    second.apply(whole(ONE))
+    assert second.life.fault == ""
+    assert Store(tmp_path).good() == StoredIntent(whole(ONE))
+
+
+def test_with_a_damaged_good_intent_a_new_engine_forwards_nothing(
+    process: Process, start: Callable[[], Card], tmp_path: Path
+) -> None:
+    card = start()
+    card.apply(whole(TWO))
+    (tmp_path / "intent.good").write_bytes(b"{")
+    process.twin = None
+    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert rows(card, "vnic") == 0
+    assert "CORRUPT" in card.life.fault
+    card.apply(whole(TWO))
+    assert (rows(card, "vnic"), card.life.fault) == (1, "")
+
+
+def test_a_full_disk_refuses_before_anything_changes(
+    start: Callable[[], Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = start()
+    applied = card.apply(whole(ONE))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(HalError, match=r"FULL: state folder .*No space left on device"):
+            card.apply(whole(TWO))
+    assert card.backend.snapshot().generation == applied.generation
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["intent.good", "seed"]
+    card.apply(whole(TWO))
+    assert rows(card, "vnic") == 1
+
+
+def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start: Callable[[], Card]) -> None:
+    card = start()
+    for number in (2, 3):
+        process.twin = None
+        until(lambda: process.launches == number and card.life.state == "forwarding")  # noqa: B023
+    assert "the second time in a row" in card.life.fault
+    process.refuse = 1_000_000
+    process.twin = None
+    until(lambda: "tried again in" in card.life.fault)
+    assert "INVALID: engine: got exit 1" in card.life.fault
+    assert card.life.state == "restarting"
+    process.refuse = 0
+    until(lambda: card.life.state == "forwarding")
+
+
+def test_two_who_apply_at_once_come_one_after_the_other(start: Callable[[], Card], tmp_path: Path) -> None:
+    card = start()
+    acknowledged: list[Applied] = []
+
+    def apply_often(text: str) -> None:
+        acknowledged.extend(card.apply(whole(f"{text}# {turn}\n")) for turn in range(5))
+
+    threads = [threading.Thread(target=apply_often, args=(text,)) for text in (ONE, TWO)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    generations = [one.generation for one in acknowledged]
+    assert len(set(generations)) == 10
+    last = max(acknowledged, key=lambda one: one.generation)
+    assert card.backend.snapshot().tag == Store(tmp_path).good().digest == last.digest
+
+
+def test_after_its_end_nothing_is_applied(start: Callable[[], Card], tmp_path: Path) -> None:
+    card = start()
+    card.apply(whole(ONE))
+    card.let_go()
+    with pytest.raises(HalError, match="LOST: dsnd: got it is ending"):
+        card.apply(whole(TWO))
+    assert Store(tmp_path).good() == StoredIntent(whole(ONE))

@@ -32,8 +32,8 @@ _DEVICES: Final = ("linux", "tap", "null", "ring", "pcap", "dpdk", "replay")
 _NUMBERS: Final = {
     "workers": (1, 64, 1),
     "connections": (1, 1 << 28, 65536),
-    "flow_limit": (1, (1 << 32) - 1, 65536),
-    "inbound_flow_limit": (1, (1 << 32) - 1, 65536),
+    "flow_limit": (0, (1 << 32) - 1, 0),
+    "inbound_flow_limit": (0, (1 << 32) - 1, 0),
     "punt_limit": (1, (1 << 32) - 1, 1000),
     "punt_taps": (0, 64, 8),
 }
@@ -51,7 +51,8 @@ class CardConfig:
         ports: in the order of their names' lines; the number of a port is its place among the sorted names.
         capacities: table -> entries, where not the declared ones.
         owners: another writer -> the tables it writes instead of dsnd.
-        workers, connections, flow_limit, inbound_flow_limit, punt_limit: as in `LoadConfig`.
+        workers, connections, flow_limit, inbound_flow_limit, punt_limit: as in `LoadConfig`; of the limits on flows 0
+            is a quarter of what fits.
         punt_taps: VRFs, beside those with a tap of their own among the ports, that may have addresses of the card.
         pickup_ns: as in `LoadConfig`.
         engine: path of the engine's program, "" for the board's own.
@@ -63,8 +64,8 @@ class CardConfig:
     owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workers: int = 1
     connections: int = 65536
-    flow_limit: int = 65536
-    inbound_flow_limit: int = 65536
+    flow_limit: int = 0
+    inbound_flow_limit: int = 0
     punt_limit: int = 1000
     punt_taps: int = 8
     pickup_ns: int = 60_000_000_000

@@ -90,7 +90,8 @@ class LoadConfig:
         workers: packet threads, 1-64.
         connections: connections (both directions count as one) that fit in each worker.
         pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
-        flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.
+        flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
+            quarter of what fits in all workers, so that a flood takes its own share only.
     """
 
     ports: tuple[PortConfig, ...] = ()
@@ -99,8 +100,8 @@ class LoadConfig:
     workers: int = 1
     connections: int = 65536
     pickup_ns: int = 60_000_000_000
-    flow_limit: int = 65536
-    inbound_flow_limit: int = 65536
+    flow_limit: int = 0
+    inbound_flow_limit: int = 0
     punt_limit: int = 1000
 
 

@@ -1,22 +1,37 @@
-"""What follows from `commit` and reading: bringing tables to wanted rows by difference and one commit."""
+"""What follows from the contract: limits that a card's owner left open, and, from `commit` and reading, bringing
+tables to wanted rows by difference and one commit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, Modify, Name, Operation, Reader, Writer
+from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Name, Operation, Reader, Writer
 from hal.packet.schema.rows import Row, Rows, as_rows
 
 ATTEMPTS = 8
 """How often a sync reads again after STALE before it gives up."""
 
+SHARE = 4
+"""What part of all connections a vNIC may open, and as many again may be opened to it, where nothing says otherwise:
+with both used up, half of the table is left for others."""
+
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def with_limits(config: LoadConfig) -> LoadConfig:
+    """The same with a number where a limit on connections is 0. Pure."""
+    share = min(max(1, config.connections * config.workers // SHARE), (1 << 32) - 1)
+    return replace(
+        config,
+        flow_limit=config.flow_limit or share,
+        inbound_flow_limit=config.inbound_flow_limit or share,
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hal.conformance import world
 from hal.conformance.bench import ENTRIES, Bench, Card, delete, insert
 from hal.conformance.check import Level, check, equal
+from hal.conformance.frames import udp
 from hal.conformance.samples import Samples
 from hal.errors import ErrorKind
 from hal.packet.frame._generated import Vrf
@@ -110,3 +112,20 @@ def rules_fit_whatever_they_are(bench: Bench) -> None:
         verdict=["allow" if n % 2 else "drop" for n in range(count)],
     )
     _fill(card, rules)
+
+
+@check(
+    Level.STATEFUL,
+    "Of the first two 0 means a quarter of what fits in all workers, so that a flood takes its own share only.",
+    needs=("shard", "packets", "bridge", "route"),
+)
+def a_flood_takes_its_own_share(bench: Bench) -> None:
+    """On a card without limits of its owner's, a vNIC that opens all it can leaves room for others to and from it."""
+    traffic = world.world(bench, connections=64).traffic(connections=64)
+    for number in range(16):
+        world.routed(traffic, sport=1 + number).left_by(world.C.port, f"connection {number + 1} of a flood")
+    for number in range(16, 80):
+        world.routed(traffic, sport=1 + number).dropped("flow_limit", f"connection {number + 1} of a flood")
+    equal(traffic.counters().drops["flow_limit"], 64, "drops of the flood")
+    other = world.B.frame(udp(world.B.ip, world.C.ip))
+    traffic.send(world.B.port, other).left_by(world.C.port, "a connection of another vNIC")

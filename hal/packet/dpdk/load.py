@@ -6,6 +6,7 @@ import os
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.derive import with_limits
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.linux_port import open_packet_socket, open_tap
 from hal.packet.schema.rows import pack_mac
@@ -46,6 +47,7 @@ def load_parts(config: LoadConfig) -> tuple[bytes, list[int]]:
     Raises:
         HalError: INVALID naming the port that can't be opened.
     """
+    config = with_limits(config)
     fds: list[int] = []
     records: list[bytes] = []
     try:

@@ -43,8 +43,8 @@ def check_load(config: LoadConfig, schema: Schema) -> None:
             raise wrong(f"table {table}", "capacity", "1 or more", capacity)
     if not 1 <= config.workers <= MAX_WORKERS:
         raise wrong("card", "workers", f"1..{MAX_WORKERS}", config.workers)
-    for field in ("connections", "flow_limit", "inbound_flow_limit", "punt_limit"):
-        if getattr(config, field) < 1:
-            raise wrong("card", field, "1 or more", getattr(config, field))
+    for field, least in (("connections", 1), ("flow_limit", 0), ("inbound_flow_limit", 0), ("punt_limit", 1)):
+        if getattr(config, field) < least:
+            raise wrong("card", field, f"{least} or more", getattr(config, field))
     if config.pickup_ns < 0:
         raise wrong("card", "pickup_ns", "0 or more", config.pickup_ns)

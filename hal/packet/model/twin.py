@@ -26,6 +26,7 @@ from hal.packet.contract import (
     Staged,
     Trace,
 )
+from hal.packet.derive import with_limits
 from hal.packet.model.chain import Chain, load_stages
 from hal.packet.model.load import check_load
 from hal.packet.model.ports import Ports
@@ -168,7 +169,7 @@ class Twin:
         if self._config is not None:
             raise HalError(ErrorKind.BUSY, "twin", limit="loaded once", fix="Make another Twin.")
         check_load(config, self.schema)
-        self._config = config
+        self._config = config = with_limits(config)
         self._ports = Ports({port.number: port for port in config.ports})
         self._store = Store(self.schema, config, self.chain.refuse, lambda: self.live.now)
         self._live = self._path(config.connections, config.pickup_ns, self.store.current)

@@ -308,3 +308,12 @@ class AlwaysRunning(Twin):
 
 
 __all__ = ["BREAKS"]
+
+
+@breaks(BREAKS, "a_flood_takes_its_own_share")
+class OneTakesAll(Twin):
+    """a vNIC may open as many connections as fit"""
+
+    def load(self, config: LoadConfig) -> None:
+        all_of_them = config.connections * config.workers
+        super().load(replace(config, flow_limit=config.flow_limit or all_of_them))

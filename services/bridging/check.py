@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
-from services.bridging.addresses import Network, derived_mac, host, network
+from services.bridging.addresses import Network, around, derived_mac, host, network, no_host
 from services.bridging.plan import subnet_mac
 from services.bridging.taps import SPARE_PREFIX, without_tap
 from services.core import protocols
@@ -141,6 +141,7 @@ def _nets(
 ) -> Iterator[Problem]:
     """Nets of subnets and uplinks that overlap, addresses of the card that are used twice."""
     macs: dict[tuple[str, str], Object[Message]] = {}
+    places: list[tuple[Object[Message], str, Network]] = []
     for item in nets_of(objects):
         spec = item.spec
         field, interfaces = (
@@ -157,7 +158,30 @@ def _nets(
             if twice is not None:
                 yield twice
                 continue
+            if why := no_host(host(interface), [network(interface)]):
+                yield item.problem(path, f"{host(interface)} is {why}", fix="Choose an address that a host may have.")
+                continue
             yield from _overlap(nets, item, path, network(interface))
+            places.append((item, path, network(interface)))
+    yield from _nested(nets, places)
+
+
+def _nested(
+    nets: dict[tuple[str, Network], Object[Message]], places: list[tuple[Object[Message], str, Network]]
+) -> Iterator[Problem]:
+    """Nets inside those of others: their packets would find the longer prefix alone. One of a single address is the
+    card's own and takes nothing from anybody."""
+    by_vrf: dict[str, dict[Network, Object[Message]]] = {}
+    for (vrf, net), item in nets.items():
+        by_vrf.setdefault(vrf, {})[net] = item
+    for item, path, net in places:
+        others = by_vrf.get(getattr(item.spec, "vrf", ""), {})
+        wider = next((one for one in around(net, others) if others[one] is not item), None)
+        if wider is not None and net.prefixlen < net.max_prefixlen:
+            message = f"{net} lies in {wider}, the net of {others[wider].title}"
+            yield item.problem(
+                path, message, fix="Give each net to one subnet or uplink; choose nets that don't overlap."
+            )
 
 
 def _overlap(
@@ -198,16 +222,9 @@ def _addresses(objects: Objects, used: dict[tuple[str, str], tuple[Object[Messag
                 limit = " or ".join(str(net) for net in nets)
                 yield item.problem(path, f"{text} is in no prefix of subnet {subnet.name}", limit=limit)
                 continue
-            if any(_is_reserved(address, net) for net in nets):
-                yield item.problem(path, f"{text} is the net's own or its broadcast address", fix="Choose another one.")
+            if why := no_host(text, nets):
+                yield item.problem(path, f"{text} is {why}", fix="Choose another one.")
                 continue
             twice = _use(used, subnet.spec.vrf, text, item, path)
             if twice is not None:
                 yield twice
-
-
-def _is_reserved(address: ipaddress.IPv4Address | ipaddress.IPv6Address, net: Network) -> bool:
-    """The net's own and its broadcast address, where it has them (RFC 1122 3.2.1.3, RFC 3021; RFC 4291 2.6.1)."""
-    if address not in net or net.max_prefixlen - net.prefixlen < 2:
-        return False
-    return address == net.network_address or (address.version == 4 and address == net.broadcast_address)

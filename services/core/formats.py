@@ -98,7 +98,7 @@ def prefix(text: str) -> str:
 
 
 def interface(text: str) -> str:
-    """An address with the length of its net's prefix: 10.1.0.1/24."""
+    """An address with the length of its net's prefix: 10.1.0.1/24. An IPv4-mapped one is IPv4, its length too."""
     head, slash, tail = text.partition("/")
     canonical = address(head)
     width = 128 if ":" in head else 32
@@ -108,7 +108,13 @@ def interface(text: str) -> str:
     if not (re.fullmatch(r"[0-9]{1,3}", tail) and int(tail) <= width):
         raise FormatError(f"{shown(text)} has the prefix length {shown(tail)}", limit=f"0 to {width}",
                           offset=len(head) + 1)  # fmt: skip
-    return f"{canonical}/{int(tail)}"
+    length = int(tail)
+    if width == 128 and ":" not in canonical:
+        if length < 96:
+            raise FormatError(f"{shown(text)} is IPv4 with the prefix length {length}", limit="96 to 128",
+                              fix=f"Write {canonical} with the length of its net.", offset=len(head) + 1)  # fmt: skip
+        length -= 96
+    return f"{canonical}/{length}"
 
 
 def mac(text: str) -> str:

@@ -222,7 +222,9 @@ class _Reader:
             text = f"declared already at {first.file}:{first.line}"
             self.report(title, text, object=f"{kind} {title.text}", field="name", fix="Rename or remove one of them.")
             return
-        self.objects[key] = Object(kind, title.text, message, labels, title.position, walker.positions, self.set)
+        self.objects[key] = Object(
+            kind, title.text, message, labels, title.position, walker.positions, self.set, walker.written
+        )
 
     def top_fields(self, root: Table) -> Iterator[tuple[str, Node]]:
         for key, value in root.entries:

@@ -126,6 +126,8 @@ class Object(Generic[M_co]):
         position: of its first line.
         positions: path of a field ("addresses[1]", "rules[web].ports[0]") -> where its value is.
         set: the part of the intent that it belongs to (`--set`), "" for the whole.
+        written: path of a field -> what a person calls it, where that differs: a list without the members that couldn't
+            be read counts otherwise than the file does.
     """
 
     kind: str
@@ -135,6 +137,7 @@ class Object(Generic[M_co]):
     position: Position = NOWHERE
     positions: Mapping[str, Position] = field(default_factory=dict)
     set: str = ""
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -154,7 +157,7 @@ class Object(Generic[M_co]):
 
     def problem(self, path: str, message: str, **more: Any) -> Problem:
         """A problem of one of its fields."""
-        return Problem(self.at(path), message, object=self.title, field=path, **more)
+        return Problem(self.at(path), message, object=self.title, field=self.written.get(path, path), **more)
 
 
 class Objects:

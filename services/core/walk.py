@@ -34,6 +34,7 @@ class Walker:
         self.title = title
         self.problems: list[Problem] = []
         self.positions: dict[str, Position] = {}
+        self.written: dict[str, str] = {}
 
     def report(self, at: Node | Position, path: str, message: str, **more: Any) -> None:
         position = at if isinstance(at, Position) else at.position
@@ -126,6 +127,8 @@ class Walker:
             if value is not None:
                 there.add(value)
                 values.append(value)
+                if at != f"{path}[{index}]":
+                    self.written[at] = f"{path}[{index}]"
             elif before is None:
                 self.positions.pop(at, None)
 

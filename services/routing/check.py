@@ -9,7 +9,7 @@ from dataclasses import replace
 from google.protobuf.message import Message
 
 from services.bridging import bridging_pb2 as bridging
-from services.bridging.addresses import host, network
+from services.bridging.addresses import host, network, no_host
 from services.bridging.check import nets_of
 from services.core.objects import Object, Objects, Problem, nearest
 from services.core.plan import Context
@@ -95,6 +95,9 @@ def _hop(item: Object[pb.Route], path: str, hop: NextHop, families: set[bool], o
         yield item.problem(path, message, fix="Name an uplink of the route's VRF.")
         return
     address = ipaddress.ip_address(hop.address)
+    if why := no_host(hop.address, [network(one) for one in uplink.spec.addresses]):
+        yield item.problem(path, f"{hop.address} is {why}", fix="Name the router's address.")
+        return
     if hop.address in {host(interface) for interface in uplink.spec.addresses}:
         yield item.problem(path, f"{hop.address} is the card's own address", fix="Name the router's address.")
     elif not address.is_link_local and not any(address in network(one) for one in uplink.spec.addresses):

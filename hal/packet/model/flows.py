@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ACK, FIN, RST, SYN
 from hal.packet.model.stage import TCP, Header
-from hal.packet.schema.rows import unpack_address
+from hal.packet.schema.rows import MAPPED, pack_prefix, unpack_address
 
 SECOND = 1_000_000_000
 TCP_TIMEOUT = {TcpState.ESTABLISHED: 7440, TcpState.CLOSED: 10}
@@ -265,6 +264,9 @@ def matches(connection: Connection, which: FlowFilter) -> bool:
 def _within(address: bytes, prefix: str | None) -> bool:
     if prefix is None:
         return True
-    network = ipaddress.ip_network(prefix)
-    one = ipaddress.ip_address(unpack_address(address))
-    return one.version == network.version and one in network
+    packed, length = pack_prefix(prefix)
+    # ::/0 is all of IPv6 and no more: where IPv4 lies in it is not asked for.
+    if length < 96 and address.startswith(MAPPED):
+        return False
+    shift = 128 - length
+    return int.from_bytes(address, "big") >> shift == int.from_bytes(packed, "big") >> shift

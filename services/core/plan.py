@@ -66,12 +66,14 @@ class Origin:
 
 @dataclass
 class Planned:
-    """What one service's planner gives: rows, their names and origins, and what it finds doubtful."""
+    """What one service's planner gives: rows, their names and origins, and what it finds doubtful. `beyond`: how many
+    rows of a table it counted and didn't make, for the table is full without them."""
 
     rows: list[Row | Rows] = field(default_factory=list)
     names: list[Name] = field(default_factory=list)
     origins: dict[tuple[str, int], Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    beyond: dict[str, int] = field(default_factory=dict)
 
     def add(self, row: Row, item: Object[Message] | None = None, text: str = "", path: str = "", part: str = "") -> int:
         """Add an entry that comes from `item`, called `text`, written at field `path`. Returns its id."""
@@ -108,12 +110,14 @@ class Plan:
         names: what people call entries.
         origins: (table, id) -> the object that it comes from. Entries that several share have that of the first.
         problems: what is doubtful, and tables that are too small (errors).
+        beyond: table -> entries that weren't even made, for it is too small.
     """
 
     tables: Mapping[str, tuple[Rows, ...]]
     names: tuple[Name, ...]
     origins: Mapping[tuple[str, int], Origin]
     problems: tuple[Problem, ...] = ()
+    beyond: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Rows]:
@@ -123,7 +127,9 @@ class Plan:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Table -> entries."""
-        return {table: sum(len(rows) for rows in parts) for table, parts in self.tables.items()}
+        return {
+            table: sum(len(rows) for rows in parts) + self.beyond.get(table, 0) for table, parts in self.tables.items()
+        }
 
     @cached_property
     def by_object(self) -> dict[tuple[str, str], list[tuple[str, int, str]]]:
@@ -159,10 +165,11 @@ def plan_all(objects: Objects, context: Context, services: Services) -> Plan:
         total.rows += planned.rows
         total.names += planned.names
         total.problems += planned.problems
+        total.beyond |= planned.beyond
         for key, origin in planned.origins.items():
             total.origins.setdefault(key, origin)
     tables = by_table(total.rows)
-    plan = Plan(tables, tuple(total.names), total.origins)
+    plan = Plan(tables, tuple(total.names), total.origins, beyond=total.beyond)
     full = tuple(_too_many(plan, context, objects))
     return replace(plan, problems=(*total.problems, *full))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from hal.packet.names import ICMP_TYPES
@@ -35,8 +37,9 @@ ALL_PORTS = (0, 65535)
 
 @dataclass
 class _Columns:
-    """Rows of firewall_rule as they are gathered."""
+    """Rows of firewall_rule as they are gathered, not more than `room`: a few names can mean millions of them."""
 
+    room: int
     values: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, **row: Any) -> None:
@@ -48,7 +51,8 @@ def plan(objects: Objects, context: Context) -> Planned:
     """The entries of firewall_policy, firewall_binding and firewall_rule."""
     planned = Planned()
     parties = Parties(objects)
-    columns = _Columns()
+    # One more than fit: where the table is full is told.
+    columns = _Columns(context.capacity("firewall_rule") + 1)
     installed = {
         int(row_id): int(priority)
         for rows in context.installed.get("firewall_rule", ())
@@ -78,7 +82,12 @@ def _policy(
     installed: dict[int, int],
 ) -> None:
     policy_id = context.ids("firewall_policy", policy.name)
-    expanded = [list(rows(rule, parties)) for rule in policy.spec.rules]
+    expanded = []
+    for rule in policy.spec.rules:
+        expanded.append(list(islice(rows(rule, parties), columns.room)))
+        columns.room -= len(expanded[-1])
+        beyond = count(rule, parties) - len(expanded[-1])
+        planned.beyond["firewall_rule"] = planned.beyond.get("firewall_rule", 0) + beyond
     ids = [
         [context.ids("firewall_rule", f"{policy.name}/{rule.name}", part) for part in _parts(found)]
         for rule, found in zip(policy.spec.rules, expanded, strict=True)
@@ -87,7 +96,7 @@ def _policy(
     previous = [min((installed[one] for one in of_rule if one in installed), default=None) for of_rule in ids]
     for rule, parts, row_ids, priority in zip(policy.spec.rules, expanded, ids, assign(previous), strict=True):
         path = f"rules[{rule.name}]"
-        if not parts:
+        if not count(rule, parties):
             message = (
                 "the rule can match nothing: its source, destination and protocol have no address family in common"
             )
@@ -187,8 +196,18 @@ def ranges(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def count(rule: pb.Rule, parties: Parties) -> int:
-    """How many rows a rule takes."""
-    return sum(1 for _ in rows(rule, parties))
+    """How many rows a rule takes, without making them."""
+    sources = Counter(family for family, _ in parties.prefixes(rule.source))
+    destinations = Counter(family for family, _ in parties.prefixes(rule.destination))
+    found = Counter(match.family for match in matches(rule))
+    return sum(
+        some * others * kinds
+        for one, some in sources.items()
+        for other, others in destinations.items()
+        if _together(one, other)
+        for family, kinds in found.items()
+        if _together(one or other, family)
+    )
 
 
 __all__ = ["Match", "Party", "count", "matches", "plan", "ranges", "rows"]

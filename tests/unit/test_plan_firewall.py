@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import time
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from services.core.plan import Context, Plan, assumed_context, plan_all
 from services.core.service import discover
 from services.firewall.addresses import Parties
 from services.firewall.grammar import parse_rule
-from services.firewall.plan import rows
+from services.firewall.plan import count, rows
 from services.firewall.priorities import END, assign
 
 SERVICES = discover()
@@ -44,7 +45,29 @@ def objects(*rules: str) -> Objects:
 
 def expanded(text: str) -> list[tuple[tuple[int, int], tuple[int, int], str, str]]:
     rule, _ = parse_rule(text)
-    return [(match.protocols, match.ports, one, other) for match, one, other in rows(rule, Parties(objects()))]
+    found = list(rows(rule, Parties(objects())))
+    assert count(rule, Parties(objects())) == len(found)  # told without making them
+    return [(match.protocols, match.ports, one, other) for match, one, other in found]
+
+
+def test_a_file_of_six_kilobytes_that_means_millions_of_entries_is_refused_in_time() -> None:
+    """They are counted and not made: 250 prefixes times 250 times 100 ports."""
+    groups = "".join(
+        f"kind: Group\nname: {name}\nspec: {{members: [{', '.join(f'10.{first}.{n}.1' for n in range(250))}]}}\n---\n"
+        for first, name in enumerate(("here", "there"))
+    )
+    ports = ",".join(str(2 * n + 1) for n in range(100))
+    policy = f"kind: FirewallPolicy\nname: p\nspec: {{rules: {{r: 'allow tcp from here to there port {ports}'}}}}\n"
+    found = load([Source("x.yaml", (groups + policy).encode())], SERVICES).require()
+    began = time.monotonic()
+    plan = plan_all(found, Context(capacities={"firewall_rule": 1000}), SERVICES)
+    assert time.monotonic() - began < 10
+    (problem,) = [one for one in plan.problems if not one.warning]
+    assert "takes 6,250,000 entries of table firewall_rule, and here it is full; limit: 1,000" in problem.sentence
+    # The same rule for one prefix each fits, entry for entry.
+    small = policy.replace("from here to there", "from 10.0.0.1 to 10.1.0.1").encode()
+    fits = plan_all(load([Source("x.yaml", small)], SERVICES).require(), Context(), SERVICES)
+    assert (fits.counts["firewall_rule"], fits.problems) == (100, ())
 
 
 def test_a_simple_rule_is_one_row() -> None:

@@ -88,7 +88,12 @@ class CardConfig:
     def context(self, seed: bytes = b"") -> Context:
         """What intent is planned with for this card."""
         ports = {port.name: Port(port.number, port.mac, port.mtu) for port in self.ports}
-        return Context(ports=ports, seed=seed, capacities=self.capacities)
+        return Context(ports=ports, seed=seed, capacities=self.capacities, owners=owned(self.owners))
+
+
+def owned(owners: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Table -> its owner, of those that dsnd doesn't write."""
+    return {table: owner for owner, tables in owners.items() if owner != "dsnd" for table in tables}
 
 
 def load_card_config(path: Path) -> CardConfig:

@@ -19,6 +19,7 @@ from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig
 from hal.packet.derive import SyncResult, sync
+from sdk.card_config import owned
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.loaded import Record, check
 from sdk.dsnd.numbered import NumberedWriter
@@ -254,6 +255,7 @@ class Card:
             capacities=now.capacities,
             installed=backend.snapshot(["firewall_rule", "vrf"]).tables,
             stages=tuple(stage for stage in now.stages if stage != "frame"),
+            owners=owned(self.config.owners),
         )
 
     def read(self, intent: StoredIntent, context: Context) -> Intent:
@@ -275,7 +277,7 @@ class Card:
 
     def own_tables(self) -> tuple[str, ...]:
         """The tables that this daemon writes: all that no other owner was given."""
-        others = {table for owner, tables in self.config.owners.items() if owner != "dsnd" for table in tables}
+        others = owned(self.config.owners)
         return tuple(name for name in self.backend.capabilities().schema.table_numbers if name not in others)
 
     def _commit(self, plan: Plan, digest: str) -> SyncResult:

@@ -9,9 +9,10 @@ from hashlib import blake2b
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def derived_mac(purpose: str, name: str) -> str:
-    """A locally administered unicast MAC (IEEE 802 8.2) that depends on nothing but these words."""
-    digest = bytearray(blake2b(f"{purpose}\0{name}".encode(), digest_size=6).digest())
+def derived_mac(purpose: str, name: str, seed: bytes = b"") -> str:
+    """A locally administered unicast MAC (IEEE 802 8.2) that depends on nothing but these words, and on the card's
+    seed where another card may have something of that name on the same net."""
+    digest = bytearray(blake2b(f"{purpose}\0{name}".encode(), digest_size=6, key=seed).digest())
     digest[0] = digest[0] & 0xFC | 0x02
     return bytes(digest).hex(":")
 

@@ -37,9 +37,10 @@ def subnet_mac(item: Object[pb.Subnet]) -> str:
 
 
 def uplink_mac(item: Object[pb.Uplink], context: Context | None) -> str:
-    """The MAC of an uplink: its port's."""
+    """The MAC of an uplink: its port's, else one of this card's own. Cards on one underlay have ports of one name."""
     port = context.ports.get(item.spec.port) if context is not None else None
-    return (port.mac if port is not None else "") or derived_mac("port", item.spec.port)
+    seed = context.seed if context is not None else b""
+    return (port.mac if port is not None else "") or derived_mac("port", item.spec.port, seed)
 
 
 def has_v6(subnet: pb.Subnet) -> bool:
@@ -95,12 +96,18 @@ def _net(
 ) -> None:
     """Addresses of the card on a subnet, and the routes to the nets they are in."""
     label, subnet, vrf, own_link_local = more
+    agent = context.owners.get("route", "")
     for index, interface in enumerate(interfaces):
         at = f"{path}[{index}]"
         row_id = context.ids("local_address", label, host(interface))
         local = LocalAddress(id=row_id, vrf=vrf, address=host(interface), subnet=subnet)
         planned.add(local, item, f"{item.name}/{host(interface)}", at, interface)
         prefix = str(network(interface))
+        if agent:
+            row = f'SubnetRoute(id=..., vrf={vrf:#x}, prefix="{prefix}", subnet={subnet:#x})'
+            message = f"the route to {prefix} is left to {agent}, which writes table route by card.toml"
+            planned.problems.append(item.problem(at, message, fix=f"Have it write {row}.", warning=True))
+            continue
         route = SubnetRoute(id=context.ids("route", label, prefix), vrf=vrf, prefix=prefix, subnet=subnet)
         planned.add(route, item, f"{item.name}/{prefix}", at, prefix)
     if any(is_v6(interface) for interface in interfaces):

@@ -41,6 +41,7 @@ class Context:
         installed: the card's tables as they are (`Snapshot.tables`): priorities of rules that stay are kept, and
             the taps that VRFs have.
         stages: the stages that profiles may name; () for those that are installed here.
+        owners: table -> who else writes it by card.toml. Entries of it are nobody's here.
     """
 
     ports: Mapping[str, Port] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Context:
     capacities: Mapping[str, int] = field(default_factory=dict)
     installed: Mapping[str, tuple[Rows, ...]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
+    owners: Mapping[str, str] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids, compare=False)
 
     def capacity(self, table: str) -> int:
@@ -170,8 +172,25 @@ def plan_all(objects: Objects, context: Context, services: Services) -> Plan:
             total.origins.setdefault(key, origin)
     tables = by_table(total.rows)
     plan = Plan(tables, tuple(total.names), total.origins, beyond=total.beyond)
-    full = tuple(_too_many(plan, context, objects))
+    full = (*_too_many(plan, context, objects), *_of_others(plan, context, objects))
     return replace(plan, problems=(*total.problems, *full))
+
+
+def _of_others(plan: Plan, context: Context, objects: Objects) -> Iterator[Problem]:
+    """A problem for each object that needs entries of a table which another writer was given."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for table, parts in plan.tables.items():
+        if table not in context.owners:
+            continue
+        for row_id in (int(one) for rows in parts for one in rows.data["id"]):
+            origin = plan.origins.get((table, row_id), Origin("", ""))
+            found.setdefault((origin.kind, origin.name), {})[table] = None
+    items = {item.key: item for item in objects}
+    for key, tables in found.items():
+        owned = ", ".join(f"{table} ({context.owners[table]})" for table in tables)
+        message = f"it needs entries of tables that card.toml gives to others: {owned}"
+        fix = "Take it out and have their owner write them, or take them out of [owners]."
+        yield items[key].problem("", message, fix=fix) if key in items else Problem(NOWHERE, message, fix=fix)
 
 
 def _too_many(plan: Plan, context: Context, objects: Objects) -> Iterator[Problem]:

@@ -29,6 +29,8 @@ from sdk.api import card_pb2_grpc, problems, values
 F = TypeVar("F", bound=Callable[..., Any])
 REPLAY_AT_ONCE = 512
 MOST_MESSAGE = 256 << 20
+STATUS_S = 10.0
+"""Whoever asks how a card is doing wants to know soon that it does not answer."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class GrpcCard:
 
     @_raises
     def status(self) -> CardStatus:
-        message = self._card.GetStatus(pb.GetStatusRequest(), timeout=self._timeout)
+        message = self._card.GetStatus(pb.GetStatusRequest(), timeout=min(STATUS_S, self._timeout))
         return CardStatus(
             board=message.board,
             daemon_pid=message.daemon_pid,

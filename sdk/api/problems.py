@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -69,7 +70,9 @@ def raise_for(error: grpc.RpcError, address: str) -> None:
         raise HalError(ErrorKind.LOST, f"card at {address}", got="nobody answers",
                        fix="Start it: dsn card start.") from error  # fmt: skip
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise HalError(ErrorKind.TIMEOUT, f"card at {address}", fix="Look at it: dsn card status.") from error
+        log = Path(address).with_name("dsnd.log")
+        raise HalError(ErrorKind.TIMEOUT, f"card at {address}", got="no answer in time",
+                       fix=f"dsnd or its engine hangs or is busy: read {log}.") from error  # fmt: skip
     raise HalError(ErrorKind.LOST, f"card at {address}", got=f"{code.name}: {details}") from error
 
 

@@ -19,7 +19,7 @@ from services.core.service import Services, discover
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Plain data on stdout instead of text.")
-files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 card_option = click.option(
     "--card",
     "card_toml",
@@ -30,7 +30,7 @@ intent_option = click.option(
     "--intent",
     "intent_files",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Look at this file or folder on a twin, not at the running card. May be repeated.",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sdk.cli.options import a_card, intent_option, json_option, services, with_o
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
 from sdk.cli.trace import rule_words
 from sdk.cli.witness import Speaker, end, protocol_word
+from services.bridging.taps import SPARE_PREFIX
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest
 
@@ -272,7 +274,7 @@ def _flow_lines(speaker: Speaker, found: Flow) -> Iterator[str]:
             yield f"  {side} rule: {speaker.entry('firewall_rule', row_id)}"
     for number, side in enumerate(("forth", "back")):
         yield f"  {side}: {found.packets[number]:,} packets, {found.bytes[number]:,} bytes"
-        yield from (f"    {operation}" for operation in found.operations[number])
+        yield from (f"    {speaker.operation(operation)}" for operation in found.operations[number])
 
 
 def _named(speaker: Speaker, kind: str, row_id: int) -> str:
@@ -299,7 +301,9 @@ def counters(context: click.Context, as_json: bool) -> None:
             console.print(table("vNICs and uplinks", ("name", *columns), vnics, right=columns))
             others = {key for of in found.ports.values() for key in of} - set(columns)
             keys = [*columns[:4], *sorted(others)]
-            ports = [(speaker.port(one), *(of.get(name, 0) for name in keys)) for one, of in found.ports.items()]
+            named = sorted(((speaker.port(one), of) for one, of in found.ports.items()), key=itemgetter(0))
+            ports = [(port, *(of.get(name, 0) for name in keys)) for port, of in named
+                     if any(of.values()) or not port.startswith(SPARE_PREFIX)]  # fmt: skip
             console.print(table("Ports", ("name", *keys), ports, right=keys))
             entries = [
                 (speaker.entry(name, row_id), counted.hits, counted.packets, counted.bytes)

@@ -169,7 +169,7 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
 def _print_flow(console: Console, speaker: Speaker, flow: Flow) -> None:
     console.print(f"  {speaker.flow(flow)}", markup=False)
     for side, operations in zip(("forth", "back"), flow.operations, strict=True):
-        console.print(f"  {side}: {'; '.join(operations)}", markup=False)
+        console.print(f"  {side}: {'; '.join(map(speaker.operation, operations))}", markup=False)
 
 
 def _show_replay(speaker: Speaker, packets: Sequence[PacketIn], replay: Replay, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +136,14 @@ class Speaker:
     def flow(self, flow: Flow) -> str:
         """A connection in one line."""
         return f"{ends(flow)}, {self.vnic(flow.ingress)} to {self.vnic(flow.egress)}"
+
+    def operation(self, words: str) -> str:
+        """An operation of a flow in words, the entries in it by name."""
+        return re.sub(r"\b(vnic|vrf) (\d+)\b", self._named, words)
+
+    def _named(self, found: re.Match[str]) -> str:
+        name = self.snapshot.names.get((found[1], int(found[2])))
+        return f"{found[1]} {name.text}" if name is not None else found[0]
 
     def vnic(self, row_id: int) -> str:
         name = self.snapshot.names.get(("vnic", row_id))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,18 @@ def dsn(*words: str) -> Result:
 def plain(*words: str) -> dict[str, object]:
     found: dict[str, object] = json.loads(dsn(*words, "--json").stdout)
     return found
+
+
+def test_a_daemon_that_hangs_is_told_of_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path))
+    monkeypatch.setattr("sdk.api.client.STATUS_S", 0.5)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "dsnd.sock"))
+        deaf.listen(8)
+        told = dsn("card", "status")
+    assert told.exit_code == 3
+    assert "no answer in time. dsnd or its engine hangs or is busy: read" in told.stderr
+    assert f"{tmp_path}/dsnd.log" in told.stderr
 
 
 def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,8 @@ def test_one_flow_with_its_rules_and_operations(card: TwinCard) -> None:
     assert "ingress rule: firewall_rule shop/web: allow tcp from client,admins to web port 80,443,8000-8099" in text
     assert "track tcp" in text
     assert "forth: 2 packets" in text
+    assert "send vnic web" in text
+    assert "send vnic client" in text
     result = CliRunner().invoke(main, ["show", "flow", "12345"])
     assert (result.exit_code, "INVALID: flow 12345: limit a living flow" in result.stderr) == (1, True)
 

@@ -25,7 +25,7 @@ def stop_orphan(run: Path) -> None:
     engine = run / ENGINE_FOLDER
     if not (engine / "engine.lock").exists() or not _runs(engine):
         raise HalError(ErrorKind.LOST, f"card {run}", got="no dsnd and no engine is running",
-                       fix="Start one: dsn card start.")  # fmt: skip
+                       fix="Start one: dsn card start CARD_TOML.")  # fmt: skip
     lock = hold_folder(run)
     try:
         with packet.connect(str(engine)) as card:

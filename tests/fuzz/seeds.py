@@ -164,6 +164,23 @@ def conversations() -> Iterator[bytes]:
         yield b"".join(parts)
 
 
+def loads() -> Iterator[bytes]:
+    """LOADs of an engine that has none yet, most of them wrong in something, and commits of rows with bytes given."""
+    source = random.Random(40)
+    for _ in range(STORIES):
+        some = [source.randrange(4), source.randrange(4), source.randrange(4), source.choice((0, 1, 1, 1, 2, 3))]
+        some += [
+            source.choice((0, 9, 9, 9)),
+            *(source.choice((0, 9, 9, 9)) for _ in range(3)),
+            source.choice((0, 0, 255)),
+        ]
+        some += [source.choice((0, 1, 2, 3, 5, 6, source.randrange(256))) for _ in range(60)]
+        start = _ask(LOAD, "start")
+        yield bytes([0]) + _act(LOAD, LOADED, *some) + start + _ask(WRITE, "hello") + _act(LOAD, LOADED, *some)
+        rows = bytes(source.choice((0, 1, 1, 2, 3, 255)) for _ in range(source.randrange(400)))
+        yield bytes([1]) + _act(WRITE, COMMIT, 1, 99, 9, 0, 3) + rows + start + _ask(READ, "settle")
+
+
 def stories() -> Iterator[bytes]:
     """The property tests' stories as engine/path.c reads them, with its own events between."""
     source = random.Random(30)
@@ -229,6 +246,7 @@ def seeds(target: Target) -> Iterator[bytes]:
             yield from frames()
         case "control":
             yield from conversations()
+            yield from loads()
         case "path":
             yield from stories()
         case "intent":

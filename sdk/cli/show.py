@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from operator import itemgetter
@@ -12,8 +13,9 @@ import click
 from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Event, Flow, FlowFilter
+from hal.packet.contract import NONE_ID, Counters, EventKind, Flow, FlowFilter
 from sdk.cli.client import CardClient, ObjectStatus
+from sdk.cli.events import Reader
 from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
 from sdk.cli.trace import rule_words
@@ -205,7 +207,7 @@ def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: b
         shown = found[:limit] if limit else found
         emit(
             as_json,
-            [flow.to_dict() for flow in shown],
+            [flow_value(flow) for flow in shown],
             lambda console: print_flows(console, speaker, shown, len(found)),
         )
 
@@ -254,7 +256,13 @@ def flow(context: click.Context, number: int, as_json: bool) -> None:
         if not found:
             raise HalError(ErrorKind.INVALID, f"flow {number}", limit="a living flow", fix="List them: dsn show flows.")
         speaker = speaker_of(card, context, with_rules=True)
-        emit(as_json, found[0].to_dict(), lambda console: print_flow(console, speaker, found[0]))
+        emit(as_json, flow_value(found[0]), lambda console: print_flow(console, speaker, found[0]))
+
+
+def flow_value(one: Flow) -> dict[str, Any]:
+    """A flow as plain values. Ids are texts, as in `show objects`: JSON's numbers hold 53 bits. None for no rule."""
+    ids = {name: str(getattr(one, name)) for name in ("id", "vrf", "ingress", "egress")}
+    return {**one.to_dict(), **ids, "rules": [None if rule == NONE_ID else str(rule) for rule in one.rules]}
 
 
 def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:
@@ -270,7 +278,7 @@ def _flow_lines(speaker: Speaker, found: Flow) -> Iterator[str]:
     state = f"{found.tcp_state.name}, " if found.tcp_state else ""
     yield f"  {state}last packet {idle:.3f} s after the first, ends {found.timeout_ns / 1e9:g} s after its last"
     for side, row_id in zip(("egress", "ingress"), found.rules, strict=True):
-        if row_id != (1 << 64) - 1:
+        if row_id != NONE_ID:
             yield f"  {side} rule: {speaker.entry('firewall_rule', row_id)}"
     for number, side in enumerate(("forth", "back")):
         yield f"  {side}: {found.packets[number]:,} packets, {found.bytes[number]:,} bytes"
@@ -305,16 +313,29 @@ def counters(context: click.Context, as_json: bool) -> None:
             ports = [(port, *(of.get(name, 0) for name in keys)) for port, of in named
                      if any(of.values()) or not port.startswith(SPARE_PREFIX)]  # fmt: skip
             console.print(table("Ports", ("name", *keys), ports, right=keys))
-            entries = [
-                (speaker.entry(name, row_id), counted.hits, counted.packets, counted.bytes)
-                for (name, row_id), counted in found.rows.items()
-            ]
+            entries = entry_counters(speaker, found)
             console.print(
                 table("Entries", ("entry", "hits", "packets", "bytes"), entries, right=("hits", "packets", "bytes"))
             )
             console.print(table("Engine", ("counter", "value"), list(found.engine.items()), right=("value",)))
 
         emit(as_json, value, render)
+
+
+def entry_counters(speaker: Speaker, found: Counters) -> list[tuple[str, int, int, int]]:
+    """What entries counted, by tables and in the order in which they are written. A rule that stands in several entries
+    is one line with their sum."""
+    sums: dict[str, list[int]] = {}
+    order: dict[str, tuple[str, str, int, str]] = {}
+    for (name, row_id), counted in found.rows.items():
+        label = speaker.entry(name, row_id)
+        known = speaker.snapshot.names.get((name, row_id))
+        order[label] = (name, known.file if known else "", known.line if known else 0, label)
+        total = sums.setdefault(label, [0, 0, 0])
+        for place, value in enumerate((counted.hits, counted.packets, counted.bytes)):
+            total[place] += value
+    ordered = sorted(sums, key=lambda label: order[label])
+    return [(label, sums[label][0], sums[label][1], sums[label][2]) for label in ordered]
 
 
 @show.command(epilog=f"Examples: dsn show drops; dsn show drops --all. {EXIT_CODES}")
@@ -336,38 +357,41 @@ def drops(context: click.Context, everything: bool, as_json: bool) -> None:
         )
 
 
-@show.command(epilog=f"Example: dsn show events --follow. {EXIT_CODES}")
-@click.option("--follow", is_flag=True, help="Go on until interrupted.")
+@show.command(epilog=f"Examples: dsn show events --last 20; dsn show events --kind rule_log --follow. {EXIT_CODES}")
+@click.option("--follow", is_flag=True, help="Go on until interrupted; with --json a line for each event.")
+@click.option(
+    "--last", type=click.IntRange(min=0), default=100, show_default=True, help="Events shown at most; 0 for all."
+)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice([kind.name.lower() for kind in EventKind], case_sensitive=False),
+    help="Of this kind; may be given several times.",
+)
 @json_option
 @with_option
 @click.pass_context
-def events(context: click.Context, follow: bool, as_json: bool) -> None:
-    """Events, oldest first, and how many were missed."""
+def events(context: click.Context, follow: bool, last: int, kinds: tuple[str, ...], as_json: bool) -> None:
+    """Events, oldest first, and how many were missed. Times are local ones."""
     with guarded(as_json), a_card(services(context)) as card:
-        speaker = speaker_of(card, context)
+        reader = Reader(speaker_of(card, context), kinds)
         found = card.events()
-        value = {"missed": found.missed, "cursor": found.cursor, "events": [_event(one) for one in found.events]}
-
-        def render(console: Console) -> None:
-            nonlocal found
-            while True:
-                if found.missed:
-                    console.print(f"{found.missed:,} events were overwritten before they were read")
-                for one in found.events:
-                    console.print(event_words(speaker, one), markup=False)
-                if not follow:
-                    return
-                time.sleep(FOLLOW_S)
-                found = card.events(found.cursor)
-
-        emit(as_json, value, render)
-
-
-def _event(one: Event) -> dict[str, Any]:
-    return {**vars(one), "kind": one.kind.name}
-
-
-def event_words(speaker: Speaker, one: Event) -> str:
-    """An event in one line."""
-    about = f" {speaker.entry(one.table, one.id)}" if one.table else ""
-    return f"{one.number} {one.time_ns / 1e9:.6f} {one.kind.name.lower()}{about}{' ' + one.data if one.data else ''}"
+        chosen = list(reader.choose(found.events))
+        some = chosen[-last:] if last else chosen
+        if as_json and not follow:
+            value = {"missed": found.missed, "cursor": found.cursor, "events": [reader.value(one) for one in some]}
+            click.echo(json.dumps(value, indent=2))
+            return
+        while True:
+            lines = [json.dumps(reader.value(one)) if as_json else reader.words(one) for one in some]
+            if found.missed:
+                missed = f"{found.missed:,} events were overwritten before they were read"
+                lines.insert(0, json.dumps({"missed": found.missed}) if as_json else missed)
+            if lines:
+                click.echo("\n".join(lines))
+            if not follow:
+                return
+            time.sleep(FOLLOW_S)
+            found = card.events(found.cursor)
+            some = list(reader.choose(found.events))

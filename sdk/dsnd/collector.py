@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import merge
 
 from hal.errors import HalError
-from hal.packet.contract import Backend, Event, Events
+from hal.packet.contract import Backend, Event, EventKind, Events
 
 CAPACITY = 65536
 EVERY_SECONDS = 0.25
@@ -24,6 +25,7 @@ class Collector:
     def __init__(self, backend: Callable[[], Backend], capacity: int = CAPACITY) -> None:
         self._backend = backend
         self._ring: deque[Event] = deque(maxlen=capacity)
+        self._logs: deque[Event] = deque(maxlen=capacity)  # apart: who sends what a rule logs pushes nothing else out
         self._next = 1
         self._source: Backend | None = None
         self._cursor = 0
@@ -50,7 +52,8 @@ class Collector:
                     page = backend.events(self._cursor)
                     self._next += page.missed
                     for event in page.events:
-                        self._ring.append(replace(event, number=self._next))
+                        ring = self._logs if event.kind is EventKind.RULE_LOG else self._ring
+                        ring.append(replace(event, number=self._next))
                         self._next += 1
                     self._cursor = page.cursor
                     if not page.events:
@@ -62,7 +65,8 @@ class Collector:
         """Events from `cursor` on, those of this moment included."""
         self.collect()
         with self._lock:
-            some = [event for event in self._ring if event.number >= cursor]
+            both = merge(self._ring, self._logs, key=lambda event: event.number)
+            some = [event for event in both if event.number >= cursor]
             between = range(max(cursor, 1), self._next)
             return Events(tuple(some), len(between) - len(some), self._next)
 

@@ -1,20 +1,26 @@
 """`dsn show` and `dsn apply` against a card that has seen traffic; the card is a twin in the daemon's place."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from hal.packet.contract import PacketIn
+from hal.packet.contract import NONE_ID, Event, EventKind, PacketIn, RowCounters
 from hal.packet.describe import packet_in, parse, sender
 from sdk.cli import card as card_commands
 from sdk.cli import offline, options
 from sdk.cli.client import CardClient
+from sdk.cli.events import Reader
 from sdk.cli.main import main
+from sdk.cli.show import entry_counters, flow_value
 from sdk.cli.twin_card import TwinCard, open_twin
+from sdk.cli.witness import Speaker
 from services.core.intent import sources
 from services.core.service import discover
 
@@ -123,6 +129,66 @@ def test_events_name_the_rule(card: TwinCard) -> None:
     assert "rule_log firewall_rule shop/no-scan" in text
     assert "drop tcp 10.1.0.66:1 > 10.1.0.10:445" in text.lower()
     assert json.loads(dsn("show", "events", "--json"))["missed"] == 0
+
+
+def test_events_are_the_last_ones_of_a_kind_by_local_time(card: TwinCard) -> None:
+    every = dsn("show", "events").splitlines()
+    assert dsn("show", "events", "--last", "1").splitlines() == every[-1:]
+    logs = [line for line in every if " rule_log " in line]
+    assert dsn("show", "events", "--kind", "rule_log").splitlines() == logs
+    assert 0 < len(logs) < len(every)
+    begin = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    for one in json.loads(dsn("show", "events", "--json"))["events"]:
+        told = datetime.fromisoformat(one["time"]).timestamp() - one["time_ns"] / 1e9
+        assert abs(told - begin / 1e9) < 5
+
+
+def test_events_that_follow_are_a_line_each(card: TwinCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = json.loads(dsn("show", "events", "--json"))["events"]
+    monkeypatch.setattr("sdk.cli.show.FOLLOW_S", -1)  # sleep refuses it: the end of the test
+    result = CliRunner().invoke(main, ["show", "events", "--follow", "--json"])
+    assert [json.loads(line)["number"] for line in result.output.splitlines()] == [one["number"] for one in every]
+
+
+def test_a_next_hop_is_told_once_and_by_its_name(card: TwinCard) -> None:
+    """Two workers see it go and come; ports are told by name."""
+    down, up = EventKind.NEXT_HOP_DOWN, EventKind.NEXT_HOP_UP
+    snapshot = card.snapshot()
+    hop = snapshot.rows("next_hop")[0].id
+    ports = {port.config.number: port.config.name for port in card.capabilities().ports}
+    seen = [Event(n, n, kind, "next_hop", hop) for n, kind in enumerate((down, down, up, up, down), 1)]
+    seen.append(Event(6, 6, EventKind.PORT_UP, "", 0))
+    reader = Reader(Speaker(card.capabilities().schema, snapshot, ports=ports), (), 0)
+    told = list(reader.choose(seen))
+    assert [one.number for one in told] == [1, 3, 5, 6]
+    assert f"next_hop_down next_hop {snapshot.names['next_hop', hop].text}" in reader.words(told[0])
+    assert reader.words(told[-1]).endswith(f"port_up {ports[0]}")
+    many = [Event(n, n, EventKind.RULE_LOG, "firewall_rule", 1, "drop") for n in range(65536)]
+    begin = time.process_time()
+    assert len([reader.words(one) for one in reader.choose(many)]) == 65536
+    assert time.process_time() - begin < 5
+
+
+def test_counters_of_a_rule_are_one_line_in_written_order(card: TwinCard) -> None:
+    found = card.counters()
+    speaker = Speaker(card.capabilities().schema, card.snapshot())
+    twice = replace(
+        found, rows={key: RowCounters(2, 3, 4) for key in speaker.snapshot.names if key[0] == "firewall_rule"}
+    )
+    told = entry_counters(speaker, twice)
+    shop = [line for line in told if line[0].startswith("firewall_rule shop/")]
+    assert [line[0].split("/")[1].split(" ")[0] for line in shop] == ["no-scan", "web", "iperf", "ssh", "ping"]
+    entries = sum(name.text == "shop/web" for key, name in speaker.snapshot.names.items() if key[0] == "firewall_rule")
+    assert entries > 1
+    assert shop[1][1:] == (2 * entries, 3 * entries, 4 * entries)
+
+
+def test_ids_are_texts_in_json(card: TwinCard) -> None:
+    flows = json.loads(dsn("show", "flows", "--json"))
+    assert all(isinstance(flow[name], str) for flow in flows for name in ("id", "vrf", "ingress", "egress"))
+    one = card.flows()[0]
+    assert flow_value(replace(one, rules=(NONE_ID, 2**63)))["rules"] == [None, str(2**63)]
+    assert {flow["ingress"] for flow in flows} <= {str(row.id) for row in card.snapshot().rows("vnic")}
 
 
 def test_trace_tells_of_the_installed_flow(card: TwinCard) -> None:

@@ -62,3 +62,16 @@ def test_what_the_engine_itself_lost_counts_as_missed() -> None:
     events = Collector(holder).read(cursor=1)
     assert [event.number for event in events.events] == [6, 7]
     assert events.missed == 5
+
+
+def test_logs_push_no_other_event_out() -> None:
+    holder = Holder()
+    collector = Collector(holder, capacity=4)
+    source = holder.source = Source(1)
+    source.some += [Event(number, 0, EventKind.RULE_LOG) for number in range(2, 50)]
+    seen = collector.read()
+    assert [(one.number, one.kind) for one in seen.events] == [
+        (1, EventKind.COMMIT),
+        *((number, EventKind.RULE_LOG) for number in range(46, 50)),
+    ]
+    assert seen.missed == 44

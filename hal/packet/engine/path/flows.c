@@ -22,6 +22,7 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
         getrandom(f->seed, sizeof(f->seed), 0) != (ssize_t)sizeof(f->seed))
         return false;
     f->buckets = (uint32_t)(((uint64_t)capacity * 2 * 2 + PLACES - 1) / PLACES); /* half full at most */
+    f->buckets += f->buckets & 1;                                                /* in pairs */
     f->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_connection);
     f->mapped[1] = (size_t)f->buckets * sizeof(struct dsn_flow_bucket);
     f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_settled);
@@ -69,13 +70,18 @@ void dsn_flows_warm(struct dsn_flows *f) {
     }
 }
 
-static inline uint32_t next(const struct dsn_flows *f, uint32_t bucket) {
+/* The buckets that an entry may stand in, in order: its home, the other one of that pair, the next pairs. */
+static inline uint32_t next(const struct dsn_flows *f, uint32_t home, uint32_t bucket) {
+    if (bucket == home)
+        return home ^ 1;
+    if (bucket == (home ^ 1))
+        bucket = home | 1;
     return bucket + 1 == f->buckets ? 0 : bucket + 1;
 }
 
 uint32_t dsn_flows_find(const struct dsn_flows *f, const struct dsn_flow_key *key, uint64_t hash) {
-    uint32_t at = dsn_flow_home(f, hash);
-    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
+    uint32_t home = dsn_flow_home(f, hash), at = home;
+    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, home, at)) {
         const struct dsn_flow_bucket *bucket = &f->bucket[at];
         for (uint32_t places = dsn_with_tag(bucket, (uint16_t)hash); places; places &= places - 1) {
             uint32_t ref = bucket->ref[__builtin_ctz(places)];
@@ -89,7 +95,8 @@ uint32_t dsn_flows_find(const struct dsn_flows *f, const struct dsn_flow_key *ke
 }
 
 void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
-    for (uint32_t at = dsn_flow_home(f, hash);; at = next(f, at)) {
+    uint32_t home = dsn_flow_home(f, hash);
+    for (uint32_t at = home;; at = next(f, home, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
         for (unsigned i = 0; i < PLACES; i++) {
             if (bucket->ref[i] == 0) {
@@ -104,8 +111,8 @@ void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
 
 void dsn_flows_leave(struct dsn_flows *f, uint32_t ref) {
     uint64_t hash = dsn_flows_hash(f, &dsn_ref_line(f, ref)->key);
-    uint32_t at = dsn_flow_home(f, hash);
-    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, at)) {
+    uint32_t home = dsn_flow_home(f, hash), at = home;
+    for (uint32_t n = 0; n < f->buckets; n++, at = next(f, home, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
         for (unsigned i = 0; i < PLACES; i++) {
             if (bucket->ref[i] == ref) {

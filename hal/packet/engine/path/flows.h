@@ -1,9 +1,9 @@
 /* Connections: a pool of 256-byte records, an index from keys to their two flow lines, and a wheel of deadlines.
  *
  * A record is two flow lines of 64 bytes (one a direction) and a session of 128, so that a packet meets one line of
- * the index, one flow line and the session's hot half. The index has buckets of one cache line with eight entries;
- * a full bucket passes entries on to the next one and counts them, so a lookup ends where nothing was passed on, and
- * nothing is ever moved. It has twice the room that the promised capacity needs: entries always fit.
+ * the index, one flow line and the session's hot half. The index has buckets of one cache line with eight entries,
+ * in pairs; a full bucket passes entries on, to the other one of its pair and then to the next pairs, and counts them, so
+ * a lookup ends where nothing was passed on, and nothing is ever moved. It has twice the room that the promised capacity needs: entries always fit.
  *
  * All memory is reserved at create and touched only when used, unless it is warmed. */
 #ifndef DSN_PATH_FLOWS_H
@@ -12,6 +12,7 @@
 #include "path/hash.h"
 #include "schema.h"
 
+#include <rte_branch_prediction.h>
 #include <rte_prefetch.h>
 #include <stddef.h>
 
@@ -135,11 +136,17 @@ static inline void dsn_flows_prefetch(const struct dsn_flows *flows, uint64_t ha
     rte_prefetch0(&flows->bucket[dsn_flow_home(flows, hash)]);
 }
 
-/* The first line whose tag is right, to be prefetched; 0: none. Whether it is the one only its key can tell. */
+/* The first line whose tag is right, to be prefetched; 0: none. Whether it is the one only its key can tell. What was
+ * passed on stands in the same pair of cache lines nearly always, which a CPU's prefetcher fetches together. */
 static inline uint32_t dsn_flows_guess(const struct dsn_flows *flows, uint64_t hash) {
-    const struct dsn_flow_bucket *bucket = &flows->bucket[dsn_flow_home(flows, hash)];
+    uint32_t home = dsn_flow_home(flows, hash);
+    const struct dsn_flow_bucket *bucket = &flows->bucket[home];
     uint32_t places = dsn_with_tag(bucket, (uint16_t)hash);
-    return places ? bucket->ref[__builtin_ctz(places)] : 0;
+    if (unlikely(places == 0 && bucket->passed != 0)) {
+        bucket = &flows->bucket[home ^ 1];
+        places = dsn_with_tag(bucket, (uint16_t)hash);
+    }
+    return likely(places != 0) ? bucket->ref[__builtin_ctz(places)] : 0;
 }
 
 /* A line's reference, 0: none. Expired ones are found too. */

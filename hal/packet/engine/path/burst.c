@@ -203,7 +203,8 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
         return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
     ref = first->ref;
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
-    if (ref != 0 && (c->line[0].ops == 0 || c->session.id != first->connection || dsn_expired(c, shard->now)))
+    if (ref != 0 &&
+        (dsn_line(c, 0)->ops == 0 || dsn_rest(&shard->flows, c)->id != first->connection || dsn_expired(c, shard->now)))
         return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
     reason = dsn_fragment_follow(first, p);
     if (reason != DSN_PASSED)
@@ -239,7 +240,7 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     struct dsn_packet before = *p; /* sending changes bytes */
     dsn_end result = run_state(shard, p, state, false);
     if (!dsn_is_drop(result) && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
-        dsn_fragment_remember(&shard->fragments, &before, dsn_ref_connection(&shard->flows, shard->meeting)->session.id,
+        dsn_fragment_remember(&shard->fragments, &before, dsn_ref_rest(&shard->flows, shard->meeting)->id,
                               shard->meeting, shard->now);
     return result;
 }

@@ -18,25 +18,26 @@ void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number) {
 }
 
 /* Whom it counts for; NULL: nobody, or one that is gone. */
-static uint32_t *share_of(struct dsn_shard *shard, const struct dsn_session *session) {
-    bool own = session->flags & DSN_SESSION_OWN;
-    if (!own && !(session->flags & DSN_SESSION_INBOUND))
+static uint32_t *share_of(struct dsn_shard *shard, const struct dsn_connection *c) {
+    const struct dsn_rest *rest = dsn_rest(&shard->flows, c);
+    bool own = c->session.flags & DSN_SESSION_OWN;
+    if (!own && !(c->session.flags & DSN_SESSION_INBOUND))
         return NULL;
-    uint32_t slot = own ? session->ingress_slot : session->egress_slot;
-    uint64_t id = own ? session->ingress : session->egress;
+    uint32_t slot = own ? rest->ingress_slot : rest->egress_slot;
+    uint64_t id = own ? rest->ingress : rest->egress;
     if (slot >= DSN_VNIC_SLOTS || shard->vnic[slot].name != id + 1)
         return NULL;
     return &shard->vnic[slot].open[own ? 0 : 1];
 }
 
-void dsn_share_enter(struct dsn_shard *shard, const struct dsn_session *session) {
-    uint32_t *open = share_of(shard, session);
+void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {
+    uint32_t *open = share_of(shard, c);
     if (open != NULL)
         ++*open;
 }
 
-void dsn_share_leave(struct dsn_shard *shard, const struct dsn_session *session) {
-    uint32_t *open = share_of(shard, session);
+void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *c) {
+    uint32_t *open = share_of(shard, c);
     if (open != NULL)
         --*open;
 }
@@ -44,10 +45,10 @@ void dsn_share_leave(struct dsn_shard *shard, const struct dsn_session *session)
 void dsn_connection_enter(struct dsn_shard *shard, uint32_t number) {
     struct dsn_flows *flows = &shard->flows;
     struct dsn_connection *c = &flows->connection[number];
-    bool same = dsn_key_equal(&c->line[0].key, &c->line[1].key);
+    bool same = dsn_key_equal(&dsn_line(c, 0)->key, &dsn_line(c, 1)->key);
     c->session.flags = (uint8_t)((c->session.flags & ~DSN_SESSION_SAME_KEY) | (same ? DSN_SESSION_SAME_KEY : 0));
     for (unsigned direction = same; direction < 2; direction++) {
-        uint64_t hash = dsn_flows_hash(flows, &c->line[direction].key);
+        uint64_t hash = dsn_flows_hash(flows, &dsn_line(c, direction)->key);
         dsn_flows_enter(flows, dsn_ref(number, direction), hash);
     }
 }
@@ -58,28 +59,30 @@ void dsn_connection_leave(struct dsn_shard *shard, uint32_t number) {
         dsn_flows_leave(&shard->flows, dsn_ref(number, direction));
 }
 
-static void settle_row(struct dsn_shard *shard, const struct dsn_session *session, unsigned side, uint64_t packets,
+static void settle_row(struct dsn_shard *shard, const struct dsn_connection *c, unsigned side, uint64_t packets,
                        uint64_t bytes) {
+    const struct dsn_session *session = &c->session;
     uint32_t slot = session->row[side];
     uint8_t table = session->row_table[side];
     if (slot == DSN_NO_SLOT || shard->counters.row[table] == NULL ||
         dsn_row_action(shard->root, table, slot) == DSN_NO_ACTION ||
-        dsn_id_at(shard->root, table, slot) != session->row_id[side])
+        dsn_id_at(shard->root, table, slot) != dsn_rest(&shard->flows, c)->row_id[side])
         return; /* the row is gone, and what it counted with it */
     shard->counters.row[table][slot].packets += packets;
     shard->counters.row[table][slot].bytes += bytes;
 }
 
 void dsn_connection_settle(struct dsn_shard *shard, uint32_t number) {
-    const struct dsn_session *session = &shard->flows.connection[number].session;
+    const struct dsn_connection *c = &shard->flows.connection[number];
+    const struct dsn_session *session = &c->session;
     struct dsn_settled *settled = &shard->flows.settled[number];
     uint64_t packets = session->packets[0] + session->packets[1] - settled->packets;
     uint64_t bytes = session->bytes[0] + session->bytes[1] - settled->bytes;
     if (packets == 0)
         return;
-    settle_row(shard, session, 0, packets, bytes);
+    settle_row(shard, c, 0, packets, bytes);
     if (session->row[0] != session->row[1] || session->row_table[0] != session->row_table[1])
-        settle_row(shard, session, 1, packets, bytes);
+        settle_row(shard, c, 1, packets, bytes);
     settled->packets += packets;
     settled->bytes += bytes;
 }
@@ -89,9 +92,9 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
     dsn_connection_settle(shard, number);
     dsn_connection_leave(shard, number);
     dsn_flows_disarm(&shard->flows, number);
-    dsn_share_leave(shard, &c->session);
-    dsn_ops_let_go(shard, c->line[0].ops);
-    dsn_ops_let_go(shard, c->line[1].ops);
+    dsn_share_leave(shard, c);
+    dsn_ops_let_go(shard, dsn_line(c, 0)->ops);
+    dsn_ops_let_go(shard, dsn_line(c, 1)->ops);
     dsn_flows_give(&shard->flows, number);
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]--;
 }

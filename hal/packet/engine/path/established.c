@@ -51,10 +51,11 @@ dsn_end dsn_wait_for(struct dsn_shard *shard, struct dsn_packet *p, uint32_t nei
 /* The vNIC that opened it as it is now, if its packets would still be of this connection. */
 static const struct dsn_vnic *initiator_of(const struct dsn_shard *shard, const struct dsn_connection *c,
                                            const uint8_t destination_mac[6]) {
-    const struct dsn_vnic *vnic = dsn_vnic_at(shard->root, c->session.ingress_slot);
-    const struct dsn_flow_key *key = &c->line[0].key;
-    if (!vnic->present || vnic->id != c->session.ingress)
-        vnic = dsn_vnic_by_id(shard->root, c->session.ingress);
+    const struct dsn_rest *rest = dsn_rest(&shard->flows, c);
+    const struct dsn_vnic *vnic = dsn_vnic_at(shard->root, rest->ingress_slot);
+    const struct dsn_flow_key *key = &dsn_line(c, 0)->key;
+    if (!vnic->present || vnic->id != rest->ingress)
+        vnic = dsn_vnic_by_id(shard->root, rest->ingress);
     if (vnic == NULL || !dsn_key_is_of(key, vnic))
         return NULL;
     bool routed = key->flags & DSN_KEY_ROUTED;
@@ -80,16 +81,16 @@ enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct ds
         c->session.network = shard->network;
         return DSN_PASSED;
     }
-    DSN_STEP(shard, DSN_STEP_REEVALUATE, -1, c->session.id, 0);
+    DSN_STEP(shard, DSN_STEP_REEVALUATE, -1, dsn_rest(&shard->flows, c)->id, 0);
     shard->counters.engine[DSN_COUNT_REEVALUATIONS]++;
-    memcpy(o.header.destination_mac, dsn_ops_at(&shard->ops, c->line[0].ops)->check_mac, 6);
+    memcpy(o.header.destination_mac, dsn_ops_at(&shard->ops, dsn_line(c, 0)->ops)->check_mac, 6);
     o.ingress = initiator_of(shard, c, o.header.destination_mac);
     if (o.ingress == NULL) {
         dsn_connection_remove(shard, number);
         return DSN_REASON_VNIC_UNKNOWN;
     }
-    o.routed = c->line[0].key.flags & DSN_KEY_ROUTED;
-    header_again(&o.header, &c->line[0].key);
+    o.routed = dsn_line(c, 0)->key.flags & DSN_KEY_ROUTED;
+    header_again(&o.header, &dsn_line(c, 0)->key);
     memcpy(o.header.source_mac, &o.ingress->mac, 6);
     if (!dsn_chain_decide(shard, &o.decision, &o.header, o.ingress, o.routed)) {
         dsn_connection_remove(shard, number);
@@ -97,8 +98,8 @@ enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct ds
             dsn_tell_refused(shard, p);
         return o.decision.reason;
     }
-    memcpy(o.header.source_mac, dsn_ops_at(&shard->ops, c->line[1].ops)->check_mac, 6); /* of the first packet */
-    o.key[0] = c->line[0].key;
+    memcpy(o.header.source_mac, dsn_ops_at(&shard->ops, dsn_line(c, 1)->ops)->check_mac, 6); /* of the first packet */
+    o.key[0] = dsn_line(c, 0)->key;
     dsn_key_reply(&o.key[1], &o.key[0], dsn_vnic_at(root, o.decision.egress));
     uint32_t other = dsn_connection_find(shard, &o.key[1], dsn_flows_hash(&shard->flows, &o.key[1]), shard->now);
     if (other != 0 && other >> 1 != number) {
@@ -119,7 +120,7 @@ dsn_end dsn_any_way(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
 static enum dsn_reason_number meet(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     shard->meeting = ref;
-    DSN_STEP(shard, DSN_STEP_FLOW, -1, session->id, ref & 1);
+    DSN_STEP(shard, DSN_STEP_FLOW, -1, dsn_ref_rest(&shard->flows, ref)->id, ref & 1);
     return dsn_is_as_decided(shard, session) ? DSN_PASSED : dsn_decide_again(shard, p, ref >> 1);
 }
 

@@ -63,7 +63,7 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     struct dsn_session *session = &shard->flows.connection[number].session;
     const struct dsn_decided_by *by = o->decision.by;
     shard->meeting = dsn_ref(number, direction);
-    DSN_STEP(shard, DSN_STEP_INSTALL, -1, session->id, 0);
+    DSN_STEP(shard, DSN_STEP_INSTALL, -1, shard->flows.rest[number].id, 0);
     dsn_hit(shard, by[0], &o->header);
     if (by[0].slot != by[1].slot || by[0].table != by[1].table)
         dsn_hit(shard, by[1], &o->header);

@@ -26,17 +26,20 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_connection);
     f->mapped[1] = (size_t)f->buckets * sizeof(struct dsn_flow_bucket);
     f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_settled);
+    f->mapped[3] = ((size_t)capacity + 1) * sizeof(struct dsn_rest);
     f->connection = reserve(f->mapped[0]);
     f->bucket = reserve(f->mapped[1]);
     f->settled = reserve(f->mapped[2]);
+    f->rest = reserve(f->mapped[3]);
     f->wheel = calloc(DSN_WHEEL_SLOTS, sizeof(*f->wheel));
-    if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->wheel == NULL) {
+    if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->wheel == NULL) {
         dsn_flows_destroy(f);
         return false;
     }
     /* Random places in many pages: with small ones each would be a miss of the TLB too. */
     (void)madvise(f->connection, f->mapped[0], MADV_HUGEPAGE);
     (void)madvise(f->bucket, f->mapped[1], MADV_HUGEPAGE);
+    (void)madvise(f->rest, f->mapped[3], MADV_HUGEPAGE);
     return true;
 }
 
@@ -47,6 +50,8 @@ void dsn_flows_destroy(struct dsn_flows *f) {
         munmap(f->bucket, f->mapped[1]);
     if (f->settled != NULL)
         munmap(f->settled, f->mapped[2]);
+    if (f->rest != NULL)
+        munmap(f->rest, f->mapped[3]);
     free(f->wheel);
     *f = (struct dsn_flows){0};
 }
@@ -57,8 +62,8 @@ void dsn_flows_destroy(struct dsn_flows *f) {
 #define WARM_MOST ((size_t)1 << 30) /* a second or so */
 
 void dsn_flows_warm(struct dsn_flows *f) {
-    void *const memory[] = {f->bucket, f->connection, f->settled};
-    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[2]};
+    void *const memory[] = {f->bucket, f->connection, f->rest, f->settled};
+    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[3], f->mapped[2]};
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t left = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
     left = RTE_MIN(left, WARM_MOST);
@@ -128,22 +133,23 @@ void dsn_flows_leave(struct dsn_flows *f, uint32_t ref) {
 uint32_t dsn_flows_take(struct dsn_flows *f) {
     uint32_t number = f->free;
     if (number != 0)
-        f->free = f->connection[number].session.wheel_next;
+        f->free = f->rest[number].wheel_next;
     else if (f->high < f->capacity)
         number = ++f->high;
     else
         return 0;
     f->used++;
     memset(&f->connection[number], 0, sizeof(f->connection[number]));
+    memset(&f->rest[number], 0, sizeof(f->rest[number]));
     return number;
 }
 
 void dsn_flows_give(struct dsn_flows *f, uint32_t number) {
-    struct dsn_connection *connection = &f->connection[number];
+    struct dsn_connection *c = &f->connection[number];
     /* A burst may hold a reference to a line: without op list and key it fits no packet. */
-    memset(connection->line, 0, sizeof(connection->line));
+    *dsn_line(c, 0) = *dsn_line(c, 1) = (struct dsn_line){0};
     f->settled[number] = (struct dsn_settled){0};
-    connection->session.wheel_next = f->free;
+    f->rest[number].wheel_next = f->free;
     f->free = number;
     f->used--;
 }
@@ -155,6 +161,7 @@ void dsn_flows_prefetch_free(const struct dsn_flows *f) {
     const uint8_t *record = (const uint8_t *)&f->connection[number];
     for (unsigned line = 0; line < sizeof(struct dsn_connection); line += 64)
         __builtin_prefetch(record + line, 1); /* rte_prefetch0_write is not stable in 22.11 */
+    __builtin_prefetch(&f->rest[number], 1);
 }
 
 uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
@@ -162,7 +169,7 @@ uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
         [DSN_TCP_NONE] = 240,     [DSN_TCP_SYN_SENT] = 240, [DSN_TCP_SYN_RECEIVED] = 240, [DSN_TCP_ESTABLISHED] = 7440,
         [DSN_TCP_FIN_WAIT] = 240, [DSN_TCP_CLOSING] = 240,  [DSN_TCP_TIME_WAIT] = 240,    [DSN_TCP_CLOSED] = 10,
     };
-    switch (c->line[0].key.protocol) {
+    switch (dsn_line(c, 0)->key.protocol) {
     case DSN_TCP: return tcp[c->session.tcp & 7] * DSN_SECOND;
     case DSN_UDP: return (c->session.flags & DSN_SESSION_REPLIED ? 300 : 120) * DSN_SECOND;
     case DSN_ICMP:
@@ -172,25 +179,25 @@ uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
 }
 
 static void link_in(struct dsn_flows *f, uint32_t number, uint32_t slot) {
-    struct dsn_session *session = &f->connection[number].session;
-    session->wheel_next = f->wheel[slot];
-    session->wheel_previous = WHEEL_HEAD | slot;
-    if (session->wheel_next != 0)
-        f->connection[session->wheel_next].session.wheel_previous = number;
+    struct dsn_rest *rest = &f->rest[number];
+    rest->wheel_next = f->wheel[slot];
+    rest->wheel_previous = WHEEL_HEAD | slot;
+    if (rest->wheel_next != 0)
+        f->rest[rest->wheel_next].wheel_previous = number;
     f->wheel[slot] = number;
 }
 
 void dsn_flows_disarm(struct dsn_flows *f, uint32_t number) {
-    struct dsn_session *session = &f->connection[number].session;
-    if (session->wheel_previous == 0)
+    struct dsn_rest *rest = &f->rest[number];
+    if (rest->wheel_previous == 0)
         return;
-    if (session->wheel_previous & WHEEL_HEAD)
-        f->wheel[session->wheel_previous & ~WHEEL_HEAD] = session->wheel_next;
+    if (rest->wheel_previous & WHEEL_HEAD)
+        f->wheel[rest->wheel_previous & ~WHEEL_HEAD] = rest->wheel_next;
     else
-        f->connection[session->wheel_previous].session.wheel_next = session->wheel_next;
-    if (session->wheel_next != 0)
-        f->connection[session->wheel_next].session.wheel_previous = session->wheel_previous;
-    session->wheel_next = session->wheel_previous = 0;
+        f->rest[rest->wheel_previous].wheel_next = rest->wheel_next;
+    if (rest->wheel_next != 0)
+        f->rest[rest->wheel_next].wheel_previous = rest->wheel_previous;
+    rest->wheel_next = rest->wheel_previous = 0;
 }
 
 void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
@@ -206,7 +213,7 @@ void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
 static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget) {
     for (uint32_t number = f->wheel[slot], after; number != 0 && *budget > 0; number = after) {
         const struct dsn_connection *c = &f->connection[number];
-        after = c->session.wheel_next;
+        after = f->rest[number].wheel_next;
         --*budget;
         if (dsn_expired(c, now))
             return number;

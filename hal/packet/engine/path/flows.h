@@ -1,9 +1,12 @@
-/* Connections: a pool of 256-byte records, an index from keys to their two flow lines, and a wheel of deadlines.
+/* Connections: a pool of 192-byte records, an index from keys to their two flow lines, and a wheel of deadlines.
  *
- * A record is two flow lines of 64 bytes (one a direction) and a session of 128, so that a packet meets one line of
- * the index, one flow line and the session's hot half. The index has buckets of one cache line with eight entries,
- * in pairs; a full bucket passes entries on, to the other one of its pair and then to the next pairs, and counts them, so
- * a lookup ends where nothing was passed on, and nothing is ever moved. It has twice the room that the promised capacity needs: entries always fit.
+ * A record is two flow lines of 64 bytes (one a direction) and between them a session of as many, so that a packet meets
+ * one line of the index, one flow line and the session beside it. What packets don't need lies in an array of its own:
+ * with many connections the time of a packet is that of its cache misses, and a cache holds the more of them.
+ *
+ * The index has buckets of one cache line with eight entries, in pairs. A full bucket passes entries on, to the other one
+ * of its pair and then to the next pairs, and counts them, so a lookup ends where nothing was passed on, and nothing is
+ * ever moved. It has twice the room that the promised capacity needs: entries always fit.
  *
  * All memory is reserved at create and touched only when used, unless it is warmed. */
 #ifndef DSN_PATH_FLOWS_H
@@ -57,18 +60,34 @@ struct dsn_session {
     uint8_t tcp, flags;
     uint8_t row_table[2]; /* of row */
     uint32_t row[2];      /* slots of the rows that decided on egress and on ingress; DSN_NO_SLOT */
+};
 
+/* Two directions, and between them what both need: each line has the session beside it. */
+struct dsn_connection {
+    union {
+        struct dsn_line place[3]; /* see dsn_line */
+        struct {
+            struct dsn_line initiator;
+            struct dsn_session session;
+            struct dsn_line reply;
+        };
+    };
+};
+_Static_assert(sizeof(struct dsn_line) == 64 && sizeof(struct dsn_session) == 64 &&
+                   sizeof(struct dsn_connection) == 192,
+               "dsn_connection");
+
+/* The line of a direction, 0 or 1; as const as the record. */
+#define dsn_line(connection, direction) (&(connection)->place[2 * (direction)])
+
+/* What is kept of a connection and its packets don't need: apart, so that a cache holds more of what they do. */
+struct dsn_rest {
     uint64_t created_ns, id;
     uint64_t ingress, egress, row_id[2]; /* ids; of rows DSN_NONE_ID */
     uint32_t ingress_slot, egress_slot;
     uint32_t wheel_next, wheel_previous; /* records; the first one's previous: DSN_WHEEL_HEAD | slot */
 };
-
-struct dsn_connection {
-    struct dsn_line line[2];
-    struct dsn_session session;
-};
-_Static_assert(sizeof(struct dsn_line) == 64 && sizeof(struct dsn_connection) == 256, "dsn_connection");
+_Static_assert(sizeof(struct dsn_rest) == 64, "dsn_rest");
 
 struct dsn_settled { /* what of packets and bytes rules already have */
     uint64_t packets, bytes;
@@ -85,14 +104,15 @@ _Static_assert(sizeof(struct dsn_flow_bucket) == 64, "dsn_flow_bucket");
 
 struct dsn_flows {
     struct dsn_connection *connection; /* numbers begin with 1 */
-    struct dsn_settled *settled;
+    struct dsn_rest *rest;             /* by the same numbers */
+    struct dsn_settled *settled;       /* likewise */
     struct dsn_flow_bucket *bucket;
     uint64_t seed[6];
     uint32_t buckets, capacity;
     uint32_t used, high, free; /* `high`: numbers above it were never used; `free`: head of a list, 0: empty */
     uint64_t swept;            /* second up to which the wheel has nothing left */
     uint32_t *wheel;
-    size_t mapped[3];
+    size_t mapped[4];
 };
 
 bool dsn_flows_create(struct dsn_flows *flows, uint32_t capacity);
@@ -109,7 +129,13 @@ static inline struct dsn_connection *dsn_ref_connection(const struct dsn_flows *
     return &flows->connection[ref >> 1];
 }
 static inline struct dsn_line *dsn_ref_line(const struct dsn_flows *flows, uint32_t ref) {
-    return &flows->connection[ref >> 1].line[ref & 1];
+    return dsn_line(&flows->connection[ref >> 1], ref & 1);
+}
+static inline struct dsn_rest *dsn_ref_rest(const struct dsn_flows *flows, uint32_t ref) {
+    return &flows->rest[ref >> 1];
+}
+static inline struct dsn_rest *dsn_rest(const struct dsn_flows *flows, const struct dsn_connection *connection) {
+    return &flows->rest[connection - flows->connection];
 }
 
 static inline uint64_t dsn_flows_hash(const struct dsn_flows *flows, const struct dsn_flow_key *key) {

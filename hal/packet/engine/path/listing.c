@@ -17,12 +17,13 @@ static bool is_within(const uint8_t address[16], const uint8_t prefix[16], uint8
            (bits == 0 || (address[bytes] ^ prefix[bytes]) >> (8 - bits) == 0);
 }
 
-static bool matches(const struct dsn_connection *c, const struct dsn_flows_ask *ask) {
-    const struct dsn_flow_key *key = &c->line[0].key;
+static bool matches(const struct dsn_flows *flows, const struct dsn_connection *c, const struct dsn_flows_ask *ask) {
+    const struct dsn_rest *rest = dsn_rest(flows, c);
+    const struct dsn_flow_key *key = &dsn_line(c, 0)->key;
     uint64_t given = ask->given;
     return (!(given & GIVEN_VRF) || key->vrf == ask->vrf) &&
-           (!(given & GIVEN_VNIC) || c->session.ingress == ask->vnic || c->session.egress == ask->vnic) &&
-           (!(given & GIVEN_ID) || c->session.id == ask->id) &&
+           (!(given & GIVEN_VNIC) || rest->ingress == ask->vnic || rest->egress == ask->vnic) &&
+           (!(given & GIVEN_ID) || rest->id == ask->id) &&
            (!(given & GIVEN_PROTOCOL) || key->protocol == ask->protocol) &&
            (!(given & GIVEN_SOURCE_PORT) || key->source_port == ask->source_port) &&
            (!(given & GIVEN_DESTINATION_PORT) || key->destination_port == ask->destination_port) &&
@@ -31,24 +32,25 @@ static bool matches(const struct dsn_connection *c, const struct dsn_flows_ask *
 }
 
 static bool lives(const struct dsn_connection *c, uint64_t now) {
-    return c->line[0].ops != 0 && !dsn_expired(c, now);
+    return dsn_line(c, 0)->ops != 0 && !dsn_expired(c, now);
 }
 
 static void record_of(const struct dsn_shard *shard, const struct dsn_connection *c, struct dsn_flow_record *record) {
     const struct dsn_session *session = &c->session;
-    const struct dsn_flow_key *key = &c->line[0].key;
+    const struct dsn_rest *rest = dsn_rest(&shard->flows, c);
+    const struct dsn_flow_key *key = &dsn_line(c, 0)->key;
     *record = (struct dsn_flow_record){
-        .id = session->id,
+        .id = rest->id,
         .vrf = key->vrf,
-        .ingress = session->ingress,
-        .egress = session->egress,
+        .ingress = rest->ingress,
+        .egress = rest->egress,
         .generation = session->generation,
-        .created_ns = session->created_ns,
+        .created_ns = rest->created_ns,
         .last_ns = session->last_ns,
         .timeout_ns = dsn_timeout_ns(c),
         .packets = {session->packets[0], session->packets[1]},
         .bytes = {session->bytes[0], session->bytes[1]},
-        .rules = {session->row_id[0], session->row_id[1]},
+        .rules = {rest->row_id[0], rest->row_id[1]},
         .source_port = key->source_port,
         .destination_port = key->destination_port,
         .protocol = key->protocol,
@@ -67,7 +69,7 @@ uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, c
     (void)root;
     for (; number <= flows->high && found < count && looked < PLACES; number++, looked++) {
         const struct dsn_connection *c = &flows->connection[number];
-        if (lives(c, now) && matches(c, which))
+        if (lives(c, now) && matches(&shard->flows, c, which))
             record_of(shard, c, &records[found++]);
     }
     *cursor = number <= flows->high ? number : 0;
@@ -79,7 +81,7 @@ size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root
     (void)root;
     for (uint32_t number = 1; number <= shard->flows.high; number++) {
         const struct dsn_connection *c = &shard->flows.connection[number];
-        if (c->session.id == id && lives(c, now))
+        if (shard->flows.rest[number].id == id && lives(c, now))
             return dsn_words_of(shard, c, text, size);
     }
     return 0;
@@ -91,7 +93,7 @@ uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, 
     dsn_shard_use(shard, root);
     for (uint32_t number = 1; number <= shard->flows.high; number++) {
         const struct dsn_connection *c = &shard->flows.connection[number];
-        if (!lives(c, now) || !matches(c, which))
+        if (!lives(c, now) || !matches(&shard->flows, c, which))
             continue;
         dsn_connection_remove(shard, number);
         forgotten++;
@@ -103,7 +105,7 @@ void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root) {
     dsn_shard_use(shard, root);
     dsn_connections_sweep(shard, shard->now, UINT32_MAX);
     for (uint32_t number = 1; number <= shard->flows.high; number++)
-        if (shard->flows.connection[number].line[0].ops != 0)
+        if (dsn_line(&shard->flows.connection[number], 0)->ops != 0)
             dsn_connection_settle(shard, number);
     shard->counters.engine[DSN_COUNT_FLOWS_NOW] = shard->flows.used;
 }
@@ -120,7 +122,7 @@ static bool settle_some(struct dsn_shard *shard, uint64_t now) {
         shard->settle_next = 1;
     }
     for (uint32_t i = 0; i < SETTLE && shard->settle_next <= flows->high; i++, shard->settle_next++)
-        if (flows->connection[shard->settle_next].line[0].ops != 0)
+        if (dsn_line(&flows->connection[shard->settle_next], 0)->ops != 0)
             dsn_connection_settle(shard, shard->settle_next);
     if (shard->settle_next > flows->high)
         shard->settle_next = 0;
@@ -160,13 +162,14 @@ static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, ui
         return 0;
     struct dsn_connection *copy = &to->flows.connection[taken];
     *copy = *c;
-    copy->session.wheel_next = copy->session.wheel_previous = 0;
+    to->flows.rest[taken] = from->flows.rest[number];
+    to->flows.rest[taken].wheel_next = to->flows.rest[taken].wheel_previous = 0;
     copy->session.flags &= (uint8_t)~(DSN_SESSION_OWN | DSN_SESSION_INBOUND); /* counted with all others there */
-    copy->line[0].ops = copy_ops(to, from, c->line[0].ops);
-    copy->line[1].ops = copy_ops(to, from, c->line[1].ops);
-    if (copy->line[0].ops == 0 || copy->line[1].ops == 0) {
-        dsn_ops_let_go(to, copy->line[0].ops);
-        dsn_ops_let_go(to, copy->line[1].ops);
+    dsn_line(copy, 0)->ops = copy_ops(to, from, dsn_line(c, 0)->ops);
+    dsn_line(copy, 1)->ops = copy_ops(to, from, dsn_line(c, 1)->ops);
+    if (dsn_line(copy, 0)->ops == 0 || dsn_line(copy, 1)->ops == 0) {
+        dsn_ops_let_go(to, dsn_line(copy, 0)->ops);
+        dsn_ops_let_go(to, dsn_line(copy, 1)->ops);
         dsn_flows_give(&to->flows, taken);
         return 0;
     }
@@ -200,7 +203,7 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     if (dsn_is_later(&packet)) {
         first = dsn_fragment_of(&from->fragments, &packet, now);
         ref = first != NULL ? first->ref : 0;
-        if (ref != 0 && dsn_ref_connection(&from->flows, ref)->session.id != first->connection)
+        if (ref != 0 && dsn_ref_rest(&from->flows, ref)->id != first->connection)
             ref = 0;
     } else {
         ref = dsn_flows_find(&from->flows, &key, dsn_flows_hash(&from->flows, &key));

@@ -106,12 +106,13 @@ void dsn_opening_fill(struct dsn_shard *shard, struct dsn_opening *o) {
 static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o, struct dsn_connection *c) {
     const struct dsn_decision *d = &o->decision;
     struct dsn_session *session = &c->session;
+    struct dsn_rest *rest = dsn_rest(&shard->flows, c);
     for (unsigned side = 0; side < 2; side++) {
-        c->line[side].route = o->route[side];
-        c->line[side].policy = d->policy[side];
+        dsn_line(c, side)->route = o->route[side];
+        dsn_line(c, side)->policy = d->policy[side];
         session->row[side] = d->by[side].slot;
         session->row_table[side] = d->by[side].table;
-        session->row_id[side] =
+        rest->row_id[side] =
             d->by[side].slot == DSN_NO_SLOT ? DSN_NONE_ID : dsn_id_at(shard->root, d->by[side].table, d->by[side].slot);
     }
     uint8_t share = dsn_share_flag(o->ingress, o->egress);
@@ -121,10 +122,10 @@ static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o,
     session->network = shard->network;
     (void)dsn_vnic_state(shard,
                          share == DSN_SESSION_OWN ? o->ingress : o->egress); /* its slot may have been another's */
-    session->ingress = o->ingress->id;
-    session->egress = o->egress->id;
-    session->ingress_slot = o->ingress->slot;
-    session->egress_slot = o->egress->slot;
+    rest->ingress = o->ingress->id;
+    rest->egress = o->egress->id;
+    rest->ingress_slot = o->ingress->slot;
+    rest->egress_slot = o->egress->slot;
 }
 
 enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp_state,
@@ -134,23 +135,23 @@ enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct
         return DSN_REASON_FLOW_TABLE_FULL;
     struct dsn_connection *c = &shard->flows.connection[taken];
     for (unsigned side = 0; side < 2; side++) {
-        c->line[side].key = o->key[side];
-        c->line[side].ops = dsn_ops_hold(shard, &o->ops[side]);
+        dsn_line(c, side)->key = o->key[side];
+        dsn_line(c, side)->ops = dsn_ops_hold(shard, &o->ops[side]);
     }
-    if (c->line[0].ops == 0 || c->line[1].ops == 0) { /* there is a list for each line: this can't be */
-        dsn_ops_let_go(shard, c->line[0].ops);
-        dsn_ops_let_go(shard, c->line[1].ops);
+    if (dsn_line(c, 0)->ops == 0 || dsn_line(c, 1)->ops == 0) { /* there is a list for each line: this can't be */
+        dsn_ops_let_go(shard, dsn_line(c, 0)->ops);
+        dsn_ops_let_go(shard, dsn_line(c, 1)->ops);
         dsn_flows_give(&shard->flows, taken);
         return DSN_REASON_FLOW_TABLE_FULL;
     }
     write_decision(shard, o, c);
     c->session.tcp = tcp_state;
-    c->session.id = shard->next_id++;
-    c->session.created_ns = c->session.last_ns = shard->now;
+    shard->flows.rest[taken].id = shard->next_id++;
+    shard->flows.rest[taken].created_ns = c->session.last_ns = shard->now;
     shard->counters.engine[DSN_COUNT_FLOWS_OPENED]++;
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]++;
     dsn_connection_enter(shard, taken);
-    dsn_share_enter(shard, &c->session);
+    dsn_share_enter(shard, c);
     dsn_flows_arm(&shard->flows, taken);
     *number = taken;
     return DSN_PASSED;
@@ -165,16 +166,16 @@ enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct
         return DSN_REASON_FLOW_TABLE_FULL;
     }
     dsn_connection_settle(shard, number);
-    dsn_share_leave(shard, &c->session);
-    dsn_ops_let_go(shard, c->line[0].ops);
-    dsn_ops_let_go(shard, c->line[1].ops);
-    c->line[0].ops = ops[0];
-    c->line[1].ops = ops[1];
+    dsn_share_leave(shard, c);
+    dsn_ops_let_go(shard, dsn_line(c, 0)->ops);
+    dsn_ops_let_go(shard, dsn_line(c, 1)->ops);
+    dsn_line(c, 0)->ops = ops[0];
+    dsn_line(c, 1)->ops = ops[1];
     write_decision(shard, o, c);
-    dsn_share_enter(shard, &c->session);
-    if (!dsn_key_equal(&o->key[1], &c->line[1].key)) {
+    dsn_share_enter(shard, c);
+    if (!dsn_key_equal(&o->key[1], &dsn_line(c, 1)->key)) {
         dsn_connection_leave(shard, number);
-        c->line[1].key = o->key[1];
+        dsn_line(c, 1)->key = o->key[1];
         dsn_connection_enter(shard, number);
     }
     return DSN_PASSED;

@@ -122,8 +122,8 @@ void dsn_connection_settle(struct dsn_shard *shard, uint32_t number);
 void dsn_connection_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_connection_leave(struct dsn_shard *shard, uint32_t number);
 /* Counts it for its vNIC, as its flags and slots say; and no more. */
-void dsn_share_enter(struct dsn_shard *shard, const struct dsn_session *session);
-void dsn_share_leave(struct dsn_shard *shard, const struct dsn_session *session);
+void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *connection);
+void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *connection);
 /* A list's number, 0: no room for it. */
 uint32_t dsn_ops_hold(struct dsn_shard *shard, const struct dsn_ops *ops);
 void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number);

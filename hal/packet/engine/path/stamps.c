@@ -95,11 +95,13 @@ bool dsn_stamps_hold(const struct dsn_stamps *stamps, const struct dsn_connectio
     if (stamps->structure > generation)
         return false;
     for (unsigned d = 0; d < 2; d++) {
-        const struct dsn_line *line = &c->line[d];
+        const struct dsn_line *line = dsn_line(c, d);
         if (line->route != DSN_NO_ROUTE_KEY &&
             (stamps->route[line->route] > generation || stamps->wide[wide(line->key.vrf)] > generation))
             return false;
     }
-    return policy_holds(stamps, c->line[0].policy, &c->line[0].key, DSN_FIREWALL_RULE_DIRECTION_OUT, generation) &&
-           policy_holds(stamps, c->line[1].policy, &c->line[0].key, DSN_FIREWALL_RULE_DIRECTION_IN, generation);
+    return policy_holds(stamps, dsn_line(c, 0)->policy, &dsn_line(c, 0)->key, DSN_FIREWALL_RULE_DIRECTION_OUT,
+                        generation) &&
+           policy_holds(stamps, dsn_line(c, 1)->policy, &dsn_line(c, 0)->key, DSN_FIREWALL_RULE_DIRECTION_IN,
+                        generation);
 }

@@ -84,7 +84,7 @@ static inline bool dsn_usual_way(struct dsn_shard *shard, const struct dsn_packe
 static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const struct dsn_packet *p,
                                               struct dsn_train *train) {
     struct dsn_connection *c = dsn_ref_connection(&shard->flows, p->ref); /* the 0th record's lines fit no packet */
-    const struct dsn_line *line = &c->line[p->ref & 1];
+    const struct dsn_line *line = dsn_line(c, p->ref & 1);
     struct dsn_session *session = &c->session;
     uint64_t now = shard->now;
     if (unlikely(p->state < DSN_STATE_PLAIN || !dsn_key_equal(&line->key, &p->key) ||

@@ -51,7 +51,7 @@ static inline bool dsn_follow_tcp(struct dsn_shard *shard, const struct dsn_pack
     struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     uint8_t before = session->tcp;
     if (likely(before == DSN_TCP_ESTABLISHED && !(p->tcp_flags & (DSN_TCP_FIN | DSN_TCP_SYN | DSN_TCP_RST)))) {
-        DSN_STEP(shard, DSN_STEP_STATE, -1, session->id, before);
+        DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, before);
         return true;
     }
     bool closer = ((session->flags & DSN_SESSION_CLOSER) != 0) == (ref & 1);
@@ -64,7 +64,7 @@ static inline bool dsn_follow_tcp(struct dsn_shard *shard, const struct dsn_pack
         session->tcp = state;
         dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
     }
-    DSN_STEP(shard, DSN_STEP_STATE, -1, session->id, state);
+    DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, state);
     return true;
 }
 
@@ -159,9 +159,9 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
 
 static __rte_always_inline dsn_end dsn_established(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
-    const struct dsn_line *line = &c->line[ref & 1];
+    const struct dsn_line *line = dsn_line(c, ref & 1);
     shard->meeting = ref;
-    DSN_STEP(shard, DSN_STEP_FLOW, -1, c->session.id, ref & 1);
+    DSN_STEP(shard, DSN_STEP_FLOW, -1, dsn_ref_rest(&shard->flows, ref)->id, ref & 1);
     if (unlikely(!dsn_is_as_decided(shard, &c->session))) {
         enum dsn_reason_number reason = dsn_decide_again(shard, p, ref >> 1);
         if (reason != DSN_PASSED)

@@ -70,7 +70,7 @@ static void put_list(struct text *text, const struct dsn_shard *shard, const str
 size_t dsn_words_of(const struct dsn_shard *shard, const struct dsn_connection *c, char *words, size_t size) {
     struct text text = {.at = words, .left = size};
     for (unsigned direction = 0; direction < 2; direction++) {
-        put_list(&text, shard, dsn_ops_at(&shard->ops, c->line[direction].ops));
+        put_list(&text, shard, dsn_ops_at(&shard->ops, dsn_line(c, direction)->ops));
         put(&text, "%s", "");
     }
     return text.cut ? 0 : (size_t)(text.at - words);

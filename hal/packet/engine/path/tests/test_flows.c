@@ -31,7 +31,7 @@ static uint32_t open_one(uint32_t number, bool hostile, uint64_t hash_mask) {
     if (taken == 0)
         return 0;
     for (unsigned direction = 0; direction < 2; direction++) {
-        struct dsn_line *line = &flows.connection[taken].line[direction];
+        struct dsn_line *line = dsn_line(&flows.connection[taken], direction);
         set_key(&line->key, number, direction, hostile);
         line->ops = 1;
         dsn_flows_enter(&flows, dsn_ref(taken, direction), dsn_flows_hash(&flows, &line->key) & hash_mask);

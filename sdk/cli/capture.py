@@ -60,12 +60,14 @@ class _Cursor:
 def read(path: Path) -> list[Frame]:
     """The frames of a capture file. Raises HalError: INVALID if it can't be read, CORRUPT, UNSUPPORTED."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise HalError(ErrorKind.INVALID, f"capture {path}", limit=f"{MAX_BYTES:,} bytes", got=path.stat().st_size)
-        data = path.read_bytes()
+        with path.open("rb") as stream:  # a pipe or a device tells no size
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         fix = "Name a file that can be read."
         raise HalError(ErrorKind.INVALID, f"capture {path}", got=error.strerror, fix=fix) from error
+    if len(data) > MAX_BYTES:
+        raise HalError(ErrorKind.INVALID, f"capture {path}", got=f"more than {MAX_BYTES:,} bytes",
+                       limit=f"{MAX_BYTES:,} bytes", fix="Take a part of it, with editcap or tcpdump -r.")  # fmt: skip
     return parse(data, str(path))
 
 

@@ -98,7 +98,8 @@ def read(data: bytes, file: str) -> SourceText:
     source = SourceText(file)
     if len(data) > MAX_BYTES:
         message = f"the file has {len(data):,} bytes"
-        source.problems.append(Problem(Position(file, 0, 0), message, limit=f"{MAX_BYTES:,} bytes"))
+        fix = "Split it: a folder of files is one intent."
+        source.problems.append(Problem(Position(file, 0, 0), message, limit=f"{MAX_BYTES:,} bytes", fix=fix))
         return source
     line = 0
     for chunk in _SEPARATOR.split(data.removeprefix(b"\xef\xbb\xbf")):

@@ -169,7 +169,9 @@ def test_a_million_levels_stop_at_the_limit(text: str) -> None:
 
 def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document, "MAX_BYTES", 100)
-    assert sentences(b"#" * 101) == ["x.yaml: error: the file has 101 bytes; limit: 100 bytes."]
+    assert sentences(b"#" * 101) == [
+        "x.yaml: error: the file has 101 bytes; limit: 100 bytes. Fix: Split it: a folder of files is one intent."
+    ]
 
 
 @pytest.mark.parametrize(("text", "column"), [('kind: Vrf\nname: v\n""', 3), ("kind: Vrf\nname: v\n---\n{", 2)])

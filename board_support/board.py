@@ -60,7 +60,7 @@ class Hardware:
     packet: PacketProcess
 
 
-Builder = Callable[[BoardFacts, Path], Hardware]
+Builder = Callable[[BoardFacts, Path, Path | None], Hardware]
 
 
 def board_names() -> tuple[str, ...]:
@@ -82,12 +82,17 @@ def facts(name: str) -> BoardFacts:
     )
 
 
-def build(name: str, run: Path) -> Hardware:
-    """The hardware of a board, with its run folder `run`. Nothing is started.
+def build(name: str, run: Path, engine: Path | None = None) -> Hardware:
+    """The hardware of a board. Nothing is started.
+
+    Args:
+        name: of the board.
+        run: its run folder.
+        engine: the program of its packet engine; None: the board's own.
 
     Raises:
-        HalError: INVALID for a board that isn't there.
+        HalError: INVALID for a board that isn't there, or an engine that the board can't run.
     """
     known = facts(name)
     builder: Builder = importlib.import_module(f"board_support.boards.{name}.build").build
-    return builder(known, run)
+    return builder(known, run, engine)

@@ -2,6 +2,7 @@
 
 board = "software"
 workers = 1
+engine = "build/dsn-engine"   # instead of the board's own
 punt_taps = 8   # how many VRFs besides the default one may have addresses of the card
 
 [ports]
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ class CardConfig:
             is a quarter of what fits.
         punt_taps: VRFs, beside those with a tap of their own among the ports, that may have addresses of the card.
         pickup_ns: as in `LoadConfig`.
-        engine: path of the engine's program, "" for the board's own.
+        engine: path of the engine's program, "" for the board's own. A relative one begins at the file's folder.
     """
 
     board: str = "twin"
@@ -104,7 +105,10 @@ def load_card_config(path: Path) -> CardConfig:
     except OSError as error:
         fix = "Name the card.toml of a card; README.md shows one."
         raise IntentError([Problem(Position(str(path), 0, 0), error.strerror or str(error), fix=fix)]) from None
-    return parse(data, str(path))
+    config = parse(data, str(path))
+    if not config.engine:
+        return config
+    return replace(config, engine=str(path.absolute().parent / config.engine))
 
 
 def parse(data: bytes, file: str = "card.toml") -> CardConfig:

@@ -82,7 +82,7 @@ def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -
 
 def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     """Start dsnd in a session of its own and wait until it answers. Raises HalError."""
-    folder = run_folder()
+    folder = run_folder().absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log, refusal = folder / "dsnd.log", folder / "refusal.json"
     refusal.unlink(missing_ok=True)

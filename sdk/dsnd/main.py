@@ -67,7 +67,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     lock = hold_folder(run)
-    hardware = build(config.board, run / ENGINE_FOLDER)
+    hardware = build(config.board, run / ENGINE_FOLDER, Path(config.engine) if config.engine else None)
     load, taps = config.load_config(), None
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
@@ -96,9 +96,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--with", type=Path, action="append", default=[], dest="folders", metavar="DIR",
                         help="a folder with a service or stage that isn't installed")  # fmt: skip
     options = parser.parse_args(arguments)
+    card, run = options.card.absolute(), options.run.absolute()
+    state = options.state.absolute() if options.state else run / "state"
+    folders = [folder.absolute() for folder in options.folders]
+    if engine := os.environ.get("DSN_ENGINE"):
+        os.environ["DSN_ENGINE"] = str(Path(engine).absolute())
+    # A daemon holds no folder but its own: the one it was started in may have to be unmounted.
+    os.chdir("/")
     try:
-        run_card(load_card_config(options.card), options.run, options.state or options.run / "state",
-                 options.folders)  # fmt: skip
+        run_card(load_card_config(card), run, state, folders)
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
         if isinstance(error, HalError) and options.run.is_dir():

@@ -81,6 +81,8 @@ def _with_tag(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> bytes:
 class EngineOnVeth(SanitizedEngine):
     """Engines whose ports are veth pairs, in a namespace for each card."""
 
+    ports: tuple[int, ...] = PORTS
+
     def __init__(self, binary: Path = SANITIZED) -> None:
         super().__init__(binary)
         self._cards = 0
@@ -101,13 +103,13 @@ class EngineOnVeth(SanitizedEngine):
         for end in ("all", "default"):
             setting = f"net.ipv6.conf.{end}.disable_ipv6=1"
             self._ip("netns", "exec", self.namespace, "sysctl", "-qw", setting)
-        for port in PORTS:
+        for port in self.ports:
             ends = ("link", "add", f"card{port}", "mtu", "9000", "type", "veth", "peer", f"host{port}", "mtu", "9000")
             self._ip("-n", self.namespace, *ends)
             for end in ("card", "host"):
                 self._ip("-n", self.namespace, "link", "set", f"{end}{port}", "up")
         backend = super().open()
-        sockets = {port: self._socket(f"host{port}") for port in PORTS}
+        sockets = {port: self._socket(f"host{port}") for port in self.ports}
         self._wires[id(backend)] = VethWire(sockets)
         stack = self._open[id(backend)]
         stack.callback(self._wires.pop, id(backend))

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.demo.show import INTENT, Demo, build, wait_for_web
 from tests.netns.world import World, leftovers
+from tests.tools.engines import RELEASED, SANITIZED
+
+UNDER_LOAD = ("test_mixture",)
+"""Modules that want as many packets as can be: their engine is the one that runs, all others' has sanitizers."""
+
+
+@pytest.fixture(scope="module")
+def program(request: pytest.FixtureRequest) -> Path:
+    """The engine of this module's cards; which one it is, is printed."""
+    chosen = RELEASED if request.module.__name__.rsplit(".", 1)[-1] in UNDER_LOAD else SANITIZED
+    terminal = request.config.pluginmanager.getplugin("terminalreporter")
+    terminal.write_line(f"{Path(request.module.__file__).name}: the card runs {chosen.parent.name}")
+    return chosen
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo's card, started, with its intent applied. What it leaves behind is an error."""
-    world = World(tmp_path_factory.mktemp("world"))
+def card(request: pytest.FixtureRequest, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo's card, started, with its intent applied. What it leaves behind is an error, and so is what a sanitizer
+    says of its engines."""
+    world = World(tmp_path_factory.mktemp("world"), program)
     demo = Demo(world, lambda _: None)
     try:
         build(world)
@@ -22,7 +37,7 @@ def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         world.dsn("apply", str(INTENT))
         wait_for_web(demo)
         yield demo
+        world.stop_card()
     finally:
-        world.dsn("card", "stop", check=False)
         world.close()
     assert list(leftovers(world.tag)) == []

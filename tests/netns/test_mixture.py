@@ -73,8 +73,8 @@ print(json.dumps(count))
 
 
 @pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
+def world(request: pytest.FixtureRequest, program: Path, tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, program)
     try:
         made.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",), ("10.1.0.1",))
         for name, port, mac, address in (
@@ -86,6 +86,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         made.write_card(workers=str(request.param))
         made.start_card()
         yield made
+        made.stop_card()
     finally:
         made.close()
     assert list(leftovers(made.tag)) == []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,9 +54,9 @@ spec: {port: uplink1, vrf: NAME, addresses: [192.0.2.2/24]}
 
 
 @pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A card with one vNIC; two more of its ports are in card.toml and in nobody's intent."""
-    world = World(tmp_path_factory.mktemp("vrfs"))
+    world = World(tmp_path_factory.mktemp("vrfs"), program)
     try:
         world.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",), ("10.1.0.1",))
         world.host("blue", "host1", "02:00:00:00:00:0b", ("10.2.0.20/24",), ("10.2.0.1",))
@@ -64,6 +65,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.start_card()
         apply(world, BASE)
         yield world
+        world.stop_card()
     finally:
         world.close()
     assert list(leftovers(world.tag)) == []

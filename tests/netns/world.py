@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from sdk.api.client import GrpcCard
+from tests.tools.engines import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "dsnw"
@@ -73,9 +74,11 @@ class World:
 
     Args:
         folder: for the card's configuration, run folder and logs.
+        engine: the program of its engine; None: the one that runs.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: Path | None = None) -> None:
+        self.engine = engine
         self.tag = f"{TAG}{os.getpid():x}"
         self.folder = folder
         self.card_namespace = f"{self.tag}-card"
@@ -154,7 +157,8 @@ class World:
 
     def write_card(self, board: str = "software", **more: str) -> Path:
         """Write card.toml with the world's ports, each a Linux interface of the port's name."""
-        lines = [f'board = "{board}"', *(f"{key} = {value}" for key, value in more.items()), "[ports]"]
+        program = [f'engine = "{self.engine}"'] if self.engine and board == "software" else []
+        lines = [f'board = "{board}"', *program, *(f"{key} = {value}" for key, value in more.items()), "[ports]"]
         lines += [f'{port} = "linux:{port}"' for port in self.ports]
         path = self.folder / "card.toml"
         path.write_text("\n".join(lines) + "\n")
@@ -163,7 +167,9 @@ class World:
     def dsn(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `dsn` against this world's card."""
         program = [str(Path(sys.executable).parent / "dsn"), *arguments]
-        return self.in_card("env", f"DSN_RUN={self.run_folder}", *program, check=check, timeout=timeout)
+        # A sanitizer's word ends the engine, and is in its log.
+        variables = [f"DSN_RUN={self.run_folder}", *(f"{name}={value}" for name, value in ENVIRONMENT.items())]
+        return self.in_card("env", *variables, *program, check=check, timeout=timeout)
 
     def api(self) -> GrpcCard:
         """The card's API, for a test that asks often; a unix socket knows no namespaces. The caller closes it."""
@@ -172,6 +178,19 @@ class World:
     def start_card(self) -> None:
         """Start the card; its state is kept in the world's folder."""
         self.dsn("card", "start", str(self.folder / "card.toml"), "--state", str(self.folder / "state"))
+
+    def stop_card(self) -> None:
+        """Stop the card and wait for its engine's end. Raises AssertionError with what a sanitizer said of any engine
+        that this card had, leaks at the end included."""
+        folder = self.run_folder / "engine"
+        pid = folder / "engine.pid"
+        engine = Path("/proc") / pid.read_text().strip() if pid.exists() else None
+        self.dsn("card", "stop")
+        if engine is not None and not _until(lambda: not engine.exists(), 30):
+            raise AssertionError(f"engine {engine.name} does not end")
+        words = (folder / "engine.log").read_text(errors="replace")
+        if "ERROR: " in words or "runtime error" in words:
+            raise AssertionError(words[-6000:])
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

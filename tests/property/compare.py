@@ -192,12 +192,12 @@ def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
             coverage.ops[op.split(" ")[0]] += 1
     counters = [shard.counters() for shard in shards]
     for name in ("drops", "vnics", "rows"):
-        one, two = (_without_zeros(getattr(some, name)) for some in counters)
+        one, two = (without_zeros(getattr(some, name)) for some in counters)
         if one != two:
             raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")
 
 
-def _without_zeros(some: Any) -> dict[Any, Any]:
+def without_zeros(some: Any) -> dict[Any, Any]:
     def empty(value: Any) -> bool:
         if isinstance(value, dict):
             return not any(value.values())

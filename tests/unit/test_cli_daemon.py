@@ -38,6 +38,26 @@ def test_a_daemon_that_hangs_is_told_of_soon(tmp_path: Path, monkeypatch: pytest
     assert f"{tmp_path}/dsnd.log" in told.stderr
 
 
+def test_paths_begin_where_the_card_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon holds no folder but its own, wherever it was started."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSN_RUN", "run")
+    Path("card.toml").write_text(CARD)
+    started = dsn("card", "start", "card.toml", "--state", "state")
+    assert started.exit_code == 0, started.output
+    pid = plain("card", "status")["daemon_pid"]
+    try:
+        assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+        assert dsn("apply", DEMO).exit_code == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["card.toml", "run", "state"]
+        assert list(Path("state").iterdir())
+    finally:
+        stopped = dsn("card", "stop")
+        if stopped.exit_code and isinstance(pid, int):
+            os.kill(pid, signal.SIGTERM)
+    assert stopped.exit_code == 0
+
+
 def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
     card = tmp_path / "card.toml"
@@ -67,3 +87,22 @@ def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             os.kill(pid, signal.SIGTERM)
     assert stopped.exit_code == 0
     assert dsn("card", "status").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("board", "words"),
+    [
+        ("twin", "INVALID: card.toml, field engine: got {engine}, limit board twin runs no program"),
+        ("software", "INVALID: card.toml, field engine: got {engine}, limit a program. Build it: make engine."),
+    ],
+)
+def test_an_engine_that_can_not_run_is_refused(
+    board: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program that card.toml names is the one that runs; its path begins at the file."""
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
+    card = tmp_path / "card.toml"
+    card.write_text(f'board = "{board}"\nengine = "no/engine"\n')
+    refused = dsn("card", "start", str(card), "--state", str(tmp_path / "state"))
+    assert refused.exit_code == 1
+    assert words.format(engine=tmp_path / "no/engine") in refused.stderr

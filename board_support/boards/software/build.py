@@ -20,8 +20,9 @@ class EngineLife:
     that an earlier dsnd started.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, program: Path | None = None) -> None:
         self._run = run
+        self._program = program
         self._pid: int | None = None
         self._pidfd: int | None = None
 
@@ -46,7 +47,7 @@ class EngineLife:
             raise
 
     def launch(self) -> Backend:
-        start(self._run)
+        start(self._run, binary=self._program)
         return self._watch(connect(self._run))
 
     def pid(self) -> int | None:
@@ -63,6 +64,15 @@ class EngineLife:
         return False
 
 
-def build(facts: BoardFacts, run: Path) -> Hardware:
-    """The software card with its engine in `run`."""
-    return Hardware(facts, EngineLife(run))
+def build(facts: BoardFacts, run: Path, engine: Path | None = None) -> Hardware:
+    """The software card with its engine in `run`. Raises HalError(INVALID) where the named program can't be run."""
+    if engine is not None and not (engine.is_file() and os.access(engine, os.X_OK)):
+        raise HalError(
+            ErrorKind.INVALID,
+            "card.toml",
+            field="engine",
+            got=str(engine),
+            limit="a program",
+            fix="Build it: make engine.",
+        )
+    return Hardware(facts, EngineLife(run, engine))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from board_support.board import BoardFacts, Hardware
+from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend
 from hal.packet.model import Twin
 
@@ -29,6 +30,10 @@ class TwinProcess:
         return self._twin is not None
 
 
-def build(facts: BoardFacts, _run: Path) -> Hardware:
-    """The twin board; it uses no run folder."""
+def build(facts: BoardFacts, _run: Path, engine: Path | None = None) -> Hardware:
+    """The twin board; it uses no run folder. Raises HalError(INVALID) where a program is named: it runs none."""
+    if engine is not None:
+        raise HalError(
+            ErrorKind.INVALID, "card.toml", field="engine", got=str(engine), limit="board twin runs no program"
+        )
     return Hardware(facts, TwinProcess())

@@ -1,0 +1,84 @@
+"""The engine with sanitizers between real ports is the twin, with one worker and with two."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from hal.conformance import Device, Wire
+from hal.packet.contract import Output
+from hal.packet.model.device import TwinDevice
+from tests.conformance.engines import EngineOnVeth
+from tests.property.compare import Differs
+from tests.property.live import Play, Side, load_config
+from tests.property.universe import PORTS
+
+
+class EngineOnPorts(EngineOnVeth):
+    """Engines with sanitizers on the universe's ports."""
+
+    stages = ()
+    ports = PORTS
+
+
+@contextlib.contextmanager
+def side(device: Device, workers: int) -> Iterator[Side]:
+    """A card that is loaded and started, with the outside of its ports."""
+    backend = device.open()
+    try:
+        config = load_config(workers)
+        ports = tuple(device.port(port.number, port.name) for port in config.ports)
+        backend.load(replace(config, ports=ports))
+        backend.start()
+        wire = device.wire(backend)
+        assert wire is not None
+        yield Side(backend, wire)
+    finally:
+        device.close(backend)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_live_traffic_is_the_twins(workers: int) -> None:
+    """A connection belongs to the worker that the twin says, both ways, and is treated alike by whichever it meets."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}, {workers} workers")
+    with side(TwinDevice(), workers) as twin, side(EngineOnPorts(), workers) as engine:
+        play = Play(twin, engine, seed)
+        play.run()
+        counters = engine.backend.counters()
+        print(f"{play.frames} frames, drops { ({name: n for name, n in counters.drops.items() if n}) }")
+        print({name: counters.engine[name] for name in ("flows_opened", "chain_walks", "handovers")})
+        assert play.frames > 300
+        assert sum(counters.drops.values()) > 20
+        assert {flow.worker for flow in engine.backend.flows()} == set(range(workers))
+        assert (counters.engine["handovers"] > 100) == (workers > 1)
+
+
+class Lossy:
+    """A wire that keeps the last frame of each round."""
+
+    def __init__(self, inner: Wire) -> None:
+        self.inner = inner
+
+    def send(self, port: int, data: bytes) -> None:
+        self.inner.send(port, data)
+
+    def receive(self) -> Sequence[Output]:
+        return self.inner.receive()[:-1]
+
+
+def test_a_frame_less_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.property.live.SECONDS", 0.0)
+    with side(TwinDevice(), 1) as twin, side(TwinDevice(), 1) as other:
+        Play(twin, other, 1).run()
+    with side(TwinDevice(), 1) as twin, side(TwinDevice(), 1) as other, pytest.raises(Differs, match="only the twin's"):
+        Play(twin, Side(other.backend, Lossy(other.wire)), 1).run()
+
+
+def test_another_worker_is_seen() -> None:
+    with side(TwinDevice(), 2) as twin, side(TwinDevice(), 1) as other, pytest.raises(Differs, match="worker=1"):
+        Play(twin, other, 1).run()

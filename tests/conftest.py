@@ -1,4 +1,4 @@
-"""What holds for every suite: only a pass is a pass, and `--long` looks longer."""
+"""What holds for every suite: only a pass is a pass, a failure is told at once, and `--long` looks longer."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -25,6 +25,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("hypothesis_profile", default=None):
         hypothesis.settings.load_profile("long" if config.getoption("--long") else "test")
+    config.pluginmanager.register(_Teller(config))
+
+
+class _Teller:
+    """Tells a failure when it happens: a run that doesn't come to its end has told what it found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(f"failed just now, in {report.when}: {report.nodeid}", red=True)
+            terminal.write_line(report.longreprtext)
+            for title, text in report.sections:
+                terminal.write_line(f"{title}:\n{text}")
+            terminal.flush()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ PORTS = (0, 1, 2, 3, 9)
 class SanitizedEngine(Device):
     """Engines whose mistakes are found by sanitizers; what they find, leaks at the end included, fails the check."""
 
-    stages = (WITHOUT_CODE,)
+    stages: tuple[str, ...] = (WITHOUT_CODE,)
 
     def __init__(self, binary: Path = SANITIZED) -> None:
         self._binary = binary

@@ -1,5 +1,6 @@
 """The house's own machinery: a skip fails, the runner counts, the table of suites is whole."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -53,6 +54,23 @@ def test_what_did_not_run_fails_with_its_reason(tmp_path: Path) -> None:
     assert run.count(report) == (1, 3)
     for reason in ("no such device", "wrong kernel", "known to be broken"):
         assert reason in done.stdout
+
+
+def test_a_failure_is_told_at_once(tmp_path: Path) -> None:
+    """While the next test still runs."""
+    tests = "import time\ndef test_fails():\n    assert [] == ['a reason']\ndef test_waits():\n    time.sleep(600)\n"
+    (tmp_path / "test_two.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest"]
+    command += [f"--rootdir={tmp_path}", "-c", "/dev/null", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            told = "".join(itertools.takewhile(lambda line: "AssertionError" not in line, running.stdout))
+            assert running.poll() is None
+            assert "failed just now, in call: " in told
+            assert "assert [] == ['a reason']" in told
+        finally:
+            running.kill()
 
 
 def test_a_module_that_skips_itself_fails(tmp_path: Path) -> None:

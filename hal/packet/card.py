@@ -164,7 +164,8 @@ class Card:
         """Authority to write the tables of these row classes and no others.
 
         Raises:
-            HalError: DENIED where the card was loaded with another owner for one of them.
+            HalError: DENIED where the card was loaded without this owner. A table of the classes that is another
+                owner's is DENIED by the commit that writes it.
         """
         tables = list(dict.fromkeys(row.LAYOUT.table.name for row in rows))
         return CardWriter(self.backend, self.backend.writer(owner), tables)

@@ -117,6 +117,7 @@ class Card:
         self._backend: Backend | None = None
         self._writer: NumberedWriter | None = None
         self._unsure: _Asked | None = None  # what was committed without an answer
+        self._refused = ""  # what was asked for last and isn't held, and why
         self._damaged = False  # the good intent on disk can't be read
         self._closed = False
         self._refusal = ""
@@ -349,6 +350,27 @@ class Card:
         with self._lock:
             if self._closed:
                 raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
+            try:
+                applied = self._apply(files, only_set)
+            except (IntentError, HalError) as error:
+                self._refused = (
+                    "" if isinstance(error, _NobodyKnows) else f"the last apply was refused: {_first(error)}"
+                )
+                raise
+            self._refused = ""
+            return applied
+
+    def wanted(self) -> tuple[int, str]:
+        """The generation that what was asked for last is or would be, and why the card has another: "" if it hasn't."""
+        holding, unsure = self.holding, self._unsure
+        generation = holding.generation if holding is not None else 0
+        if unsure is not None:
+            words = f"intent {unsure.intent.digest} was committed, and the engine hasn't said yet whether it holds"
+            return generation + 1, words
+        return (generation + 1, self._refused) if self._refused else (generation, "")
+
+    def _apply(self, files: tuple[tuple[str, str, str], ...], only_set: str) -> Applied:
+        with self._lock:
             self._resolve()
             files = tuple((only_set, name, text) for _set, name, text in files)
             kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
@@ -477,3 +499,11 @@ def _tap_ports(plan: Plan) -> dict[str, int]:
 def state_folder(run: Path) -> Path:
     """Where a card with this run folder keeps its state unless told otherwise."""
     return run / "state"
+
+
+def _first(error: IntentError | HalError) -> str:
+    """An error in one line."""
+    if isinstance(error, HalError):
+        return str(error)
+    problem = next((one for one in error.problems if not one.warning), None)
+    return problem.sentence if problem is not None else str(error)

@@ -150,6 +150,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
         holding = self._card.holding
         if holding is None:
             return
+        wanted, reason = self._card.wanted()
         with self._card.steady() as backend:
             backend.settle()
             ports = {port.config.name: port for port in backend.capabilities().ports}
@@ -161,8 +162,9 @@ class CardServicer(card_pb2_grpc.CardServicer):
                 kind=item.kind,
                 name=item.name,
                 summary=words(item.spec) if words else "",
-                wanted_generation=holding.generation,
+                wanted_generation=wanted,
                 applied_generation=holding.generation,
+                reason=reason,
                 status=json_format.MessageToJson(status, always_print_fields_with_no_presence=True, indent=None),
             )
 

@@ -1,8 +1,11 @@
 """What the documents name exists: files that they link to, commands, decisions in the list."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
+from hal.packet.model import stage
+from sdk.scaffold.skeleton import write
 from tests.tools.tree import ROOT, files
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)[^)]*\)")
@@ -41,6 +44,54 @@ def test_decisions_are_listed() -> None:
     listed = (ROOT / "docs" / "adr" / "README.md").read_text()
     records = [path.name for path in files("docs/adr/[0-9]*.md")]
     assert [name for name in records if f"]({name})" not in listed] == []
+
+
+ROOMS = ("hal", "sdk", "services", "board_support", "tests", "hal/packet")
+
+
+def rooms() -> list[Path]:
+    """Top-level packages, and the rooms of the wide ones: what a reader opens first."""
+    below = {path.parts[: 1 + room.count("/") + 1] for room in ROOMS[:4] for path in files(f"{room}/*/*.py")}
+    return sorted({*map(Path, ROOMS), *(Path(*parts) for parts in below if "boards" not in parts)})
+
+
+def test_every_room_says_what_it_is() -> None:
+    assert Path("hal/packet") in rooms()
+    assert Path("services/bridging") in rooms()
+    assert [str(room) for room in rooms() if not (ROOT / room / "README.md").exists()] == []
+
+
+def test_guides_name_what_is_written(tmp_path: Path) -> None:
+    """`dsn new` says so."""
+    for kind, name in (("stage", "quiet"), ("backend", "acme")):
+        guide = (ROOT / "docs" / "guides" / f"new-{kind}.md").read_text()
+        skeleton = write(kind, name, tmp_path)
+        named = re.findall(rf"^written: {name}/(\S+)$", guide, re.MULTILINE)
+        assert named == [str(path) for path in skeleton.files]
+
+
+def test_the_stage_in_a_docstring_decides() -> None:
+    """The example of `hal/packet/model/stage.py` names what there is."""
+    example = re.search(r"^    class Quiet.*?^    STAGE = Quiet\(\)$", stage.__doc__ or "", re.MULTILINE | re.DOTALL)
+    assert example is not None
+    named = re.findall(r"context\.(\w+)", example[0])
+    assert named == ["vnic"], "as the guide has it: right on ingress too"
+    known = {*vars(stage.Context), *(field.name for field in fields(stage.Context))}
+    assert [word for word in named if word not in known] == []
+
+
+def test_paths_in_code_exist() -> None:
+    """Of this repository's rooms, named in a document's text."""
+    found = [
+        f"{path}: {named}"
+        for path in documents()
+        if "adr" not in path.parts
+        for named in re.findall(
+            r"`((?:tests|hal|sdk|services|docs)/[\w/-]+\.(?:py|c|h|md|toml|proto))`", (ROOT / path).read_text()
+        )
+        if not any((folder / named).exists() for folder in (ROOT, ROOT / path.parent))
+    ]
+    assert found == []
 
 
 def test_what_is_lost_is_seen() -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,8 +17,11 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig, PortConfig
 from hal.packet.derive import sync
 from hal.packet.model import Twin
+from sdk.api import card_pb2 as pb
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Applied, Card
+from sdk.dsnd.collector import Collector
+from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.objects import IntentError
 from services.core.service import discover
@@ -364,3 +367,33 @@ def test_after_its_end_nothing_is_applied(start: Callable[[], Card], tmp_path: P
     with pytest.raises(HalError, match="LOST: dsnd: got it is ending"):
         card.apply(whole(TWO))
     assert Store(tmp_path).good() == StoredIntent(whole(ONE))
+
+
+def test_what_was_refused_is_wanted_and_said_why(start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generation asked for and the one that is there differ as long as the last apply is in force nowhere."""
+    card = start()
+    generation = card.apply(whole(ONE)).generation
+    assert card.wanted() == (generation, "")
+    with pytest.raises(IntentError):
+        card.apply(whole(ONE.replace("gateways", "gatewais")))
+    wanted, reason = card.wanted()
+    assert wanted == generation + 1
+    assert reason.startswith(
+        "the last apply was refused: a.yaml:4:8: error: Subnet shop, field gatewais: unknown field"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("sdk.dsnd.card.sync", _full)
+        with pytest.raises(HalError):
+            card.apply(whole(TWO))
+    assert card.wanted() == (generation + 1, "the last apply was refused: FULL: table vnic")
+    served = CardServicer(card, Collector(lambda: card.backend), lambda: None)
+    told = list(served.GetObjects(pb.GetObjectsRequest(), cast("Any", None)))
+    assert {(one.wanted_generation, one.applied_generation) for one in told} == {(generation + 1, generation)}
+    assert {one.reason for one in told} == {card.wanted()[1]}
+    generation = card.apply(whole(TWO)).generation
+    assert card.wanted() == (generation, "")
+    assert {one.reason for one in served.GetObjects(pb.GetObjectsRequest(), cast("Any", None))} == {""}
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise HalError(ErrorKind.FULL, "table vnic")

@@ -20,11 +20,13 @@ from pathlib import Path
 import pytest
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.card import Card
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.engine import Engine, connect
 from hal.packet.dpdk.link import SEALS, sealed_memfd
 from hal.packet.dpdk.wire import Verb
+from hal.packet.stages.route._generated import Route
 from tests.tools.engine import binary, listens, running
 
 CONFIG = LoadConfig(ports=(PortConfig(1, "uplink0", "replay"),), owners={"agent": ("route", "next_hop")})
@@ -162,6 +164,21 @@ def test_sockets_are_their_owners_alone(card: Engine, run: Path) -> None:
     sockets = {path.name: path.stat() for path in run.glob("*.sock")}
     assert set(sockets) == {"load.sock", "read.sock", "write-dsnd.sock", "write-agent.sock"}
     assert {stat.S_IMODE(one.st_mode) for one in sockets.values()} == {0o600}
+
+
+def test_an_owner_that_nobody_named_is_denied(card: Engine) -> None:
+    """And not told to start a card that runs."""
+    with pytest.raises(HalError) as error:
+        card.writer("stranger")
+    assert str(error.value) == "DENIED: writer stranger: limit one of agent, dsnd. Name it at load."
+    card.writer("agent")
+
+
+def test_a_table_of_another_owner_is_denied_by_the_commit(card: Engine) -> None:
+    theirs = Card(card).writer("dsnd", [Route])
+    with pytest.raises(HalError) as error:
+        theirs.sync(Route(id=1, vrf=0, prefix="10.0.0.0/8", next_hop=1))
+    assert (error.value.kind, error.value.table) == (ErrorKind.DENIED, "route")
 
 
 def test_write_sockets_come_with_load(run: Path) -> None:

@@ -72,7 +72,15 @@ class EngineWriter:
     def __init__(self, run: Path, owner: str, ours: Schema) -> None:
         self._path = run / f"write-{owner}.sock"
         self._schema = ours
-        self._connection = _Connection(self._path, ours)
+        try:
+            self._connection = _Connection(self._path, ours)
+        except HalError as error:
+            owners = sorted(path.stem.removeprefix("write-") for path in run.glob("write-*.sock"))
+            if error.kind is not ErrorKind.LOST or owner in owners or not owners:
+                raise
+            with _Connection(run / "read.sock", ours).link:  # it lives: no card has to be started
+                limit = "one of " + ", ".join(owners)
+            raise HalError(ErrorKind.DENIED, f"writer {owner}", limit=limit, fix="Name it at load.") from error
         self._owner = owner
 
     @property

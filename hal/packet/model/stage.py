@@ -5,7 +5,7 @@ like this:
 
     class Quiet(Stage):
         def decide(self, header, context, tables, witness):
-            entry = tables.exact("quiet_port", context.ingress.id, header.destination_port)
+            entry = tables.exact("quiet_port", context.vnic.id, header.destination_port)
             if entry is None:
                 witness.miss("quiet_port")
                 return Pass()

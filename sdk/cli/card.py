@@ -40,8 +40,8 @@ def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_jso
     """
     with guarded(as_json):
         sources = intent.sources(files)
-        if not set_name:
-            # What is wrong by itself is told without asking the card.
+        if not set_name and not is_running():
+            # What is wrong by itself is told without a card. One that runs knows its own services and stages.
             intent.load(sources, services(context)).require()
         with connect() as running:
             applied = running.apply(sources, set_name=set_name)

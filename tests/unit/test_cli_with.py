@@ -81,6 +81,25 @@ def test_check_and_plan_know_it_with_the_folder_only(folder: Path) -> None:
     assert "no stage is called 'quiet'" in without.stdout
 
 
+def test_the_card_that_knows_it_needs_no_other_to(folder: Path) -> None:
+    """Started with the folder, dsnd judges what is applied; who applies has nothing to name."""
+    (folder / "card.toml").write_text('board = "twin"\n[ports]\nhost0 = "replay"\nhost1 = "replay"\n')
+    start = ("card", "start", "card.toml", "--state", str(folder / "state"))
+    assert dsn(folder, *start).returncode == 0
+    try:
+        refused = dsn(folder, "apply", "intent.yaml")
+        assert (refused.returncode, "no stage is called 'quiet'" in refused.stderr) == (1, True)
+    finally:
+        assert dsn(folder, "card", "stop").returncode == 0
+    assert dsn(folder, *start, "--with", "quiet").returncode == 0
+    try:
+        assert dsn(folder, "apply", "intent.yaml").returncode == 0
+        traced = dsn(folder, "trace", "udp 10.1.0.10:5000 > 10.1.0.11:53", "--with", "quiet")
+        assert "quiet_hit: The destination port is listed for the vNIC." in traced.stdout
+    finally:
+        assert dsn(folder, "card", "stop").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("name", "files", "said"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scapy.all import ARP, Ether, ICMPv6ND_NS, IPv6
 
-from hal.packet.contract import EventKind
+from hal.packet.contract import EventKind, StepKind
 from hal.packet.model import Twin
 from hal.packet.stages.route._generated import NextHop
 from tests.packets.card import Card, Sent, answer_to_request, checksums_hold
@@ -194,3 +194,16 @@ def test_an_uplink_that_is_gone_takes_its_neighbours_along(card: Card) -> None:
     assert card.shard.counters().drops["neighbour_unresolved"] == 1
     card.gets(*rows)
     out(card).waits()
+
+
+def test_what_a_timer_did_is_no_step_of_the_next_packet(card: Card) -> None:
+    """A packet that waited is given up when its neighbour fails; the trace of the one that came then is its own."""
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:9")).waits()
+    frame = bytearray(card.host("client").frame(udp("10.1.0.20:2 > 224.0.0.1:9")))
+    frame[:6] = bytes.fromhex("01005e000001")
+    before = card.shard.counters().drops
+    sent = card.after(5).receives(bytes(frame), HOSTS["client"]).is_dropped("multicast")
+    after = card.shard.counters().drops
+    assert after["neighbour_unresolved"] == before["neighbour_unresolved"] + 1
+    numbers = card.backend.capabilities().schema.reason_numbers
+    assert sent.steps(StepKind.DROP) == [("", 0, numbers["multicast"])]

@@ -86,6 +86,7 @@ MUTANTS: dict[str, dict[str, Change]] = {
         "result": lambda result: replace(result, outputs=tuple(replace(one, port=0) for one in result.outputs))
     },
     "another reason": {"result": lambda result: replace(result, reason="no_route" if result.reason else "")},
+    "a step less": {"result": lambda result: replace(result, steps=result.steps[:-1])},
     "a flow's time-out": {"flow": lambda flow: replace(flow, timeout_ns=flow.timeout_ns + 1)},
     "a flow's bytes": {"flow": lambda flow: replace(flow, bytes=(flow.bytes[0] + 1, flow.bytes[1]))},
     "an op less": {"flow": lambda flow: replace(flow, operations=(flow.operations[0][1:], flow.operations[1]))},

@@ -132,8 +132,8 @@ class PathShard:
     def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
         """One packet, from the timers that are due before it to the frames that left."""
         self._outputs = []
-        self.witness = Witness()
         self._advance(packet.time_ns)
+        self.witness = Witness()  # of this packet alone: what timers did is no step of it
         self.counters.engine["packets"] += 1
         if packet.port in self.ports.configs:
             self.counters.port(packet.port, "rx", len(packet.data))

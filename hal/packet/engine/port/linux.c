@@ -183,11 +183,13 @@ static bool is_its_own(int error) {
     return error == EMSGSIZE || error == EINVAL || error == EFAULT;
 }
 
+_Static_assert(DSN_BURST <= 64, "a bit each in settle()");
+
 /* Frees what went. Refused packets (a bit each) come to lie in front of those not tried, as not taken. */
-static uint16_t settle(struct rte_mbuf **packets, uint16_t tried, uint32_t refused) {
+static uint16_t settle(struct rte_mbuf **packets, uint16_t tried, uint64_t refused) {
     uint16_t put = tried;
     for (uint16_t i = tried; i-- > 0;) {
-        if (refused & 1u << i)
+        if (refused & UINT64_C(1) << i)
             packets[--put] = packets[i];
         else
             rte_pktmbuf_free(packets[i]);
@@ -200,7 +202,7 @@ static uint16_t linux_tx(struct dsn_port *port, struct rte_mbuf **packets, uint1
     struct mmsghdr messages[DSN_BURST];
     struct iovec parts[DSN_BURST][2];
     struct virtio_net_hdr headers[DSN_BURST];
-    uint32_t refused = 0;
+    uint64_t refused = 0;
     uint16_t tried = 0;
 
     count = RTE_MIN(count, (uint16_t)DSN_BURST);
@@ -221,7 +223,7 @@ static uint16_t linux_tx(struct dsn_port *port, struct rte_mbuf **packets, uint1
         if (sent > 0)
             tried += (uint16_t)sent;
         else if (is_its_own(errno))
-            refused |= 1u << tried++;
+            refused |= UINT64_C(1) << tried++;
         else if (errno != EINTR)
             break;
     }

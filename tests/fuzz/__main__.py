@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -97,18 +98,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := [name for name in options.targets if name not in names]:
         parser.error(f"no target {wrong[0]}; there are {', '.join(names)}")
     console = Console()
-    well = True
-    for target in TARGETS:
-        if options.targets and target.name not in options.targets:
-            continue
+    # A shell starts what it puts in the background deaf to Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    chosen = [target for target in TARGETS if not options.targets or target.name in options.targets]
+    try:
         if options.merge or options.reach:
-            well &= (merge if options.merge else report)(target, console)
-            continue
-        run = fuzz(target, options.seconds, console)
+            done = [(merge if options.merge else report)(target, console) for target in chosen]
+            return 0 if all(done) else 1
+        return _fuzz_all(chosen, options.seconds, console)
+    except KeyboardInterrupt:
+        return _interrupted(console)
+
+
+def _fuzz_all(targets: Sequence[Target], seconds: int, console: Console) -> int:
+    well = True
+    for target in targets:
+        run = fuzz(target, seconds, console)
         well &= run.well
         if run.interrupted:
-            break
+            return _interrupted(console)
     return 0 if well else 1
+
+
+def _interrupted(console: Console) -> int:
+    console.print("interrupted: the next run goes on from here")
+    return 130
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.fuzz.targets import WORK, Target
 from tests.tools.tree import ROOT
 
 _LINE = re.compile(r"^#(?P<runs>\d+)\s+\w+.*?cov: (?P<edges>\d+).*?corp: (?P<corpus>\d+)/.*?exec/s: (?P<rate>\d+)")
-_DONE = re.compile(r"^Done (?P<runs>\d+) runs in (?P<seconds>\d+) second")
+_DONE = re.compile(r"^(?:Done|stat::number_of_executed_units:) +(?P<runs>\d+)")
 _ARTIFACT = re.compile(r"Test unit written to (?P<path>\S+)")
 
 ENVIRONMENT = {

@@ -5,6 +5,9 @@ the kept corpus.
 """
 
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,3 +71,16 @@ def test_a_corpus_without_its_best_input_reaches_less(tmp_path: Path) -> None:
     _, alone = reach.measure(target, [tmp_path])
     _, all_of_them = reach.measure(target, [target.kept])
     assert alone.share < reach.LEAST <= all_of_them.share
+
+
+def test_fuzzing_at_length_may_be_interrupted() -> None:
+    """It ends by itself, keeps what it found and says so."""
+    command = [sys.executable, "-m", "tests.fuzz", "packet", "--seconds", "300"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("packet: the packet parser")
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted: the next run goes on from here")
+    assert inputs([named("packet").corpus])

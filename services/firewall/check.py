@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from services.bridging import bridging_pb2 as bridging
 from services.core import protocols
@@ -31,27 +32,27 @@ def _circles(objects: Objects) -> Iterator[Problem]:
     groups = {item.name: item for item in objects.of(pb.Group)}
     done: set[str] = set()
     for start in groups:
-        path: list[str] = []
+        path: dict[str, int] = {}  # name -> its place
         stack: list[tuple[str, Iterator[tuple[int, str]]]] = []
         name = start
         if name in done:
             continue
-        path.append(name)
+        path[name] = 0
         stack.append((name, iter(list(enumerate(groups[name].spec.members)))))
         while stack:
             name, members = stack[-1]
             for index, member in members:
                 if member in path:
-                    circle = [*path[path.index(member) :], member]
+                    circle = [*islice(path, path[member], None), member]
                     message = f"the groups contain each other: {' > '.join(circle)}"
                     yield groups[name].problem(f"members[{index}]", message, fix="Take one of them out.")
                 elif member in groups and member not in done:
-                    path.append(member)
+                    path[member] = len(path)
                     stack.append((member, iter(list(enumerate(groups[member].spec.members)))))
                     break
             else:
                 done.add(name)
-                path.pop()
+                path.popitem()
                 stack.pop()
 
 

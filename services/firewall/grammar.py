@@ -143,7 +143,7 @@ class _Sentence:
             self.at -= 1
             return [], False
         errors = len(self.errors)
-        values: list[str] = []
+        values: dict[str, None] = {}  # in order, and quickly asked: a line may hold a hundred thousand
         for found in re.finditer(r"(?:^|,)([^,]*)", word.text):
             item = _Word(found[1], word.offset + found.start(1))
             if not item.text:
@@ -162,9 +162,9 @@ class _Sentence:
                 self.errors.append(item.error(f"{shown(item.text)} is there twice", fix="Keep one of them."))
                 continue
             self.spans[f"{field}[{len(values)}]"] = Span(item.offset, len(item.text))
-            values.append(value)
+            values[value] = None
         self.spans.setdefault(field, Span(word.offset, len(word.text)))
-        return values, len(self.errors) == errors
+        return list(values), len(self.errors) == errors
 
 
 def parse_rule(text: str) -> tuple[pb.Rule, Mapping[str, Span]]:

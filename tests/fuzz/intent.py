@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from services.core.service import Services
 
 SECONDS = 10.0
-"""What one input may take: they are short."""
+"""What one input may take of a CPU: they are short."""
+SMALL = {"firewall_rule": 4096}
+"""Capacities, so that what a file of few names means in full is no work for a fuzzer."""
 
 _WORDS = b"""
     Vnic Uplink Subnet Profile Group FirewallPolicy Route Vrf kind: name: labels: spec: port: mac: subnet: mtu: vlan:
@@ -55,12 +57,12 @@ def one(data: bytes) -> None:
     """Try one file. Raises Wrong, or whatever the loader lets through."""
     from services.core.intent import Source, load
 
-    began = time.monotonic()
+    began = time.process_time()
     intent = load([Source("x.yaml", data)], _services())
     _problems(intent, data)
     if not intent.errors:
         _plan(intent)
-    hold(time.monotonic() - began < SECONDS, f"{time.monotonic() - began:.1f} s")
+    hold(time.process_time() - began < SECONDS, f"{time.process_time() - began:.1f} s")
 
 
 def _problems(intent: Intent, data: bytes) -> None:
@@ -83,7 +85,7 @@ def _plan(intent: Intent) -> None:
     objects = intent.require()
     for item in objects:
         hold(bool(words(item, _services())) or not item.spec.ListFields(), f"no words for {item.title}")
-    plans = [plan_all(objects, assumed_context(objects), _services()) for _ in range(2)]
+    plans = [plan_all(objects, assumed_context(objects, capacities=SMALL), _services()) for _ in range(2)]
     first, again = (
         {name: [rows.data.tobytes() for rows in parts] for name, parts in plan.tables.items()} for plan in plans
     )

@@ -52,7 +52,7 @@ class Run:
 def arguments(target: Target) -> list[str]:
     """libFuzzer's options that hold for any run of a target."""
     target.findings.mkdir(parents=True, exist_ok=True)
-    return [f"-max_len={target.longest}", "-timeout=20", "-rss_limit_mb=3072", f"-artifact_prefix={target.findings}/",
+    return [f"-max_len={target.longest}", "-timeout=60", "-rss_limit_mb=3072", f"-artifact_prefix={target.findings}/",
             "-print_final_stats=1"]  # fmt: skip
 
 

@@ -82,7 +82,7 @@ TARGETS = (
         "the control sockets: what clients do, with memfds that aren't what they should be",
         tuple(f"{ENGINE}/control/{name}.c" for name in CONTROL),
         longest=4096,
-        runs=1_500,
+        runs=1_000,
     ),
     Target(
         "path",
@@ -90,7 +90,7 @@ TARGETS = (
         # Not the stages: clang counts static functions of one name in files of one name as one.
         (f"{ENGINE}/path/*.c",),
         longest=4096,
-        runs=3_000,
+        runs=2_000,
     ),
     Target(
         "intent",

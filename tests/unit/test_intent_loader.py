@@ -208,6 +208,29 @@ def test_ten_thousand_rules_load_in_seconds() -> None:
     assert time.monotonic() - began < 20
 
 
+MANY = 40_000
+LONG = {
+    "a rule that names many": "kind: FirewallPolicy\nname: p\nspec: {rules: {r: 'allow tcp from "
+    + ",".join(f"10.{n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(2 * MANY))
+    + " to any'}}",
+    "a rule of many ports": "kind: FirewallPolicy\nname: p\nspec: {rules: {r: 'allow tcp from any to any port "
+    + ",".join(str(n) for n in range(60_000))
+    + "'}}",
+    "a chain of many groups": "".join(
+        f"kind: Group\nname: g{n}\nspec: {{members: [{f'g{n + 1}' if n + 1 < MANY else '10.0.0.1'}]}}\n---\n"
+        for n in range(MANY)
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_what_is_long_is_read_in_time_that_grows_with_it(text: str) -> None:
+    """Ten times as long, ten times the time, and not a hundred times."""
+    began = time.process_time()
+    assert read(text).errors == ()
+    assert time.process_time() - began < 12
+
+
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
     for problem in read(data).problems:

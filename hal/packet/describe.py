@@ -198,7 +198,7 @@ def sender(packet: Description, snapshot: Snapshot, where: str, ports: Mapping[s
     if len(found) == 1:
         return found[0]
     if not where:
-        got = f"{len(owning)} vNICs have {packet.source}"
+        got = f"{packet.source}, an address of {len(owning)} vNICs"
         fix = "Say where the packet comes from: --from NAME."
         raise HalError(ErrorKind.INVALID, "sender", got=got, limit="one vNIC, or one uplink for all others", fix=fix)
     names = ", ".join(_name(snapshot, row) for row in found)

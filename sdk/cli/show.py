@@ -19,7 +19,7 @@ from sdk.cli.events import Reader
 from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
 from sdk.cli.trace import rule_words
-from sdk.cli.witness import Speaker, end, protocol_word
+from sdk.cli.witness import Speaker, end, flow_value, protocol_word
 from services.bridging.taps import SPARE_PREFIX
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest
@@ -257,12 +257,6 @@ def flow(context: click.Context, number: int, as_json: bool) -> None:
             raise HalError(ErrorKind.INVALID, f"flow {number}", limit="a living flow", fix="List them: dsn show flows.")
         speaker = speaker_of(card, context, with_rules=True)
         emit(as_json, flow_value(found[0]), lambda console: print_flow(console, speaker, found[0]))
-
-
-def flow_value(one: Flow) -> dict[str, Any]:
-    """A flow as plain values. Ids are texts, as in `show objects`: JSON's numbers hold 53 bits. None for no rule."""
-    ids = {name: str(getattr(one, name)) for name in ("id", "vrf", "ingress", "egress")}
-    return {**one.to_dict(), **ids, "rules": [None if rule == NONE_ID else str(rule) for rule in one.rules]}
 
 
 def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:

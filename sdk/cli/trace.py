@@ -17,7 +17,7 @@ from sdk.cli import capture
 from sdk.cli.client import CardClient, Replay
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
-from sdk.cli.witness import Say, Speaker, frame_words
+from sdk.cli.witness import Say, Speaker, flow_value, frame_words
 from services.core import intent
 from services.core.objects import nearest
 from services.core.service import Services
@@ -147,7 +147,7 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
     value = {
         "generation": found.generation,
         "packet": {"port": speaker.port(packet.port), "data": packet.data.hex(), "words": frame_words(packet.data)},
-        "flow": found.flow.to_dict() if found.flow is not None else None,
+        "flow": flow_value(found.flow) if found.flow is not None else None,
         "installed": speaker.result_dict(found.installed) if found.installed is not None else None,
         "now": speaker.result_dict(found.now),
     }
@@ -184,7 +184,7 @@ def _show_replay(speaker: Speaker, packets: Sequence[PacketIn], replay: Replay, 
             }
             for number, (packet, result) in enumerate(zip(packets, replay.results, strict=True), 1)
         ],
-        "flows": [flow.to_dict() for flow in replay.flows],
+        "flows": [flow_value(flow) for flow in replay.flows],
     }
 
     def render(console: Console) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hal.packet.contract import Flow, PacketResult, Snapshot, Step, StepKind, TcpState, Verdict
+from hal.packet.contract import NONE_ID, Flow, PacketResult, Snapshot, Step, StepKind, TcpState, Verdict
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, unpack_address
 
@@ -214,3 +214,9 @@ def _ip(protocol: int, source: bytes, destination: bytes, ttl: int, payload: byt
         more = f" type {payload[0]} code {payload[1]}"
     start, stop = end(unpack_address(source), ports[0]), end(unpack_address(destination), ports[1])
     return f"{protocol_word(protocol)} {start} > {stop}{more} ttl {ttl}"
+
+
+def flow_value(one: Flow) -> dict[str, Any]:
+    """A flow as plain values. Ids are texts, as in `show objects`: JSON's numbers hold 53 bits. None for no rule."""
+    ids = {name: str(getattr(one, name)) for name in ("id", "vrf", "ingress", "egress")}
+    return {**one.to_dict(), **ids, "rules": [None if rule == NONE_ID else str(rule) for rule in one.rules]}

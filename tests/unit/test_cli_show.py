@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hal.errors import HalError
 from hal.packet.contract import NONE_ID, Event, EventKind, PacketIn, RowCounters
 from hal.packet.describe import packet_in, parse, sender
 from sdk.cli import card as card_commands
@@ -18,10 +19,10 @@ from sdk.cli import offline, options
 from sdk.cli.client import CardClient
 from sdk.cli.events import Reader, booted_ns
 from sdk.cli.main import main
-from sdk.cli.show import entry_counters, flow_value
+from sdk.cli.show import entry_counters
 from sdk.cli.twin_card import TwinCard, open_twin
-from sdk.cli.witness import Speaker
-from services.core.intent import sources
+from sdk.cli.witness import Speaker, flow_value
+from services.core.intent import Source, sources
 from services.core.service import discover
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml"
@@ -215,3 +216,18 @@ def test_plan_and_apply_on_a_running_card(card: TwinCard, tmp_path: Path) -> Non
 def test_card_status(card: TwinCard) -> None:
     assert "engine      forwarding" in dsn("card", "status")
     assert json.loads(dsn("card", "status", "--json"))["ports"]["host0"] is True
+
+
+def test_an_address_of_two_vnics_is_told_as_one() -> None:
+    """In VRFs of their own both may have it; who sends then has to be said."""
+    text = (
+        "kind: Vrf\nname: {0}\nspec: {{}}\n---\nkind: Subnet\nname: {0}\nspec: {{gateways: [10.1.0.1/24], vrf: {0}}}\n"
+    )
+    text += "---\nkind: Vnic\nname: {0}-web\n"
+    text += "spec: {{port: {0}, mac: 02:00:00:00:00:0a, subnet: {0}, addresses: [10.1.0.10]}}\n"
+    both = "---\n".join(text.format(name) for name in ("red", "blue"))
+    twin = open_twin([Source("x.yaml", both.encode())], discover())
+    numbers = {name: port.number for name, port in twin.ports().items()}
+    with pytest.raises(HalError) as error:
+        sender(parse("icmp 10.1.0.10 > 10.1.0.1"), twin.snapshot(), "", numbers)
+    assert str(error.value).startswith("INVALID: sender: got 10.1.0.10, an address of 2 vNICs, limit one vNIC,")

@@ -144,7 +144,7 @@ class Card:
         with self._lock:
             adopted = self.hardware.packet.adopt()
             if adopted is None:
-                self._launch()
+                self._first_launch()
             else:
                 self._adopt(adopted)
         self._keeper.start()
@@ -167,6 +167,15 @@ class Card:
         self._take(backend)
         self._resume()
         backend.start()  # where an earlier dsnd ended in between
+
+    def _first_launch(self) -> None:
+        try:
+            self._launch()
+        except BaseException as error:
+            # BUSY: an engine that didn't answer has the taps.
+            if self._taps is not None and not (isinstance(error, HalError) and error.kind is ErrorKind.BUSY):
+                self._taps.remove()
+            raise
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""

@@ -20,6 +20,7 @@ from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.loaded import Record
+from sdk.dsnd.rotation import rotate
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from sdk.dsnd.taps import Taps, card_namespace, plan
@@ -31,6 +32,7 @@ SOCKET = "dsnd.sock"
 LOCK = "dsnd.lock"
 GRACE_S = 10.0
 LOADED = "loaded.json"
+LOOK_AT_LOG_S = 5.0
 REFUSAL = "refusal.json"
 """Why the last start was refused, for who waits for it."""
 
@@ -78,7 +80,9 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     collector.begin()
     server = serve(CardServicer(card, collector, ending.set), run / SOCKET)
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
-    ending.wait()
+    while not ending.wait(LOOK_AT_LOG_S):
+        with contextlib.suppress(OSError):  # a log too long is no reason to end
+            rotate()
     server.stop(grace=GRACE_S).wait()  # an apply that has begun is answered
     (run / SOCKET).unlink(missing_ok=True)
     collector.end()

@@ -10,22 +10,25 @@ one that hasn't (docs/adr/0050-spare-taps.md).
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pyroute2 import NetNS, netns
+from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from hal import namespaces
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.rows import Row
 from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
+
+T = TypeVar("T")
 
 DEFAULT_PORT = 65000
 """Number of the default VRF's tap where card.toml names none."""
@@ -93,18 +96,19 @@ class Taps:
         self._given: dict[int, str] | None = None  # number of a spare -> VRF; None: somebody has to look
 
     def prepare(self) -> None:
-        """Make the namespaces that aren't there, for an engine that makes the devices. Raises HalError(DENIED)
-        without the authority."""
+        """Make the namespaces that aren't there or are dead, for an engine that makes the devices.
+
+        Raises:
+            HalError: DENIED without the authority.
+        """
         self._given = {}
         for namespace in dict.fromkeys(tap.namespace for tap in self.taps):
             self._make(namespace)
 
     @staticmethod
     def _make(namespace: str) -> None:
-        if namespace in netns.listnetns():
-            return
         try:
-            netns.create(namespace)
+            namespaces.create(namespace)
         except OSError as error:
             raise HalError(ErrorKind.DENIED, f"namespace {namespace}", got=str(error),
                            fix="Start the card as root.") from error  # fmt: skip
@@ -157,10 +161,7 @@ class Taps:
             for number, vrf in self._look().items()
         ]
         for tap in (*self._fixed, *given):
-            with _opened(tap.namespace) as kernel:
-                found = kernel.link_lookup(ifname=DEVICE)
-                if found:
-                    _configure(kernel, found[0], tap, by_vrf.get(tap.vrf, set()))
+            _in(tap.namespace, partial(_configure, tap=tap, addresses=by_vrf.get(tap.vrf, set())))
 
     def remove(self) -> None:
         """Remove the namespaces, with all that is in them."""
@@ -173,25 +174,22 @@ class Taps:
 
     def _present(self) -> list[str]:
         """Namespaces of VRFs that are there."""
-        return [one for one in netns.listnetns() if self._card and one.startswith(f"{self._card}-")]
+        return [one for one in namespaces.names() if self._card and one.startswith(f"{self._card}-")]
 
     @staticmethod
-    def _remove(namespaces: set[str]) -> None:
-        for namespace in namespaces & set(netns.listnetns()):
-            with contextlib.suppress(OSError):
-                netns.remove(namespace)
+    def _remove(some: set[str]) -> None:
+        for namespace in some & set(namespaces.names()):
+            namespaces.remove(namespace)
 
     def _look(self) -> dict[int, str]:
         """Which VRF has which spare. A dsnd that adopts an engine finds it by the MACs."""
         if self._given is None:
             self._given = {}
             spare = {tap.mac: tap.number for tap in self._spare.values()}
-            for namespace in self._present():
-                with _opened(namespace) as kernel:
-                    for index in kernel.link_lookup(ifname=DEVICE):
-                        number = spare.get(kernel.get_links(index)[0].get_attr("IFLA_ADDRESS"))
-                        if number is not None:
-                            self._given[number] = namespace.removeprefix(f"{self._card}-")
+            for namespace in filter(namespaces.alive, self._present()):
+                for mac in _in(namespace, _macs):
+                    if mac in spare:
+                        self._given[spare[mac]] = namespace.removeprefix(f"{self._card}-")
         return self._given
 
     def _home(self, tap: Tap) -> None:
@@ -201,7 +199,8 @@ class Taps:
 
 def _move(here: str, name: str, mac: str, there: str, new_name: str) -> None:
     """Move a device to another namespace, down, with nothing of what it was; its descriptor stays with the engine."""
-    with _opened(here) as kernel:
+
+    def move(kernel: Any) -> None:
         index = kernel.link_lookup(ifname=name)
         if not index:
             raise FileNotFoundError(errno.ENODEV, f"no device {name} in {here}")
@@ -209,17 +208,32 @@ def _move(here: str, name: str, mac: str, there: str, new_name: str) -> None:
         kernel.link("set", index=index[0], address=mac)
         kernel.link("set", index=index[0], net_ns_fd=there, ifname=new_name)
 
-
-@contextlib.contextmanager
-def _opened(namespace: str) -> Iterator[Any]:
-    kernel: Any = NetNS(namespace, flags=0)
-    try:
-        yield kernel
-    finally:
-        kernel.close()
+    _in(here, move)
 
 
-def _configure(kernel: Any, index: int, tap: Tap, addresses: set[str]) -> None:
+def _in(namespace: str, act: Callable[[Any], T]) -> T:
+    """What `act` comes to, given the kernel of a namespace."""
+
+    def work() -> T:
+        kernel: Any = IPRoute()
+        try:
+            return act(kernel)
+        finally:
+            kernel.close()
+
+    return namespaces.inside(namespace, work)
+
+
+def _macs(kernel: Any) -> list[str]:
+    """Of the tap, where there is one."""
+    return [kernel.get_links(index)[0].get_attr("IFLA_ADDRESS") for index in kernel.link_lookup(ifname=DEVICE)]
+
+
+def _configure(kernel: Any, tap: Tap, addresses: set[str]) -> None:
+    found = kernel.link_lookup(ifname=DEVICE)
+    if not found:
+        return
+    index = found[0]
     link = kernel.get_links(index)[0]
     if link.get_attr("IFLA_ADDRESS") != tap.mac:
         kernel.link("set", index=index, state="down")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hal import namespaces
 from sdk.dsnd.taps import card_namespace
 from tests.netns.world import World, leftovers, run
 
@@ -65,3 +67,43 @@ def test_another_card_toml_is_refused_and_stop_is_a_way_out(world: World) -> Non
     assert card_namespace(world.run_folder) not in run("ip", "netns", "list").stdout
     gone = world.dsn("card", "stop", check=False)
     assert (gone.returncode, "no dsnd and no engine is running" in gone.stderr) == (3, True)
+
+
+VRF = """
+kind: Vrf
+name: blue
+---
+kind: Subnet
+name: shop
+spec: {vrf: blue, gateways: [10.1.0.1/24]}
+"""
+
+
+def test_a_failed_start_leaves_nothing_that_the_next_one_meets(world: World) -> None:
+    """`ip netns exec` has mounts of its own: namespaces made there are plain files outside."""
+    world.dsn("card", "stop")
+    card = world.folder / "card.toml"
+    good = card.read_text()
+    card.write_text(good + 'uplink0 = "linux:nothere"\n')
+    dsn = [str(Path(sys.executable).parent / "dsn"), "card", "start", str(card), "--state", str(world.folder / "state")]
+    prefix = card_namespace(world.run_folder)
+    inside = ("ip", "netns", "exec", world.card_namespace, "env", f"DSN_RUN={world.run_folder}")
+    refused = run(*inside, *dsn, check=False)
+    assert refused.stderr == (
+        "dsn: INVALID: port uplink0, field device: got linux:nothere: No such device. "
+        "Name a device that is there: ip link.\n"
+    )
+    assert [name for name in namespaces.names() if name.startswith(prefix)] == []
+    card.write_text(good)
+    for name in (prefix, f"{prefix}-default"):
+        (namespaces.FOLDER / name).touch()
+    world.start_card()
+    assert namespaces.alive(prefix)
+    assert namespaces.alive(f"{prefix}-default")
+
+
+def test_an_apply_forks_nothing(world: World) -> None:
+    (world.folder / "vrf.yaml").write_text(VRF)
+    world.dsn("apply", str(world.folder / "vrf.yaml"))
+    assert namespaces.alive(f"{card_namespace(world.run_folder)}-blue")
+    assert "fork_posix" not in (world.run_folder / "dsnd.log").read_text()

@@ -7,15 +7,13 @@ from then on. So nothing is received by a socket that nobody reads yet.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import socket
 import struct
-import threading
-from collections.abc import Callable
-from pathlib import Path
+
+from hal.namespaces import inside
 
 BUFFER_BYTES = 16 << 20
 """Of a socket, each way: frames longer than a slot of the ring (64 kB segments) wait in it."""
@@ -23,8 +21,6 @@ BUFFER_BYTES = 16 << 20
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _TUNSETIFF, _SIOCGIFHWADDR = 0x400454CA, 0x8927
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
-_CLONE_NEWNET = 0x40000000
-_NETNS = Path("/run/netns")
 
 
 def open_packet_socket(ifname: str, netns: str | None = None) -> int:
@@ -39,7 +35,7 @@ def open_packet_socket(ifname: str, netns: str | None = None) -> int:
     Raises:
         OSError: no such interface or namespace, or no authority.
     """
-    return _inside(netns, lambda: _packet_socket(ifname))
+    return inside(netns, lambda: _packet_socket(ifname))
 
 
 def open_tap(name: str, netns: str | None = None) -> int:
@@ -51,7 +47,7 @@ def open_tap(name: str, netns: str | None = None) -> int:
     Raises:
         OSError: no such namespace, a name too long or taken by another kind of device, or no authority.
     """
-    return _inside(netns, lambda: _tap(name))
+    return inside(netns, lambda: _tap(name))
 
 
 def tap_mac(fd: int) -> str:
@@ -86,29 +82,3 @@ def _tap(name: str) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _inside(netns: str | None, act: Callable[[], int]) -> int:
-    """Run `act` in a network namespace: in a thread of its own, which alone is there and then ends."""
-    if netns is None:
-        return act()
-    results: list[int] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            with (_NETNS / netns).open("rb") as file:
-                if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
-                    number = ctypes.get_errno()
-                    raise OSError(number, os.strerror(number), netns)
-            results.append(act())
-        except BaseException as error:  # noqa: BLE001 - it is raised again, where it was asked for
-            errors.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

@@ -1,0 +1,41 @@
+"""The daemon's log begins anew before it is too long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdk.dsnd.rotation import rotate
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "dsnd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    yield fd
+    os.close(fd)
+
+
+def test_a_long_log_begins_anew_and_the_last_is_kept(fd: int, tmp_path: Path) -> None:
+    for turn in range(4):
+        os.write(fd, b"%d" % turn * 100)
+        assert not rotate(fd, 100)
+        os.write(fd, b"!")
+        assert rotate(fd, 100)
+    os.write(fd, b"after")
+    assert (tmp_path / "dsnd.log").read_bytes() == b"after"
+    assert (tmp_path / "dsnd.log.1").read_bytes() == b"3" * 100 + b"!"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dsnd.log", "dsnd.log.1"]
+
+
+def test_what_is_no_file_of_its_own_is_left_alone(fd: int, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, b"x" * 200)
+    assert not rotate(write, 100)
+    os.close(read)
+    os.close(write)
+    os.write(fd, b"x" * 200)
+    (tmp_path / "dsnd.log").unlink()
+    assert not rotate(fd, 100)

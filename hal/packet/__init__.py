@@ -6,7 +6,9 @@ What agents and scripts need is here by name: `connect()`, `twin()`, `Card`, and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ __all__ = [
     "twin",
 ]
 
-RUN = "/run/dsn/engine"
+RUN = "/run/dsn"
 
 PORTS = ("uplink0", "uplink1", "host0", "host1", "host2", "host3")
 
@@ -69,11 +71,11 @@ def twin(ports: Sequence[str] = PORTS, stages: Iterable[str] = ()) -> Card:
     return TwinCard(ports, stages)
 
 
-def connect(run: str = RUN, stages: Iterable[str] = ()) -> Card:
+def connect(run: str = "", stages: Iterable[str] = ()) -> Card:
     """The card whose engine runs in this folder.
 
     Args:
-        run: the engine's run folder, which holds its sockets.
+        run: the engine's run folder, which holds its sockets; "": "engine" below $DSN_RUN, or below /run/dsn.
         stages: packages of stages beside ours and the installed ones.
 
     Raises:
@@ -82,7 +84,7 @@ def connect(run: str = RUN, stages: Iterable[str] = ()) -> Card:
     from hal.packet.card import Card
     from hal.packet.dpdk import connect as connect_engine
 
-    return Card(connect_engine(run, stages))
+    return Card(connect_engine(run or Path(os.environ.get("DSN_RUN") or RUN) / "engine", stages))
 
 
 def __getattr__(name: str) -> Any:

@@ -29,8 +29,9 @@ from sdk.api import card_pb2_grpc, problems, values
 F = TypeVar("F", bound=Callable[..., Any])
 REPLAY_AT_ONCE = 512
 MOST_MESSAGE = 256 << 20
-STATUS_S = 10.0
-"""Whoever asks how a card is doing wants to know soon that it does not answer."""
+SECONDS = {"GetStatus": 10.0, "GetIntent": 15.0, "GetEvents": 30.0, "Trace": 30.0, "Stop": 60.0, "Replay": 600.0}
+"""How long a call may take in all; others 120 s. The card ends streams that rest."""
+OTHERS_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ class GrpcCard:
 
     Args:
         socket: the daemon's socket, RUN/dsnd.sock.
-        timeout: seconds for one call.
+        timeout: seconds for one call, whichever; None: as is right for each (`SECONDS`).
     """
 
-    def __init__(self, socket: Path, timeout: float = 120) -> None:
+    def __init__(self, socket: Path, timeout: float | None = None) -> None:
         self.socket = socket
         self._timeout = timeout
         options = [
@@ -115,9 +116,12 @@ class GrpcCard:
     def close(self) -> None:
         self._channel.close()
 
+    def _seconds(self, verb: str) -> float:
+        return SECONDS.get(verb, OTHERS_SECONDS) if self._timeout is None else self._timeout
+
     @_raises
     def status(self) -> CardStatus:
-        message = self._card.GetStatus(pb.GetStatusRequest(), timeout=min(STATUS_S, self._timeout))
+        message = self._card.GetStatus(pb.GetStatusRequest(), timeout=self._seconds("GetStatus"))
         return CardStatus(
             board=message.board,
             daemon_pid=message.daemon_pid,
@@ -134,41 +138,42 @@ class GrpcCard:
     @_raises
     def apply(self, files: Sequence[IntentText], only_set: str = "") -> Applied:
         some = [pb.IntentFile(name=file.name, text=file.text, set=file.set) for file in files]
-        reply = self._card.Apply(pb.ApplyRequest(files=some, set=only_set), timeout=self._timeout)
+        reply = self._card.Apply(pb.ApplyRequest(files=some, set=only_set), timeout=self._seconds("Apply"))
         return Applied(reply.generation, reply.digest, reply.summary, tuple(reply.warnings))
 
     @_raises
     def intent(self) -> tuple[IntentText, ...]:
-        reply = self._card.GetIntent(pb.GetIntentRequest(), timeout=self._timeout)
+        reply = self._card.GetIntent(pb.GetIntentRequest(), timeout=self._seconds("GetIntent"))
         return tuple(IntentText(file.name, file.text, file.set) for file in reply.files)
 
     @_raises
     def stop(self) -> None:
-        self._card.Stop(pb.StopRequest(), timeout=self._timeout)
+        self._card.Stop(pb.StopRequest(), timeout=self._seconds("Stop"))
 
     @_raises
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
-        parts = self._card.GetTables(pb.GetTablesRequest(tables=list(tables or ())), timeout=self._timeout)
+        parts = self._card.GetTables(pb.GetTablesRequest(tables=list(tables or ())), timeout=self._seconds("GetTables"))
         return values.snapshot_from_parts(parts, row_classes())
 
     @_raises
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         request = pb.GetFlowsRequest(filter=values.filter_to_pb(which))
-        return [values.flow_from_pb(flow) for flow in self._card.GetFlows(request, timeout=self._timeout)]
+        return [values.flow_from_pb(flow) for flow in self._card.GetFlows(request, timeout=self._seconds("GetFlows"))]
 
     @_raises
     def forget(self, which: FlowFilter) -> int:
         request = pb.ForgetFlowsRequest(filter=values.filter_to_pb(which))
-        return int(self._card.ForgetFlows(request, timeout=self._timeout).forgotten)
+        return int(self._card.ForgetFlows(request, timeout=self._seconds("ForgetFlows")).forgotten)
 
     @_raises
     def counters(self, settle: bool = True) -> Counters:
-        reply = self._card.GetCounters(pb.GetCountersRequest(settle=settle), timeout=self._timeout)
+        reply = self._card.GetCounters(pb.GetCountersRequest(settle=settle), timeout=self._seconds("GetCounters"))
         return values.counters_from_pb(reply)
 
     @_raises
     def events(self, cursor: int = 0) -> Events:
-        return values.events_from_pb(self._card.GetEvents(pb.GetEventsRequest(cursor=cursor), timeout=self._timeout))
+        request = pb.GetEventsRequest(cursor=cursor)
+        return values.events_from_pb(self._card.GetEvents(request, timeout=self._seconds("GetEvents")))
 
     @_raises
     def objects(self) -> list[ObjectStatus]:
@@ -182,13 +187,13 @@ class GrpcCard:
                 one.reason,
                 one.status,
             )
-            for one in self._card.GetObjects(pb.GetObjectsRequest(), timeout=self._timeout)
+            for one in self._card.GetObjects(pb.GetObjectsRequest(), timeout=self._seconds("GetObjects"))
         ]
 
     @_raises
     def trace(self, packet: PacketIn) -> Trace:
         request = pb.TraceRequest(packet=values.packet_to_pb(packet))
-        return values.trace_from_pb(self._card.Trace(request, timeout=self._timeout))
+        return values.trace_from_pb(self._card.Trace(request, timeout=self._seconds("Trace")))
 
     @_raises
     def replay(self, packets: Sequence[PacketIn], witness: bool = True) -> tuple[list[PacketResult], list[Flow]]:
@@ -201,7 +206,7 @@ class GrpcCard:
 
         results: list[PacketResult] = []
         flows: list[Flow] = []
-        for reply in self._card.Replay(requests(), timeout=self._timeout):
+        for reply in self._card.Replay(requests(), timeout=self._seconds("Replay")):
             if reply.WhichOneof("what") == "flow":
                 flows.append(values.flow_from_pb(reply.flow))
             else:

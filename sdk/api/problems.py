@@ -73,6 +73,12 @@ def raise_for(error: grpc.RpcError, address: str) -> None:
         log = Path(address).with_name("dsnd.log")
         raise HalError(ErrorKind.TIMEOUT, f"card at {address}", got="no answer in time",
                        fix=f"dsnd or its engine hangs or is busy: read {log}.") from error  # fmt: skip
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        raise HalError(ErrorKind.BUSY, f"card at {address}", got=details, limit="the calls it answers at once",
+                       fix="Try again when others have ended.") from error  # fmt: skip
+    if code is grpc.StatusCode.CANCELLED:
+        raise HalError(ErrorKind.TIMEOUT, f"card at {address}", got="it ended a stream that rested too long",
+                       fix="Send and read without a pause.") from error  # fmt: skip
     raise HalError(ErrorKind.LOST, f"card at {address}", got=f"{code.name}: {details}") from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig
+from hal.packet.contract import Backend, FlowFilter, LoadConfig
 from hal.packet.derive import SyncResult, sync
 from sdk.card_config import owned
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.loaded import Record, check
 from sdk.dsnd.numbered import NumberedWriter
+from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import EMPTY, Store, StoredIntent
 from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load, with_excerpts
@@ -33,6 +35,8 @@ from services.routing.plan import NO_PORT
 
 WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
+HELD_SECONDS = 30.0
+"""How long a call waits for another that changes the engine."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Card:
         self.services = services
         self.store = store
         self.life = Life()
+        self.probe = Probe()
         self.holding: Holding | None = None
         self._log = log
         self._backoff = backoff or Backoff()
@@ -356,7 +361,7 @@ class Card:
             IntentError: what is wrong with it; nothing changed.
             HalError: why the engine refused; nothing changed. After LOST or TIMEOUT the outcome is asked first.
         """
-        with self._lock:
+        with self._held():
             if self._closed:
                 raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
             try:
@@ -430,12 +435,21 @@ class Card:
     # --- the engine's life ---
 
     def _keep(self) -> None:
-        while not self._ending.wait(WATCH_SECONDS):
-            if not self.hardware.packet.alive():
-                self._restart()
-            elif self._unsure is not None:
-                with self._lock, contextlib.suppress(HalError):
-                    self._resolve()
+        failed = 0
+        while not self._ending.wait(self._backoff.wait_s(failed) if failed else WATCH_SECONDS):
+            try:
+                self._look_after()
+                failed = 0
+            except Exception:  # noqa: BLE001 - without its keeper a dead engine would stay dead
+                failed += 1
+                self._log("the keeper failed and goes on:\n" + traceback.format_exc().rstrip())
+
+    def _look_after(self) -> None:
+        if not self.hardware.packet.alive():
+            self._restart()
+        elif self._unsure is not None:
+            with self._lock, contextlib.suppress(HalError):
+                self._resolve()
 
     def _restart(self) -> None:
         lived = time.monotonic() - self._born
@@ -465,9 +479,29 @@ class Card:
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[Backend]:
-        """The engine, held still against applies and restarts while the caller uses it."""
-        with self._lock:
+        """The engine, held still against applies and restarts while the caller uses it. Raises HalError: BUSY while
+        another call holds it for long, TIMEOUT where it doesn't answer."""
+        with self._held():
             yield self.backend
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=HELD_SECONDS):
+            raise HalError(ErrorKind.BUSY, "packet engine", got="another call holds it", limit=f"{HELD_SECONDS:g} s",
+                           fix="Try again; dsn card status says how the engine is doing.")  # fmt: skip
+        try:
+            if (backend := self._backend) is not None:
+                self.probe.ask(backend.capabilities)
+            yield
+        finally:
+            self._lock.release()
+
+    def forget(self, which: FlowFilter) -> int:
+        """Take connections out of the flow table; returns how many. Raises HalError."""
+        with self.steady():
+            if self._writer is None:
+                raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
+            return self._writer.forget(which)
 
     def stop_engine(self) -> None:
         """End the engine on purpose, and the watch over it. The intent is kept."""

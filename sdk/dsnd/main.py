@@ -78,7 +78,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()
-    server = serve(CardServicer(card, collector, ending.set), run / SOCKET)
+    server = serve(CardServicer(card, collector, ending.set, log), run / SOCKET)
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
     while not ending.wait(LOOK_AT_LOG_S):
         with contextlib.suppress(OSError):  # a log too long is no reason to end

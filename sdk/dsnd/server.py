@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -13,12 +14,13 @@ from typing import Any, TypeVar, cast
 import grpc
 from google.protobuf import json_format
 
-from hal.errors import HalError
+from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
+from sdk.dsnd.patience import Streams
 from services.core.objects import IntentError
 from services.core.service import View
 
@@ -26,24 +28,41 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MOST_MESSAGE = 256 << 20
 REPLAY_CONNECTIONS = 65536
+AT_ONCE = 24
+"""Calls that are answered at once, streams included: more are refused as RESOURCE_EXHAUSTED."""
 
 
 def _answers(method: F) -> F:
-    """Turn what a call raises into a status with a Problem; what nobody foresaw is logged and told as INTERNAL."""
+    """Turn what a call raises into a status with a Problem; what nobody foresaw is logged and told as LOST, since what
+    became of the call is unknown. Streams are bounded in number, and one that rests too long is ended."""
+    name = method.__name__
 
-    def fail(context: grpc.ServicerContext, error: HalError | IntentError) -> None:
-        code, problem = problems.of_hal(error) if isinstance(error, HalError) else problems.of_intent(error)
+    def fail(self: CardServicer, context: grpc.ServicerContext, error: Exception) -> None:
+        if not context.is_active():
+            raise error  # who asked is gone
+        if isinstance(error, HalError):
+            code, problem = problems.of_hal(error)
+        elif isinstance(error, IntentError):
+            code, problem = problems.of_intent(error)
+        else:
+            self.log(f"{name} failed:\n" + "".join(traceback.format_exception(error)).rstrip())
+            what = HalError(ErrorKind.LOST, f"{name} of dsnd", got=f"{type(error).__name__}: {error}",
+                            fix="Read dsnd.log, and look what became of it: dsn card status.")  # fmt: skip
+            code, problem = grpc.StatusCode.INTERNAL, problems.of_hal(what)[1]
         context.set_trailing_metadata(((problems.METADATA_KEY, problem.SerializeToString()),))
         context.abort(code, (problem.text or "the intent is refused")[:500])
 
-    if method.__name__ in STREAMS:
+    if name in STREAMS:
 
         @wraps(method)
         def stream(self: CardServicer, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             try:
-                yield from method(self, request, context)
-            except (HalError, IntentError) as error:
-                fail(context, error)
+                with self.streams.one(name, context) as moved:
+                    if name == "Replay":
+                        request = moved.each(request)
+                    yield from moved.each(method(self, request, context))
+            except Exception as error:  # noqa: BLE001 - told and logged
+                fail(self, context, error)
 
         return cast("F", stream)
 
@@ -51,8 +70,8 @@ def _answers(method: F) -> F:
     def unary(self: CardServicer, request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return method(self, request, context)
-        except (HalError, IntentError) as error:
-            fail(context, error)
+        except Exception as error:
+            fail(self, context, error)
             raise
 
     return cast("F", unary)
@@ -68,9 +87,20 @@ class CardServicer(card_pb2_grpc.CardServicer):
         card: what it serves.
         collector: events, kept over restarts of the engine.
         end: called when the card is told to stop.
+        log: where lines about what nobody foresaw go.
+        streams: how many there may be, and how long one may rest.
     """
 
-    def __init__(self, card: Card, collector: Collector, end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        card: Card,
+        collector: Collector,
+        end: Callable[[], None],
+        log: Callable[[str], None],
+        streams: Streams | None = None,
+    ) -> None:
+        self.log = log
+        self.streams = streams or Streams()
         self._card = card
         self._collector = collector
         self._end = end
@@ -88,11 +118,19 @@ class CardServicer(card_pb2_grpc.CardServicer):
             engine_starts=card.life.starts,
             last_fault=card.life.fault,
         )
-        if card.life.state == "forwarding":
-            snapshot = card.backend.snapshot(["seed"])
-            status.generation = snapshot.generation
-            status.engine_tag = snapshot.tag
-            values.capabilities_into_pb(card.backend.capabilities(), status)
+        if card.life.state != "forwarding":
+            return status
+        try:
+            snapshot, capabilities = self._card.probe.ask(
+                lambda: (card.backend.snapshot(["seed"]), card.backend.capabilities())
+            )
+        except HalError as error:
+            status.engine_state = "does not answer" if error.kind is ErrorKind.TIMEOUT else "restarting"
+            status.last_fault = str(error)
+            return status
+        status.generation = snapshot.generation
+        status.engine_tag = snapshot.tag
+        values.capabilities_into_pb(capabilities, status)
         return status
 
     @_answers
@@ -131,8 +169,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def ForgetFlows(self, request: pb.ForgetFlowsRequest, context: grpc.ServicerContext) -> pb.ForgetFlowsReply:
-        with self._card.steady() as backend:
-            return pb.ForgetFlowsReply(forgotten=backend.writer().forget(values.filter_from_pb(request.filter)))
+        return pb.ForgetFlowsReply(forgotten=self._card.forget(values.filter_from_pb(request.filter)))
 
     @_answers
     def GetCounters(self, request: pb.GetCountersRequest, context: grpc.ServicerContext) -> pb.Counters:
@@ -190,7 +227,8 @@ class CardServicer(card_pb2_grpc.CardServicer):
 def serve(servicer: CardServicer, socket: Path) -> grpc.Server:
     """Listen on a unix socket of mode 0600. Raises OSError where it can't."""
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=8, thread_name_prefix="api"),
+        ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="api"),
+        maximum_concurrent_rpcs=AT_ONCE,
         options=[("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE)],
     )
     card_pb2_grpc.add_CardServicer_to_server(servicer, server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6
@@ -154,3 +155,11 @@ def test_two_vnics_on_a_port(card: Card) -> None:
         card.trace("udp 10.1.0.21:1 > 10.1.0.10:53", "host0")
     named = card.trace("udp 10.1.0.21:1 > 10.1.0.10:53 from 02:00:00:00:00:15", "host0")
     assert named.trace.now.reason == "spoofed_address"
+
+
+def test_the_card_is_looked_for_where_dsn_run_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path))
+    with pytest.raises(HalError, match=f"LOST: socket {tmp_path}/engine/read.sock: got nobody listens"):
+        packet.connect()
+    with pytest.raises(HalError, match=r"LOST: socket elsewhere/read\.sock"):
+        packet.connect("elsewhere")

@@ -103,7 +103,7 @@ def test_a_port_more_is_refused_and_no_vnic_moves(start: Start) -> None:
     [
         ("workers = 2", "workers 2, the engine's 1"),
         ("connections = 7", "connections 7, the engine's 65536"),
-        ("flow_limit = 9", "flow_limit 9, the engine's 65536"),
+        ("flow_limit = 9", "flow_limit 9, the engine's 0"),
         ("punt_limit = 9", "punt_limit 9, the engine's 1000"),
         ('pickup = "1s"', "pickup_ns 1000000000, the engine's 60000000000"),
         ("capacities = {route = 5}", "capacities.route 5, the engine's 1200000. Give"),

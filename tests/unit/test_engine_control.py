@@ -21,10 +21,11 @@ import pytest
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.card import Card
-from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.contract import FlowFilter, LoadConfig, PortConfig
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.engine import Engine, connect
 from hal.packet.dpdk.link import SEALS, sealed_memfd
+from hal.packet.dpdk.process import start
 from hal.packet.dpdk.wire import Verb
 from hal.packet.stages.route._generated import Route
 from tests.tools.engine import binary, listens, running
@@ -530,3 +531,31 @@ def test_idle_costs_next_to_nothing(card: Engine, run: Path) -> None:
     before = used()
     select.select([], [], [], 2)
     assert used() - before < 0.2
+
+
+def test_one_connection_too_many_is_told_so(card: Engine, run: Path) -> None:
+    held = [dial(run / "write-agent.sock") for _ in range(64)]
+    for one in held:  # accepted, all of them
+        assert ask(one, request(Verb.HELLO))[0] == 0
+    for _ in range(20):
+        with pytest.raises(HalError) as caught:
+            card.writer("agent")
+        assert str(caught.value) == "BUSY: socket: limit 64 connections. Close one."
+    held.pop().close()
+    assert card.writer("agent").forget(FlowFilter(id=1)) == 0
+    for one in held:
+        one.close()
+
+
+def test_writers_that_nobody_holds_are_closed(card: Engine) -> None:
+    for _ in range(200):
+        assert card.writer("agent").forget(FlowFilter(id=1)) == 0
+
+
+def test_why_an_engine_did_not_start_is_no_matter_of_names(tmp_path: Path) -> None:
+    with pytest.raises(HalError) as caught:
+        start(tmp_path / "BUSY", binary=Path(binary()), arguments=["--memory", "1"])
+    assert caught.value.kind is ErrorKind.INVALID
+    with running(tmp_path / "run"), pytest.raises(HalError) as caught:
+        start(tmp_path / "run", binary=Path(binary()), log=tmp_path / "log")
+    assert caught.value.kind is ErrorKind.BUSY

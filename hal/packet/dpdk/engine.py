@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import (
@@ -89,6 +90,10 @@ class EngineWriter:
 
     def close(self) -> None:
         self._connection.link.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):  # else it never was connected
+            self.close()
 
     def reconnect(self) -> None:
         """Connect anew after LOST."""
@@ -272,7 +277,7 @@ class Engine(_Looking):
         self._more = tuple(more)
         self._schema = schema(self._more)
         self._read = _Connection(run / "read.sock", self._schema)
-        self._writers: list[EngineWriter] = []
+        self._writers: WeakSet[EngineWriter] = WeakSet()  # one that nobody holds any more closes itself
         self._loader: Link | None = None
         super().__init__(self._read.link, self._read.dictionary, 0)
 
@@ -311,12 +316,12 @@ class Engine(_Looking):
 
     def writer(self, owner: str = "dsnd") -> EngineWriter:
         writer = EngineWriter(self.run, owner, self._schema)
-        self._writers.append(writer)
+        self._writers.add(writer)
         return writer
 
     def close(self) -> None:
         """Let go of the engine, which goes on."""
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.close()
         if self._loader is not None:
             self._loader.close()

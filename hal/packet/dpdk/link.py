@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import fcntl
 import itertools
@@ -24,6 +25,10 @@ T = TypeVar("T", bound=ctypes.Structure)
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 ANSWER_SECONDS = 60.0
 """How long an answer may take: longer than any commit that fits in memory."""
+
+QUICK_SECONDS = 20.0
+"""How long it may take to what needs no work: longer than what others ask in between."""
+QUICK = frozenset({Verb.HELLO, Verb.CAPABILITIES, Verb.OUTCOME})
 
 
 def sealed_memfd(parts: Iterable[Any], name: str = "dsn-rows") -> int:
@@ -100,6 +105,7 @@ class Link:
         self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
+        self._timeout = timeout
         try:
             self._socket.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -134,9 +140,11 @@ class Link:
         head = wire.Request(wire.MAGIC, verb, wire.VERSION, number, len(body), shard)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
+            self._socket.settimeout(min(self._timeout, QUICK_SECONDS) if verb in QUICK else self._timeout)
             self._socket.sendmsg([bytes(head), body], ancillary)
             while True:
                 reply, answer = self._receive()
+                self._heed(reply, answer)
                 if answer.request == number:
                     break
                 reply.close()  # an answer to a request that timed out
@@ -148,6 +156,7 @@ class Link:
                 fix="Ask outcome(transaction) what became of it.",
             ) from error
         except OSError as error:
+            self._farewell()
             raise HalError(
                 ErrorKind.LOST,
                 f"connection to {self.path.name}",
@@ -158,6 +167,20 @@ class Link:
             reply.close()
             raise self.error(ErrorKind(answer.kind), reply.structure(wire.Error))
         return reply
+
+    def _heed(self, reply: Reply, answer: wire.Answer) -> None:
+        """Requests count from 1: an error about request 0 is about the connection itself."""
+        if answer.request == 0 and answer.kind:
+            reply.close()
+            raise self.error(ErrorKind(answer.kind), reply.structure(wire.Error))
+
+    def _farewell(self) -> None:
+        """Raise what the engine said before it closed the connection, where it said something. An engine that closes
+        before it has read what we sent resets the connection; what it said is read behind that."""
+        with contextlib.suppress(OSError):
+            self._socket.setblocking(False)
+            while True:
+                self._heed(*self._receive())
 
     def _receive(self) -> tuple[Reply, wire.Answer]:
         data, ancillary, _, _ = self._socket.recvmsg(

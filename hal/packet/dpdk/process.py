@@ -77,8 +77,8 @@ def start(
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             said = log.read_bytes()[begin:].decode("utf-8", "replace").strip()
-            kind = ErrorKind.BUSY if "BUSY" in said else ErrorKind.INVALID
             code = os.waitstatus_to_exitcode(status)
+            kind = ErrorKind.BUSY if code == os.EX_TEMPFAIL else ErrorKind.INVALID
             raise HalError(kind, f"engine in {run}", got=f"exit {code}: {said[-500:]}")
         if (run / "read.sock").exists() and _pid_of(run) == pid:
             return EngineProcess(pid, run)

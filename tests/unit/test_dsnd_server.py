@@ -1,0 +1,202 @@
+"""The daemon's API under clients that rest, an engine that doesn't answer, and errors that nobody foresaw."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from board_support.board import Hardware, facts
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import FlowFilter, LoadConfig, PacketIn, PortConfig
+from hal.packet.model import Twin
+from sdk.api import card_pb2 as pb
+from sdk.api.client import GrpcCard, IntentText
+from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.card import Card
+from sdk.dsnd.collector import Collector
+from sdk.dsnd.patience import Probe, Streams
+from sdk.dsnd.server import CardServicer, serve
+from sdk.dsnd.store import Store
+from services.core.service import discover
+
+CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),))
+INTENT = [IntentText("a.yaml", b"kind: Vrf\nname: blue\n")]
+PACKET = PacketIn(bytes(60), 0, 1)
+
+
+class Process:
+    """A twin as an engine's process. `failing`: what asking whether it lives raises."""
+
+    def __init__(self) -> None:
+        self.twin: Twin | None = None
+        self.failing: list[Exception] = []
+        self.launches = 0
+
+    def adopt(self) -> None:
+        return None
+
+    def launch(self) -> Twin:
+        self.launches += 1
+        self.twin = Twin()
+        return self.twin
+
+    def pid(self) -> int | None:
+        return None
+
+    def alive(self) -> bool:
+        if self.failing:
+            raise self.failing.pop()
+        return self.twin is not None
+
+
+@dataclass
+class Served:
+    """A card behind its API, and what its daemon logged."""
+
+    card: Card
+    process: Process
+    socket: Path
+    log: list[str]
+    api: GrpcCard
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    log: list[str] = []
+    process = Process()
+    card = Card(Hardware(facts("twin"), process), CONFIG, discover(), Store(tmp_path / "state"), log.append,
+                Backoff(first_s=0.01, most_s=0.02))  # fmt: skip
+    card.probe = Probe(0.5)
+    card.begin()
+    collector = Collector(lambda: card.backend)
+    servicer = CardServicer(card, collector, lambda: None, log.append, Streams(most=8, rest_s=2.0))
+    server = serve(servicer, tmp_path / "s")
+    with closing(GrpcCard(tmp_path / "s")) as api:
+        yield Served(card, process, tmp_path / "s", log, api)
+    server.stop(0).wait()
+    card.let_go()
+
+
+@pytest.fixture
+def ended() -> Iterator[threading.Event]:
+    """Ends what a test left waiting."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def resting(api: GrpcCard, ended: threading.Event, told: list[HalError]) -> threading.Thread:
+    """A client that opens a replay and sends nothing."""
+
+    def requests() -> Iterator[pb.ReplayRequest]:
+        ended.wait(60)
+        yield from ()
+
+    def run() -> None:
+        try:
+            for _ in api._card.Replay(requests(), timeout=60):
+                pass
+        except Exception as error:  # noqa: BLE001 - as the client's own methods do
+            from sdk.api import problems
+
+            try:
+                problems.raise_for(error, "here")  # type: ignore[arg-type]
+            except HalError as found:
+                told.append(found)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_clients_that_rest_block_nobody_and_are_ended(served: Served, ended: threading.Event) -> None:
+    told: list[HalError] = []
+    threads = [resting(served.api, ended, told) for _ in range(30)]
+    with closing(GrpcCard(served.socket, timeout=5)) as other:
+        assert other.status().engine_state == "forwarding"
+        assert other.apply(INTENT).generation
+    until(lambda: len(told) == 30)
+    assert {(error.kind, error.got) for error in told} <= {
+        (ErrorKind.BUSY, "8 streams open"),
+        (ErrorKind.BUSY, "Concurrent RPC limit exceeded!"),
+        (ErrorKind.TIMEOUT, "it ended a stream that rested too long"),
+    }
+    assert [error.kind for error in told].count(ErrorKind.TIMEOUT) == 8
+    results, _ = served.api.replay([PACKET])  # there is room again
+    assert len(results) == 1
+    for thread in threads:
+        thread.join(5)
+
+
+def test_an_engine_that_does_not_answer_is_said_to(
+    served: Served, ended: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = served.process.twin
+    assert twin is not None
+    snapshot, capabilities = twin.snapshot, twin.capabilities
+    monkeypatch.setattr(twin, "snapshot", lambda *words: ended.wait(60) and snapshot(*words))
+    monkeypatch.setattr(twin, "capabilities", lambda: ended.wait(60) and capabilities())
+    begin = time.monotonic()
+    for _ in range(3):
+        status = served.api.status()
+        assert status.engine_state == "does not answer"
+        assert status.last_fault.startswith("TIMEOUT: packet engine: got no answer, limit 0.5 s.")
+    with pytest.raises(HalError) as caught:
+        served.api.apply(INTENT)
+    assert (caught.value.kind, caught.value.what) == (ErrorKind.TIMEOUT, "packet engine")
+    assert time.monotonic() - begin < 10
+    ended.set()
+    until(lambda: served.api.status().engine_state == "forwarding")
+    assert served.api.apply(INTENT).generation
+
+
+def test_what_nobody_foresaw_is_logged_and_told(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("seven")
+
+    monkeypatch.setattr(served.card, "apply", fail)
+    monkeypatch.setattr(served.card, "steady", fail)
+    with caplog.at_level(logging.DEBUG):
+        for name, call in (("Apply", lambda: served.api.apply(INTENT)), ("GetFlows", served.api.flows)):
+            with pytest.raises(HalError) as caught:
+                call()
+            assert str(caught.value) == (
+                f"LOST: {name} of dsnd: got ZeroDivisionError: seven. "
+                "Read dsnd.log, and look what became of it: dsn card status."
+            )
+            assert served.log[-1].startswith(f"{name} failed:\nTraceback (most recent call last):")
+            assert served.log[-1].endswith("ZeroDivisionError: seven")
+    assert "Exception calling application" not in caplog.text
+    assert served.api.status().engine_state == "forwarding"
+
+
+def test_the_keeper_outlives_what_nobody_foresaw(served: Served) -> None:
+    served.process.failing = [ZeroDivisionError("eight") for _ in range(3)]
+    until(lambda: sum("the keeper failed" in line and "eight" in line for line in served.log) == 3)
+    served.process.twin = None
+    until(lambda: served.process.launches == 2 and served.card.life.state == "forwarding")
+
+
+def test_connections_are_forgotten_over_one_writer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    twin = served.process.twin
+    assert twin is not None
+    monkeypatch.setattr(twin, "writer", lambda *_: pytest.fail("another writer"))
+    for _ in range(3):
+        assert served.api.forget(FlowFilter(id=1)) == 0

@@ -21,6 +21,7 @@ from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 
 __all__ = [
+    "LONGEST_LEASE_NS",
     "NONE_ID",
     "Capabilities",
     "Counters",
@@ -181,6 +182,9 @@ class Outcome:
     error: str = ""
 
 
+LONGEST_LEASE_NS = 60_000_000_000
+
+
 class Staged(Protocol):
     """A commit that is checked and built but not made; `trace` and `replay` can look at it. Dropped at its lease's
     end or with its connection."""
@@ -241,7 +245,10 @@ class Writer(Protocol):
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
     ) -> Staged:
-        """Check and build a commit without making it. Raises as `commit`; BUSY while another is staged."""
+        """Check and build a commit without making it. Raises as `commit`; BUSY while another is staged.
+
+        A lease of more than 60 s is INVALID: one is staged at a time, and who staged it keeps all others waiting.
+        """
 
     def forget(self, which: FlowFilter) -> int:
         """Take connections out of the flow table; returns how many."""

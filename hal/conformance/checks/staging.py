@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from hal.conformance.bench import OTHER, Bench, Card, insert, modify
@@ -126,6 +127,19 @@ def a_lease_ends(bench: Bench) -> None:
     card.advance(100 * MILLISECOND)
     card.refuses(ANY, "making a staged commit after its lease", staged.make)
     equal(_vrf(card, 3).make(), 2, "generation of the commit staged after it")
+
+
+@check(
+    Level.STATELESS,
+    "A lease of more than 60 s is INVALID: one is staged at a time, and who staged it keeps all others waiting.",
+    needs=NEEDS,
+)
+def a_lease_has_a_limit(bench: Bench) -> None:
+    """A minute is taken; what is longer is refused, and nothing is staged by it."""
+    card = bench.card()
+    for lease in (60 * SECOND + 1, (1 << 64) - 1):
+        card.refuses(ErrorKind.INVALID, f"staging for {lease} ns", partial(_vrf, card, 1, lease_ns=lease))
+    equal(_vrf(card, 1, lease_ns=60 * SECOND).make(), 1, "generation of a commit that was staged for a minute")
 
 
 @check(Level.STATELESS, "Dropped at its lease's end or with its connection.", needs=NEEDS)

@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Name, Operation, Outcome, OutcomeKind
+from hal.packet.contract import (
+    LONGEST_LEASE_NS,
+    Delete,
+    Insert,
+    LoadConfig,
+    Modify,
+    Name,
+    Operation,
+    Outcome,
+    OutcomeKind,
+)
 from hal.packet.model.check import Bytes, check_rows, column
 from hal.packet.model.tables import Record, Tables, TableVersion, is_unique
 from hal.packet.schema.declare import Match, Table, Type
@@ -275,6 +285,15 @@ class Store:
         lease_ns: int,
         names: Sequence[Name],
     ) -> Stage:
+        if not 0 <= lease_ns <= LONGEST_LEASE_NS:
+            raise HalError(
+                ErrorKind.INVALID,
+                "staged commit",
+                field="lease_ns",
+                limit=f"0..{LONGEST_LEASE_NS}",
+                got=lease_ns,
+                fix="Stage it again when it ends.",
+            )
         if self._staged and self._now() < self._staged.ends_ns:
             raise HalError(
                 ErrorKind.BUSY,

@@ -14,7 +14,7 @@ import numpy as np
 from hal.conformance.checks import deriving
 from hal.errors import ErrorKind, HalError
 from hal.packet import derive
-from hal.packet.contract import Delete, EventKind, Events, Modify, Outcome, OutcomeKind, Snapshot
+from hal.packet.contract import LONGEST_LEASE_NS, Delete, EventKind, Events, Modify, Outcome, OutcomeKind, Snapshot
 from hal.packet.model.counters import EventRing
 from hal.packet.model.store import Stage, Store, Version
 from hal.packet.model.twin import Twin
@@ -410,8 +410,18 @@ class AlwaysStale(Store):
 class EndlessLease(Store):
     """leases don't end"""
 
+    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
+        staged = super().stage(owner, operations, **more)
+        staged.ends_ns = 1 << 62
+        return staged
+
+
+@breaks(BREAKS, "a_lease_has_a_limit")
+class AnyLease(Store):
+    """leases are cut to what is allowed"""
+
     def stage(self, owner: str, operations: Any, *, lease_ns: int, **more: Any) -> Stage:
-        return super().stage(owner, operations, lease_ns=lease_ns << 32, **more)
+        return super().stage(owner, operations, lease_ns=min(lease_ns, LONGEST_LEASE_NS), **more)
 
 
 @breaks(BREAKS, "a_staged_commit_goes_with_its_connection")

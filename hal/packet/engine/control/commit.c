@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define LONGEST_LEASE_NS 60000000000u
+
 /* The staged commit leaves the idle copy, not the world: it is built anew when somebody looks at it. */
 static void step_aside(struct dsn_control *control) {
     if (control->staged.built)
@@ -122,6 +124,11 @@ bool dsn_do_outcome(struct dsn_control *control, struct dsn_exchange *exchange) 
 bool dsn_do_stage(struct dsn_control *control, struct dsn_exchange *exchange) {
     const struct dsn_commit *head = exchange->body;
     struct dsn_staged *staged = &control->staged;
+    if (head->lease_ns > LONGEST_LEASE_NS) {
+        dsn_refuse(&exchange->failure, DSN_INVALID, "staged commit", "lease_ns", "0..60000000000",
+                   "Stage it again when it ends.");
+        return dsn_got(&exchange->failure, "%" PRIu64, head->lease_ns);
+    }
     if (staged_now(control))
         return dsn_refuse(&exchange->failure, DSN_BUSY, "staged commit", "", "one at a time",
                           "Make or drop the one that is staged.");
@@ -132,7 +139,7 @@ bool dsn_do_stage(struct dsn_control *control, struct dsn_exchange *exchange) {
     staged->there = staged->built = true;
     staged->number++;
     staged->since = control->tables.live->generation;
-    staged->ends_ns = head->lease_ns < UINT64_MAX - now ? now + head->lease_ns : UINT64_MAX;
+    staged->ends_ns = now + head->lease_ns;
     staged->holder = exchange->from;
     struct dsn_committed answer = {.generation = control->tables.live->generation, .number = staged->number};
     memcpy(answer.tag, control->tables.tag, sizeof(answer.tag));

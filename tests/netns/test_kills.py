@@ -117,6 +117,39 @@ def test_killed_at_random_moments_with_a_commit_in_flight(card: Demo) -> None:
     assert card.apply(text).returncode == 0
 
 
+def test_the_engine_is_killed_with_a_commit_in_flight_under_iperf3(card: Demo) -> None:
+    """Whatever moment the engine dies at, the new one holds one intent whole, the card says which, and hosts go on."""
+    client, web = card.host("client"), card.host("web")
+    source = random.Random(21)
+    text = INTENT.read_text()
+    other = text.replace("port 80,443", "port 80,443,8443")
+    rules = {}
+    for one in (other, text):
+        card.apply(one)
+        rules[card.dsn("card", "status")["engine_tag"]] = len(card.dsn("show", "tables", "firewall_rule"))
+    iperf = client.start("iperf3", "-c", web.ipv4, "-t", "600")
+    with closing(card.world.api()) as api:
+        for turn in range(5):
+            before = api.status()
+            intent = [IntentText(str(card.world.folder / "intent.yaml"), (other, text)[turn % 2].encode())]
+            applying = threading.Thread(target=suppressed, args=(api.apply, intent))
+            applying.start()
+            time.sleep(source.uniform(0.0, 0.12))
+            os.kill(before.engine_pid, signal.SIGKILL)
+            applying.join()
+            deadline = time.monotonic() + 60
+            while (after := api.status()).engine_pid == before.engine_pid or after.engine_state != "forwarding":
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert after.daemon_pid == before.daemon_pid
+            assert after.engine_tag == after.intent_digest
+            assert len(api.snapshot(["firewall_rule"]).rows("firewall_rule")) == rules[after.engine_tag]
+            time.sleep(1)  # of load, and a bigger one than a death in a row
+    assert iperf.poll() is None
+    assert curl(client, web.ipv4) == "hello from web"
+    assert card.apply(text).returncode == 0
+
+
 def suppressed(call: Callable[..., object], *arguments: object) -> None:
     """A call whose other end may be killed while it runs."""
     with contextlib.suppress(HalError):

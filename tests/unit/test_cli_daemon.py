@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sdk.api import client
 from sdk.cli.main import main
 
 DEMO = str(Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml")
@@ -28,7 +29,7 @@ def plain(*words: str) -> dict[str, object]:
 
 def test_a_daemon_that_hangs_is_told_of_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSN_RUN", str(tmp_path))
-    monkeypatch.setattr("sdk.api.client.STATUS_S", 0.5)
+    monkeypatch.setitem(client.SECONDS, "GetStatus", 0.5)
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / "dsnd.sock"))
         deaf.listen(8)

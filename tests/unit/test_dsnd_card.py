@@ -386,7 +386,7 @@ def test_what_was_refused_is_wanted_and_said_why(start: Callable[[], Card], monk
         with pytest.raises(HalError):
             card.apply(whole(TWO))
     assert card.wanted() == (generation + 1, "the last apply was refused: FULL: table vnic")
-    served = CardServicer(card, Collector(lambda: card.backend), lambda: None)
+    served = CardServicer(card, Collector(lambda: card.backend), lambda: None, lambda _: None)
     told = list(served.GetObjects(pb.GetObjectsRequest(), cast("Any", None)))
     assert {(one.wanted_generation, one.applied_generation) for one in told} == {(generation + 1, generation)}
     assert {one.reason for one in told} == {card.wanted()[1]}

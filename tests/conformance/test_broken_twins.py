@@ -1,6 +1,9 @@
 """Every check fails on a twin that is broken in just what it checks, and no other check does."""
 
+import multiprocessing
+import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from importlib import metadata
 from unittest import mock
 
@@ -14,12 +17,33 @@ from tests.conformance.broken.parts import BrokenDevice
 NAMES = [check.name for check in checks_for(Level.ALL)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed_once() -> Iterator[None]:
+def _installed_once() -> None:
     """What is installed is looked up once, not for each of some ten thousand cards."""
     found = metadata.entry_points(group="dsn.stages")
-    with mock.patch.object(registry, "entry_points", return_value=found):
-        yield
+    mock.patch.object(registry, "entry_points", return_value=found).start()
+
+
+def _failed(name: str) -> dict[str, str]:
+    """What fails on the twin that is broken for this check, and in which words."""
+    how = BREAKS[name]
+    with how.around():
+        report = run(BrokenDevice(how), Level.ALL)
+    return {result.check.name: result.words for result in report.failed}
+
+
+@pytest.fixture(scope="module")
+def failed(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[dict[str, str]]]]:
+    """What fails on each broken twin that is asked for. They are many and hold nothing but memory: each CPU takes its
+    share of them."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    names = [str(item.callspec.params["name"]) for item in items if item.originalname == test_broken_twin.__name__]
+    # Not forked: pytest's process may have threads.
+    workers = min(len(names), len(os.sched_getaffinity(0)))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _installed_once)
+    try:
+        yield {name: pool.submit(_failed, name) for name in names}
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def test_every_check_has_a_broken_twin() -> None:
@@ -34,9 +58,6 @@ def test_a_whole_twin_fails_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_broken_twin(name: str) -> None:
-    how = BREAKS[name]
-    with how.around():
-        report = run(BrokenDevice(how), Level.ALL)
-    failed = {result.check.name: result.words for result in report.failed}
-    assert set(failed) == {name}, failed
+def test_broken_twin(name: str, failed: dict[str, Future[dict[str, str]]]) -> None:
+    found = failed[name].result()
+    assert set(found) == {name}, found

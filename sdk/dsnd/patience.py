@@ -110,7 +110,7 @@ class Probe:
 
     def _silent(self) -> HalError:
         return HalError(ErrorKind.TIMEOUT, "packet engine", got="no answer", limit=f"{self._seconds:g} s",
-                        fix="Look at its process (ps: T is stopped), or start it anew: dsn card stop.")  # fmt: skip
+                        fix="Look at its process (ps: T is stopped): continue it or kill it.")  # fmt: skip
 
 
 def _answer(future: Future[T], question: Callable[[], T]) -> None:

@@ -19,6 +19,7 @@
 #define CONNECTIONS 64  /* a socket: readers can't shut writers out */
 #define DESCRIPTORS 253 /* SCM_MAX_FD of Linux */
 #define TICK_NS 100000000
+#define TURNS 1024 /* requests of one writer at a time */
 
 struct source;
 typedef void ready_fn(struct dsn_control *control, struct source *source, uint32_t events);
@@ -168,12 +169,14 @@ static ssize_t receive(struct dsn_server *server, int fd, unsigned *descriptors,
     return size;
 }
 
-static bool serve(struct dsn_control *control, struct connection *connection) {
+/* One request, where there is one (*more). False: the connection is of no use any more. */
+static bool serve(struct dsn_control *control, struct connection *connection, bool *more) {
     struct dsn_server *server = control->server;
     struct dsn_exchange *exchange = &server->exchange;
     unsigned descriptors;
     bool cut;
     ssize_t size = receive(server, connection->source.fd, &descriptors, &cut);
+    *more = size > 0;
     if (size <= 0) {
         for (unsigned i = 0; i < descriptors; i++)
             close(server->descriptor[i]);
@@ -207,10 +210,17 @@ static bool serve(struct dsn_control *control, struct connection *connection) {
 
 static void connection_ready(struct dsn_control *control, struct source *source, uint32_t events) {
     struct connection *connection = (struct connection *)source;
-    bool goes_on = connection->waiting ? !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection)
-                                       : serve(control, connection);
-    /* Behind the answer, so that its reader need not wait for the second copy. */
-    dsn_commit_follow(control);
+    bool goes_on = true;
+    if (connection->waiting)
+        goes_on = !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection);
+    /* All that a writer has sent, before anybody else's turn: who is then told that a transaction is unknown may rely
+     * on it. There is a limit, or one who never rests would be served alone; it is more than a socket holds. */
+    unsigned turns = connection->listener->authority == DSN_WRITER ? TURNS : 1;
+    for (bool more = true; goes_on && more && !connection->waiting && turns > 0; turns--) {
+        goes_on = serve(control, connection, &more);
+        /* Behind the answer, so that its reader need not wait for the second copy. */
+        dsn_commit_follow(control);
+    }
     if (!goes_on)
         end_connection(control, connection);
 }

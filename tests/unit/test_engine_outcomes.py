@@ -1,0 +1,59 @@
+"""Commits that nobody waited for, and somebody who asks by another connection what became of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from hal.packet.contract import LoadConfig, OutcomeKind
+from hal.packet.dpdk import wire
+from hal.packet.dpdk.engine import connect
+from hal.packet.dpdk.link import sealed_memfd
+from hal.packet.dpdk.wire import Verb
+from tests.tools.engine import running
+
+COMMITS = 40
+
+
+def _request(verb: Verb, body: ctypes.Structure) -> bytes:
+    return bytes(wire.Request(wire.MAGIC, verb, wire.VERSION, secrets.randbits(32), ctypes.sizeof(body))) + bytes(body)
+
+
+def _send_commit(where: socket.socket, transaction: int) -> None:
+    fd = sealed_memfd([])
+    try:
+        socket.send_fds(where, [_request(Verb.COMMIT, wire.Commit(transaction, wire.ANY_BASE))], [fd])
+    finally:
+        os.close(fd)
+
+
+def test_what_was_sent_before_is_done_before_an_outcome_is_told(tmp_path: Path) -> None:
+    """Many commits wait in one connection, an outcome is asked in another: it is that of a commit that was made."""
+    run = tmp_path / "run"
+    with running(run), ExitStack() as stack:
+        card = connect(run)
+        stack.callback(card.close)
+        card.load(LoadConfig())
+        one, other = (stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _ in range(2))
+        for end in (one, other):
+            end.settimeout(20)
+            end.connect(str(run / "write-dsnd.sock"))
+        _send_commit(one, 1)
+        _send_commit(other, 2)
+        for end in (one, other):
+            assert end.recv(wire.MAX_MESSAGE)  # it is accepted
+        os.kill(card.pid, signal.SIGSTOP)
+        try:
+            for transaction in range(10, 10 + COMMITS):
+                _send_commit(one, transaction)
+            other.send(_request(Verb.OUTCOME, wire.OutcomeAsk(9 + COMMITS)))
+        finally:
+            os.kill(card.pid, signal.SIGCONT)
+        told = wire.OutcomeAnswer.from_buffer_copy(other.recv(wire.MAX_MESSAGE), ctypes.sizeof(wire.Answer))
+        assert (told.kind, told.generation) == (OutcomeKind.COMMITTED, 2 + COMMITS)
+        assert card.snapshot(["vrf"]).generation == 2 + COMMITS

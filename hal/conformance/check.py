@@ -69,8 +69,8 @@ class Check:
         name: the function's.
         level: the lowest level that has to pass it.
         sentences: of the contract, word for word.
-        needs: verbs, stages, "wire" (means to send and receive by the ports), "packets" (a wire or `replay`), without
-            which it can't be done.
+        needs: verbs, stages, "wire" (means to send and receive by the ports), "packets" (a wire or `replay`), other
+            means of the device ("hang", "cut", "kill", "damages"), without which it can't be done.
         body: raises `Unmet`.
     """
 

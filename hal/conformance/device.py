@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, Output, PortConfig
 
-__all__ = ["Device", "Wire", "find_device"]
+__all__ = ["MEANS", "Device", "Wire", "find_device", "has_means"]
 
 GROUP = "dsn.backends"
 
@@ -63,6 +64,41 @@ class Device(Protocol):
         time-outs were shortened for the kit by some factor waits that much shorter."""
         del backend
         time.sleep(nanos / 1e9)
+
+    # Means to provoke what only a card apart from its client knows. Who leaves one out is not held to it: a card within
+    # the caller's process has no connection that could break.
+
+    def hang(self, backend: Backend) -> AbstractContextManager[None]:
+        """Within: requests reach the card and none is answered, and who asks waits a short time only (well below a
+        second). On leaving, the card goes on where it was."""
+        raise _no_means(backend, "hang")
+
+    def cut(self, backend: Backend) -> AbstractContextManager[None]:
+        """Within: the connections of all writers break when they have handed over a request and wait for its answer. On
+        leaving, the card, which lives, can be connected to again by `backend.writer`."""
+        raise _no_means(backend, "cut")
+
+    def kill(self, backend: Backend) -> None:
+        """The card is gone at once and without a word, as from a power cut; its client stays."""
+        raise _no_means(backend, "kill")
+
+    def damages(self, backend: Backend) -> Mapping[str, AbstractContextManager[None]]:
+        """Words -> within: what writers hand over is damaged on its way so ("end before their end")."""
+        raise _no_means(backend, "damages")
+
+
+MEANS = ("hang", "cut", "kill", "damages")
+"""Methods of a device that provoke what a card can't be asked for."""
+
+
+def _no_means(backend: Backend, what: str) -> HalError:
+    del backend
+    return HalError(ErrorKind.UNSUPPORTED, "device of the kit", field=what, limit="one", fix=f"Write Device.{what}.")
+
+
+def has_means(device: Device, what: str) -> bool:
+    """Whether a vendor wrote this method of his device."""
+    return getattr(type(device), what) is not getattr(Device, what)
 
 
 def find_device(name: str, stages: Iterable[str] = ()) -> Device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,10 +17,13 @@ from rich.table import Table
 from hal.conformance.bench import Bench
 from hal.conformance.check import VERBS, Check, Level, Unmet, checks_of
 from hal.conformance.checks import MODULES
-from hal.conformance.device import Device
+from hal.conformance.device import MEANS, Device, has_means
 from hal.errors import HalError
 
 __all__ = ["Report", "Result", "State", "checks_for", "run", "run_one"]
+
+
+MEANS_WORDS = "means of its device: "
 
 
 class State(Enum):
@@ -98,9 +102,11 @@ class Report:
         """What to build next, first things first."""
         advice = [f"Fix {result.check.name}: {result.words}" for result in self.failed[:3]]
         waiting: dict[str, int] = {}
-        first = min((r.check.level for r in self.results if r.state is State.ABSENT), default=None)
-        for result in self.results:
-            if result.state is State.ABSENT and result.check.level is first:
+        absent = [result for result in self.results if result.state is State.ABSENT]
+        means = [result for result in absent if result.words.startswith(MEANS_WORDS)]
+        first = min((result.check.level for result in absent if result not in means), default=None)
+        for result in absent:
+            if result not in means and result.check.level is first:
                 waiting[result.words] = waiting.get(result.words, 0) + 1
         advice += [
             f"Build what is absent, {words}: {count} checks of level {first.word if first else ''} wait for it"
@@ -109,6 +115,8 @@ class Report:
         above = [level for level in Level if level > self.level]
         if not advice and above:
             advice.append(f"Run the kit at level {above[0].word}.")
+        for words, count in Counter(one.words for one in means).items():
+            advice.append(f"Give the kit {words}: {count} check{' waits' if count == 1 else 's wait'} for it")
         return advice
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +167,10 @@ def checks_for(level: Level = Level.ALL, modules: Iterable[ModuleType] = MODULES
 def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check: Check) -> str:
     """What this check needs and can't have; "" where nothing is in its way."""
     for need in check.needs:
+        if need in MEANS:
+            if not has_means(device, need):
+                return MEANS_WORDS + need
+            continue
         if need == "wire" and not _has_wire(device):
             return "a wire to its ports"
         if need == "packets" and "shard" in absent and not _has_wire(device):
@@ -171,7 +183,7 @@ def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check
 
 
 def _has_wire(device: Device) -> bool:
-    return type(device).wire is not Device.wire
+    return has_means(device, "wire")
 
 
 def run_one(device: Device, check: Check, absent: Sequence[str] = (), stages: Sequence[str] | None = None) -> Result:

@@ -11,8 +11,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from hal.conformance import Device, Wire
+from hal.conformance import Wire
 from hal.packet.contract import Backend, Output, PortConfig
+from hal.packet.dpdk.device import EngineDevice
 from hal.packet.dpdk.linux_port import open_packet_socket
 from tests.conformance.broken.parts import WITHOUT_CODE
 from tests.tools.engines import SANITIZED, running
@@ -25,13 +26,14 @@ QUIET_SECONDS = 0.1
 PORTS = (0, 1, 2, 3, 9)
 
 
-class SanitizedEngine(Device):
+class SanitizedEngine(EngineDevice):
     """Engines whose mistakes are found by sanitizers; what they find, leaks at the end included, fails the check."""
 
     stages: tuple[str, ...] = (WITHOUT_CODE,)
 
-    def __init__(self, binary: Path = SANITIZED) -> None:
-        self._binary = binary
+    def __init__(self, program: Path = SANITIZED) -> None:
+        super().__init__()
+        self._program = program
         self._open: dict[int, contextlib.ExitStack] = {}
 
     @property
@@ -40,7 +42,7 @@ class SanitizedEngine(Device):
 
     def open(self) -> Backend:
         stack = contextlib.ExitStack()
-        engine = stack.enter_context(running(self._binary, more=self.stages))
+        engine = stack.enter_context(running(self._program, more=self.stages))
         self._open[id(engine)] = stack
         return engine
 

@@ -13,6 +13,7 @@ from tests.tools.tree import ROOT
 CONTRACT = ROOT / "hal/packet/contract.py"
 SOURCES = (
     CONTRACT,
+    ROOT / "hal/errors.py",
     ROOT / "docs/forwarding.md",
     ROOT / "hal/packet/frame/schema.py",
     *sorted((ROOT / "hal/packet/stages").glob("*/schema.py")),

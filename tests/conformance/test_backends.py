@@ -2,13 +2,16 @@
 
 import io
 import json
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from hal.conformance import Check, Level, State, checks_for, find_device, run, run_one
+from hal.conformance import Check, Level, State, bench, check, checks, checks_for, find_device, run, run_one
 from hal.conformance.__main__ import main
-from hal.errors import HalError
+from hal.conformance.device import MEANS
+from hal.conformance.run import MEANS_WORDS
+from hal.errors import ErrorKind, HalError
 from hal.packet.model.device import TwinDevice
 from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, TablesOnlyDevice
 
@@ -39,22 +42,44 @@ def test_what_is_absent_is_not_held_against_it(device: str) -> None:
 
 
 def test_through_ports_little_is_left_out() -> None:
-    """What needs `replay` or a trace of it, and nothing else, is absent for a card that is seen from outside."""
+    """What needs `replay` or a trace of it, or faults that it can't have, is absent for a card seen from outside."""
     report = run(OTHERS["twin through its ports"])
     absent = {result.words for result in report.results if result.state is State.ABSENT}
-    assert absent == {"verb shard"}
+    assert absent == {"verb shard", *(MEANS_WORDS + means for means in MEANS)}
     assert sum(result.state is State.PASSED for result in report.results) > 120
 
 
 def test_tables_alone_are_told_what_to_build_next() -> None:
     device = TablesOnlyDevice()
-    assert run(device).next() == ["Run the kit at level stateless."]
+    assert run(device).next() == [
+        "Run the kit at level stateless.",
+        "Give the kit means of its device: hang: 2 checks wait for it",
+        "Give the kit means of its device: cut: 2 checks wait for it",
+        "Give the kit means of its device: kill: 1 check waits for it",
+        "Give the kit means of its device: damages: 1 check waits for it",
+    ]
     report = run(device, Level.STATELESS)
     assert not report.passed
     assert report.reached is Level.TABLES
     advice = "\n".join(report.next())
     assert "Build what is absent, verb stage: 10 checks of level stateless wait for it" in advice
     assert "Build what is absent, verb trace" in advice
+
+
+def test_every_kind_of_error_is_provoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    whole = check.raises
+
+    def noted(*arguments: Any) -> HalError:
+        error = whole(*arguments)
+        found.add(error.kind)
+        return error
+
+    for module in (bench, *checks.MODULES):
+        if hasattr(module, "raises"):
+            monkeypatch.setattr(module, "raises", noted)
+    assert run(DEVICES["twin"]).passed
+    assert found == set(ErrorKind)
 
 
 def test_matrix_and_json(capsys: pytest.CaptureFixture[str]) -> None:

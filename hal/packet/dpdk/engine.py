@@ -88,6 +88,10 @@ class EngineWriter:
     def owner(self) -> str:
         return self._owner
 
+    @property
+    def link(self) -> Link:
+        return self._connection.link
+
     def close(self) -> None:
         self._connection.link.close()
 
@@ -120,7 +124,13 @@ class EngineWriter:
         )  # fmt: skip
         fd = sealed_memfd(sections.bytes())
         try:
-            return self._connection.link.ask(verb, head, [fd]).structure(wire.Committed)
+            answer = self._connection.link.ask(verb, head, [fd])
+            if len(answer.body) < ctypes.sizeof(wire.Committed):  # not CORRUPT, after which nothing would have changed
+                raise HalError(
+                    ErrorKind.LOST, "answer of the engine", got=f"{len(answer.body)} bytes",
+                    fix="Ask outcome(transaction) what became of it.",
+                )  # fmt: skip
+            return answer.structure(wire.Committed)
         finally:
             os.close(fd)
 
@@ -318,6 +328,11 @@ class Engine(_Looking):
         writer = EngineWriter(self.run, owner, self._schema)
         self._writers.add(writer)
         return writer
+
+    @property
+    def writer_links(self) -> tuple[Link, ...]:
+        """The connections of all writers that were handed out."""
+        return tuple(writer.link for writer in self._writers)
 
     def close(self) -> None:
         """Let go of the engine, which goes on."""

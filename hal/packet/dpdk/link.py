@@ -120,6 +120,17 @@ class Link:
     def close(self) -> None:
         self._socket.close()
 
+    def wait(self, seconds: float) -> float:
+        """How long answers may take from now on; returns how long they might before."""
+        before = self._socket.gettimeout()
+        self._socket.settimeout(seconds)
+        return ANSWER_SECONDS if before is None else before
+
+    def shut(self) -> None:
+        """End the connection under whoever waits for an answer: to him it is LOST."""
+        with contextlib.suppress(OSError):  # it may have ended before
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def __enter__(self) -> Self:
         return self
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from unittest import mock
 
-from hal.errors import HalError
-from hal.packet.contract import LoadConfig
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import Backend, LoadConfig
 from hal.packet.model import store as store_module
 from hal.packet.model.chain import Chain
 from hal.packet.model.check import check_rows, raw_bytes
@@ -20,11 +20,12 @@ from hal.packet.model.shard import PathShard
 from hal.packet.model.store import Draft, Store
 from hal.packet.model.twin import Twin, TwinWriter
 from hal.packet.schema.rows import Rows
+from tests.conformance.broken.line import Line, connect, line_of
 
 WITHOUT_CODE = "tests.conformance.without_code"
 """A stage that is declared and has no code, so that refusing it is tested."""
 
-PARTS = (Twin, Store, Draft, Chain, PathShard, FlowTable, CounterSet, EventRing)
+PARTS = (Line, Twin, Store, Draft, Chain, PathShard, FlowTable, CounterSet, EventRing)
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,20 @@ class BrokenDevice(TwinDevice):
             return shard
 
         vars(twin).update(load=loaded, _path=made)
+        connect(twin, self._part(Line)())
         return twin
+
+    def hang(self, backend: Backend) -> AbstractContextManager[None]:
+        return line_of(backend).faulty(ErrorKind.TIMEOUT)
+
+    def cut(self, backend: Backend) -> AbstractContextManager[None]:
+        return line_of(backend).faulty(ErrorKind.LOST)
+
+    def kill(self, backend: Backend) -> None:
+        line_of(backend).dead = True
+
+    def damages(self, backend: Backend) -> Mapping[str, AbstractContextManager[None]]:
+        return line_of(backend).damages()
 
     def _part(self, whole: type[Any]) -> Any:
         return self.how.parts.get(whole, whole)

@@ -61,6 +61,7 @@ class State:
 
     generation: int
     tag: str
+    tags: Mapping[str, str]
     tables: Mapping[str, Mapping[int, tuple[str, bytes]]]
     """Table -> id -> row class and bytes."""
     names: Mapping[tuple[str, int], Name]
@@ -103,7 +104,8 @@ class Card:
             table: {int(record["id"]): (rows.row.__name__, record.tobytes()) for rows in parts for record in rows.data}
             for table, parts in now.tables.items()
         }
-        return State(now.generation, now.tag, {name: rows for name, rows in tables.items() if rows}, dict(now.names))
+        held = {name: rows for name, rows in tables.items() if rows}
+        return State(now.generation, now.tag, dict(now.tags), held, dict(now.names))
 
     def ids(self, table: str) -> list[int]:
         parts = self.backend.snapshot([table]).tables.get(table, ())
@@ -217,6 +219,8 @@ def _difference(before: State, after: State) -> str:
         parts.append(f"generation {before.generation} became {after.generation}")
     if before.tag != after.tag:
         parts.append(f"tag {before.tag!r} became {after.tag!r}")
+    if before.tags != after.tags:
+        parts.append(f"tags {before.tags} became {after.tags}")
     for table in sorted({*before.tables, *after.tables}):
         old, new = before.tables.get(table, {}), after.tables.get(table, {})
         changed = sorted(id_ for id_ in {*old, *new} if old.get(id_) != new.get(id_))

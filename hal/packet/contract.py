@@ -259,12 +259,18 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The tables of one generation: table -> its rows, one `Rows` an action present, ordered by id."""
+    """The tables of one generation: table -> its rows, one `Rows` an action present, ordered by id.
+
+    Args:
+        tag: of this generation, whoever committed it.
+        tags: owner -> the tag of its own last commit, whatever others committed since; none of one that never did.
+    """
 
     generation: int
     tag: str
     tables: Mapping[str, tuple[Rows, ...]]
     names: Mapping[tuple[str, int], Name] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, table: str) -> list[Row]:
         """The typed rows of one table, ordered by id."""
@@ -334,7 +340,8 @@ class Step:
 
 @dataclass(frozen=True)
 class PacketIn:
-    """A frame that arrives: `data` from the destination MAC on, without FCS, at `time_ns` (never going back)."""
+    """A frame that arrives: `data` from the destination MAC on, without FCS, at `time_ns` (never going back). At a
+    `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`."""
 
     data: bytes
     port: int
@@ -442,8 +449,8 @@ class RowCounters:
 @dataclass(frozen=True)
 class Counters:
     """Counters at one moment. `drops` by reason (all reasons are there), `vnics` by id (rx_packets, rx_bytes,
-    tx_packets, tx_bytes, drops; rx is from the vNIC into the card), `ports` by number, `rows` by (table, id),
-    `engine` by name."""
+    tx_packets, tx_bytes, drops; rx is from the vNIC into the card, and so are the packets that were dropped), `ports`
+    by number, `rows` by (table, id), of tables that are declared to count and no others, `engine` by name."""
 
     drops: Mapping[str, int]
     vnics: Mapping[int, Mapping[str, int]]
@@ -468,7 +475,8 @@ class EventKind(IntEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell: `number` ascends by one, `table`/`id` say about which row, `data` is the kind's own."""
+    """Something to tell: `number` ascends by one, `table`/`id` say about which row, `data` is the kind's own, never
+    cut: a COMMIT's tag, the packet of a RULE_LOG."""
 
     number: int
     time_ns: int

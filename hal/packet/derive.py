@@ -141,7 +141,7 @@ def sync(
         reader: of the same engine.
         rows: what the tables shall hold.
         tables: which tables; None: those that `rows` are of. One that no row is of is emptied.
-        tag: kept with the generation. With rows and tag as they are, nothing is committed.
+        tag: kept with the generation. With rows and this owner's tag as they are, nothing is committed.
         names: what people call entries.
 
     Raises:
@@ -159,7 +159,7 @@ def sync(
     for attempt in range(ATTEMPTS):
         snapshot = reader.snapshot(chosen)
         operations, changes = difference(wanted, snapshot.tables, chosen)
-        if not operations and snapshot.tag == tag:
+        if not operations and snapshot.tags.get(writer.owner, "") == tag:
             return SyncResult(snapshot.generation, {}, time.monotonic() - begin)
         try:
             generation = writer.commit(operations, base=snapshot.generation, tag=tag, names=names)

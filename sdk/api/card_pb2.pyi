@@ -367,6 +367,26 @@ class TablePart(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TagsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     GENERATION_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     TABLE_FIELD_NUMBER: _builtins.int
@@ -375,6 +395,7 @@ class TablePart(_message.Message):
     STRIDE_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     tag: _builtins.str
     table: _builtins.str
@@ -385,6 +406,10 @@ class TablePart(_message.Message):
     rows: _builtins.bytes
     @_builtins.property
     def names(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryName]: ...
+    @_builtins.property
+    def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Owner to the tag of its own last commit; in the first part."""
+
     def __init__(
         self,
         *,
@@ -396,10 +421,11 @@ class TablePart(_message.Message):
         stride: _builtins.int = ...,
         rows: _builtins.bytes = ...,
         names: _abc.Iterable[Global___EntryName] | None = ...,
+        tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "layout", b"layout", "names", b"names", "row", b"row", "rows", b"rows", "stride", b"stride", "table", b"table", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "layout", b"layout", "names", b"names", "row", b"row", "rows", b"rows", "stride", b"stride", "table", b"table", "tag", b"tag", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -237,7 +237,7 @@ def table_parts(snapshot: Snapshot, most_rows: int = 20_000) -> Iterable[pb.Tabl
     ]
     for start in range(0, max(len(names), 1), most_rows):
         some = names[start : start + most_rows]
-        yield pb.TablePart(generation=snapshot.generation, tag=snapshot.tag, names=some)
+        yield pb.TablePart(generation=snapshot.generation, tag=snapshot.tag, tags=snapshot.tags, names=some)
     for table, parts in snapshot.tables.items():
         yield pb.TablePart(generation=snapshot.generation, tag=snapshot.tag, table=table)
         for rows in parts:
@@ -259,9 +259,11 @@ def snapshot_from_parts(parts: Iterable[pb.TablePart], classes: Mapping[str, typ
     """The snapshot that the messages hold. Raises HalError(CORRUPT) where a layout is not the one we know."""
     pieces: dict[str, dict[str, list[bytes]]] = {}
     names: dict[tuple[str, int], Name] = {}
+    tags: dict[str, str] = {}
     generation, tag = 0, ""
     for part in parts:
         generation, tag = part.generation, part.tag
+        tags.update(part.tags)
         for one in part.names:
             names[one.table, one.id] = Name(one.table, one.id, one.text, one.file, one.line)
         if not part.table:
@@ -279,7 +281,7 @@ def snapshot_from_parts(parts: Iterable[pb.TablePart], classes: Mapping[str, typ
         )
         for table, by_row in pieces.items()
     }
-    return Snapshot(generation, tag, tables, names)
+    return Snapshot(generation, tag, tables, names, tags)
 
 
 def _describe(dtype: np.dtype[Any]) -> list[list[Any]]:

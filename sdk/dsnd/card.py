@@ -33,6 +33,8 @@ from services.core.plan import Context, Plan, Port, plan_all
 from services.core.service import Services
 from services.routing.plan import NO_PORT
 
+OWNER = "dsnd"
+"""As whom it writes: of the engine's tags this one's is its own."""
 WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
 HELD_SECONDS = 30.0
@@ -206,12 +208,12 @@ class Card:
 
     def _take(self, backend: Backend) -> None:
         self._backend = backend
-        self._writer = NumberedWriter(backend.writer("dsnd"))
+        self._writer = NumberedWriter(backend.writer(OWNER))
         self._born = time.monotonic()
 
     def _resume(self) -> None:
         """An engine was adopted: its tag says whether the pending intent went through."""
-        tag = self.backend.snapshot(["seed"]).tag
+        tag = self.backend.snapshot(["seed"]).tags.get(OWNER, "")
         try:
             pending = self.store.pending()
         except HalError as error:  # never acknowledged: nobody counts on it

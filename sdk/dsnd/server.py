@@ -18,7 +18,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
-from sdk.dsnd.card import Card
+from sdk.dsnd.card import OWNER, Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
 from services.core.objects import IntentError
@@ -129,7 +129,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             status.last_fault = str(error)
             return status
         status.generation = snapshot.generation
-        status.engine_tag = snapshot.tag
+        status.engine_tag = snapshot.tags.get(OWNER, "")
         values.capabilities_into_pb(capabilities, status)
         return status
 

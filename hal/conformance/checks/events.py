@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hal.conformance.bench import OTHER, Bench, Card, insert
 from hal.conformance.check import Level, check, equal, expect
+from hal.conformance.frames import tcp
+from hal.conformance.world import A, C, firewalled, routed, rule
 from hal.packet.contract import EventKind
 from hal.packet.frame._generated import Vrf
 
@@ -28,6 +30,31 @@ def commits_are_told(bench: Bench) -> None:
     equal(told, [(1, "one"), (2, "two")], "generation and tag of COMMIT events")
     numbers = _numbers(card)
     equal(numbers, list(range(numbers[0], numbers[0] + len(numbers))), "numbers of events")
+
+
+@check(Level.STATELESS, "never cut: a COMMIT's tag, the packet of a RULE_LOG.", needs=NEEDS)
+def tags_are_told_whole(bench: Bench) -> None:
+    """A COMMIT event has all 127 bytes of a tag."""
+    card = bench.card()
+    for tag in ("x" * 127, "é" * 63):
+        card.commit(tag=tag)
+        equal(card.backend.events().events[-1].data, tag, "tag of a COMMIT event")
+
+
+@check(
+    Level.STATEFUL,
+    "never cut: a COMMIT's tag, the packet of a RULE_LOG.",
+    'data "allow|drop|reset PROTO SRC:PORT > DST:PORT"',
+    needs=(*NEEDS, "packets", "firewall", "bridge", "route"),
+)
+def logged_packets_are_told_whole(bench: Bench) -> None:
+    """A RULE_LOG event has both addresses and ports, however long they are in words."""
+    source, destination = "2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
+    card = firewalled(bench, rule(verdict="reset", log=1))
+    traffic = card.traffic()
+    traffic.send(A.port, A.frame(tcp(source, destination, 65535, 65534, "S"))).dropped("firewall_reset")
+    told = [event.data for event in traffic.events().events if event.kind is EventKind.RULE_LOG]
+    equal(told, [f"reset tcp [{source}]:65535 > [{destination}]:65534"], "data of the RULE_LOG event")
 
 
 @check(Level.STATELESS, "read on with `cursor`.", needs=NEEDS)
@@ -63,3 +90,17 @@ def late_readers_learn_what_they_missed(bench: Bench) -> None:
     equal(found.missed + len(found.events), found.events[-1].number - seen, "events missed and read since a cursor")
     whole = card.backend.events()
     equal(whole.missed + len(whole.events), whole.events[-1].number, "events missed and read from the beginning")
+
+
+@check(
+    Level.STATEFUL,
+    "of tables that are declared to count and no others",
+    needs=("counters", "packets", "firewall", "bridge", "route"),
+)
+def rows_count_where_it_is_declared(bench: Bench) -> None:
+    """Counters have rows of tables that are declared with `counts`, once such a row has decided, and of no others."""
+    card = firewalled(bench)
+    traffic = card.traffic()
+    routed(traffic).left_by(C.port)
+    counting = {table.name for table in card.schema.tables if table.counts}
+    equal({table for table, _ in traffic.counters().rows}, counting, "tables with rows that count")

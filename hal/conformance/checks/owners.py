@@ -102,6 +102,28 @@ def a_dependence_that_stayed_is_not_stale(bench: Bench) -> None:
     card.commit(insert(Vrf(id=1)), base=base, depends=[("next_hop", 1)])
 
 
+@check(
+    Level.TABLES,
+    "tag: of this generation, whoever committed it.",
+    "tags: owner -> the tag of its own last commit, whatever others committed since; none of one that never did.",
+)
+def tags_are_per_owner(bench: Bench) -> None:
+    """Each owner finds its own last tag, the generation's is the last one's; what was refused left none."""
+    card = bench.shared()
+    card.commit(tag="")
+    card.commit(insert(Vrf(id=1)), tag="mine")
+    equal(dict(card.backend.snapshot().tags), {"dsnd": "mine"}, "tags, when one owner has committed")
+    card.commit(insert(_hop(1)), owner=OTHER, tag="x" * 127)
+    card.refuses_commit(ErrorKind.INVALID, "an id that exists", insert(Vrf(id=1)), tag="refused")
+    now = card.backend.snapshot(["seed"])
+    equal((now.tag, dict(now.tags)), ("x" * 127, {"dsnd": "mine", OTHER: "x" * 127}), "tag and tags of two owners")
+    if "stage" not in card.absent:
+        card.stage(insert(Vrf(id=2)), tag="staged").drop()
+    card.commit(owner=OTHER)
+    now = card.backend.snapshot([])
+    equal((now.tag, dict(now.tags)), ("", {"dsnd": "mine", OTHER: ""}), "after a commit without a tag")
+
+
 def _outcome(card: Card, transaction: int, owner: str = "dsnd") -> Outcome:
     return card.writer(owner).outcome(transaction)
 

@@ -56,6 +56,22 @@ def time_never_goes_back(bench: Bench) -> None:
     raises(ErrorKind.INVALID, lambda: _replay(shard, _udp(at=SECOND - 1)), "a packet from before the last one")
 
 
+@check(
+    Level.STATELESS,
+    "At a `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`.",
+    needs=NEEDS,
+)
+def unknown_ports_have_no_vnic(bench: Bench) -> None:
+    """A packet at a port that nobody loaded is dropped, those around it are not, and no port counts it."""
+    shard = world.world(bench).shard()
+    frame = A.frame(udp(A.ip, C.ip))
+    results = shard.replay([PacketIn(frame, port, SECOND) for port in (A.port, 77, 65535, A.port)])
+    equal([one.reason for one in results], ["", "vnic_unknown", "vnic_unknown", ""], "reasons by port")
+    counted = shard.counters()
+    equal(counted.drops["vnic_unknown"], 2, "drops counted as vnic_unknown")
+    equal(sum(one["rx_packets"] for one in counted.ports.values()), 2, "packets that ports counted")
+
+
 @check(Level.STATELESS, "Run packets, in order, through the very path that live traffic takes.", needs=NEEDS)
 def replay_is_repeatable(bench: Bench) -> None:
     """The same packets in two fresh shards come to the same, witness included."""

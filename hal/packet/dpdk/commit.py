@@ -119,9 +119,13 @@ def unpack(answer: wire.Committed, data: bytes, dictionary: Dictionary, classes:
     """The snapshot that a memfd of sections holds."""
     tables: dict[str, list[Rows]] = {}
     names: dict[tuple[str, int], Name] = {}
+    tags: dict[str, str] = {}
     for head in wire.records(wire.Section, data, answer.number):
         size = head.count * head.stride
         body = data[head.offset : head.offset + size]
+        if head.kind == SectionKind.TAGS:
+            tags = {wire.text(one.owner): wire.text(one.tag) for one in wire.records(wire.OwnerTag, body, head.count)}
+            continue
         table = dictionary.table_name(head.table)
         if head.kind == SectionKind.NAMES:
             for one in wire.records(wire.Name, body, head.count):
@@ -133,5 +137,5 @@ def unpack(answer: wire.Committed, data: bytes, dictionary: Dictionary, classes:
             row_name, rows = found
             tables[table].append(Rows(classes[row_name], rows).take(np.argsort(rows["id"], kind="stable")))
     return Snapshot(
-        answer.generation, wire.text(answer.tag), {name: tuple(rows) for name, rows in tables.items()}, names
+        answer.generation, wire.text(answer.tag), {name: tuple(rows) for name, rows in tables.items()}, names, tags
     )

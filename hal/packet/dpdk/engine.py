@@ -6,6 +6,7 @@ import ctypes
 import os
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -350,10 +351,10 @@ class Engine(_Looking):
         bits = 0
         for table in tables or ():
             bits |= 1 << self._dictionary.table_number(table)
-        if tables is not None and not bits:
-            return Snapshot(int(self.hello().generation), "", {})
-        reply = self._link.ask(Verb.SNAPSHOT, wire.SnapshotAsk(bits))
-        return commit.unpack(reply.structure(wire.Committed), reply.data(), self._dictionary, self._classes)
+        nothing = tables is not None and not bits  # 0 means all to the engine: one table is read and left out
+        reply = self._link.ask(Verb.SNAPSHOT, wire.SnapshotAsk(1 if nothing else bits))
+        found = commit.unpack(reply.structure(wire.Committed), reply.data(), self._dictionary, self._classes)
+        return replace(found, tables={}, names={}) if nothing else found
 
     def capabilities(self) -> Capabilities:
         return answers.capabilities(self._link.ask(Verb.CAPABILITIES).data(), self._schema)

@@ -43,6 +43,7 @@ class SectionKind(IntEnum):
     DELETE = 3
     DEPENDS = 4
     NAMES = 5
+    TAGS = 6
 
 
 class Request(ctypes.Structure):
@@ -117,6 +118,10 @@ class Name(ctypes.Structure):
     )  # fmt: skip
 
 
+class OwnerTag(ctypes.Structure):
+    _fields_ = (("owner", c_char * 32), ("tag", c_char * 128))
+
+
 class Committed(ctypes.Structure):
     _fields_ = (("generation", c_uint64), ("number", c_uint64), ("tag", c_char * 128))
 
@@ -168,7 +173,7 @@ class FlowRecord(ctypes.Structure):
 class EventRecord(ctypes.Structure):
     _fields_ = (
         ("number", c_uint64), ("time_ns", c_uint64), ("kind", c_uint16), ("table", c_int16), ("reserved", c_uint32),
-        ("id", c_uint64), ("data", c_char * 96),
+        ("id", c_uint64), ("data", c_char * 128),
     )  # fmt: skip
 
 
@@ -199,11 +204,11 @@ class StepRecord(ctypes.Structure):
 STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "dsn_request": Request, "dsn_answer": Answer, "dsn_error": Error, "dsn_hello": Hello, "dsn_load": Load,
     "dsn_load_port": LoadPort, "dsn_load_owner": LoadOwner, "dsn_load_capacity": LoadCapacity, "dsn_commit": Commit,
-    "dsn_section": Section, "dsn_name": Name, "dsn_committed": Committed, "dsn_outcome_ask": OutcomeAsk,
-    "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_snapshot_ask": SnapshotAsk, "dsn_flows_ask": FlowsAsk,
-    "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_event_record": EventRecord, "dsn_shard_ask": ShardAsk,
-    "dsn_replay_ask": ReplayAsk, "dsn_packet_in": PacketInRecord, "dsn_packet_out": PacketOutRecord,
-    "dsn_step": StepRecord,
+    "dsn_section": Section, "dsn_name": Name, "dsn_owner_tag": OwnerTag, "dsn_committed": Committed,
+    "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_snapshot_ask": SnapshotAsk,
+    "dsn_flows_ask": FlowsAsk, "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_event_record": EventRecord,
+    "dsn_shard_ask": ShardAsk, "dsn_replay_ask": ReplayAsk, "dsn_packet_in": PacketInRecord,
+    "dsn_packet_out": PacketOutRecord, "dsn_step": StepRecord,
 }  # fmt: skip
 """C name -> structure."""
 

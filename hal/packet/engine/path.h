@@ -52,8 +52,10 @@ struct dsn_shard;
 
 struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config);
 void dsn_shard_destroy(struct dsn_shard *shard);
-/* As configured: what its driver drops (a full port, a full ring) counts there too. */
-struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard);
+/* A frame of the shard's queues is not sent after all (a full port, no link). It counts for whom it came from, as any
+ * drop; one that the card made is nobody's. The frame stays the caller's. Any shard will do, where several workers send
+ * by a port. */
+void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum dsn_reason_number reason);
 
 /* Frames to send, a queue a port index. Whoever drives the shard drains them after each call: the worker to ports,
  * replay to results. */

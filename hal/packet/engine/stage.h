@@ -127,7 +127,8 @@ static inline uint32_t dsn_longest(const struct dsn_root *root, enum dsn_table_n
     return row[DSN_PREFIX_LEN_AT] >= 96 ? slot : DSN_NO_SLOT;
 }
 
-/* Passes, and this row said so: it counts hits, and the connection's packets and bytes. */
+/* Passes, and this row said so: if its table is declared with `counts`, it counts a hit, and the connection's packets
+ * and bytes. */
 static inline enum dsn_say dsn_pass_by(struct dsn_decision *d, enum dsn_table_number table, uint32_t slot) {
     d->by[d->direction] = (struct dsn_decided_by){.slot = slot, .table = (uint8_t)table};
     return DSN_PASS;
@@ -147,7 +148,7 @@ static inline enum dsn_say dsn_drop(struct dsn_decision *d, enum dsn_reason_numb
     return DSN_REFUSE;
 }
 
-/* The same, and this row said so. tell: the sender gets a TCP RST or an ICMP error. */
+/* The same, and this row said so: it counts a hit, as in dsn_pass_by. tell: the sender gets a TCP RST or an ICMP error. */
 static inline enum dsn_say dsn_drop_by(struct dsn_decision *d, enum dsn_reason_number reason,
                                        enum dsn_table_number table, uint32_t slot, bool tell) {
     d->by_drop = (struct dsn_decided_by){.slot = slot, .table = (uint8_t)table};

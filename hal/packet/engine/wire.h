@@ -116,14 +116,15 @@ struct dsn_commit {
     uint32_t reserved;
     char tag[128];
 };
-enum dsn_section_kind { DSN_INSERT = 1, DSN_MODIFY, DSN_DELETE, DSN_DEPENDS, DSN_NAMES };
+enum dsn_section_kind { DSN_INSERT = 1, DSN_MODIFY, DSN_DELETE, DSN_DEPENDS, DSN_NAMES, DSN_TAGS };
 struct dsn_section { /* the memfd begins with these, then the data at their offsets (multiples of 8) */
     uint16_t kind;
     uint16_t table;  /* number in the engine's schema */
     uint16_t action; /* number in the table */
     uint16_t reserved;
     uint32_t count;
-    uint32_t stride; /* bytes of an element: the row's size; DELETE and DEPENDS: 8 (ids); NAMES: sizeof dsn_name */
+    uint32_t stride; /* bytes of an element: the row's size; DELETE and DEPENDS: 8 (ids); NAMES: sizeof dsn_name; TAGS
+                        (in snapshots, of no table): sizeof dsn_owner_tag */
     uint64_t offset;
 };
 struct dsn_name {
@@ -133,10 +134,14 @@ struct dsn_name {
     char text[64];
     char file[128];
 };
+struct dsn_owner_tag { /* of an owner that has committed */
+    char owner[32];
+    char tag[128];
+};
 struct dsn_committed {
     uint64_t generation;
     uint64_t number; /* STAGE: its number; SNAPSHOT: how many sections */
-    char tag[128];
+    char tag[128];   /* of the generation, whoever's it is */
 };
 struct dsn_outcome_ask {
     uint64_t transaction;
@@ -181,7 +186,7 @@ struct dsn_event_record {
     int16_t table;
     uint32_t reserved;
     uint64_t id;
-    char data[96];
+    char data[128]; /* as long as a tag; the longest RULE_LOG has 107 bytes */
 };
 struct dsn_shard_ask {
     uint32_t connections;

@@ -613,14 +613,16 @@ class PathShard:
         """A row decided a connection, or a first packet that was dropped."""
         if row is None:
             return
-        self.counters.hit(row.table, row.id)
+        if self.tables.schema.table(row.table).counts:
+            self.counters.hit(row.table, row.id)
         if row.table == "firewall_rule" and row.log:
             words = decided_words(row.verdict, header)
             self.events.add(self.now, EventKind.RULE_LOG, row.table, row.id, words)
 
     def _counted_rows(self, decision: Decision) -> tuple[tuple[str, int, int], ...]:
         """The rows that get a connection's packets and bytes: each once, though it decided on both sides."""
-        return tuple((row.table, row.id, self.tables.born(row.table, row.id)) for row in decision.rows)
+        counting = (row for row in decision.rows if self.tables.schema.table(row.table).counts)
+        return tuple((row.table, row.id, self.tables.born(row.table, row.id)) for row in counting)
 
     def _settle(self, connection: Connection) -> None:
         packets, size = connection.unsettled()

@@ -145,7 +145,8 @@ class Op(Enum):
 
 @dataclass(frozen=True)
 class Pass:
-    """Go on to the next stage. `decided_by`: the row that said so; it counts hits, packets and bytes."""
+    """Go on to the next stage. `decided_by`: the row that said so; where its table is declared with
+    `counts`, it counts a hit, and the connection's packets and bytes."""
 
     decided_by: Entry | None = None
 
@@ -153,7 +154,7 @@ class Pass:
 @dataclass(frozen=True)
 class Drop:
     """The chain ends. `reason`: one that the stage or the frame declares; `tell`: send the sender a TCP RST or an
-    ICMP error; `decided_by`: the row that said so."""
+    ICMP error; `decided_by`: the row that said so, which counts a hit as in `Pass`."""
 
     reason: str
     tell: bool = False

@@ -48,7 +48,10 @@ class Version:
 
     tables: Tables
     tag: str = ""
+    """Of the generation, whoever committed it."""
     names: Names = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Owner -> that of its own last commit."""
 
 
 def invalid(table: str, **more: Any) -> HalError:
@@ -194,9 +197,9 @@ class Draft:
                     fix="Remove or change those in the same commit.",
                 )
 
-    def finish(self, tag: str, names: Names) -> Version:
+    def finish(self, owner: str, tag: str, names: Names, tags: Mapping[str, str]) -> Version:
         versions = {**self._before.tables.versions, **self._touched}
-        return Version(Tables(self._schema, self._generation, versions), tag, names)
+        return Version(Tables(self._schema, self._generation, versions), tag, names, {**tags, owner: tag})
 
 
 @dataclass
@@ -365,7 +368,7 @@ class Store:
             draft.check_references(one.rows, data)
         removed = tuple((table, identity) for table, ids in deleted.items() for identity in ids)
         draft.check_removed(removed)
-        version = draft.finish(tag, self._names(draft, names, removed))
+        version = draft.finish(owner, tag, self._names(draft, names, removed), self.current.tags)
         self._refuse(version.tables)
         return version
 

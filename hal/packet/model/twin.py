@@ -245,7 +245,7 @@ class Twin:
                 parts.append(Rows(row, np.frombuffer(b"".join(records), row.LAYOUT.dtype)))
             found[name] = tuple(parts)
         known = {key: name for key, name in version.names.items() if key[0] in found}
-        return Snapshot(version.tables.generation, version.tag, found, known)
+        return Snapshot(version.tables.generation, version.tag, found, known, version.tags)
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]

@@ -124,6 +124,8 @@ class Table:
         capacity: how many entries fit unless `load` says otherwise.
         match: how it is looked up.
         key: the fields whose values are unique together (EXACT, LPM) or matched (PRIORITY); empty: only the id.
+        counts: whether its rows count what they decide: hits, and the packets and bytes of connections that they let
+            through. Some memory an entry and worker; for tables whose rows a stage names as what decided.
         actions: at least one. All actions of a table share capacity, ids and key.
     """
 
@@ -133,6 +135,7 @@ class Table:
     actions: tuple[Action, ...]
     key: tuple[Field, ...] = ()
     match: Match = Match.EXACT
+    counts: bool = False
 
     def fields(self, action: Action) -> Iterator[Field]:
         """The declared fields of a row of `action`, in order, without the id that each row begins with."""

@@ -107,7 +107,8 @@ def _c_struct(form: Layout) -> Iterator[str]:
 
 def c_header(whole: Schema) -> str:
     """schema.h: numbers of stages, tables, actions and reasons; a struct a row; the descriptors' types."""
-    lines = [f"/* {NOTICE} */", "#ifndef DSN_SCHEMA_H", "#define DSN_SCHEMA_H", "#include <stdint.h>", ""]
+    lines = [f"/* {NOTICE} */", "#ifndef DSN_SCHEMA_H", "#define DSN_SCHEMA_H"]
+    lines += ["#include <stdbool.h>", "#include <stdint.h>", ""]
     lines.append(f"#define DSN_NONE_ID UINT64_C({NONE_ID})")
     for title, names in (
         ("STAGE", [stage.name for stage in whole.stages]),
@@ -157,6 +158,7 @@ def c_header(whole: Schema) -> str:
         "struct dsn_table_desc {",
         "    const char *name;",
         "    uint8_t match, actions;",
+        "    bool counts;       /* its rows count what they decide */",
         "    uint16_t key_end;  /* the key is bytes 8..key_end of every action's row; 8: only the id is key */",
         "    uint16_t row_size; /* the largest of its actions */",
         "    uint32_t capacity;",
@@ -205,8 +207,8 @@ def c_source(whole: Schema) -> str:
     for table in whole.tables:
         forms = [layout(table, action) for action in table.actions]
         lines.append(
-            f'    {{"{table.name}", DSN_{table.match.name}, {len(forms)}, {forms[0].key_end}, '
-            f"{max(form.size for form in forms)}, {table.capacity}, {table.name}_actions}},"
+            f'    {{"{table.name}", DSN_{table.match.name}, {len(forms)}, {str(table.counts).lower()}, '
+            f"{forms[0].key_end}, {max(form.size for form in forms)}, {table.capacity}, {table.name}_actions}},"
         )
     lines += ["};", ""]
     for what, names in (

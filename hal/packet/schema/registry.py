@@ -97,6 +97,7 @@ def _table_dict(table: Table) -> dict[str, Any]:
         "name": table.name,
         "match": table.match.value,
         "capacity": table.capacity,
+        **({"counts": True} if table.counts else {}),
         "actions": [action_dict(action) for action in table.actions],
     }
 

@@ -442,7 +442,7 @@ class TableByTable(Store):
         old, new = self.current.tables, version.tables
         if self.generation and old.versions["subnet"] is not new.versions["subnet"]:
             half = Tables(self.schema, new.generation, {**old.versions, "subnet": new.versions["subnet"]})
-            self.current = Version(half, self.current.tag, self.current.names)
+            self.current = Version(half, self.current.tag, self.current.names, self.current.tags)
             time.sleep(0.001)
         super()._make(owner, version)
 

@@ -87,7 +87,7 @@ class OtherRows(Twin):
             def rows(self, table: str) -> list[Row]:
                 return twin.answer(found, table)
 
-        return Other(found.generation, found.tag, found.tables, found.names)
+        return Other(found.generation, found.tag, found.tables, found.names, found.tags)
 
 
 @breaks(BREAKS, "typed_rows_are_ordered")
@@ -124,7 +124,7 @@ class TwoReadings(Twin):
         found = super().snapshot(tables)
         time.sleep(0.0005)
         later = self.store.current
-        return replace(found, generation=later.tables.generation, tag=later.tag)
+        return replace(found, generation=later.tables.generation, tag=later.tag, tags=later.tags)
 
 
 # --- whose tables changed ----------------------------------------------------------------------------------------

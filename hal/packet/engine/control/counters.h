@@ -5,7 +5,7 @@
  *   "drops"       uint64_t                    a reason number, a worker
  *   "engine"      uint64_t                    enum dsn_engine_counter, a worker
  *   "vnic"        struct dsn_vnic_counters    a slot of table vnic, a worker
- *   "row.TABLE"   struct dsn_row_counters     a slot of TABLE, a worker (tables whose rows count: firewall_rule)
+ *   "row.TABLE"   struct dsn_row_counters     a slot of TABLE, a worker (tables declared with `counts`)
  *   "ids.TABLE"   uint64_t                    a slot: the id of the row there, DSN_NONE_ID where none (worker 0xffff)
  *   "port"        struct dsn_port_counters    a port (worker 0xffff)
  */

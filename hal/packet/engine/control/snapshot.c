@@ -1,4 +1,4 @@
-/* SNAPSHOT: the live tables, a section for each table and action that has rows, ordered by id, and their names. */
+/* SNAPSHOT: the live tables, a section for each table and action that has rows, ordered by id, their names, and the owners' tags. */
 #include "control.h"
 #include "memfd.h"
 
@@ -104,9 +104,30 @@ static void write_names(struct writer *writer, int table) {
     }
 }
 
+static uint32_t owners_in(const struct dsn_tables *tables) {
+    uint32_t count = 0;
+    for (unsigned owner = 0; owner < tables->owners; owner++)
+        count += tables->owner[owner].changed > 0;
+    return count;
+}
+
+static void write_tags(struct writer *writer) {
+    const struct dsn_tables *tables = writer->tables;
+    uint32_t count = owners_in(tables);
+    struct dsn_owner_tag *tag = (void *)begin_section(writer, DSN_TAGS, 0, 0, count, sizeof(*tag));
+    for (unsigned owner = 0; owner < tables->owners; owner++) {
+        if (tables->owner[owner].changed == 0)
+            continue;
+        *tag = (struct dsn_owner_tag){0};
+        memcpy(tag->owner, tables->owner[owner].name, sizeof(tag->owner));
+        memcpy(tag->tag, tables->owner[owner].tag, sizeof(tag->tag));
+        tag++;
+    }
+}
+
 static uint64_t measure(const struct dsn_tables *tables, uint64_t wanted, uint32_t *sections) {
-    uint64_t size = 0;
-    *sections = 0;
+    uint64_t size = owners_in(tables) * sizeof(struct dsn_owner_tag);
+    *sections = 1;
     for (int table = 0; table < DSN_TABLES; table++) {
         if (!(wanted >> table & 1))
             continue;
@@ -135,6 +156,7 @@ bool dsn_do_snapshot(struct dsn_control *control, struct dsn_exchange *exchange)
             written = write_rows(&writer, table, action);
         write_names(&writer, table);
     }
+    write_tags(&writer);
     if (written)
         exchange->answer_fd = dsn_bulk_seal(&writer.bulk, writer.offset);
     else

@@ -33,7 +33,7 @@ const struct dsn_match_ops *dsn_match_of(const struct dsn_table_desc *desc) {
 }
 
 bool dsn_table_counts(int table) {
-    return dsn_table_desc[table].match == DSN_PRIORITY;
+    return dsn_table_desc[table].counts;
 }
 
 static unsigned references_of(const struct dsn_action_desc *action) {

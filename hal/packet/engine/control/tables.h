@@ -37,6 +37,7 @@ struct dsn_owner {
     char name[32];
     uint64_t tables;  /* a bit a table */
     uint64_t changed; /* generation of its last commit */
+    char tag[128];    /* of that commit */
     struct dsn_outcomes *outcomes;
 };
 
@@ -58,7 +59,7 @@ void dsn_tables_destroy(struct dsn_tables *tables);
 /* Number of the table, or -1. */
 int dsn_table_number(const char *name);
 const struct dsn_match_ops *dsn_match_of(const struct dsn_table_desc *desc);
-/* Tables whose rows count hits, packets and bytes: those in which a row decides about a connection. */
+/* Tables whose rows count hits, packets and bytes, as declared. */
 bool dsn_table_counts(int table);
 
 static inline uint64_t dsn_row_id(const void *row) {

@@ -161,5 +161,6 @@ void dsn_transaction_made(struct dsn_transaction *transaction, struct dsn_tables
         relabel->label = NULL;
     }
     tables->owner[transaction->owner].changed = tables->live->generation;
+    memcpy(tables->owner[transaction->owner].tag, transaction->head.tag, sizeof(tables->tag));
     memcpy(tables->tag, transaction->head.tag, sizeof(tables->tag));
 }

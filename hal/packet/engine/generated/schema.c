@@ -187,24 +187,24 @@ static const struct dsn_action_desc route_actions[] = {
 };
 
 const struct dsn_table_desc dsn_table_desc[DSN_TABLES] = {
-    {"seed", DSN_EXACT, 1, 8, 24, 1, seed_actions},
-    {"vrf", DSN_EXACT, 1, 8, 16, 4096, vrf_actions},
-    {"profile", DSN_EXACT, 1, 8, 8, 1024, profile_actions},
-    {"profile_stage", DSN_EXACT, 1, 24, 48, 16384, profile_stage_actions},
-    {"profile_punt", DSN_EXACT, 1, 24, 24, 4096, profile_punt_actions},
-    {"vnic", DSN_EXACT, 1, 24, 80, 4096, vnic_actions},
-    {"allowed_source", DSN_LPM, 1, 40, 40, 65536, allowed_source_actions},
-    {"firewall_policy", DSN_EXACT, 1, 8, 8, 4096, firewall_policy_actions},
-    {"firewall_binding", DSN_EXACT, 1, 16, 24, 4096, firewall_binding_actions},
-    {"firewall_rule", DSN_PRIORITY, 1, 72, 80, 131072, firewall_rule_actions},
-    {"subnet", DSN_EXACT, 1, 8, 24, 4096, subnet_actions},
-    {"local_address", DSN_EXACT, 1, 32, 40, 16384, local_address_actions},
-    {"vnic_address", DSN_EXACT, 1, 32, 40, 65536, vnic_address_actions},
-    {"fdb", DSN_EXACT, 1, 24, 32, 65536, fdb_actions},
-    {"next_hop", DSN_EXACT, 1, 8, 32, 65536, next_hop_actions},
-    {"next_hop_group", DSN_EXACT, 1, 8, 8, 16384, next_hop_group_actions},
-    {"next_hop_member", DSN_EXACT, 1, 24, 40, 65536, next_hop_member_actions},
-    {"route", DSN_LPM, 4, 40, 48, 1200000, route_actions},
+    {"seed", DSN_EXACT, 1, false, 8, 24, 1, seed_actions},
+    {"vrf", DSN_EXACT, 1, false, 8, 16, 4096, vrf_actions},
+    {"profile", DSN_EXACT, 1, false, 8, 8, 1024, profile_actions},
+    {"profile_stage", DSN_EXACT, 1, false, 24, 48, 16384, profile_stage_actions},
+    {"profile_punt", DSN_EXACT, 1, false, 24, 24, 4096, profile_punt_actions},
+    {"vnic", DSN_EXACT, 1, false, 24, 80, 4096, vnic_actions},
+    {"allowed_source", DSN_LPM, 1, false, 40, 40, 65536, allowed_source_actions},
+    {"firewall_policy", DSN_EXACT, 1, false, 8, 8, 4096, firewall_policy_actions},
+    {"firewall_binding", DSN_EXACT, 1, false, 16, 24, 4096, firewall_binding_actions},
+    {"firewall_rule", DSN_PRIORITY, 1, true, 72, 80, 131072, firewall_rule_actions},
+    {"subnet", DSN_EXACT, 1, false, 8, 24, 4096, subnet_actions},
+    {"local_address", DSN_EXACT, 1, false, 32, 40, 16384, local_address_actions},
+    {"vnic_address", DSN_EXACT, 1, false, 32, 40, 65536, vnic_address_actions},
+    {"fdb", DSN_EXACT, 1, false, 24, 32, 65536, fdb_actions},
+    {"next_hop", DSN_EXACT, 1, false, 8, 32, 65536, next_hop_actions},
+    {"next_hop_group", DSN_EXACT, 1, false, 8, 8, 16384, next_hop_group_actions},
+    {"next_hop_member", DSN_EXACT, 1, false, 24, 40, 65536, next_hop_member_actions},
+    {"route", DSN_LPM, 4, false, 40, 48, 1200000, route_actions},
 };
 
 const char *const dsn_stage_name[DSN_STAGES] = {
@@ -325,53 +325,53 @@ const char dsn_schema_json[] =
     "atch\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallBinding\",\"size\":24,\"key_end\":16,\""
     "fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\""
     ":\"vnic\"},{\"name\":\"policy\",\"type\":\"id\",\"offset\":16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"fi"
-    "rewall_rule\",\"match\":\"priority\",\"capacity\":131072,\"actions\":[{\"row\":\"FirewallRule\",\"size\":"
-    "80,\"key_end\":72,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"type\":\"i"
-    "d\",\"offset\":8,\"ref\":\"firewall_policy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},{\"name"
-    "\":\"direction\",\"type\":\"u8\",\"offset\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8\",\"off"
-    "set\":21,\"default\":0},{\"name\":\"protocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},{\"name"
-    "\":\"source\",\"type\":\"prefix\",\"offset\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\":\"u8\","
-    "\"offset\":40,\"default\":\"::/0\"},{\"name\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"default\":"
-    "\"::/0\"},{\"name\":\"destination_len\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":\"port_"
-    "low\",\"type\":\"u16\",\"offset\":66,\"default\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\":68,\"d"
-    "efault\":65535},{\"name\":\"verdict\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\",\"offse"
-    "t\":73,\"default\":0}]}]}],\"reasons\":[\"firewall_rule\",\"firewall_reset\",\"firewall_default\",\"fi"
-    "rewall_no_policy\"]},{\"name\":\"bridge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"capacity\""
-    ":4096,\"actions\":[{\"row\":\"Subnet\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\""
-    ",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\","
-    "\"offset\":16}]}]},{\"name\":\"local_address\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row"
-    "\":\"LocalAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\""
-    "name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\"offset"
-    "\":16},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_address\","
-    "\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\":32,\"f"
-    "ields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref"
-    "\":\"subnet\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"of"
-    "fset\":32,\"ref\":\"vnic\"}]}]},{\"name\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row"
-    "\":\"FdbEntry\",\"size\":32,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name"
-    "\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16},"
-    "{\"name\":\"vnic\",\"type\":\"id\",\"offset\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\"]"
-    "},{\"name\":\"route\",\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":"
-    "[{\"row\":\"NextHop\",\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\""
-    "name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0}"
-    ",{\"name\":\"address\",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exa"
-    "ct\",\"capacity\":16384,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"nam"
-    "e\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":"
-    "65536,\"actions\":[{\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"typ"
-    "e\":\"u64\",\"offset\":0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name"
-    "\":\"position\",\"type\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"n"
-    "ext_hop\"},{\"name\":\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"matc"
-    "h\":\"lpm\",\"capacity\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"n"
-    "ame\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"nam"
-    "e\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"n"
-    "ame\":\"next_hop\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\""
-    "key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"off"
-    "set\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"ty"
-    "pe\":\"u8\",\"offset\":32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\""
-    "row\":\"SubnetRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},"
-    "{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset"
-    "\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":"
-    "40,\"ref\":\"subnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\""
-    ",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefi"
-    "x\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reason"
-    "s\":[\"no_route\",\"blackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
+    "rewall_rule\",\"match\":\"priority\",\"capacity\":131072,\"counts\":true,\"actions\":[{\"row\":\"Firewal"
+    "lRule\",\"size\":80,\"key_end\":72,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"pol"
+    "icy\",\"type\":\"id\",\"offset\":8,\"ref\":\"firewall_policy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offs"
+    "et\":16},{\"name\":\"direction\",\"type\":\"u8\",\"offset\":20,\"default\":3},{\"name\":\"protocol_low\",\"t"
+    "ype\":\"u8\",\"offset\":21,\"default\":0},{\"name\":\"protocol_high\",\"type\":\"u8\",\"offset\":22,\"defaul"
+    "t\":255},{\"name\":\"source\",\"type\":\"prefix\",\"offset\":24,\"default\":\"::/0\"},{\"name\":\"source_len"
+    "\",\"type\":\"u8\",\"offset\":40,\"default\":\"::/0\"},{\"name\":\"destination\",\"type\":\"prefix\",\"offset\""
+    ":48,\"default\":\"::/0\"},{\"name\":\"destination_len\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},"
+    "{\"name\":\"port_low\",\"type\":\"u16\",\"offset\":66,\"default\":0},{\"name\":\"port_high\",\"type\":\"u16\","
+    "\"offset\":68,\"default\":65535},{\"name\":\"verdict\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"typ"
+    "e\":\"u8\",\"offset\":73,\"default\":0}]}]}],\"reasons\":[\"firewall_rule\",\"firewall_reset\",\"firewal"
+    "l_default\",\"firewall_no_policy\"]},{\"name\":\"bridge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exa"
+    "ct\",\"capacity\":4096,\"actions\":[{\"row\":\"Subnet\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id"
+    "\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\""
+    ",\"type\":\"mac\",\"offset\":16}]}]},{\"name\":\"local_address\",\"match\":\"exact\",\"capacity\":16384,\"a"
+    "ctions\":[{\"row\":\"LocalAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\","
+    "\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"ad"
+    "dress\",\"offset\":16},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\""
+    "vnic_address\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\""
+    "key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\""
+    "offset\":8,\"ref\":\"subnet\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\""
+    "type\":\"id\",\"offset\":32,\"ref\":\"vnic\"}]}]},{\"name\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"a"
+    "ctions\":[{\"row\":\"FdbEntry\",\"size\":32,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"off"
+    "set\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\""
+    ",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge"
+    "_unknown_mac\"]},{\"name\":\"route\",\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65"
+    "536,\"actions\":[{\"row\":\"NextHop\",\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\","
+    "\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":1"
+    "2,\"default\":0},{\"name\":\"address\",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group"
+    "\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\""
+    "fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exac"
+    "t\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"n"
+    "ame\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_"
+    "group\"},{\"name\":\"position\",\"type\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offse"
+    "t\":24,\"ref\":\"next_hop\"},{\"name\":\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\""
+    ":\"route\",\"match\":\"lpm\",\"capacity\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40"
+    ",\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref"
+    "\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"o"
+    "ffset\":32},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRout"
+    "e\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"t"
+    "ype\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"p"
+    "refix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_ho"
+    "p_group\"}]},{\"row\":\"SubnetRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64"
+    "\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"p"
+    "refix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":"
+    "\"id\",\"offset\":40,\"ref\":\"subnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\""
+    ":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},"
+    "{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32"
+    "}]}]}],\"reasons\":[\"no_route\",\"blackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
 const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;

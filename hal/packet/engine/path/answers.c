@@ -15,7 +15,7 @@ static void send(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rt
     if (frame == NULL)
         return;
     dsn_step(shard, DSN_STEP_MAKE, -1, 0, kind);
-    if (dsn_transmit(shard, vnic->slot, dsn_port_index(shard, vnic->port), frame) != DSN_PASSED)
+    if (dsn_transmit(shard, DSN_NO_SLOT, vnic->slot, dsn_port_index(shard, vnic->port), frame) != DSN_PASSED)
         rte_pktmbuf_free(frame);
 }
 

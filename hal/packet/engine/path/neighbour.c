@@ -200,7 +200,7 @@ static void send_waiting(struct dsn_shard *shard, struct dsn_neighbour *one, con
         uint16_t type = *rte_pktmbuf_mtod(packet, uint8_t *) >> 4 == 4 ? DSN_TYPE_IPV4 : DSN_TYPE_IPV6;
         enum dsn_reason_number reason = DSN_REASON_PORT_FULL;
         if (dsn_put_ethernet(packet, one->mac, source, uplink->vlan, type))
-            reason = dsn_transmit(shard, uplink->slot, dsn_port_index(shard, uplink->port), packet);
+            reason = dsn_transmit(shard, one->queue_vnic[i], uplink->slot, dsn_port_index(shard, uplink->port), packet);
         if (reason == DSN_PASSED)
             continue;
         dsn_count_drop(shard, one->queue_vnic[i], reason);

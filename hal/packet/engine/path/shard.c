@@ -60,9 +60,6 @@ void dsn_shard_destroy(struct dsn_shard *shard) {
     free(shard);
 }
 
-struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard) {
-    return &shard->counters;
-}
 struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index) {
     return &shard->tx[port_index];
 }
@@ -118,6 +115,12 @@ void dsn_witness_step(struct dsn_witness *witness, uint16_t kind, int16_t table,
     if (witness == NULL || witness->count >= RTE_DIM(witness->step))
         return;
     witness->step[witness->count++] = (struct dsn_step){.kind = kind, .table = table, .id = id, .value = value};
+}
+
+void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum dsn_reason_number reason) {
+    uint32_t from = frame->hash.fdir.lo;
+    if (from != DSN_NO_SLOT)
+        dsn_count_drop(shard, from, reason);
 }
 
 void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason) {

@@ -119,7 +119,7 @@ static __rte_always_inline dsn_end dsn_send(struct dsn_shard *shard, struct dsn_
     mbuf->data_off = (uint16_t)(mbuf->data_off + p->ip - size);
     mbuf->pkt_len = size + dsn_ip_length(p);
     mbuf->data_len = (uint16_t)mbuf->pkt_len;
-    enum dsn_reason_number reason = dsn_transmit(shard, ops->egress, ops->port, mbuf);
+    enum dsn_reason_number reason = dsn_transmit(shard, p->vnic->slot, ops->egress, ops->port, mbuf);
     if (unlikely(reason != DSN_PASSED))
         return dsn_dropped(reason);
     DSN_STEP(shard, DSN_STEP_SEND, DSN_TABLE_VNIC, ops->egress_id, 0);

@@ -28,7 +28,8 @@ static void add(uint64_t *counter, uint64_t more) {
 static void drop(struct dsn_worker *w, const struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
     enum dsn_reason_number reason =
         atomic_load_explicit(&port->up, memory_order_relaxed) ? DSN_REASON_PORT_FULL : DSN_REASON_PORT_DOWN;
-    dsn_shard_counters(w->engine->shard[w->number])->drops[reason] += count;
+    for (uint16_t i = 0; i < count; i++)
+        dsn_shard_drop(w->engine->shard[w->number], packets[i], reason);
     rte_pktmbuf_free_bulk(packets, count);
 }
 

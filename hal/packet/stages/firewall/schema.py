@@ -42,6 +42,7 @@ SCHEMA = StageSchema(
             "A rule. The lowest priority that matches decides, at equal priority the lowest id.",
             capacity=131072,
             match=Match.PRIORITY,
+            counts=True,
             key=(
                 ref("policy", "firewall_policy", "The rule group."),
                 u32("priority", "Lower is earlier."),

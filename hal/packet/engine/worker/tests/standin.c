@@ -10,7 +10,6 @@ struct dsn_shard {
     uint16_t worker, workers;
     standin_owner owner;
     uint64_t drops[DSN_REASONS];
-    struct dsn_counter_block counters;
     struct dsn_tx tx[8], handover[DSN_MAX_WORKERS];
 };
 
@@ -21,12 +20,12 @@ struct dsn_shard *standin_shard(uint16_t worker, uint16_t workers, standin_owner
     shard->worker = worker;
     shard->workers = workers;
     shard->owner = owner;
-    shard->counters.drops = shard->drops;
     return shard;
 }
 
-struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard) {
-    return &shard->counters;
+void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum dsn_reason_number reason) {
+    (void)frame;
+    shard->drops[reason]++;
 }
 
 struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index) {

@@ -1,0 +1,72 @@
+"""Wrong about what it tells: tags, events, what rows count, packets at ports that nobody loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import EventKind, PacketIn, PacketResult, Snapshot
+from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.shard import PathShard
+from hal.packet.model.twin import Twin
+from tests.conformance.broken.parts import Breaks, breaks
+
+BREAKS: Breaks = {}
+
+
+@breaks(BREAKS, "tags_are_per_owner")
+class OneTag(Twin):
+    """every owner is told the last commit's tag"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        return replace(found, tags=dict.fromkeys(found.tags, found.tag))
+
+
+class Cut(EventRing):
+    """Cuts the data of some events to 95 bytes."""
+
+    kind: ClassVar[EventKind]
+
+    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
+        if kind is self.kind:
+            data = data.encode()[:95].decode(errors="ignore")
+        super().add(now, kind, table, identity, data)
+
+
+@breaks(BREAKS, "tags_are_told_whole")
+class CutTags(Cut):
+    """events of commits have 95 bytes of a tag"""
+
+    kind = EventKind.COMMIT
+
+
+@breaks(BREAKS, "logged_packets_are_told_whole")
+class CutPackets(Cut):
+    """events of rules have 95 bytes of what the packet was"""
+
+    kind = EventKind.RULE_LOG
+
+
+@breaks(BREAKS, "rows_count_where_it_is_declared")
+class PoliciesCount(CounterSet):
+    """policies count what their rules do"""
+
+    def hit(self, table: str, identity: int) -> None:
+        super().hit(table, identity)
+        super().hit("firewall_policy", 1)
+
+
+@breaks(BREAKS, "unknown_ports_have_no_vnic")
+class KnownPorts(PathShard):
+    """packets at a port that nobody loaded are refused"""
+
+    def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
+        if packet.port not in self.ports.configs:
+            raise HalError(ErrorKind.INVALID, "packet", field="port", got=packet.port)
+        return super().run(packet, witness)
+
+
+__all__ = ["BREAKS"]

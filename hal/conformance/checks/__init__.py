@@ -7,6 +7,7 @@ from hal.conformance.checks import (
     events,
     failures,
     forwarding,
+    limits,
     loading,
     owners,
     refusals,
@@ -30,4 +31,5 @@ MODULES = (
     forwarding,
     shards,
     sessions,
+    limits,
 )

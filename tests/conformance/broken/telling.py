@@ -10,6 +10,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import EventKind, PacketIn, PacketResult, Snapshot
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.shard import PathShard
+from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import Breaks, breaks
 
@@ -67,6 +68,17 @@ class KnownPorts(PathShard):
         if packet.port not in self.ports.configs:
             raise HalError(ErrorKind.INVALID, "packet", field="port", got=packet.port)
         return super().run(packet, witness)
+
+
+@breaks(BREAKS, "flow_counts_are_the_vnics")
+class ForgetsShares(PathShard):
+    """connections of a vNIC that is out count no more when it comes back"""
+
+    def use(self, version: Version) -> None:
+        super().use(version)
+        for connection in self.flows:
+            if connection.share and self.tables.get("vnic", connection.share[0]) is None:
+                self.flows.rekey(connection, connection.keys[1], None)
 
 
 __all__ = ["BREAKS"]

@@ -17,17 +17,10 @@ void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number) {
         dsn_neighbour_let_go(&shard->neighbours, neighbour);
 }
 
-/* Whom it counts for; NULL: nobody, or one that is gone. */
+/* Whom it counts for; NULL: nobody. */
 static uint32_t *share_of(struct dsn_shard *shard, const struct dsn_connection *c) {
-    const struct dsn_rest *rest = dsn_rest(&shard->flows, c);
-    bool own = c->session.flags & DSN_SESSION_OWN;
-    if (!own && !(c->session.flags & DSN_SESSION_INBOUND))
-        return NULL;
-    uint32_t slot = own ? rest->ingress_slot : rest->egress_slot;
-    uint64_t id = own ? rest->ingress : rest->egress;
-    if (slot >= DSN_VNIC_SLOTS || shard->vnic[slot].name != id + 1)
-        return NULL;
-    return &shard->vnic[slot].open[own ? 0 : 1];
+    uint32_t share = dsn_rest(&shard->flows, c)->share;
+    return share == 0 ? NULL : &shard->vnics.state[share].open[c->session.flags & DSN_SESSION_OWN ? 0 : 1];
 }
 
 void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {

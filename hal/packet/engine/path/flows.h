@@ -84,7 +84,8 @@ _Static_assert(sizeof(struct dsn_line) == 64 && sizeof(struct dsn_session) == 64
 struct dsn_rest {
     uint64_t created_ns, id;
     uint64_t ingress, egress, row_id[2]; /* ids; of rows DSN_NONE_ID */
-    uint32_t ingress_slot, egress_slot;
+    uint32_t ingress_slot;
+    uint32_t share;                      /* state of the vNIC that it counts for (path/vnics.h), 0: none */
     uint32_t wheel_next, wheel_previous; /* records; the first one's previous: DSN_WHEEL_HEAD | slot */
 };
 _Static_assert(sizeof(struct dsn_rest) == 64, "dsn_rest");

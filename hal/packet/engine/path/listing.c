@@ -164,7 +164,7 @@ static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, ui
     *copy = *c;
     to->flows.rest[taken] = from->flows.rest[number];
     to->flows.rest[taken].wheel_next = to->flows.rest[taken].wheel_previous = 0;
-    copy->session.flags &= (uint8_t)~(DSN_SESSION_OWN | DSN_SESSION_INBOUND); /* counted with all others there */
+    to->flows.rest[taken].share = 0; /* counted with all others there */
     dsn_line(copy, 0)->ops = copy_ops(to, from, dsn_line(c, 0)->ops);
     dsn_line(copy, 1)->ops = copy_ops(to, from, dsn_line(c, 1)->ops);
     if (dsn_line(copy, 0)->ops == 0 || dsn_line(copy, 1)->ops == 0) {
@@ -179,9 +179,8 @@ static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, ui
 }
 
 static void copy_neighbours(struct dsn_shard *to, const struct dsn_shard *from) {
-    for (uint32_t number = 1; number <= from->neighbours.high; number++)
-        if (from->neighbours.neighbour[number].state != DSN_NEIGHBOUR_NONE)
-            dsn_neighbour_copy(&to->neighbours, &from->neighbours.neighbour[number]);
+    for (uint32_t place = 1; place <= from->neighbours.timers; place++)
+        dsn_neighbour_copy(&to->neighbours, &from->neighbours.neighbour[from->neighbours.heap[place]]);
 }
 
 void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
@@ -195,7 +194,7 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     to->structure = from->structure;
     to->network = from->network;
     to->links = from->links;
-    memcpy(to->vnic, from->vnic, RTE_MIN(root->table[DSN_TABLE_VNIC].capacity, DSN_VNIC_SLOTS) * sizeof(*to->vnic));
+    dsn_vnic_states_copy(&to->vnics, &from->vnics);
     copy_neighbours(to, from);
     if (!dsn_path_key(from, root, mbuf, &packet, &key))
         return;

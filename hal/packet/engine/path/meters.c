@@ -4,7 +4,7 @@
  * is never exceeded, and a vNIC whose connections hash unevenly reaches it a little early. */
 #include "path/shard.h"
 
-#define SWEEP 4096 /* records looked at before a connection is refused */
+#define LOOKS 4096
 
 uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit) {
     uint16_t workers = shard->config.workers;
@@ -23,30 +23,40 @@ uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *eg
     return egress->role == DSN_VNIC_ROLE_VNIC ? DSN_SESSION_INBOUND : 0;
 }
 
+/* Expired connections go until one more fits, however many there are: they count as absent, and the sweep would have to
+ * take them out as well. It ends at LOOKS in a row that live: those due later in this second are looked at each time. */
+static void make_room(struct dsn_shard *shard, const uint32_t *used, uint32_t limit, uint64_t now) {
+    while (*used >= limit) {
+        uint32_t budget = LOOKS, number = dsn_flows_next_expired(&shard->flows, now, &budget);
+        if (number == 0)
+            return;
+        dsn_connection_remove(shard, number);
+    }
+}
+
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
                                   const struct dsn_vnic *egress, uint64_t now) {
     uint8_t flag = dsn_share_flag(ingress, egress);
     if (flag != 0) {
         bool own = flag == DSN_SESSION_OWN;
         const struct dsn_vnic *vnic = own ? ingress : egress;
-        struct dsn_vnic_state *state = dsn_vnic_state(shard, vnic);
+        uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+        struct dsn_vnic_state *state = &shard->vnics.state[number];
         uint32_t limit = own ? vnic->flow_limit : vnic->inbound_flow_limit;
         if (limit == 0)
             limit = own ? shard->config.flow_limit : shard->config.inbound_flow_limit;
         limit = dsn_limit_share(shard, limit);
         unsigned share = own ? 0 : 1;
-        if (state == NULL)
+        if (number == 0)
             return DSN_REASON_FLOW_LIMIT;
-        if (state->open[share] >= limit)
-            dsn_connections_sweep(shard, now, SWEEP);
+        make_room(shard, &state->open[share], limit, now);
         if (state->open[share] >= limit) {
             tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
             return DSN_REASON_FLOW_LIMIT;
         }
         state->at_limit[share] = false;
     }
-    if (shard->flows.used >= shard->flows.capacity)
-        dsn_connections_sweep(shard, now, SWEEP);
+    make_room(shard, &shard->flows.used, shard->flows.capacity, now);
     if (shard->flows.used >= shard->flows.capacity) {
         tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
         return DSN_REASON_FLOW_TABLE_FULL;
@@ -56,8 +66,9 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
 }
 
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now) {
-    struct dsn_vnic_state *state = dsn_vnic_state(shard, vnic);
-    if (state == NULL)
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    if (number == 0)
         return false;
     uint64_t rate = vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit;
     uint64_t deep = rate * DSN_SECOND / shard->config.workers;

@@ -19,10 +19,11 @@ static void *reserve(size_t size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-bool dsn_neighbours_create(struct dsn_neighbours *n) {
+bool dsn_neighbours_create(struct dsn_neighbours *n, uint32_t lists) {
     *n = (struct dsn_neighbours){
-        .mapped = {(DSN_NEIGHBOURS + 1) * sizeof(*n->neighbour), (DSN_NEIGHBOURS + 1) * sizeof(*n->heap),
-                   HEADS * sizeof(*n->head)},
+        .places = DSN_NEIGHBOURS + lists,
+        .mapped = {((size_t)DSN_NEIGHBOURS + lists + 1) * sizeof(*n->neighbour),
+                   (DSN_NEIGHBOURS + 1) * sizeof(*n->heap), HEADS * sizeof(*n->head)},
     };
     n->neighbour = reserve(n->mapped[0]);
     n->heap = reserve(n->mapped[1]);
@@ -66,7 +67,7 @@ uint32_t dsn_neighbour_place(struct dsn_neighbours *n, uint64_t uplink, const ui
     if (n->free != 0) {
         number = n->free;
         n->free = n->neighbour[number].next;
-    } else if (n->high < DSN_NEIGHBOURS) {
+    } else if (n->high < n->places) {
         number = ++n->high;
     } else {
         return 0;
@@ -216,7 +217,8 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
         one->needed = now;
         return DSN_REASON_NEIGHBOUR_UNRESOLVED;
     }
-    if (one->queued >= DSN_NEIGHBOUR_QUEUE || n->waiting >= DSN_WAITING)
+    if (one->queued >= DSN_NEIGHBOUR_QUEUE || n->waiting >= DSN_WAITING ||
+        (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
     one->queue_vnic[one->queued] = vnic;
     one->queue[one->queued++] = packet;
@@ -311,7 +313,7 @@ bool dsn_neighbours_run(struct dsn_shard *shard, uint64_t now) {
 }
 
 void dsn_neighbour_copy(struct dsn_neighbours *n, const struct dsn_neighbour *one) {
-    uint32_t number = dsn_neighbour_place(n, one->uplink, one->address);
+    uint32_t number = n->timers < DSN_NEIGHBOURS ? dsn_neighbour_place(n, one->uplink, one->address) : 0;
     if (number == 0)
         return;
     struct dsn_neighbour *copy = &n->neighbour[number];
@@ -325,14 +327,15 @@ void dsn_neighbour_copy(struct dsn_neighbours *n, const struct dsn_neighbour *on
 
 void dsn_neighbours_keep(struct dsn_shard *shard) {
     struct dsn_neighbours *n = &shard->neighbours;
-    for (uint32_t number = 1; number <= n->high; number++) {
-        struct dsn_neighbour *one = &n->neighbour[number];
-        if (one->state == DSN_NEIGHBOUR_NONE)
-            continue;
+    /* Down from the end: what comes up where one was taken out stands behind, or at its place, which is seen again. */
+    for (uint32_t place = n->timers; place > 0; place = RTE_MIN(place, n->timers)) {
+        struct dsn_neighbour *one = &n->neighbour[n->heap[place]];
         const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
-        if (uplink != NULL && uplink->role == DSN_VNIC_ROLE_UPLINK)
+        if (uplink != NULL && uplink->role == DSN_VNIC_ROLE_UPLINK) {
+            place--;
             continue;
+        }
         give_up(shard, one);
-        forget(n, number);
+        forget(n, n->heap[place]);
     }
 }

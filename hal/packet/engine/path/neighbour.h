@@ -7,7 +7,7 @@
 
 #include <rte_mbuf.h>
 
-#define DSN_NEIGHBOURS 65536 /* a shard */
+#define DSN_NEIGHBOURS 65536 /* known ones of a shard */
 #define DSN_NEIGHBOUR_QUEUE 4
 #define DSN_WAITING 256
 
@@ -35,14 +35,17 @@ struct dsn_neighbour {
 struct dsn_neighbours {
     struct dsn_neighbour *neighbour; /* numbers begin with 1 */
     uint32_t *heap, *head;
-    uint32_t high, free, timers, waiting;
+    uint32_t high, free, waiting, places;
+    uint32_t timers; /* as many as are known: each has one */
     size_t mapped[3];
     uint64_t seed[3]; /* secret: whose packets ask for neighbours must not choose the list that they are in */
 };
 
 struct dsn_shard;
 
-bool dsn_neighbours_create(struct dsn_neighbours *neighbours);
+/* `lists`: how many op lists may keep a place each. Who opens connections to addresses that nobody has fills his share
+ * of connections, and takes no place that another neighbour needs. */
+bool dsn_neighbours_create(struct dsn_neighbours *neighbours, uint32_t lists);
 void dsn_neighbours_destroy(struct dsn_neighbours *neighbours);
 
 /* Number of the one with this address on the uplink with this id; 0: none has a place. */

@@ -120,12 +120,11 @@ static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o,
     session->flags |= (uint8_t)(share | (o->network ? DSN_SESSION_NETWORK : 0) | (o->always ? DSN_SESSION_ALWAYS : 0));
     session->generation = shard->root->generation;
     session->network = shard->network;
-    (void)dsn_vnic_state(shard,
-                         share == DSN_SESSION_OWN ? o->ingress : o->egress); /* its slot may have been another's */
+    rest->share =
+        share == 0 ? 0 : dsn_vnic_state(&shard->vnics, share == DSN_SESSION_OWN ? o->ingress->id : o->egress->id);
     rest->ingress = o->ingress->id;
     rest->egress = o->egress->id;
     rest->ingress_slot = o->ingress->slot;
-    rest->egress_slot = o->egress->slot;
 }
 
 enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp_state,

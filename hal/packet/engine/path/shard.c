@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 static void place_ports(struct dsn_shard *shard) {
     for (uint16_t i = 0; i < shard->config.port_count; i++) {
@@ -25,13 +24,10 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config) {
     shard->links = dsn_link_changes();
     shard->tx = calloc(config->port_count + 1u, sizeof(*shard->tx));
     shard->handover = calloc(config->workers + 1u, sizeof(*shard->handover));
-    shard->vnic = mmap(NULL, DSN_VNIC_SLOTS * sizeof(*shard->vnic), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shard->vnic == MAP_FAILED)
-        shard->vnic = NULL;
-    if (shard->tx == NULL || shard->handover == NULL || shard->vnic == NULL ||
+    if (shard->tx == NULL || shard->handover == NULL || !dsn_vnic_states_create(&shard->vnics) ||
         !dsn_flows_create(&shard->flows, config->connections) ||
-        !dsn_ops_create(&shard->ops, config->connections * 2 + 4) || !dsn_neighbours_create(&shard->neighbours) ||
+        !dsn_ops_create(&shard->ops, config->connections * 2 + 4) ||
+        !dsn_neighbours_create(&shard->neighbours, config->connections * 2 + 8) ||
         !dsn_fragments_create(&shard->fragments)) {
         dsn_shard_destroy(shard);
         return NULL;
@@ -53,8 +49,7 @@ void dsn_shard_destroy(struct dsn_shard *shard) {
     dsn_ops_destroy(&shard->ops);
     dsn_neighbours_destroy(&shard->neighbours);
     dsn_fragments_destroy(&shard->fragments);
-    if (shard->vnic != NULL)
-        munmap(shard->vnic, DSN_VNIC_SLOTS * sizeof(*shard->vnic));
+    dsn_vnic_states_destroy(&shard->vnics);
     free(shard->tx);
     free(shard->handover);
     free(shard);
@@ -65,15 +60,6 @@ struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index) {
 }
 struct dsn_tx *dsn_shard_handover(struct dsn_shard *shard, uint16_t worker) {
     return &shard->handover[worker];
-}
-
-struct dsn_vnic_state *dsn_vnic_state(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
-    if (vnic->slot >= DSN_VNIC_SLOTS)
-        return NULL;
-    struct dsn_vnic_state *state = &shard->vnic[vnic->slot];
-    if (state->name != vnic->id + 1)
-        *state = (struct dsn_vnic_state){.name = vnic->id + 1};
-    return state;
 }
 
 uint16_t dsn_port_index(const struct dsn_shard *shard, uint32_t number) {

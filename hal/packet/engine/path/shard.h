@@ -10,6 +10,7 @@
 #include "path/ops.h"
 #include "path/packet.h"
 #include "path/stamps.h"
+#include "path/vnics.h"
 #include "stage.h"
 
 #include <stdatomic.h>
@@ -40,18 +41,6 @@ enum dsn_step_kind {
 };
 enum dsn_made { DSN_MADE_ARP = 1, DSN_MADE_ND, DSN_MADE_ECHO, DSN_MADE_ERROR, DSN_MADE_RST };
 
-#define DSN_VNIC_SLOTS (UINT32_C(1) << 20) /* reserved, touched where used */
-
-/* What a shard keeps of a row of table vnic, by slot. Whose it is the id says: slots are used again. */
-struct dsn_vnic_state {
-    uint64_t name;      /* its id + 1 */
-    uint32_t open[2];   /* connections that count: opened by it, open to it */
-    bool at_limit[3];   /* open[0], open[1], punt: told once when it begins */
-    bool metered;       /* the bucket was used */
-    uint64_t credit;    /* of the punt bucket; a token is a second's worth of nanoseconds */
-    uint64_t credit_ns; /* when that was */
-};
-
 struct dsn_shard {
     struct dsn_shard_config config;
     struct dsn_counter_block counters;
@@ -67,7 +56,7 @@ struct dsn_shard {
     struct dsn_ops_table ops;
     struct dsn_neighbours neighbours;
     struct dsn_fragments fragments;
-    struct dsn_vnic_state *vnic;
+    struct dsn_vnic_states vnics;
     uint32_t meeting; /* line that the running packet belongs to; 0: none */
     bool full_told;
     bool picking_up, pickup_told;
@@ -83,9 +72,6 @@ struct dsn_shard {
         _Atomic uint64_t put, taken, missed;
     } events;
 };
-
-/* A vNIC in the shard's own memory; NULL where its slot is beyond DSN_VNIC_SLOTS. */
-struct dsn_vnic_state *dsn_vnic_state(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);
 void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header);
@@ -123,7 +109,7 @@ void dsn_connection_settle(struct dsn_shard *shard, uint32_t number);
 /* Into the index, both lines, whose keys are set and no other's; and out of it. */
 void dsn_connection_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_connection_leave(struct dsn_shard *shard, uint32_t number);
-/* Counts it for its vNIC, as its flags and slots say; and no more. */
+/* Counts it for its vNIC, as its flags and its share say; and no more. */
 void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *connection);
 void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *connection);
 /* A list's number, 0: no room for it. */

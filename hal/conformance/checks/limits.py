@@ -1,0 +1,50 @@
+"""Whose connections count against which limit, when vNICs come and go."""
+
+from __future__ import annotations
+
+from hal.conformance import world
+from hal.conformance.bench import Bench, delete, insert, modify
+from hal.conformance.check import Level, check
+from hal.conformance.frames import IPV4, ethernet, udp
+from hal.conformance.traffic import Sent, Traffic
+from hal.conformance.world import NO_MAC, OPEN, VRF, A, C
+from hal.packet.frame._generated import Vnic
+from hal.packet.stages.bridge._generated import FdbEntry, VnicAddress
+
+OTHER = Vnic(id=77, port=3, vlan=0, match_mac=NO_MAC, role="vnic", mac="02:00:00:00:00:77", vrf=VRF, profile=OPEN,
+             subnet=1, flow_limit=1)  # fmt: skip
+"""A vNIC that is there while A is not."""
+
+
+def _from_other(traffic: Traffic, sport: int) -> Sent:
+    packet = udp("10.1.0.77", C.ip, sport, 53)
+    return traffic.send(OTHER.port, ethernet(A.gateway, OTHER.mac, IPV4, packet))
+
+
+@check(
+    Level.STATEFUL,
+    "A connection counts for the vNIC with its id: one that is taken out and put in again has those that still live.",
+    needs=("packets", "bridge", "route"),
+)
+def flow_counts_are_the_vnics(bench: Bench) -> None:
+    """A vNIC that comes back under its id has its connections, though another had its place meanwhile."""
+    card = world.world(bench)
+    traffic = card.traffic()
+    card.commit(modify(world.vnic(A, flow_limit=2)))
+    for sport in (1, 2):
+        world.routed(traffic, sport=sport).left_by(C.port)
+    world.routed(traffic, sport=3).dropped("flow_limit", "connection 3 of 2")
+    card.commit(delete("vnic_address", A.vnic, A.vnic + 100), delete("fdb", A.vnic), delete("vnic", A.vnic))
+    card.commit(insert(OTHER))
+    _from_other(traffic, 1).left_by(C.port)
+    _from_other(traffic, 2).dropped("flow_limit", "connection 2 of 1 of another vNIC")
+    card.commit(
+        insert(
+            world.vnic(A, flow_limit=2),
+            FdbEntry(id=A.vnic, subnet=A.subnet, mac=A.mac, vnic=A.vnic),
+            VnicAddress(id=A.vnic, subnet=A.subnet, address=A.ip, vnic=A.vnic),
+        )
+    )
+    world.routed(traffic, sport=3).dropped("flow_limit", "connection 3 of 2 of a vNIC that came back")
+    world.routed(traffic, sport=2).left_by(C.port)
+    _from_other(traffic, 3).dropped("flow_limit", "connection 2 of 1 of another vNIC, later")

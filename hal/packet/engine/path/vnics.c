@@ -1,0 +1,79 @@
+#include "path/vnics.h"
+
+#include "path/hash.h"
+
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define HEADS (UINT32_C(1) << 16)
+#define LOOKS 64 /* at states, for one that can be given away */
+
+static void *reserve(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool dsn_vnic_states_create(struct dsn_vnic_states *v) {
+    *v = (struct dsn_vnic_states){.state = reserve((DSN_VNIC_STATES + 1) * sizeof(*v->state)),
+                                  .head = reserve(HEADS * sizeof(*v->head))};
+    if (v->state != NULL && v->head != NULL && getrandom(&v->seed, sizeof(v->seed), 0) == (ssize_t)sizeof(v->seed))
+        return true;
+    dsn_vnic_states_destroy(v);
+    return false;
+}
+
+void dsn_vnic_states_destroy(struct dsn_vnic_states *v) {
+    if (v->state != NULL)
+        munmap(v->state, (DSN_VNIC_STATES + 1) * sizeof(*v->state));
+    if (v->head != NULL)
+        munmap(v->head, HEADS * sizeof(*v->head));
+    *v = (struct dsn_vnic_states){0};
+}
+
+static uint32_t *head_of(const struct dsn_vnic_states *v, uint64_t id) {
+    return &v->head[dsn_fold64(id ^ v->seed, UINT64_C(0x9e3779b97f4a7c15)) % HEADS];
+}
+
+/* One of which nothing is open, taken out of its chain. Of its bucket no more is lost than a second brings. */
+static uint32_t give_away(struct dsn_vnic_states *v) {
+    for (unsigned looks = 0; looks < LOOKS; looks++) {
+        uint32_t number = v->hand = v->hand % v->high + 1;
+        struct dsn_vnic_state *one = &v->state[number];
+        if (one->open[0] > 0 || one->open[1] > 0)
+            continue;
+        uint32_t *link = head_of(v, one->id);
+        while (*link != number)
+            link = &v->state[*link].next;
+        *link = one->next;
+        return number;
+    }
+    return 0;
+}
+
+uint32_t dsn_vnic_state(struct dsn_vnic_states *v, uint64_t id) {
+    if (v->latest != 0 && v->state[v->latest].id == id)
+        return v->latest;
+    uint32_t *head = head_of(v, id), number = *head;
+    while (number != 0 && v->state[number].id != id)
+        number = v->state[number].next;
+    if (number == 0) {
+        number = v->high < DSN_VNIC_STATES ? ++v->high : give_away(v);
+        if (number == 0)
+            return 0;
+        v->state[number] = (struct dsn_vnic_state){.id = id, .next = *head};
+        *head = number;
+    }
+    v->latest = number;
+    return number;
+}
+
+void dsn_vnic_states_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from) {
+    for (uint32_t number = 1; number <= from->high; number++) {
+        uint32_t copy = dsn_vnic_state(to, from->state[number].id);
+        if (copy == 0)
+            return;
+        uint32_t next = to->state[copy].next;
+        to->state[copy] = from->state[number];
+        to->state[copy].next = next;
+    }
+}

@@ -1,0 +1,35 @@
+/* What a shard keeps of a vNIC, by its id: one that is taken out and put in again goes on where it was, whatever slot of
+ * the table it gets, and whoever had that before. */
+#ifndef DSN_PATH_VNICS_H
+#define DSN_PATH_VNICS_H
+
+#include "path/flows.h"
+
+#define DSN_VNIC_STATES (UINT32_C(1) << 20) /* reserved, touched where used */
+
+struct dsn_vnic_state {
+    uint64_t id;
+    uint32_t next;      /* in its hash chain */
+    uint32_t open[2];   /* connections that count: opened by it, open to it */
+    bool at_limit[3];   /* open[0], open[1], punt: told once when it begins */
+    bool metered;       /* the bucket was used */
+    uint64_t credit;    /* of the punt bucket; a token is a second's worth of nanoseconds */
+    uint64_t credit_ns; /* when that was */
+};
+
+struct dsn_vnic_states {
+    struct dsn_vnic_state *state; /* numbers begin with 1 */
+    uint32_t *head;
+    uint32_t high, latest, hand;
+    uint64_t seed; /* secret */
+};
+
+bool dsn_vnic_states_create(struct dsn_vnic_states *vnics);
+void dsn_vnic_states_destroy(struct dsn_vnic_states *vnics);
+void dsn_vnic_states_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from);
+
+/* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open are given to others
+ * when all are taken. */
+uint32_t dsn_vnic_state(struct dsn_vnic_states *vnics, uint64_t id);
+
+#endif

@@ -1,0 +1,89 @@
+"""Limits of the engine where many connections are in the way: expired ones of others, and a scan of a subnet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from hal.conformance.bench import insert
+from hal.conformance.frames import ARP, arp, ethernet, udp
+from hal.conformance.world import ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, A, B, C, rows, vnic
+from hal.packet.contract import LoadConfig, PacketIn, PacketResult, PortConfig, Shard
+from hal.packet.dpdk import Engine
+from hal.packet.frame._generated import Vnic
+from hal.packet.stages.route._generated import SubnetRoute
+from tests.tools.engines import running
+
+SECOND = 1_000_000_000
+MANY = 20_000
+"""Connections that expire at once: more than are looked at in a row for one that lives."""
+NEIGHBOURS = 65_536
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """A loaded engine with room for many connections of each vNIC."""
+    with running() as started:
+        ports = tuple(PortConfig(number, f"p{number}", "replay") for number in (0, 1, 2, 3, 9))
+        started.load(LoadConfig(ports=ports, flow_limit=200_000, pickup_ns=0))
+        started.start()
+        yield started
+
+
+def _commit(engine: Engine, *instead: Vnic) -> None:
+    """The kit's world, some of its vNICs otherwise, and a route to its uplink's subnet."""
+    others = {one.id: one for one in instead}
+    world = [others.get(row.id, row) if isinstance(row, Vnic) else row for row in rows()]
+    engine.writer().commit(insert(*world, SubnetRoute(id=90, vrf=VRF, prefix="100.64.0.0/10", subnet=3)))
+
+
+def _run(shard: Shard, frame: bytes, port: int, at: int) -> PacketResult:
+    (result,) = shard.replay([PacketIn(frame, port, at)])
+    return result
+
+
+def test_expired_connections_are_absent_however_many_lie_before(engine: Engine) -> None:
+    """B has one connection and may have one. It expires a little after A's many, and is absent from then on."""
+    _commit(engine, replace(vnic(B), flow_limit=1))
+    shard = engine.shard(connections=MANY + 10)
+    own = [PacketIn(A.frame(udp(A.ip, C.ip, 1 + n, 1 + n // 60_000)), A.port, SECOND) for n in range(MANY)]
+    assert {one.reason for one in shard.replay(own)} == {""}
+    first, second = B.frame(udp(B.ip, C.ip, 1)), B.frame(udp(B.ip, C.ip, 2))
+    assert _run(shard, first, B.port, SECOND + 1).reason == ""
+    assert _run(shard, second, B.port, 121 * SECOND).reason == "flow_limit"
+    assert _run(shard, second, B.port, 121 * SECOND + 1).reason == ""
+    shard.close()
+
+
+def test_a_full_table_has_room_as_soon_as_one_expired(engine: Engine) -> None:
+    _commit(engine)
+    shard = engine.shard(connections=MANY)
+    own = [PacketIn(A.frame(udp(A.ip, C.ip, 1 + n)), A.port, SECOND) for n in range(MANY)]
+    assert {one.reason for one in shard.replay(own)} == {""}
+    other = B.frame(udp(B.ip, C.ip, 1))
+    assert _run(shard, other, B.port, 121 * SECOND - 1).reason == "flow_table_full"
+    assert _run(shard, other, B.port, 121 * SECOND).reason == ""
+    shard.close()
+
+
+def test_a_scan_takes_no_neighbour_from_others(engine: Engine) -> None:
+    """A opens more connections to silent addresses of the uplink's subnet than neighbours can be known: B finds the
+    router all the same, and it counts as what it is, packets for which there is no room to wait."""
+    _commit(engine)
+    shard = engine.shard(connections=NEIGHBOURS + 1000)
+    scan = [
+        PacketIn(A.frame(udp(A.ip, f"100.{64 + (n >> 16)}.{n >> 8 & 255}.{n & 255}")), A.port, SECOND)
+        for n in range(NEIGHBOURS + 100)
+    ]
+    results = shard.replay(scan)
+    assert [one.reason for one in results[:256]] == [""] * 256
+    assert {one.reason for one in results[256:]} == {"neighbour_queue_full"}
+    assert shard.counters().drops["neighbour_queue_full"] == NEIGHBOURS + 100 - 256
+    later = 10 * SECOND  # those that waited were given up
+    assert _run(shard, B.frame(udp(B.ip, "203.0.113.9")), B.port, later).reason == ""
+    answer = ethernet(UPLINK_MAC, ROUTER_MAC, ARP, arp(2, ROUTER_MAC, ROUTER, UPLINK_MAC, "192.0.2.2"))
+    sent = [out.port for out in _run(shard, answer, 0, later + 1).outputs]
+    assert sent == [0]
+    shard.close()

@@ -11,14 +11,15 @@ from hal.conformance.world import NO_MAC, OPEN, VRF, A, C
 from hal.packet.frame._generated import Vnic
 from hal.packet.stages.bridge._generated import FdbEntry, VnicAddress
 
-OTHER = Vnic(id=77, port=3, vlan=0, match_mac=NO_MAC, role="vnic", mac="02:00:00:00:00:77", vrf=VRF, profile=OPEN,
+MAC = "02:00:00:00:00:77"
+OTHER = Vnic(id=77, port=3, vlan=0, match_mac=NO_MAC, role="vnic", mac=MAC, vrf=VRF, profile=OPEN,
              subnet=1, flow_limit=1)  # fmt: skip
 """A vNIC that is there while A is not."""
 
 
 def _from_other(traffic: Traffic, sport: int) -> Sent:
     packet = udp("10.1.0.77", C.ip, sport, 53)
-    return traffic.send(OTHER.port, ethernet(A.gateway, OTHER.mac, IPV4, packet))
+    return traffic.send(OTHER.port, ethernet(A.gateway, MAC, IPV4, packet))
 
 
 @check(

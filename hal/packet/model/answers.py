@@ -14,7 +14,7 @@ from hal.packet.model.stage import Announcement
 from hal.packet.schema.rows import MAPPED
 
 if TYPE_CHECKING:
-    from hal.packet.model.shard import PathShard
+    from hal.packet.model.path.state import State
 
 ARP, ND, ECHO = 1, 2, 3
 """Kinds of packets made, as `StepKind.MAKE` numbers them."""
@@ -22,7 +22,7 @@ NO_IPV4 = MAPPED + bytes(4)
 SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 
 
-def answering_mac(shard: PathShard, vnic: Entry, asker: bytes, target: bytes) -> tuple[bytes, bool] | None:
+def answering_mac(shard: State, vnic: Entry, asker: bytes, target: bytes) -> tuple[bytes, bool] | None:
     """The MAC that the card tells for an address asked for by ARP or ND, and whether it is the card's own."""
     own = own_mac(shard.tables, vnic)
     if target == asker:
@@ -40,7 +40,7 @@ def answering_mac(shard: PathShard, vnic: Entry, asker: bytes, target: bytes) ->
     return None
 
 
-def take_arp(shard: PathShard, frame: Frame, vnic: Entry) -> Verdict:
+def take_arp(shard: State, frame: Frame, vnic: Entry) -> Verdict:
     """RFC 826."""
     data = frame.payload
     if len(data) < 28 or data[:6] != b"\0\x01\x08\0\x06\x04" or word(data, 6) not in (1, 2):
@@ -68,7 +68,7 @@ def take_arp(shard: PathShard, frame: Frame, vnic: Entry) -> Verdict:
     return Verdict.CONSUME
 
 
-def take_nd(shard: PathShard, packet: Packet) -> Verdict:
+def take_nd(shard: State, packet: Packet) -> Verdict:
     """RFC 4861, as far as a card that answers for others goes."""
     message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
     if packet.fragment or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
@@ -123,7 +123,7 @@ def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[i
     return message[8:24], links
 
 
-def _take_solicitation(shard: PathShard, packet: Packet, target: bytes) -> Verdict:
+def _take_solicitation(shard: State, packet: Packet, target: bytes) -> Verdict:
     vnic, frame = packet.vnic, packet.frame
     answer = None
     if packet.source != UNSPECIFIED:
@@ -138,7 +138,7 @@ def _take_solicitation(shard: PathShard, packet: Packet, target: bytes) -> Verdi
     return Verdict.CONSUME
 
 
-def take_echo(shard: PathShard, packet: Packet) -> Verdict:
+def take_echo(shard: State, packet: Packet) -> Verdict:
     """An echo request to an address of the card."""
     vnic, header = packet.vnic, packet.header()
     if reason := shard.chain.ask(shard.tables, vnic, lambda stage: stage.check_echo(header, vnic, shard.tables)):
@@ -151,7 +151,7 @@ def take_echo(shard: PathShard, packet: Packet) -> Verdict:
     return Verdict.CONSUME
 
 
-def ask_neighbour(shard: PathShard, key: NeighbourKey) -> None:
+def ask_neighbour(shard: State, key: NeighbourKey) -> None:
     """A request for a neighbour's MAC, from the numerically lowest address of the uplink's subnet."""
     uplink = shard.tables.get("vnic", key.uplink)
     if uplink is None:

@@ -29,8 +29,8 @@ from hal.packet.contract import (
 from hal.packet.derive import with_limits
 from hal.packet.model.chain import Chain, load_stages
 from hal.packet.model.load import check_load
+from hal.packet.model.path import FOREVER, PathShard
 from hal.packet.model.ports import Ports
-from hal.packet.model.shard import FOREVER, PathShard
 from hal.packet.model.store import Stage, Store, Version, entries_of
 from hal.packet.schema.classes import row_classes
 from hal.packet.schema.registry import found_packages

@@ -13,7 +13,7 @@ from hal.packet.model.chain import Chain
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import FlowTable
 from hal.packet.model.parse import Dropped, Packet
-from hal.packet.model.shard import ICMP_ERROR, TCP_RST, PathShard
+from hal.packet.model.path import ICMP_ERROR, TCP_RST, PathShard
 from hal.packet.model.stage import Context, Drop, Header, Pass, Stage, Witness
 from hal.packet.model.stage import Verdict as Judged
 from hal.packet.model.store import Store, Version

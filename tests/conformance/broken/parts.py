@@ -16,7 +16,7 @@ from hal.packet.model.check import check_rows, raw_bytes
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.device import TwinDevice
 from hal.packet.model.flows import FlowTable
-from hal.packet.model.shard import PathShard
+from hal.packet.model.path import PathShard
 from hal.packet.model.store import Draft, Store
 from hal.packet.model.twin import Twin, TwinWriter
 from hal.packet.schema.rows import Rows

@@ -22,7 +22,7 @@ from hal.packet.contract import (
 from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.parse import Dropped, Packet
-from hal.packet.model.shard import PathShard
+from hal.packet.model.path import PathShard
 from hal.packet.model.stage import UDP, Drop, Witness
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin, TwinShard

@@ -9,7 +9,7 @@ from typing import ClassVar
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import EventKind, PacketIn, PacketResult, Snapshot
 from hal.packet.model.counters import CounterSet, EventRing
-from hal.packet.model.shard import PathShard
+from hal.packet.model.path import PathShard
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import Breaks, breaks

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hal.conformance.frames import IPV4, ethernet, udp
 from hal.packet.contract import EventKind, Insert, LoadConfig, PortConfig
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
@@ -100,6 +101,28 @@ def test_jumbo_frames() -> None:
         card.made.ping(0, 1, "-M", "do", "-s", str(9216 - 28))
         card.made.ping(1, 0, "-M", "do", "-s", str(9216 - 48), v6=True)
         assert card.made.iperf(0, 1)["sum_received"]["bytes"] > 10_000_000
+
+
+def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
+    """A device that takes nothing more: what it doesn't take is a drop of the sending vNIC, as any other is."""
+    with live(4) as card, card.made.wire(0) as out:
+        made = card.made
+        slow = ["tbf", "rate", "100kbit", "burst", "5000", "limit", "20000"]
+        made.in_card("tc", "qdisc", "add", "dev", "p1", "root", *slow)
+        macs = [made.on(n, "cat", "/sys/class/net/eth0/address").strip() for n in (0, 1)]
+        packet = udp(made.ipv4(0), made.ipv4(1), 4000, 4001, data=b"b" * 1000)
+        for place in range(3000):
+            out.send(ethernet(macs[1], macs[0], IPV4, packet))
+            if place % 100 == 0:
+                time.sleep(0.002)
+        made.ping(2, 3)
+        assert until(lambda: card.engine.counters().drops["port_full"] > 2000)
+        assert until(lambda: sum(card.engine.counters().ports[0][one] for one in ("rx_packets", "rx_errors")) >= 3000)
+        counters = card.engine.counters()
+        assert counters.drops["port_full"] == counters.ports[1]["tx_full"]
+        dropped = {vnic: one["drops"] for vnic, one in counters.vnics.items()}
+        assert dropped[1] >= counters.drops["port_full"]
+        assert max(dropped[vnic] for vnic in (2, 3, 4)) < 100  # what hosts say of themselves when they come up
 
 
 def test_a_device_deleted_under_traffic() -> None:

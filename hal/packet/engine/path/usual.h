@@ -111,6 +111,7 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
         mbuf->data_len = p->end;
         mbuf->pkt_len = p->end;
     }
+    mbuf->hash.fdir.lo = p->vnic->slot; /* for whom it counts if the port doesn't take it */
     train->queue[train->packets++] = mbuf;
     train->bytes += p->end;
     return true;

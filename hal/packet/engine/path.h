@@ -52,6 +52,8 @@ struct dsn_shard;
 
 struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config);
 void dsn_shard_destroy(struct dsn_shard *shard);
+/* As configured. */
+struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard);
 /* A frame of the shard's queues is not sent after all (a full port, no link). It counts for whom it came from, as any
  * drop; one that the card made is nobody's. The frame stays the caller's. Any shard will do, where several workers send
  * by a port. */

@@ -55,6 +55,9 @@ void dsn_shard_destroy(struct dsn_shard *shard) {
     free(shard);
 }
 
+struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard) {
+    return &shard->counters;
+}
 struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index) {
     return &shard->tx[port_index];
 }

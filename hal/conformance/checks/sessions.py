@@ -408,7 +408,7 @@ def modify_keeps_counters(bench: Bench) -> None:
     equal(after, RowCounters(2, 2, 58), "counters after, of two connections")
 
 
-@check(Level.STATEFUL, "`table`/`id` say about which row, `data` is the kind's own.", needs=(*FIREWALL, "events"))
+@check(Level.STATEFUL, "`table`/`id` say about which row, `data` is the kind's own", needs=(*FIREWALL, "events"))
 def rules_log(bench: Bench) -> None:
     """A rule with log tells each connection that it decides, in words, with time and number."""
     traffic = world.firewalled(bench, world.rule(log=1)).traffic()

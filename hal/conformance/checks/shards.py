@@ -230,7 +230,7 @@ def no_witness_is_no_cost(bench: Bench) -> None:
 
 @check(
     Level.STATELESS,
-    "`vnics` by id (rx_packets, rx_bytes, tx_packets, tx_bytes, drops; rx is from the vNIC into the card)",
+    "`vnics` by id (rx_packets, rx_bytes, tx_packets, tx_bytes, drops; rx is from the vNIC into the card",
     "Counters at one moment.",
     needs=PACKETS,
 )

@@ -156,6 +156,9 @@ class Delete:
 Operation = Insert | Modify | Delete
 
 
+TAG_BYTES, NAME_BYTES, FILE_BYTES = 127, 63, 127
+
+
 @dataclass(frozen=True)
 class Name:
     """What a person calls an entry: `text` (at most 63 bytes), from `file` (its last 127 bytes) at `line`."""

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Name, Operation, Reader, Writer
+from hal.packet.contract import (
+    FILE_BYTES,
+    Delete,
+    Insert,
+    LoadConfig,
+    Modify,
+    Name,
+    Operation,
+    Reader,
+    Snapshot,
+    Writer,
+)
 from hal.packet.schema.rows import Row, Rows, as_rows
 
 ATTEMPTS = 8
@@ -126,6 +137,12 @@ def difference(
     return removals + others, changes
 
 
+def _is_called(snapshot: Snapshot, name: Name) -> bool:
+    """Whether the entry has this name already, as cards keep it."""
+    file = name.file.encode()[-FILE_BYTES:].decode(errors="ignore")
+    return snapshot.names.get((name.table, name.id)) == replace(name, file=file)
+
+
 def sync(
     writer: Writer,
     reader: Reader,
@@ -141,8 +158,8 @@ def sync(
         reader: of the same engine.
         rows: what the tables shall hold.
         tables: which tables; None: those that `rows` are of. One that no row is of is emptied.
-        tag: kept with the generation. With rows and this owner's tag as they are, nothing is committed.
-        names: what people call entries.
+        tag: kept with the generation. With rows, this owner's tag and these names as they are, nothing is committed.
+        names: what people call entries; entries not named here keep theirs.
 
     Raises:
         HalError: as `commit`; STALE only after others were faster ATTEMPTS times in a row.
@@ -157,9 +174,10 @@ def sync(
             raise HalError(ErrorKind.INVALID, f"table {table}", limit="one of " + ", ".join(chosen), table=table,
                            fix="Name it in tables=.")  # fmt: skip
     for attempt in range(ATTEMPTS):
-        snapshot = reader.snapshot(chosen)
+        snapshot = reader.snapshot(dict.fromkeys((*chosen, *(name.table for name in names))))
         operations, changes = difference(wanted, snapshot.tables, chosen)
-        if not operations and snapshot.tags.get(writer.owner, "") == tag:
+        called = all(_is_called(snapshot, name) for name in names)
+        if not operations and called and snapshot.tags.get(writer.owner, "") == tag:
             return SyncResult(snapshot.generation, {}, time.monotonic() - begin)
         try:
             generation = writer.commit(operations, base=snapshot.generation, tag=tag, names=names)

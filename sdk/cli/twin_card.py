@@ -13,17 +13,16 @@ from hal.packet.contract import (
     Backend,
     Capabilities,
     Counters,
-    Delete,
     Events,
     Flow,
     FlowFilter,
-    Insert,
     LoadConfig,
     PacketIn,
     PortConfig,
     Snapshot,
     Trace,
 )
+from hal.packet.derive import sync
 from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
 from services.core import intent
 from services.core.diff import change_summary, changes, words
@@ -77,13 +76,10 @@ class TwinCard:
         objects = loaded.require()
         installed = self.snapshot().tables
         plan = plan_all(objects, replace(self.context, installed=installed), self.services)
-        writer = self.backend.writer()
-        # Rows are replaced as a whole, in two steps: on a twin nobody's packets are in between.
-        gone = [Delete(table, rows.data["id"].copy()) for table, parts in installed.items() for rows in parts]
-        if gone:
-            writer.commit(gone)
         digest = intent.digest(files)
-        self.generation = writer.commit([Insert(rows) for rows in plan.rows], tag=digest, names=plan.names)
+        tables = self.capabilities().schema.table_numbers
+        made = sync(self.backend.writer(), self.backend, *plan.rows, tables=tables, tag=digest, names=plan.names)
+        self.generation = made.generation
         summary = change_summary(changes(self.loaded or Objects(), objects, self.services))
         self.files, self.loaded, self.plan = tuple(files), objects, plan
         return Applied(self.generation, digest, summary, tuple(one.sentence for one in loaded.warnings))

@@ -208,7 +208,9 @@ def test_plan_and_apply_on_a_running_card(card: TwinCard, tmp_path: Path) -> Non
     (rules,) = (one for one in found["tables"] if one["table"] == "firewall_rule")
     assert (rules["removed"], rules["changed"], rules["added"]) == (0, 0, 1)
     assert found["objects"][0]["lines"] == ["+ no-dns: drop udp from any to any port 53"]
+    before = card.snapshot()
     assert "1 changed (intent " in dsn("apply", str(new))
+    assert card.snapshot().generation == before.generation + 1  # in one step, as on any card
     again = json.loads(dsn("plan", str(new), "--against", "running", "--json"))
     assert (again["objects"], [one for one in again["tables"] if one["changed"] or one["added"]]) == ([], [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,20 @@ def test_a_table_that_no_row_is_of_is_emptied_only_if_named(twin: Twin) -> None:
 
 def test_names_go_along(twin: Twin) -> None:
     sync(twin.writer(), twin, HOP, names=[Name("next_hop", 1, "router", "a.yaml", 3)])
+    assert twin.snapshot().names["next_hop", 1].text == "router"
+
+
+def test_a_new_name_alone_is_a_generation(twin: Twin) -> None:
+    file = "dir/" * 50 + "a.yaml"
+    first = Name("next_hop", 1, "router", file, 3)
+    assert sync(twin.writer(), twin, HOP, names=[first]).generation == 1
+    again = sync(twin.writer(), twin, HOP, names=[first])
+    assert (again.generation, again.changes) == (1, {})
+    for number, other in enumerate((replace(first, text="exit"), replace(first, text="exit", line=4), first), 2):
+        assert sync(twin.writer(), twin, HOP, names=[other]).generation == number
+        assert twin.snapshot().names["next_hop", 1] == replace(other, file=file[-127:])
+    # Without names nothing is said of them, and nothing changes.
+    assert sync(twin.writer(), twin, HOP).generation == 4
     assert twin.snapshot().names["next_hop", 1].text == "router"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, Name, Operation, Snapshot
+from hal.packet.contract import FILE_BYTES, NAME_BYTES, TAG_BYTES, Delete, Insert, Name, Operation, Snapshot
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.dpdk.wire import SectionKind
@@ -36,9 +36,6 @@ class Sections:
                 pieces.append(bytes(gap))
             offset += size + gap
         return [b"".join(bytes(head) for head in self.heads), *pieces]
-
-
-TAG_BYTES, NAME_BYTES, FILE_BYTES = 127, 63, 127
 
 
 def check_tag(tag: str) -> None:

@@ -16,7 +16,10 @@ import numpy as np
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import (
+    FILE_BYTES,
     LONGEST_LEASE_NS,
+    NAME_BYTES,
+    TAG_BYTES,
     Delete,
     Insert,
     LoadConfig,
@@ -34,9 +37,6 @@ from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Rows
 
 OUTCOMES = 1024
-TAG_BYTES = 127
-NAME_BYTES = 63
-FILE_BYTES = 127
 DEFAULT_OWNER = "dsnd"
 
 Names = dict[tuple[str, int], Name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -186,11 +186,49 @@ class Row:
 
     def rows(self) -> Rows:
         """This row as an array of one."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return _array(type(self), {name: [value] for name, value in values.items()})
+        data = bytearray(self.LAYOUT.size)
+        data[:8] = self.id.to_bytes(8, "little")
+        for name, at, pack in _packers(type(self)):
+            packed = pack(getattr(self, name))
+            data[at : at + len(packed)] = packed
+        return Rows(type(self), np.frombuffer(data, self.LAYOUT.dtype))
 
     def to_dict(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+_Packers = tuple[tuple[str, int, Callable[[Any], bytes]], ...]
+_packers_of: dict[type[Row], _Packers] = {}
+
+
+def _packers(row: type[Row]) -> _Packers:
+    """Field name, offset and wire form, of what a row holds: values that are canonical. Made once a class."""
+    if (known := _packers_of.get(row)) is not None:
+        return known
+    at = {slot.name: slot.offset for slot in row.LAYOUT.slots}
+    fields = row.LAYOUT.table.fields(row.LAYOUT.action)
+    return _packers_of.setdefault(row, tuple((one.name, at[one.name], _packer(one)) for one in fields))
+
+
+def _packer(field: Field) -> Callable[[Any], bytes]:
+    def prefix(value: str) -> bytes:
+        packed, length = pack_prefix(value)
+        return packed + bytes((length,))  # NAME_len is the next byte
+
+    match field.type:
+        case Type.PREFIX:
+            return prefix
+        case Type.ADDRESS:
+            return pack_address
+        case Type.MAC:
+            return pack_mac
+        case Type.KEY128:
+            return bytes
+        case Type.NAME:
+            return str.encode
+        case _:
+            numbers, size = dict(field.enum), field.type.size
+            return lambda value: int(numbers.get(value, value)).to_bytes(size, "little")
 
 
 def _from_wire(field: Field, record: np.void) -> Any:

@@ -31,6 +31,7 @@ SCHEMA = StageSchema(
             "{name}_port",
             "A port that is to be quiet.",
             capacity=16,
+            counts=True,
             key=(ref("vnic", "vnic", "The vNIC."), u16("port", "Destination port.")),
             actions=(Action("{name}Port", "A quiet port."),),
         ),

@@ -167,7 +167,7 @@ class EngineWriter:
         names: Sequence[Name] = (),
     ) -> EngineStaged:
         answer = self._send(Verb.STAGE, operations, base, None, tag, (), names, lease_ns)
-        return EngineStaged(self._connection.link, int(answer.number))
+        return EngineStaged(self, int(answer.number))
 
     def forget(self, which: FlowFilter) -> int:
         reply = self._connection.link.ask(Verb.FORGET, answers.flows_ask(which))
@@ -175,17 +175,20 @@ class EngineWriter:
 
 
 class EngineStaged:
-    """A staged commit of an engine; its number is what `trace` and `replay` look at."""
+    """A staged commit of an engine; its number is what `trace` and `replay` look at.
 
-    def __init__(self, link: Link, number: int) -> None:
-        self._link = link
+    It holds its writer: a writer that nobody holds closes its connection, and with that what was staged by it.
+    """
+
+    def __init__(self, writer: EngineWriter, number: int) -> None:
+        self._writer = writer
         self.number = number
 
     def make(self) -> int:
-        return int(self._link.ask(Verb.MAKE, wire.Number(self.number)).structure(wire.Committed).generation)
+        return int(self._writer.link.ask(Verb.MAKE, wire.Number(self.number)).structure(wire.Committed).generation)
 
     def drop(self) -> None:
-        self._link.ask(Verb.UNSTAGE, wire.Number(self.number)).close()
+        self._writer.link.ask(Verb.UNSTAGE, wire.Number(self.number)).close()
 
 
 class _Looking:

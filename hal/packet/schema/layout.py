@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Layout:
     key_end: int
     size: int
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype of one row; padding is left out by name but kept in offsets and itemsize."""
         shown = [slot for slot in self.slots if not slot.is_padding]

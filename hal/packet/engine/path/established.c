@@ -118,7 +118,7 @@ dsn_end dsn_any_way(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
 }
 
 static enum dsn_reason_number meet(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
-    const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     shard->meeting = ref;
     DSN_STEP(shard, DSN_STEP_FLOW, -1, dsn_ref_rest(&shard->flows, ref)->id, ref & 1);
     return dsn_is_as_decided(shard, session) ? DSN_PASSED : dsn_decide_again(shard, p, ref >> 1);

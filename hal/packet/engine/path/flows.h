@@ -54,7 +54,8 @@ enum dsn_session_flags {
 
 struct dsn_session {
     uint64_t last_ns;
-    uint64_t generation; /* tables by which it was last decided, or found to be as decided */
+    uint64_t generation : 48;          /* tables by which it was last decided, or found to be as decided */
+    uint64_t touch_a : 8, touch_b : 8; /* what has to be touched for it to be asked for again (path/stamps.h) */
     uint64_t packets[2], bytes[2];
     uint32_t network; /* the same of links and neighbours */
     uint8_t tcp, flags;

@@ -191,6 +191,7 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     to->root = root;
     to->now = from->now;
     to->generation = from->generation;
+    memcpy(to->since, from->since, sizeof(to->since));
     to->structure = from->structure;
     to->network = from->network;
     to->links = from->links;

@@ -118,6 +118,8 @@ static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o,
     uint8_t share = dsn_share_flag(o->ingress, o->egress);
     session->flags &= (uint8_t)~(DSN_SESSION_OWN | DSN_SESSION_INBOUND | DSN_SESSION_NETWORK | DSN_SESSION_ALWAYS);
     session->flags |= (uint8_t)(share | (o->network ? DSN_SESSION_NETWORK : 0) | (o->always ? DSN_SESSION_ALWAYS : 0));
+    session->touch_a = o->always ? DSN_TOUCH_ALWAYS : dsn_touch_of(o->route[0]);
+    session->touch_b = dsn_touch_of(o->route[1]);
     session->generation = shard->root->generation;
     session->network = shard->network;
     rest->share =

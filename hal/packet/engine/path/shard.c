@@ -156,6 +156,7 @@ void dsn_shard_use(struct dsn_shard *shard, const struct dsn_root *root) {
     if (likely(root->generation == shard->generation))
         return;
     shard->generation = shard->root->generation;
+    dsn_stamps_since(root->stamps, root->generation, shard->since);
     if (shard->structure == shard->root->stamps->structure)
         return;
     shard->structure = shard->root->stamps->structure;

@@ -47,9 +47,10 @@ struct dsn_shard {
     const struct dsn_root *root; /* of the call that is running */
     struct dsn_witness *witness; /* of the packet that is running, or NULL */
     uint64_t now;
-    uint64_t generation, structure; /* of the tables that were last seen */
-    uint32_t network;               /* changes of links and neighbours so far */
-    uint32_t links;                 /* dsn_link_changes() that are in it */
+    uint64_t generation, structure;       /* of the tables that were last seen */
+    struct dsn_touched since[DSN_LATEST]; /* dsn_stamps_since() */
+    uint32_t network;                     /* changes of links and neighbours so far */
+    uint32_t links;                       /* dsn_link_changes() that are in it */
     uint64_t next_id;
     struct dsn_flows flows;
     struct dsn_flow_key replies; /* key of the last connection's; what may be expected of the next one's */

@@ -32,12 +32,44 @@ static unsigned wide(uint64_t vrf) {
     return mix(vrf, 2) % DSN_WIDE_STAMPS;
 }
 
+static struct dsn_touched *touched_by(struct dsn_stamps *stamps, uint64_t generation) {
+    unsigned place = generation % DSN_LATEST;
+    if (stamps->latest[place].generation != generation)
+        memset(&stamps->latest[place].touched, 0, sizeof(stamps->latest[place].touched));
+    stamps->latest[place].generation = generation;
+    return &stamps->latest[place].touched;
+}
+
+static void touch_all(struct dsn_stamps *stamps, uint64_t generation) {
+    memset(touched_by(stamps, generation), 0xff, sizeof(struct dsn_touched));
+}
+
+static void touch_route(struct dsn_stamps *stamps, uint64_t generation, uint16_t route) {
+    unsigned touch = dsn_touch_of(route);
+    touched_by(stamps, generation)->bits[touch / 64] |= UINT64_C(1) << touch % 64;
+}
+
+void dsn_stamps_since(const struct dsn_stamps *stamps, uint64_t generation, struct dsn_touched since[DSN_LATEST]) {
+    struct dsn_touched all = {{0}};
+    for (unsigned n = 0; n < DSN_LATEST; n++) {
+        since[n] = all;
+        all.bits[DSN_TOUCH_ALWAYS / 64] |= UINT64_C(1) << DSN_TOUCH_ALWAYS % 64;
+        unsigned place = (generation - n) % DSN_LATEST;
+        for (unsigned word = 0; stamps->latest[place].generation == generation - n && word < RTE_DIM(all.bits); word++)
+            all.bits[word] |= stamps->latest[place].touched.bits[word];
+    }
+}
+
 static void stamp_route(struct dsn_stamps *stamps, const struct dsn_row_route *row, uint64_t generation) {
     /* Actions differ behind the key only. */
-    if (row->prefix_len >= (dsn_is_v4(row->prefix) ? 96 + 16 : 32))
-        stamps->route[dsn_route_key(row->vrf, row->prefix)] = generation;
-    else
+    if (row->prefix_len >= (dsn_is_v4(row->prefix) ? 96 + 16 : 32)) {
+        uint16_t key = dsn_route_key(row->vrf, row->prefix);
+        stamps->route[key] = generation;
+        touch_route(stamps, generation, key);
+    } else {
         stamps->wide[wide(row->vrf)] = generation;
+        touch_all(stamps, generation);
+    }
 }
 
 static void stamp_rule(struct dsn_stamps *stamps, const struct dsn_row_firewall_rule *row, uint64_t generation) {
@@ -50,9 +82,12 @@ static void stamp_rule(struct dsn_stamps *stamps, const struct dsn_row_firewall_
 void dsn_stamp_row(struct dsn_root *root, enum dsn_table_number table, uint8_t action, const void *row, uint32_t slot,
                    uint64_t generation) {
     (void)action, (void)slot;
-    if (table == DSN_TABLE_ROUTE)
+    if (table == DSN_TABLE_ROUTE) {
         stamp_route(root->stamps, row, generation);
-    else if (table == DSN_TABLE_FIREWALL_RULE)
+        return;
+    }
+    touch_all(root->stamps, generation);
+    if (table == DSN_TABLE_FIREWALL_RULE)
         stamp_rule(root->stamps, row, generation);
     else
         root->stamps->structure = generation;

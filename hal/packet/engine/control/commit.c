@@ -2,9 +2,12 @@
 #include "control.h"
 
 #include <inttypes.h>
+#include <rte_pause.h>
+#include <sched.h>
 #include <stdio.h>
 
 #define LONGEST_LEASE_NS 60000000000u
+#define ASKED_BUSY 1000 /* times that the workers are asked before the CPU is given away */
 
 /* The staged commit leaves the idle copy, not the world: it is built anew when somebody looks at it. */
 static void step_aside(struct dsn_control *control) {
@@ -53,14 +56,26 @@ static void clear_counters(struct dsn_control *control, const struct dsn_transac
     }
 }
 
+/* Until every worker has ended the burst it is in, or sleeps: some microseconds. Where a worker has to share its CPU, it may
+ * be milliseconds, and a CPU is better given to others then: perhaps to the worker. */
+static void wait_for_workers(struct rte_rcu_qsbr *readers) {
+    uint64_t token = rte_rcu_qsbr_start(readers);
+    for (unsigned asked = 0; rte_rcu_qsbr_check(readers, token, false) != 1; asked++) {
+        if (asked < ASKED_BUSY)
+            rte_pause();
+        else
+            (void)sched_yield();
+    }
+}
+
 /* What was built becomes what packets see. Nothing can fail from here on. */
 static void make(struct dsn_control *control, struct dsn_transaction *transaction, struct dsn_exchange *exchange) {
     struct dsn_tables *tables = &control->tables;
     struct dsn_root *made = tables->idle;
     clear_counters(control, transaction);
     atomic_store_explicit(&control->engine.root, made, memory_order_release);
-    /* When every worker has ended the burst it was in, all packets see it and none the old copy. */
-    rte_rcu_qsbr_synchronize(control->engine.readers, RTE_QSBR_THRID_INVALID);
+    /* From then on all packets see it and none the old copy. */
+    wait_for_workers(control->engine.readers);
     tables->idle = tables->live;
     tables->live = made;
     dsn_transaction_made(transaction, tables);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +11,23 @@
 #include <unistd.h>
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* Up to this many bytes are copied out instead: to take a mapping away interrupts every CPU that runs a worker. */
+#define COPIED ((size_t)64 << 10)
+
+static uint8_t *copy(int fd, size_t size) {
+    uint8_t *bytes = malloc(size);
+    size_t got = 0;
+    while (bytes && got < size) {
+        ssize_t some = pread(fd, bytes + got, size - got, (off_t)got);
+        if (some <= 0) {
+            free(bytes);
+            return NULL;
+        }
+        got += (size_t)some;
+    }
+    return bytes;
+}
 
 static bool corrupt(struct dsn_failure *failure, const char *limit, const char *fix) {
     return dsn_refuse(failure, DSN_CORRUPT, "memfd of the request", "", limit, fix);
@@ -37,7 +55,13 @@ bool dsn_memfd_map(int fd, size_t least, size_t most, const uint8_t **data, size
     }
     *size = (size_t)status.st_size;
     *data = NULL;
-    if (*size) {
+    if (*size && *size <= COPIED) {
+        *data = copy(fd, *size);
+        if (*data == NULL) {
+            close(fd);
+            return dsn_refuse(failure, DSN_FULL, "memfd of the request", "", "memory to read it", NULL);
+        }
+    } else if (*size) {
         void *memory = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (memory == MAP_FAILED) {
             close(fd);
@@ -50,8 +74,10 @@ bool dsn_memfd_map(int fd, size_t least, size_t most, const uint8_t **data, size
 }
 
 void dsn_memfd_unmap(const uint8_t *data, size_t size) {
-    if (data)
+    if (data && size > COPIED)
         munmap((void *)(uintptr_t)data, size);
+    else
+        free((void *)(uintptr_t)data);
 }
 
 bool dsn_bulk_make(struct dsn_bulk *bulk, const char *name, size_t size, struct dsn_failure *failure) {

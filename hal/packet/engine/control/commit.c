@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 #include <rte_pause.h>
-#include <sched.h>
 #include <stdio.h>
+#include <time.h>
 
 #define LONGEST_LEASE_NS 60000000000u
 #define ASKED_BUSY 1000 /* times that the workers are asked before the CPU is given away */
@@ -59,12 +59,13 @@ static void clear_counters(struct dsn_control *control, const struct dsn_transac
 /* Until every worker has ended the burst it is in, or sleeps: some microseconds. Where a worker has to share its CPU, it may
  * be milliseconds, and a CPU is better given to others then: perhaps to the worker. */
 static void wait_for_workers(struct rte_rcu_qsbr *readers) {
+    const struct timespec later = {.tv_nsec = 50000};
     uint64_t token = rte_rcu_qsbr_start(readers);
     for (unsigned asked = 0; rte_rcu_qsbr_check(readers, token, false) != 1; asked++) {
         if (asked < ASKED_BUSY)
             rte_pause();
         else
-            (void)sched_yield();
+            (void)nanosleep(&later, NULL);
     }
 }
 

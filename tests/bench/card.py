@@ -113,6 +113,11 @@ def worker_seconds(pid: int) -> float:
     return sum(int(Path(f"/proc/{pid}/task/{one}/schedstat").read_text().split()[0]) for one in workers) / 1e9
 
 
+def control_seconds(pid: int) -> float:
+    """Processor time of the engine's control thread."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def alive(pid: int) -> bool:
     """Whether this process runs: neither gone nor a zombie that nobody has waited for."""
     try:

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -144,13 +145,25 @@ def _rate(phase: Phase) -> float:
     return 1e9 / phase.ns_per_packet
 
 
-def churn_once(effort: Effort) -> tuple[float, float, float, float]:
-    """Packets a second with the commits and without; commits a second; p99 of a commit in ms."""
+@dataclass(frozen=True)
+class Churned:
+    """Packets a second with the commits and without; commits a second; of a commit: p99 in ms, and microseconds of
+    processor time that it took Python and the engine's control thread (which waits for workers with it)."""
+
+    changed: float
+    still: float
+    rate: float
+    commit_p99_ms: float
+    python_us: float
+    control_us: float
+
+
+def churn_once(effort: Effort) -> Churned:
     turns = [Send(f"{kind}{turn}", "run", NO_END) for turn in range(2) for kind in ("still", "churn")]
     keys = card.keys(rules.TUPLES, gap_ns=GAP_NS)
     opened = (RESOLVE, *generator.establish("udp"))
     traffic = Traffic(min(FLOWS, effort.flows), "forward", (*opened, *turns), keys=keys)
-    still, changed, rates, took = [], [], [], []
+    still, changed, rates, took, python, control = [], [], [], list[float](), 0.0, 0.0
     with card.under_load(traffic, rules.mixed(RULES), huge=effort.huge, more=_other_routes()) as loaded:
         for number, send in enumerate(traffic.phases):
             if number < len(opened):
@@ -162,30 +175,38 @@ def churn_once(effort: Effort) -> tuple[float, float, float, float]:
                 time.sleep(effort.seconds)
                 still.append(_rate(loaded.stop(number)))
             else:
+                python -= time.process_time()
+                control -= card.control_seconds(loaded.pid)
                 rate, each = _churn_commits(loaded, effort.seconds)
+                python += time.process_time()
+                control += card.control_seconds(loaded.pid)
                 rates.append(rate)
                 took += each
                 changed.append(_rate(loaded.stop(number)))
-    return statistics.mean(changed), statistics.mean(still), min(rates), percentile(took, 0.99)
+    each_us = 1e6 / len(took)
+    return Churned(
+        statistics.mean(changed), statistics.mean(still), min(rates), percentile(took, 0.99), python * each_us,
+        control * each_us,
+    )  # fmt: skip
 
 
 def churn(effort: Effort) -> Figure:
-    changed, still, rates, commits = [], [], [], []
+    runs: list[Churned] = []
     for run in range(min(effort.runs, 3)):
-        with_commits, without, rate, commit_ms = churn_once(effort)
-        changed.append(with_commits)
-        still.append(without)
-        rates.append(rate)
-        commits.append(commit_ms)
+        runs.append(one := churn_once(effort))
         effort.say(
-            f"churn {run + 1}: {with_commits / 1e6:.2f} Mpps at {rate:.0f} commits/s (p99 {commit_ms:.2f} ms), "
-            f"still {without / 1e6:.2f} Mpps"
+            f"churn {run + 1}: {one.changed / 1e6:.2f} Mpps at {one.rate:.0f} commits/s "
+            f"(p99 {one.commit_p99_ms:.1f} ms, "
+            f"Python {one.python_us:.0f} us, control {one.control_us:.0f} us), still {one.still / 1e6:.2f} Mpps"
         )
-    wanted = ROUTE_COMMITS + RULE_COMMITS
-    if min(rates) < 0.98 * wanted:
-        raise VoidError(f"only {min(rates):.0f} commits a second were made instead of {wanted}")
-    more = {"flows": float(min(FLOWS, effort.flows)), "commit_p99_ms": max(commits)}
-    return figure("churn", changed, wanted, peer="the same run without commits", peer_runs=still, more=more)
+    wanted, slowest = ROUTE_COMMITS + RULE_COMMITS, min(one.rate for one in runs)
+    if slowest < 0.98 * wanted:
+        raise VoidError(f"only {slowest:.0f} commits a second were made instead of {wanted}")
+    more = {"flows": float(min(FLOWS, effort.flows))}
+    more |= {name: max(getattr(one, name) for one in runs) for name in ("commit_p99_ms", "python_us", "control_us")}
+    peer = [one.still for one in runs]
+    changed = [one.changed for one in runs]
+    return figure("churn", changed, wanted, peer="the same run without commits", peer_runs=peer, more=more)
 
 
 def load_once(table: routes.Table, effort: Effort) -> float:

@@ -122,9 +122,8 @@ class Link:
 
     def wait(self, seconds: float) -> float:
         """How long answers may take from now on; returns how long they might before."""
-        before = self._socket.gettimeout()
-        self._socket.settimeout(seconds)
-        return ANSWER_SECONDS if before is None else before
+        before, self._timeout = self._timeout, seconds
+        return before
 
     def shut(self) -> None:
         """End the connection under whoever waits for an answer: to him it is LOST."""

@@ -19,7 +19,7 @@
 #define CONNECTIONS 64  /* a socket: readers can't shut writers out */
 #define DESCRIPTORS 253 /* SCM_MAX_FD of Linux */
 #define TICK_NS 100000000
-#define TURNS 1024 /* requests of one writer at a time */
+#define TURNS 1024 /* requests of another writer that come before an outcome */
 
 struct source;
 typedef void ready_fn(struct dsn_control *control, struct source *source, uint32_t events);
@@ -208,18 +208,42 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
     return send_answer(server, connection, &request) && well;
 }
 
-static void connection_ready(struct dsn_control *control, struct source *source, uint32_t events) {
-    struct connection *connection = (struct connection *)source;
+/* Requests that lie in a connection, `most` at most. False: the connection is of no use any more. */
+static bool serve_some(struct dsn_control *control, struct connection *connection, unsigned most) {
     bool goes_on = true;
-    if (connection->waiting)
-        goes_on = !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection);
-    /* All that a writer has sent, before anybody else's turn: who is then told that a transaction is unknown may rely
-     * on it. There is a limit, or one who never rests would be served alone; it is more than a socket holds. */
-    unsigned turns = connection->listener->authority == DSN_WRITER ? TURNS : 1;
-    for (bool more = true; goes_on && more && !connection->waiting && turns > 0; turns--) {
+    for (bool more = true; goes_on && more && !connection->waiting && most > 0; most--) {
         goes_on = serve(control, connection, &more);
         /* Behind the answer, so that its reader need not wait for the second copy. */
         dsn_commit_follow(control);
+    }
+    return goes_on;
+}
+
+static bool asks_outcome(const struct connection *connection) {
+    struct dsn_request request;
+    ssize_t size = recv(connection->source.fd, &request, sizeof(request), MSG_PEEK | MSG_DONTWAIT);
+    return size == (ssize_t)sizeof(request) && request.verb == DSN_VERB_OUTCOME;
+}
+
+/* Who is told that a transaction is unknown may rely on it: all that the owner's other connections have sent before is
+ * done first. There is a limit, or one who never rests would be served alone; it is more than a socket holds. */
+static void serve_others(struct dsn_control *control, const struct connection *asking) {
+    for (struct connection *one = control->server->connections, *next; one != NULL; one = next) {
+        next = one->next;
+        if (one != asking && one->listener == asking->listener && !serve_some(control, one, TURNS))
+            end_connection(control, one);
+    }
+}
+
+static void connection_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    struct connection *connection = (struct connection *)source;
+    bool goes_on;
+    if (connection->waiting) {
+        goes_on = !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection);
+    } else {
+        if (connection->listener->authority == DSN_WRITER && asks_outcome(connection))
+            serve_others(control, connection);
+        goes_on = serve_some(control, connection, 1);
     }
     if (!goes_on)
         end_connection(control, connection);

@@ -57,6 +57,13 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
     assert all(counters[vnic]["rx_packets"] >= values["rx_packets"] for vnic, values in bytes_before.items())
 
 
+def _ends(iperf: subprocess.Popen[bytes]) -> None:
+    """Ends a client that still ran, in a way that its server learns of: one that is cut off keeps it busy."""
+    assert iperf.poll() is None
+    iperf.terminate()
+    iperf.wait(20)
+
+
 @pytest.mark.parametrize("direction", [[], ["-R"]], ids=["to web", "from web"])
 def test_the_engine_is_killed_and_a_running_iperf3_goes_on(card: Demo, direction: list[str]) -> None:
     client, web = card.host("client"), card.host("web")
@@ -112,7 +119,7 @@ def test_killed_at_random_moments_with_a_commit_in_flight(card: Demo) -> None:
             assert after.engine_tag == after.intent_digest
             held = len(api.snapshot(["firewall_rule"]).rows("firewall_rule"))
         assert held == rules[after.engine_tag]
-    assert iperf.poll() is None
+    _ends(iperf)
     assert curl(client, web.ipv4) == "hello from web"
     assert card.apply(text).returncode == 0
 
@@ -145,7 +152,7 @@ def test_the_engine_is_killed_with_a_commit_in_flight_under_iperf3(card: Demo) -
             assert after.engine_tag == after.intent_digest
             assert len(api.snapshot(["firewall_rule"]).rows("firewall_rule")) == rules[after.engine_tag]
             time.sleep(1)  # of load, and a bigger one than a death in a row
-    assert iperf.poll() is None
+    _ends(iperf)
     assert curl(client, web.ipv4) == "hello from web"
     assert card.apply(text).returncode == 0
 

@@ -84,6 +84,17 @@ def test_the_engine_is_killed_and_a_running_iperf3_goes_on(card: Demo, direction
     assert curl(client, web.ipv6) == "hello from web"
 
 
+def _two_intents(card: Demo) -> tuple[str, str, dict[str, int]]:
+    """Two intents that differ in a rule, the first of them in force, and how many rules each has, by its tag."""
+    text = INTENT.read_text()
+    other = text.replace("port 80,443", "port 80,443,8443")
+    rules = {}
+    for one in (other, text):
+        card.apply(one)
+        rules[card.dsn("card", "status")["engine_tag"]] = len(card.dsn("show", "tables", "firewall_rule"))
+    return text, other, rules
+
+
 KILLS = {1: 20, 2: 6}
 """Number of workers -> how often."""
 
@@ -92,12 +103,7 @@ def test_killed_at_random_moments_with_a_commit_in_flight(card: Demo) -> None:
     """Whatever moment Python dies at, the engine holds one intent whole, and the card says which."""
     client, web = card.host("client"), card.host("web")
     source = random.Random(20)
-    text = INTENT.read_text()
-    other = text.replace("port 80,443", "port 80,443,8443")
-    rules = {}
-    for one in (other, text):
-        card.apply(one)
-        rules[card.dsn("card", "status")["engine_tag"]] = len(card.dsn("show", "tables", "firewall_rule"))
+    text, other, rules = _two_intents(card)
     iperf = client.start("iperf3", "-c", web.ipv4, "-t", "600")
     _, engine = pids(card)
     with closing(card.world.api()) as api:
@@ -128,12 +134,7 @@ def test_the_engine_is_killed_with_a_commit_in_flight_under_iperf3(card: Demo) -
     """Whatever moment the engine dies at, the new one holds one intent whole, the card says which, and hosts go on."""
     client, web = card.host("client"), card.host("web")
     source = random.Random(21)
-    text = INTENT.read_text()
-    other = text.replace("port 80,443", "port 80,443,8443")
-    rules = {}
-    for one in (other, text):
-        card.apply(one)
-        rules[card.dsn("card", "status")["engine_tag"]] = len(card.dsn("show", "tables", "firewall_rule"))
+    text, other, rules = _two_intents(card)
     iperf = client.start("iperf3", "-c", web.ipv4, "-t", "600")
     with closing(card.world.api()) as api:
         for turn in range(5):

@@ -19,6 +19,7 @@ from sdk.cli.client import CardStatus
 from sdk.cli.connect import connect, is_running, run_folder
 from sdk.cli.options import files_argument, folders, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
+from sdk.terminal import printable
 from services.bridging.taps import SPARE_PREFIX
 from services.core import intent
 
@@ -46,8 +47,8 @@ def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_jso
         with connect() as running:
             applied = running.apply(sources, set_name=set_name)
         for warning in applied.warnings:
-            click.echo(warning, err=True)
-        emit(as_json, applied.to_dict(), lambda console: console.print(str(applied), markup=False))
+            click.echo(printable(warning), err=True)
+        emit(as_json, applied.to_dict(), lambda console: console.print(str(applied)))
 
 
 @click.group(epilog=EXIT_CODES)
@@ -169,4 +170,4 @@ def _print_status(console: Console, found: CardStatus) -> None:
         f"ports       {ports}",
         *([f"last fault  {found.last_fault}"] if found.last_fault else []),
     ):
-        console.print(line, markup=False)
+        console.print(line)

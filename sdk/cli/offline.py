@@ -136,8 +136,9 @@ def _before(against: str | None, planning: Context | None) -> tuple[Sequence[Sou
 def _print_plan(console: Console, difference: list[Change], tables: list[TableChange]) -> None:
     colours = {"-": "red", "~": "yellow", "+": "green"}
     for change in difference:
-        console.print(str(change), style=colours[change.sign], markup=False, highlight=False)
-    console.print(f"Objects: {change_summary(difference)}.", markup=False)
+        for line in change.text:
+            console.print(line, style=colours[change.sign])
+    console.print(f"Objects: {change_summary(difference)}.")
     rows = [
         (one.table, one.removed, one.changed, one.added, one.entries, one.capacity, f"{one.occupancy:.1%}")
         for one in tables

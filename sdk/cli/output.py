@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hal.errors import ErrorKind, HalError
+from sdk.terminal import printable, printable_line
 from services.core.objects import IntentError, Problem
 
 OK: Final = 0
@@ -29,7 +30,13 @@ EXIT_CODES: Final = "Exit codes: 0 done; 1 errors found or refused; 2 wrong comm
 
 
 class _Console(Console):
-    """Whoever reads may stop when he has seen enough (`dsn ... | head`): that is no error."""
+    """Texts come from files and peers: none is read as markup or as an emoji's name (which IPv6 addresses may hold),
+    none reaches the terminal as a command. Whoever reads may stop when he has seen enough (`dsn ... | head`): that is
+    no error."""
+
+    def print(self, *objects: Any, **more: Any) -> None:
+        """One line for a text, whatever is in it."""
+        super().print(*(Text(printable_line(one)) if isinstance(one, str) else one for one in objects), **more)
 
     def on_broken_pipe(self) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,7 +46,7 @@ class _Console(Console):
 def console() -> Console:
     """Where results go. A line is never cut: what is too long for a terminal wraps, in a pipe it stays whole."""
     width = None if sys.stdout.isatty() else 200
-    return _Console(highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+    return _Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
 
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
@@ -64,7 +71,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 
 def cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """One line that holds what others wrote."""
+    click.echo(printable_line(text), err=err)
 
 
 def print_problems(problems: Iterable[Problem], as_json: bool, *, err: bool = True) -> None:
@@ -74,7 +86,8 @@ def print_problems(problems: Iterable[Problem], as_json: bool, *, err: bool = Tr
         click.echo(json.dumps({"problems": [problem.to_dict() for problem in problems]}, indent=2))
         return
     for problem in problems:
-        click.echo(str(problem), err=err)
+        for line in problem.lines:
+            say(line, err=err)
     errors = sum(not problem.warning for problem in problems)
     if errors:
         click.echo(f"{errors} error{'s' if errors != 1 else ''}", err=err)
@@ -88,7 +101,7 @@ def fail(error: HalError | IntentError, as_json: bool) -> NoReturn:
     if as_json:
         click.echo(json.dumps({"error": error.to_dict()}, indent=2, default=str))
     else:
-        click.echo(f"dsn: {error}", err=True)
+        say(f"dsn: {error}", err=True)
     sys.exit(NO_CARD if error.kind in (ErrorKind.LOST, ErrorKind.TIMEOUT) else REFUSED)
 
 

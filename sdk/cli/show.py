@@ -20,6 +20,7 @@ from sdk.cli.options import a_card, intent_option, json_option, services, with_o
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
 from sdk.cli.trace import rule_words
 from sdk.cli.witness import Speaker, end, flow_value, protocol_word
+from sdk.terminal import printable_line
 from services.bridging.taps import SPARE_PREFIX
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest
@@ -142,7 +143,7 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
             for row in shown:
                 named = speaker.snapshot.names.get((name, row.id))
                 where = f" ({named.file}:{named.line})" if named and named.line else ""
-                console.print(f"{named.text + where if named else row.id}: {speaker.row(row)}", markup=False)
+                console.print(f"{named.text + where if named else row.id}: {speaker.row(row)}")
             console.print(
                 f"{len(rows_found):,} entries" + (f", {len(shown):,} shown" if len(shown) < len(rows_found) else "")
             )
@@ -262,7 +263,7 @@ def flow(context: click.Context, number: int, as_json: bool) -> None:
 def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:
     """One flow in full."""
     for line in _flow_lines(speaker, found):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _flow_lines(speaker: Speaker, found: Flow) -> Iterator[str]:
@@ -383,7 +384,7 @@ def events(context: click.Context, follow: bool, last: int, kinds: tuple[str, ..
                 missed = f"{found.missed:,} events were overwritten before they were read"
                 lines.insert(0, json.dumps({"missed": found.missed}) if as_json else missed)
             if lines:
-                click.echo("\n".join(lines))
+                click.echo("\n".join(map(printable_line, lines)))
             if not follow:
                 return
             time.sleep(FOLLOW_S)

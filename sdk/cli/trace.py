@@ -153,23 +153,25 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
     }
 
     def render(console: Console) -> None:
-        console.print(f"in by {speaker.port(packet.port)}: {frame_words(packet.data)}", markup=False)
+        console.print(f"in by {speaker.port(packet.port)}: {frame_words(packet.data)}")
         if found.flow is not None and found.installed is not None:
-            console.print(f"\nIts flow, decided by generation {found.flow.generation}:", markup=False)
+            console.print()
+            console.print(f"Its flow, decided by generation {found.flow.generation}:")
             _print_flow(console, speaker, found.flow)
             for line in speaker.result(found.installed):
-                console.print(f"  {line}", markup=False)
-        console.print(f"\nThe chain at generation {found.generation}:", markup=False)
+                console.print(f"  {line}")
+        console.print()
+        console.print(f"The chain at generation {found.generation}:")
         for line in speaker.result(found.now):
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
 
     emit(as_json, value, render)
 
 
 def _print_flow(console: Console, speaker: Speaker, flow: Flow) -> None:
-    console.print(f"  {speaker.flow(flow)}", markup=False)
+    console.print(f"  {speaker.flow(flow)}")
     for side, operations in zip(("forth", "back"), flow.operations, strict=True):
-        console.print(f"  {side}: {'; '.join(map(speaker.operation, operations))}", markup=False)
+        console.print(f"  {side}: {'; '.join(map(speaker.operation, operations))}")
 
 
 def _show_replay(speaker: Speaker, packets: Sequence[PacketIn], replay: Replay, as_json: bool) -> None:
@@ -192,10 +194,10 @@ def _show_replay(speaker: Speaker, packets: Sequence[PacketIn], replay: Replay, 
         for number, (packet, result) in enumerate(zip(packets, replay.results, strict=True), 1):
             after = (packet.time_ns - start) / 1e9
             where = speaker.port(packet.port)
-            console.print(f"{number}. +{after:.6f} s, in by {where}: {frame_words(packet.data)}", markup=False)
+            console.print(f"{number}. +{after:.6f} s, in by {where}: {frame_words(packet.data)}")
             for line in speaker.result(result):
-                console.print(f"     {line}", markup=False)
+                console.print(f"     {line}")
         dropped = sum(result.verdict is Verdict.DROP for result in replay.results)
-        console.print(f"{len(packets):,} packets, {dropped:,} dropped, {len(replay.flows):,} flows", markup=False)
+        console.print(f"{len(packets):,} packets, {dropped:,} dropped, {len(replay.flows):,} flows")
 
     emit(as_json, value, render)

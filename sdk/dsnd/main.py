@@ -24,6 +24,7 @@ from sdk.dsnd.rotation import rotate
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from sdk.dsnd.taps import Taps, card_namespace, plan
+from sdk.terminal import printable
 from services.core.objects import IntentError
 from services.core.service import discover
 
@@ -40,7 +41,7 @@ REFUSAL = "refusal.json"
 def log(message: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with contextlib.suppress(OSError):  # a full disk is no reason to end
-        print(f"{stamp} dsnd: {message}", file=sys.stderr, flush=True)
+        print(f"{stamp} dsnd: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def hold_folder(run: Path) -> int:

@@ -10,6 +10,7 @@ import click
 
 from hal.errors import HalError
 from sdk.scaffold.skeleton import KINDS, write
+from sdk.terminal import printable_line
 
 EXAMPLES = """\b
 Examples:
@@ -34,7 +35,7 @@ def _command(kind: str) -> click.Command:
         try:
             made = write(kind, name, into)
         except HalError as error:
-            click.echo(str(error), err=True)
+            click.echo(printable_line(str(error)), err=True)
             sys.exit(1)
         if as_json:
             told = {"folder": str(made.folder), "files": [str(path) for path in made.files], "next": list(made.next)}

@@ -33,8 +33,13 @@ class Change:
     name: str
     lines: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> tuple[str, ...]:
+        """As it is printed: the object, and below it what exactly."""
+        return (f"{self.sign} {self.kind} {self.name}", *(f"    {line}" for line in self.lines))
+
     def __str__(self) -> str:
-        return "\n".join([f"{self.sign} {self.kind} {self.name}", *(f"    {line}" for line in self.lines)])
+        return "\n".join(self.text)
 
     def to_dict(self) -> dict[str, Any]:
         what = {"-": "removed", "~": "changed", "+": "added"}[self.sign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,17 @@ def sources(paths: Iterable[Path | str]) -> list[Source]:
         for file in files:
             try:
                 with file.open("rb") as stream:
-                    found.append(Source(str(file), stream.read(document.MAX_BYTES + 1)))
+                    found.append(Source(_called(file), stream.read(document.MAX_BYTES + 1)))
             except OSError as error:
                 problems.append(_about(file, error.strerror or str(error), fix="Name a file that can be read."))
     if problems:
         raise IntentError(problems)
     return found
+
+
+def _called(path: Path) -> str:
+    """A file's name as text that can be stored and sent: a byte of it that is no UTF-8 stands as `\\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _about(path: Path, message: str, fix: str) -> Problem:

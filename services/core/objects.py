@@ -71,8 +71,13 @@ class Problem:
         text += f"; did you mean {self.nearest}?" if self.nearest else "."
         return text + (f" Fix: {self.fix}" if self.fix else "")
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """As it is printed: the sentence, the excerpt, the caret below."""
+        return (self.sentence, *self._caret())
+
     def __str__(self) -> str:
-        return "\n".join([self.sentence, *self._caret()])
+        return "\n".join(self.lines)
 
     def _caret(self) -> Iterator[str]:
         """The line with a caret below; a long line is cut around the place."""

@@ -248,9 +248,10 @@ class Writer(Protocol):
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
     ) -> Staged:
-        """Check and build a commit without making it. Raises as `commit`; BUSY while another is staged.
+        """Check and build a commit without making it. Raises as `commit`; BUSY while another of this owner is staged,
+        and then says whose and for how long. What other owners stage keeps nobody from staging or committing.
 
-        A lease of more than 60 s is INVALID: one is staged at a time, and who staged it keeps all others waiting.
+        A lease of more than 60 s is INVALID: an owner's writers wait for the one of them that staged.
         """
 
     def forget(self, which: FlowFilter) -> int:

@@ -238,7 +238,7 @@ class Store:
         self._now = now
         self._changed: dict[str, int] = {}
         self._outcomes: dict[str, OrderedDict[int, Outcome]] = {}
-        self._staged: Stage | None = None
+        self._staged: dict[str, Stage] = {}
 
     @property
     def generation(self) -> int:
@@ -297,38 +297,46 @@ class Store:
                 got=lease_ns,
                 fix="Stage it again when it ends.",
             )
-        if self._staged and self._now() < self._staged.ends_ns:
+        before = self._staged.get(owner)
+        if before and self._now() < before.ends_ns:
+            tenths = (before.ends_ns - self._now() + 99_999_999) // 100_000_000
             raise HalError(
                 ErrorKind.BUSY,
                 "staged commit",
-                limit="one at a time",
-                fix="Make or drop the one that is staged.",
+                limit="one an owner at a time",
+                got=f"another while {owner} holds one for {tenths // 10}.{tenths % 10} s more",
+                fix="Make or drop the one that is staged, or wait for its end.",
             )
         version = self._build(owner, operations, base, tag, (), names)
-        self._staged = Stage(
+        self._staged[owner] = Stage(
             owner, tuple(operations), tag, tuple(names), self.generation, version, self._now() + lease_ns
         )
-        return self._staged
+        return self._staged[owner]
 
     def staged_version(self, stage: Stage) -> Version:
-        """What the tables would be. Raises STALE if it was dropped, made, or its lease is over."""
-        if stage is not self._staged or self._now() >= stage.ends_ns:
+        """What the tables would be, over what other owners committed since. Raises STALE if it was dropped, made, its
+        lease is over, or its owner committed since."""
+        if stage is not self._staged.get(stage.owner) or self._now() >= stage.ends_ns:
             raise HalError(ErrorKind.STALE, "staged commit", limit="its lease", fix="Stage it again.")
+        if stage.version.tables.generation != self.generation + 1:
+            stage.version = self._build(stage.owner, stage.operations, stage.base, stage.tag, (), stage.names)
         return stage.version
 
     def make(self, stage: Stage) -> int:
-        """Commit what was staged; over what other owners committed since."""
-        self.staged_version(stage)
-        self._staged = None
-        version = stage.version
-        if self.generation != stage.base:
-            version = self._build(stage.owner, stage.operations, stage.base, stage.tag, (), stage.names)
+        """Commit what was staged. Refused, it is gone too."""
+        try:
+            version = self.staged_version(stage)
+        finally:
+            self._end(stage)
         self._make(stage.owner, version)
         return self.generation
 
     def drop(self, stage: Stage) -> None:
-        if stage is self._staged:
-            self._staged = None
+        self._end(stage)
+
+    def _end(self, stage: Stage) -> None:
+        if stage is self._staged.get(stage.owner):
+            del self._staged[stage.owner]
 
     def _remember(self, outcomes: OrderedDict[int, Outcome], transaction: int, outcome: Outcome) -> None:
         outcomes[transaction] = outcome

@@ -363,12 +363,25 @@ class MadeTwice(Store):
 
 
 @breaks(BREAKS, "only_one_is_staged")
-class OnePerOwner(Store):
-    """each owner may stage one"""
+class BusyWithoutWords(Store):
+    """who stages beside another isn't told for how long"""
 
     def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
-        if self._staged and self._staged.owner != owner:
-            self._staged = None
+        try:
+            return super().stage(owner, operations, **more)
+        except HalError as error:
+            if error.kind is not ErrorKind.BUSY:
+                raise
+            raise HalError(ErrorKind.BUSY, "staged commit", limit="one at a time") from error
+
+
+@breaks(BREAKS, "each_owner_stages_its_own")
+class OneForAll(Store):
+    """one is staged at a time, whoever staged it"""
+
+    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
+        if any(one.owner != owner for one in self._staged.values()):
+            raise HalError(ErrorKind.BUSY, "staged commit", limit="one at a time")
         return super().stage(owner, operations, **more)
 
 
@@ -390,29 +403,32 @@ class NeverStale(Store):
     """what was staged is made over whatever came since"""
 
     def make(self, stage: Stage) -> int:
-        self.staged_version(stage)
-        self._staged = None
-        self._make(stage.owner, self._build(stage.owner, stage.operations, None, stage.tag, (), stage.names))
-        return self.generation
+        stage.base = self.generation
+        return super().make(stage)
 
 
 @breaks(BREAKS, "others_make_nothing_staged_stale")
 class AlwaysStale(Store):
     """anyone's commit makes what is staged stale"""
 
+    def commit(self, owner: str, operations: Any, **more: Any) -> int:
+        vars(self)["committed"] = super().commit(owner, operations, **more)
+        return self.generation
+
     def make(self, stage: Stage) -> int:
-        if self._staged is stage and stage.base != self.generation:
+        if vars(self).get("committed", 0) > stage.base:
             raise _stale("staged commit")
         return super().make(stage)
 
 
 @breaks(BREAKS, "a_lease_ends")
 class EndlessLease(Store):
-    """leases don't end"""
+    """short leases don't end"""
 
-    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
-        staged = super().stage(owner, operations, **more)
-        staged.ends_ns = 1 << 62
+    def stage(self, owner: str, operations: Any, *, lease_ns: int, **more: Any) -> Stage:
+        staged = super().stage(owner, operations, lease_ns=lease_ns, **more)
+        if lease_ns < 1_000_000_000:
+            staged.ends_ns = 1 << 62
         return staged
 
 

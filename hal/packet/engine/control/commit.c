@@ -9,25 +9,37 @@
 #define LONGEST_LEASE_NS 60000000000u
 #define ASKED_BUSY 1000 /* times that the workers are asked before the CPU is given away */
 
-/* The staged commit leaves the idle copy, not the world: it is built anew when somebody looks at it. */
+/* The staged commit that stands on the idle copy leaves it, not the world: it is built anew when somebody looks at it. */
 static void step_aside(struct dsn_control *control) {
-    if (control->staged.built)
-        dsn_transaction_undo(&control->staged.transaction, &control->tables);
-    control->staged.built = false;
+    for (unsigned owner = 0; owner < control->tables.owners; owner++) {
+        struct dsn_staged *staged = &control->staged[owner];
+        if (staged->built)
+            dsn_transaction_undo(&staged->transaction, &control->tables);
+        staged->built = false;
+    }
 }
 
-void dsn_staged_drop(struct dsn_control *control) {
-    if (!control->staged.there)
+void dsn_staged_drop(struct dsn_control *control, struct dsn_staged *staged) {
+    if (!staged->there)
         return;
-    step_aside(control);
-    dsn_transaction_close(&control->staged.transaction);
-    control->staged.there = false;
+    if (staged->built)
+        step_aside(control);
+    dsn_transaction_close(&staged->transaction);
+    staged->there = false;
 }
 
-static bool staged_now(struct dsn_control *control) {
-    if (control->staged.there && dsn_now_ns() >= control->staged.ends_ns)
-        dsn_staged_drop(control);
-    return control->staged.there;
+void dsn_staged_drop_all(struct dsn_control *control) {
+    for (unsigned owner = 0; owner < control->tables.owners; owner++)
+        dsn_staged_drop(control, &control->staged[owner]);
+}
+
+void dsn_staged_sweep(struct dsn_control *control, const void *holder) {
+    uint64_t now = dsn_now_ns();
+    for (unsigned owner = 0; owner < control->tables.owners; owner++) {
+        struct dsn_staged *staged = &control->staged[owner];
+        if (staged->there && (now >= staged->ends_ns || (holder && staged->holder == holder)))
+            dsn_staged_drop(control, staged);
+    }
 }
 
 static bool over(struct dsn_failure *failure) {
@@ -137,26 +149,39 @@ bool dsn_do_outcome(struct dsn_control *control, struct dsn_exchange *exchange) 
     return true;
 }
 
+static bool busy(const struct dsn_control *control, unsigned owner, struct dsn_failure *failure) {
+    uint64_t tenths = (control->staged[owner].ends_ns - dsn_now_ns() + 99999999) / 100000000;
+    dsn_refuse(failure, DSN_BUSY, "staged commit", "", "one an owner at a time",
+               "Make or drop the one that is staged, or wait for its end.");
+    return dsn_got(failure, "another while %s holds one for %" PRIu64 ".%" PRIu64 " s more",
+                   control->tables.owner[owner].name, tenths / 10, tenths % 10);
+}
+
 bool dsn_do_stage(struct dsn_control *control, struct dsn_exchange *exchange) {
     const struct dsn_commit *head = exchange->body;
-    struct dsn_staged *staged = &control->staged;
+    unsigned owner = (unsigned)exchange->owner;
+    struct dsn_staged *staged = &control->staged[owner];
+    struct dsn_transaction transaction;
     if (head->lease_ns > LONGEST_LEASE_NS) {
         dsn_refuse(&exchange->failure, DSN_INVALID, "staged commit", "lease_ns", "0..60000000000",
                    "Stage it again when it ends.");
         return dsn_got(&exchange->failure, "%" PRIu64, head->lease_ns);
     }
-    if (staged_now(control))
-        return dsn_refuse(&exchange->failure, DSN_BUSY, "staged commit", "", "one at a time",
-                          "Make or drop the one that is staged.");
-    if (!is_new(control->tables.owner[exchange->owner].outcomes, head->transaction, &exchange->failure) ||
-        !open_and_build(control, exchange, &staged->transaction))
+    dsn_staged_sweep(control, NULL);
+    if (staged->there)
+        return busy(control, owner, &exchange->failure);
+    if (!is_new(control->tables.owner[owner].outcomes, head->transaction, &exchange->failure) ||
+        !open_and_build(control, exchange, &transaction))
         return false;
-    uint64_t now = dsn_now_ns();
-    staged->there = staged->built = true;
-    staged->number++;
-    staged->since = control->tables.live->generation;
-    staged->ends_ns = now + head->lease_ns;
-    staged->holder = exchange->from;
+    *staged = (struct dsn_staged){
+        .there = true,
+        .built = true,
+        .number = ++control->stages_made,
+        .since = control->tables.live->generation,
+        .ends_ns = dsn_now_ns() + head->lease_ns,
+        .holder = exchange->from,
+        .transaction = transaction,
+    };
     struct dsn_committed answer = {.generation = control->tables.live->generation, .number = staged->number};
     memcpy(answer.tag, control->tables.tag, sizeof(answer.tag));
     dsn_say(exchange, &answer, sizeof(answer));
@@ -164,10 +189,10 @@ bool dsn_do_stage(struct dsn_control *control, struct dsn_exchange *exchange) {
 }
 
 /* On top of what others committed since; its own owner's commits since make it STALE. */
-static bool build_again(struct dsn_control *control, struct dsn_failure *failure) {
-    struct dsn_staged *staged = &control->staged;
+static bool build_again(struct dsn_control *control, struct dsn_staged *staged, struct dsn_failure *failure) {
     if (staged->built)
         return true;
+    step_aside(control);
     dsn_commit_follow(control);
     staged->transaction.head.base = staged->since;
     staged->built = dsn_transaction_build(&staged->transaction, &control->tables, failure);
@@ -180,33 +205,43 @@ static void decide_anew(struct dsn_root *root) {
     dsn_stamp_row(root, DSN_TABLE_VRF, 0, &any, DSN_NO_SLOT, root->generation);
 }
 
+/* NULL: it was made or dropped, or its lease is over. */
+static struct dsn_staged *staged_of(struct dsn_control *control, uint64_t number) {
+    dsn_staged_sweep(control, NULL);
+    for (unsigned owner = 0; owner < control->tables.owners; owner++)
+        if (control->staged[owner].there && control->staged[owner].number == number)
+            return &control->staged[owner];
+    return NULL;
+}
+
 const struct dsn_root *dsn_staged_root(struct dsn_control *control, uint64_t number, struct dsn_failure *failure) {
     if (number == 0)
         return control->tables.live;
-    if (!staged_now(control) || control->staged.number != number) {
+    struct dsn_staged *staged = staged_of(control, number);
+    if (staged == NULL) {
         over(failure);
         return NULL;
     }
-    if (!control->staged.built && build_again(control, failure))
+    if (!staged->built && build_again(control, staged, failure))
         decide_anew(control->tables.idle);
-    return control->staged.built ? control->tables.idle : NULL;
+    return staged->built ? control->tables.idle : NULL;
 }
 
-/* Whether the staged commit is this number of this owner's. */
-static bool mine(struct dsn_control *control, const struct dsn_exchange *exchange) {
+/* The staged commit of this number, where it is this owner's. */
+static struct dsn_staged *mine(struct dsn_control *control, const struct dsn_exchange *exchange) {
     const struct dsn_number *ask = exchange->body;
-    return staged_now(control) && control->staged.number == ask->number &&
-           control->staged.transaction.owner == (unsigned)exchange->owner;
+    struct dsn_staged *staged = staged_of(control, ask->number);
+    return staged && staged->transaction.owner == (unsigned)exchange->owner ? staged : NULL;
 }
 
 bool dsn_do_make(struct dsn_control *control, struct dsn_exchange *exchange) {
-    struct dsn_staged *staged = &control->staged;
-    if (!mine(control, exchange))
+    struct dsn_staged *staged = mine(control, exchange);
+    if (staged == NULL)
         return over(&exchange->failure);
-    if (!build_again(control, &exchange->failure)) {
+    if (!build_again(control, staged, &exchange->failure)) {
         dsn_outcomes_put(control->tables.owner[exchange->owner].outcomes, staged->transaction.head.transaction, 0,
                          &exchange->failure);
-        dsn_staged_drop(control);
+        dsn_staged_drop(control, staged);
         return false;
     }
     staged->there = staged->built = false;
@@ -215,7 +250,8 @@ bool dsn_do_make(struct dsn_control *control, struct dsn_exchange *exchange) {
 }
 
 bool dsn_do_unstage(struct dsn_control *control, struct dsn_exchange *exchange) {
-    if (mine(control, exchange))
-        dsn_staged_drop(control);
+    struct dsn_staged *staged = mine(control, exchange);
+    if (staged)
+        dsn_staged_drop(control, staged);
     return true;
 }

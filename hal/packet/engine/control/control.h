@@ -18,12 +18,12 @@ struct dsn_options {
     cpu_set_t cpus; /* the process's, or those of --cores */
 };
 
-/* A commit that is checked and built but not made. It stands on the idle copy (`built`) until it is made or dropped;
- * where another commit comes first, it is taken off and built anew when somebody looks at it. */
+/* A commit that is checked and built but not made, one an owner. One of them stands on the idle copy (`built`); where
+ * another commit or stage comes next, it is taken off and built anew when somebody looks at it. */
 struct dsn_staged {
     bool there, built;
-    uint64_t number;
-    uint64_t since; /* generation that it was staged on */
+    uint64_t number; /* no two of an engine have the same */
+    uint64_t since;  /* generation that it was staged on */
     uint64_t ends_ns;
     const void *holder; /* connection it ends with */
     struct dsn_transaction transaction;
@@ -45,7 +45,8 @@ struct dsn_control {
     uint64_t started_ns;
     struct dsn_engine engine;
     struct dsn_tables tables;
-    struct dsn_staged staged;
+    struct dsn_staged staged[DSN_TABLES + 1]; /* by owner */
+    uint64_t stages_made;
     struct dsn_transaction behind; /* made, and yet to be followed by the idle copy */
     bool has_behind;
     struct dsn_segment segment;
@@ -96,7 +97,10 @@ dsn_verb_fn dsn_do_shard, dsn_do_replay, dsn_do_shard_close, dsn_do_trace;
 void dsn_commit_follow(struct dsn_control *control);
 /* The tables that a stage's number means; 0: the live ones. NULL: it is over, or can't be made any more. */
 const struct dsn_root *dsn_staged_root(struct dsn_control *control, uint64_t number, struct dsn_failure *failure);
-void dsn_staged_drop(struct dsn_control *control);
+void dsn_staged_drop(struct dsn_control *control, struct dsn_staged *staged);
+/* Those whose lease is over, and with `holder` those that it holds. */
+void dsn_staged_sweep(struct dsn_control *control, const void *holder);
+void dsn_staged_drop_all(struct dsn_control *control);
 
 /* replay.c. NULL for 0 (live) and, with an INVALID failure, for a number that isn't there. */
 struct dsn_replay *dsn_replay_of(struct dsn_control *control, struct dsn_exchange *exchange);

@@ -20,16 +20,14 @@ static void look_at_links(struct dsn_control *control) {
 void dsn_tick(struct dsn_control *control) {
     if (!control->loaded)
         return;
-    if (control->staged.there && dsn_now_ns() >= control->staged.ends_ns)
-        dsn_staged_drop(control);
+    dsn_staged_sweep(control, NULL);
     look_at_links(control);
     for (uint16_t worker = 0; control->running && worker < control->engine.workers; worker++)
         dsn_events_take(&control->events, control->engine.shard[worker]);
 }
 
 void dsn_holder_gone(struct dsn_control *control, const void *holder) {
-    if (control->staged.there && control->staged.holder == holder)
-        dsn_staged_drop(control);
+    dsn_staged_sweep(control, holder);
     for (int place = 0; place < DSN_REPLAYS; place++)
         if (control->replay[place].number && control->replay[place].holder == holder)
             dsn_replay_end(control, &control->replay[place]);

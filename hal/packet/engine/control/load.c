@@ -258,7 +258,7 @@ void dsn_unload(struct dsn_control *control) {
         dsn_workers_stop(engine);
     control->running = control->loaded = false;
     dsn_commit_follow(control);
-    dsn_staged_drop(control);
+    dsn_staged_drop_all(control);
     for (int place = 0; place < DSN_REPLAYS; place++)
         if (control->replay[place].number)
             dsn_replay_end(control, &control->replay[place]);

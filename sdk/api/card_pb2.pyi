@@ -96,6 +96,7 @@ class CardStatus(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     daemon_pid: _builtins.int
     """Of the daemon and of the engine; the engine's is 0 where it has no process of its own."""
@@ -113,6 +114,10 @@ class CardStatus(_message.Message):
     backend: _builtins.str
     version: _builtins.str
     level: _builtins.str
+    schema: _builtins.str
+    """Stages, tables, fields and drop reasons with their meanings, as JSON (hal.packet.schema.portable): a client shows
+    stages that aren't installed where it runs.
+    """
     @_builtins.property
     def stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -145,10 +150,11 @@ class CardStatus(_message.Message):
         version: _builtins.str = ...,
         level: _builtins.str = ...,
         absent: _abc.Iterable[_builtins.str] | None = ...,
+        schema: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "level", b"level", "occupancy", b"occupancy", "ports", b"ports", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "level", b"level", "occupancy", b"occupancy", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from hal.packet.contract import (
     Trace,
 )
 from hal.packet.schema.classes import row_classes
+from hal.packet.schema.portable import made_classes
 from hal.packet.schema.registry import schema
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
@@ -152,8 +153,12 @@ class GrpcCard:
 
     @_raises
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
-        parts = self._card.GetTables(pb.GetTablesRequest(tables=list(tables or ())), timeout=self._seconds("GetTables"))
-        return values.snapshot_from_parts(parts, row_classes())
+        request = pb.GetTablesRequest(tables=list(tables or ()))
+        parts = list(self._card.GetTables(request, timeout=self._seconds("GetTables")))
+        classes = row_classes()
+        if any(part.row and part.row not in classes for part in parts):  # of a stage that isn't installed here
+            classes |= made_classes(self.status().capabilities.schema, classes)
+        return values.snapshot_from_parts(parts, classes)
 
     @_raises
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:

@@ -31,6 +31,7 @@ from hal.packet.contract import (
     Trace,
     Verdict,
 )
+from hal.packet.schema import portable
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 from sdk.api import card_pb2 as pb
@@ -211,16 +212,18 @@ def capabilities_into_pb(capabilities: Capabilities, status: pb.CardStatus) -> N
     status.ports.extend(port_to_pb(port) for port in capabilities.ports)
     status.capacities.update(capabilities.capacities)
     status.occupancy.update(capabilities.occupancy)
+    status.schema = portable.to_text(capabilities.schema)
 
 
 def capabilities_from_pb(message: pb.CardStatus, ours: Schema) -> Capabilities:
+    """The other way. `ours`: the schema of a card that doesn't say its own. Raises HalError(CORRUPT)."""
     return Capabilities(
         backend=message.backend,
         version=message.version,
         level=message.level,
         absent=tuple(message.absent),
         stages=tuple(message.stages),
-        schema=ours,
+        schema=portable.from_text(message.schema) if message.schema else ours,
         workers=message.workers,
         connections=message.connections,
         ports=tuple(port_from_pb(port) for port in message.ports),

@@ -94,8 +94,14 @@ def test_the_card_that_knows_it_needs_no_other_to(folder: Path) -> None:
     assert dsn(folder, *start, "--with", "quiet").returncode == 0
     try:
         assert dsn(folder, "apply", "intent.yaml").returncode == 0
-        traced = dsn(folder, "trace", "udp 10.1.0.10:5000 > 10.1.0.11:53", "--with", "quiet")
+        # The card says what its stages are: who looks has nothing to name either.
+        traced = dsn(folder, "trace", "udp 10.1.0.10:5000 > 10.1.0.11:53")
+        assert "stage quiet" in traced.stdout
         assert "quiet_hit: The destination port is listed for the vNIC." in traced.stdout
+        assert "quiet_port" in dsn(folder, "show", "tables").stdout
+        shown = dsn(folder, "show", "tables", "quiet_port")
+        assert (shown.returncode, shown.stdout) == (0, "0 entries\n")
+        assert "listed for the vNIC" in dsn(folder, "show", "drops", "--all").stdout
     finally:
         assert dsn(folder, "card", "stop").returncode == 0
 

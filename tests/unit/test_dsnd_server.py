@@ -200,3 +200,15 @@ def test_connections_are_forgotten_over_one_writer(served: Served, monkeypatch: 
     monkeypatch.setattr(twin, "writer", lambda *_: pytest.fail("another writer"))
     for _ in range(3):
         assert served.api.forget(FlowFilter(id=1)) == 0
+
+
+def test_rows_of_stages_that_are_not_installed_are_shown(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.api.apply(INTENT)
+    ours = served.api.snapshot(["vrf"])
+    monkeypatch.setattr("sdk.api.client.row_classes", dict)
+    theirs = served.api.snapshot(["vrf"])
+    assert [(str(row), row.to_dict()) for row in theirs.rows("vrf")] == [
+        (str(row), row.to_dict()) for row in ours.rows("vrf")
+    ]
+    assert ours.rows("vrf")
+    assert type(theirs.rows("vrf")[0]) is not type(ours.rows("vrf")[0])

@@ -22,8 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from board_support.board import facts
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.registry import schema
+from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
 from services.core.formats import FormatError, mac, nanoseconds, port_name, shown
 from services.core.formats import duration as duration_format
 from services.core.objects import IntentError, Position, Problem, nearest
@@ -41,6 +43,8 @@ _NUMBERS: Final = {
 _KEYS: Final = ("board", "engine", "pickup", "ports", "capacities", "owners", *_NUMBERS)
 _PORT_KEYS: Final = ("device", "mtu", "mac")
 MAX_BYTES: Final = 1_000_000
+DEFAULT_TAP: Final = 65000
+"""Number of the default VRF's punt tap where card.toml names none; the spare ones follow it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,20 @@ class CardConfig:
         )
 
     def context(self, seed: bytes = b"") -> Context:
-        """What intent is planned with for this card."""
-        ports = {port.name: Port(port.number, port.mac, port.mtu) for port in self.ports}
+        """What intent is planned with for this card. Raises HalError(INVALID) for a board that isn't there."""
+        taps = "tap" in facts(self.board).devices
+        all_ports = with_taps(self.ports, self.punt_taps) if taps else self.ports
+        ports = {port.name: Port(port.number, port.mac, port.mtu) for port in all_ports}
         return Context(ports=ports, seed=seed, capacities=self.capacities, owners=owned(self.owners))
+
+
+def with_taps(ports: tuple[PortConfig, ...], spares: int) -> tuple[PortConfig, ...]:
+    """The ports of a card.toml and those that a card with punt taps has beside them: the default VRF's, unless it is
+    named there, and `spares` for VRFs to come."""
+    default = f"{PUNT_PREFIX}default"
+    more = [] if default in {port.name for port in ports} else [PortConfig(DEFAULT_TAP, default, "tap", mtu=1500)]
+    more += [PortConfig(DEFAULT_TAP + one, f"{SPARE_PREFIX}{one}", "tap", mtu=1500) for one in range(1, spares + 1)]
+    return (*ports, *more)
 
 
 def owned(owners: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

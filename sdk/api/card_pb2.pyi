@@ -77,6 +77,26 @@ class CardStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class OwnersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     BOARD_FIELD_NUMBER: _builtins.int
     DAEMON_PID_FIELD_NUMBER: _builtins.int
     ENGINE_PID_FIELD_NUMBER: _builtins.int
@@ -97,6 +117,7 @@ class CardStatus(_message.Message):
     LEVEL_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
+    OWNERS_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     daemon_pid: _builtins.int
     """Of the daemon and of the engine; the engine's is 0 where it has no process of its own."""
@@ -128,6 +149,10 @@ class CardStatus(_message.Message):
     def occupancy(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
     def absent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Table to its owner, of those that card.toml gives to other writers than the daemon."""
+
     def __init__(
         self,
         *,
@@ -151,10 +176,11 @@ class CardStatus(_message.Message):
         level: _builtins.str = ...,
         absent: _abc.Iterable[_builtins.str] | None = ...,
         schema: _builtins.str = ...,
+        owners: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "level", b"level", "occupancy", b"occupancy", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "level", b"level", "occupancy", b"occupancy", "owners", b"owners", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

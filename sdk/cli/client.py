@@ -22,7 +22,7 @@ from hal.packet.contract import (
     Trace,
 )
 from services.core.intent import Source
-from services.core.plan import Port
+from services.core.plan import Context
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class CardClient(Protocol):
     def intent(self) -> Sequence[Source]:
         """The files of the intent that is applied, as they were given."""
 
-    def ports(self) -> Mapping[str, Port]:
-        """The card's ports by name, for planning."""
+    def planning(self) -> Context:
+        """What intent is planned with for this card as it is now."""
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
         """Make these files the whole intent, or the whole of one set. Raises IntentError if they are refused;

@@ -6,14 +6,15 @@ gRPC takes a quarter of a second to import: this module is imported where a card
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
+from hal.packet.frame._generated import Seed
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
 from services.core.intent import Source
-from services.core.plan import Port
+from services.core.plan import Context, card_ports, card_stages
 
 
 class DaemonCard:
@@ -55,9 +56,17 @@ class DaemonCard:
     def intent(self) -> tuple[Source, ...]:
         return tuple(Source(file.name, file.text, file.set) for file in self._card.intent())
 
-    def ports(self) -> Mapping[str, Port]:
-        configs = [port.config for port in self.capabilities().ports]
-        return {config.name: Port(config.number, config.mac, config.mtu) for config in configs}
+    def planning(self) -> Context:
+        status, state = self._card.status(), self.snapshot()
+        now = status.capabilities
+        return Context(
+            ports=card_ports(now),
+            seed=next((row.value for row in state.rows("seed") if isinstance(row, Seed)), b""),
+            capacities=now.capacities,
+            installed=state.tables,
+            stages=card_stages(now),
+            owners=status.owners,
+        )
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
         texts = [IntentText(file.file, file.data, set_name) for file in files]

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema as find_schema
 from sdk.cli.connect import connect, is_running
 from sdk.cli.options import card_option, files_argument, json_option, planning_context, services, with_option
@@ -100,8 +99,11 @@ def plan(
         if before is not None and not installed:
             installed = dict(plan_all(old, both, found).tables)
         planned = plan_all(new, replace(both, installed=installed), found)
-        capacities = {one.name: both.capacity(one.name) for one in find_schema().tables}
-        tables = table_changes(installed, planned.tables, capacities)
+        capacities = {one.name: both.capacity(one.name) for one in find_schema().tables} | dict(both.capacities)
+        # What other owners have stays as it is.
+        after = {name: rows for name, rows in planned.tables.items() if name not in both.owners}
+        after |= {name: rows for name, rows in installed.items() if name in both.owners}
+        tables = table_changes(installed, after, capacities, both.owners)
         difference = changes(old, new, found)
         problems = [*loaded.warnings, *intent.with_excerpts(planned.problems, sources)]
         value = {
@@ -126,10 +128,7 @@ def _before(against: str | None, planning: Context | None) -> tuple[Sequence[Sou
         if planning is not None:
             raise click.UsageError("--card and --against running: the running card has its own ports and capacities.")
         with connect() as card:
-            ports, state = card.ports(), card.snapshot()
-            capacities, files = card.capabilities().capacities, card.intent()
-        seed = next((row.value for row in state.rows("seed") if isinstance(row, Seed)), b"")
-        return files, Context(ports=ports, seed=seed, capacities=capacities, installed=state.tables)
+            return card.intent(), card.planning()
     return intent.sources([against]), planning
 
 
@@ -139,10 +138,10 @@ def _print_plan(console: Console, difference: list[Change], tables: list[TableCh
         for line in change.text:
             console.print(line, style=colours[change.sign])
     console.print(f"Objects: {change_summary(difference)}.")
-    rows = [
-        (one.table, one.removed, one.changed, one.added, one.entries, one.capacity, f"{one.occupancy:.1%}")
-        for one in tables
-    ]
+    rows = []
+    for one in tables:
+        name = f"{one.table} ({one.owner})" if one.owner else one.table
+        rows.append((name, one.removed, one.changed, one.added, one.entries, one.capacity, f"{one.occupancy:.1%}"))
     columns = ("table", "-", "~", "+", "entries after", "capacity", "full")
     console.print()
     console.print(table("", columns, rows, right=columns[1:]))

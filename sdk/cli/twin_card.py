@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Final
@@ -28,7 +28,7 @@ from services.core import intent
 from services.core.diff import change_summary, changes, words
 from services.core.intent import Source
 from services.core.objects import Objects
-from services.core.plan import Context, Plan, Port, assumed_context, plan_all
+from services.core.plan import Context, Plan, assumed_context, plan_all
 from services.core.service import Services, View
 
 DEVICE: Final = "replay"
@@ -67,15 +67,14 @@ class TwinCard:
     def intent(self) -> tuple[Source, ...]:
         return self.files
 
-    def ports(self) -> Mapping[str, Port]:
-        return self.context.ports
+    def planning(self) -> Context:
+        return replace(self.context, installed=self.snapshot().tables)
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
         files = intent.with_set(self.files, files, set_name)
         loaded = intent.load(files, self.services, self.context)
         objects = loaded.require()
-        installed = self.snapshot().tables
-        plan = plan_all(objects, replace(self.context, installed=installed), self.services)
+        plan = plan_all(objects, self.planning(), self.services)
         digest = intent.digest(files)
         tables = self.capabilities().schema.table_numbers
         made = sync(self.backend.writer(), self.backend, *plan.rows, tables=tables, tag=digest, names=plan.names)

@@ -29,7 +29,7 @@ from sdk.dsnd.store import EMPTY, Store, StoredIntent
 from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load, with_excerpts
 from services.core.objects import IntentError, Objects
-from services.core.plan import Context, Plan, Port, plan_all
+from services.core.plan import Context, Plan, card_ports, card_stages, plan_all
 from services.core.service import Services
 from services.routing.plan import NO_PORT
 
@@ -264,14 +264,12 @@ class Card:
         """What planning depends on besides the objects."""
         backend = self.backend
         now = backend.capabilities()
-        # The engine's own: one that was adopted may have been started with another card.toml.
-        configs = [port.config for port in now.ports]
         return Context(
-            ports={port.name: Port(port.number, port.mac, port.mtu) for port in configs},
+            ports=card_ports(now),
             seed=self.store.seed(),
             capacities=now.capacities,
             installed=backend.snapshot(["firewall_rule", "vrf"]).tables,
-            stages=tuple(stage for stage in now.stages if stage != "frame"),
+            stages=card_stages(now),
             owners=owned(self.config.owners),
         )
 

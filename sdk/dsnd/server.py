@@ -18,6 +18,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
+from sdk.card_config import owned
 from sdk.dsnd.card import OWNER, Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
@@ -117,6 +118,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             intent_digest=holding.intent.digest if holding else "",
             engine_starts=card.life.starts,
             last_fault=card.life.fault,
+            owners=owned(card.config.owners),
         )
         if card.life.state != "forwarding":
             return status

@@ -24,14 +24,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from hal import namespaces
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.contract import LoadConfig
 from hal.packet.schema.rows import Row
+from sdk.card_config import DEFAULT_TAP, with_taps
 from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
 
 T = TypeVar("T")
 
-DEFAULT_PORT = 65000
-"""Number of the default VRF's tap where card.toml names none."""
 DEVICE = "punt0"
 IFA_F_NODAD = 2
 RT_SCOPE_LINK = 253
@@ -46,7 +45,7 @@ class Tap:
     vrf: str
     namespace: str
     mac: str
-    number: int = DEFAULT_PORT
+    number: int = DEFAULT_TAP
     device: str = DEVICE
 
 
@@ -58,13 +57,7 @@ def card_namespace(run: Path) -> str:
 
 def plan(config: LoadConfig, run: Path, spares: int = 0) -> tuple[LoadConfig, tuple[Tap, ...]]:
     """The configuration with each tap port's device and MAC filled in, the default VRF's and `spares` added. Pure."""
-    ports = list(config.ports)
-    names = {port.name for port in ports}
-    if f"{PUNT_PREFIX}default" not in names:
-        ports.append(PortConfig(DEFAULT_PORT, f"{PUNT_PREFIX}default", "tap", mtu=1500))
-    ports += [
-        PortConfig(DEFAULT_PORT + place, f"{SPARE_PREFIX}{place}", "tap", mtu=1500) for place in range(1, spares + 1)
-    ]
+    ports = list(with_taps(config.ports, spares))
     taps: list[Tap] = []
     card = card_namespace(run)
     for place, port in enumerate(ports):

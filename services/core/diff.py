@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -130,7 +131,8 @@ def _members(old: list[str], new: list[str]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class TableChange:
-    """What a commit would write in one table, and how full it is then."""
+    """What a commit would write in one table, and how full it is then. `owner`: who else writes it by card.toml, ""
+    for dsnd."""
 
     table: str
     removed: int
@@ -138,6 +140,7 @@ class TableChange:
     added: int
     entries: int
     capacity: int
+    owner: str = ""
 
     @property
     def occupancy(self) -> float:
@@ -153,10 +156,13 @@ class TableChange:
             "entries": self.entries,
             "capacity": self.capacity,
             "occupancy": round(self.occupancy, 6),
+            "owner": self.owner,
         }
 
 
-def table_change(table: str, old: tuple[Rows, ...], new: tuple[Rows, ...], capacity: int) -> TableChange:
+def table_change(
+    table: str, old: tuple[Rows, ...], new: tuple[Rows, ...], capacity: int, owner: str = ""
+) -> TableChange:
     """Rows that go, change and come, by their ids and bytes."""
     old_ids, new_ids = _ids(old), _ids(new)
     same = 0
@@ -165,15 +171,23 @@ def table_change(table: str, old: tuple[Rows, ...], new: tuple[Rows, ...], capac
             if before.row is rows.row:
                 same += len(np.intersect1d(_bytes(before), _bytes(rows), assume_unique=True))
     common = len(np.intersect1d(old_ids, new_ids, assume_unique=True))
-    return TableChange(table, len(old_ids) - common, common - same, len(new_ids) - common, len(new_ids), capacity)
+    return TableChange(
+        table, len(old_ids) - common, common - same, len(new_ids) - common, len(new_ids), capacity, owner
+    )
 
 
 def table_changes(
-    old: Mapping[str, tuple[Rows, ...]], new: Mapping[str, tuple[Rows, ...]], capacities: Mapping[str, int]
+    old: Mapping[str, tuple[Rows, ...]],
+    new: Mapping[str, tuple[Rows, ...]],
+    capacities: Mapping[str, int],
+    owners: Mapping[str, str] = MappingProxyType({}),
 ) -> list[TableChange]:
     """The change of each table that is used before or after."""
     tables = [table for table in capacities if old.get(table) or new.get(table)]
-    return [table_change(table, old.get(table, ()), new.get(table, ()), capacities[table]) for table in tables]
+    return [
+        table_change(table, old.get(table, ()), new.get(table, ()), capacities[table], owners.get(table, ""))
+        for table in tables
+    ]
 
 
 def _ids(parts: tuple[Rows, ...]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import Message
 
-from hal.packet.contract import Name
+from hal.packet.contract import Capabilities, Name
 from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema
 from hal.packet.schema.rows import Row, Rows, as_rows
@@ -55,6 +55,17 @@ class Context:
     def capacity(self, table: str) -> int:
         """How many entries fit into a table."""
         return self.capacities.get(table, schema().table(table).capacity)
+
+
+def card_ports(now: Capabilities) -> dict[str, Port]:
+    """A running card's ports. They are the engine's own: one that was adopted was perhaps started otherwise."""
+    configs = [port.config for port in now.ports]
+    return {port.name: Port(port.number, port.mac, port.mtu) for port in configs}
+
+
+def card_stages(now: Capabilities) -> tuple[str, ...]:
+    """The stages that profiles of a running card may name."""
+    return tuple(stage for stage in now.stages if stage != "frame")
 
 
 @dataclass(frozen=True, slots=True)

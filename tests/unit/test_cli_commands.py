@@ -55,6 +55,28 @@ def test_check_holds_ports_against_card_toml(tmp_path: Path) -> None:
     assert "Vnic intruder, field port: the card has no port host2" in result.stdout
 
 
+def test_check_counts_the_punt_taps_of_the_card(tmp_path: Path) -> None:
+    card, file = tmp_path / "card.toml", tmp_path / "a.yaml"
+    nets = [
+        f"kind: Vrf\nname: v{one}\n---\nkind: Subnet\nname: s{one}\nspec: {{vrf: v{one}, gateways: [10.0.0.1/24]}}\n"
+        for one in range(4)
+    ]
+    file.write_text("---\n".join(nets))
+    card.write_text('board = "software"\npunt_taps = 3\n')
+    refused = dsn("check", str(file), "--card", str(card))
+    assert refused.exit_code == 1
+    assert "no punt tap is left for VRF v3" in refused.stdout
+    assert "limit: 3 of them beside those that card.toml names a tap for" in refused.stdout
+    assert dsn("plan", str(file), "--card", str(card)).exit_code == 1
+    card.write_text('board = "software"\npunt_taps = 4\n')
+    assert dsn("check", str(file), "--card", str(card)).output == "8 objects, no errors\n"
+    card.write_text('board = "twin"\n')  # it has no taps, and promises none
+    assert dsn("check", str(file), "--card", str(card)).output == "8 objects, no errors\n"
+    card.write_text('board = "softwear"\n')
+    refused = dsn("check", str(file), "--card", str(card))
+    assert "card.toml, field board: got 'softwear', limit software, twin" in refused.stderr
+
+
 def test_plan_shows_removals_first_and_what_it_costs(tmp_path: Path) -> None:
     new = tmp_path / "new.yaml"
     text = Path(DEMO).read_text().replace("    ssh:     allow tcp from admins to any port 22 log\n", "")

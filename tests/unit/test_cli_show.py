@@ -30,7 +30,7 @@ DEMO = Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "de
 
 def send(card: TwinCard, text: str, time_ns: int) -> None:
     snapshot = card.snapshot()
-    numbers = {name: port.number for name, port in card.ports().items()}
+    numbers = {name: port.number for name, port in card.planning().ports.items()}
     described = parse(text)
     packet: PacketIn = packet_in(described, snapshot, sender(described, snapshot, "", numbers), time_ns)
     inject = getattr(card.backend, "inject")  # noqa: B009  a twin's own, no verb of the contract
@@ -59,6 +59,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> TwinCard:
 
     for module in (options, card_commands, offline):
         monkeypatch.setattr(module, "connect", connect)
+    monkeypatch.setattr(offline, "is_running", lambda: True)
     return running
 
 
@@ -215,6 +216,32 @@ def test_plan_and_apply_on_a_running_card(card: TwinCard, tmp_path: Path) -> Non
     assert (again["objects"], [one for one in again["tables"] if one["changed"] or one["added"]]) == ([], [])
 
 
+def test_plan_leaves_what_other_owners_have_as_it_is(
+    card: TwinCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that holds the routes of the running card: nothing of them would go, and intent must not name any."""
+    planning = replace(card.planning(), owners={"route": "my-agent", "next_hop": "my-agent"})
+    monkeypatch.setattr(card, "planning", lambda: planning)
+    theirs = len(card.snapshot(["route"]).rows("route"))
+    assert theirs > 0
+    new = tmp_path / "new.yaml"
+    new.write_text("kind: Vrf\nname: blue\n---\nkind: Subnet\nname: lab\nspec: {gateways: [10.7.0.1/24]}\n")
+    planned = CliRunner().invoke(main, ["plan", str(new), "--json"])
+    found = json.loads(planned.stdout)
+    (route,) = (one for one in found["tables"] if one["table"] == "route")
+    assert (route["removed"], route["changed"], route["added"], route["entries"]) == (0, 0, 0, theirs)
+    assert route["owner"] == "my-agent"
+    owners = {one["table"]: one["owner"] for one in found["tables"] if one["owner"]}
+    assert owners == {"route": "my-agent", "next_hop": "my-agent"}
+    assert [one["removed"] > 0 for one in found["tables"] if one["table"] == "vnic"] == [True]
+    assert "the route to 10.7.0.0/24 is left to my-agent" in found["problems"][0]["message"]
+    assert ["route", "(my-agent)", "0", "0", "0", str(theirs)] in [row[:6] for row in rows(dsn("plan", str(new)))]
+    new.write_text("kind: Route\nname: a\nspec: {prefixes: [0.0.0.0/0], blackhole: true}\n")
+    refused = CliRunner().invoke(main, ["plan", str(new)])
+    assert refused.exit_code == 1
+    assert "it needs entries of tables that card.toml gives to others: route (my-agent)" in refused.stderr
+
+
 def test_card_status(card: TwinCard) -> None:
     assert "engine      forwarding" in dsn("card", "status")
     assert json.loads(dsn("card", "status", "--json"))["ports"]["host0"] is True
@@ -229,7 +256,7 @@ def test_an_address_of_two_vnics_is_told_as_one() -> None:
     text += "spec: {{port: {0}, mac: 02:00:00:00:00:0a, subnet: {0}, addresses: [10.1.0.10]}}\n"
     both = "---\n".join(text.format(name) for name in ("red", "blue"))
     twin = open_twin([Source("x.yaml", both.encode())], discover())
-    numbers = {name: port.number for name, port in twin.ports().items()}
+    numbers = {name: port.number for name, port in twin.planning().ports.items()}
     with pytest.raises(HalError) as error:
         sender(parse("icmp 10.1.0.10 > 10.1.0.1"), twin.snapshot(), "", numbers)
     assert str(error.value).startswith("INVALID: sender: got 10.1.0.10, an address of 2 vNICs, limit one vNIC,")

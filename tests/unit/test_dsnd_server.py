@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hal.packet.contract import FlowFilter, LoadConfig, PacketIn, PortConfig
 from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
 from sdk.api.client import GrpcCard, IntentText
+from sdk.cli.daemon_card import DaemonCard
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
@@ -27,7 +28,7 @@ from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from services.core.service import discover
 
-CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),))
+CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),), owners={"my-agent": ("route", "next_hop")})
 INTENT = [IntentText("a.yaml", b"kind: Vrf\nname: blue\n")]
 PACKET = PacketIn(bytes(60), 0, 1)
 
@@ -200,6 +201,18 @@ def test_connections_are_forgotten_over_one_writer(served: Served, monkeypatch: 
     monkeypatch.setattr(twin, "writer", lambda *_: pytest.fail("another writer"))
     for _ in range(3):
         assert served.api.forget(FlowFilter(id=1)) == 0
+
+
+def test_dsn_plans_with_what_dsnd_plans_with(served: Served) -> None:
+    served.api.apply(INTENT)
+    with closing(DaemonCard(served.socket)) as client:
+        theirs = client.planning()
+    ours = served.card.context()
+    assert theirs.owners == {"route": "my-agent", "next_hop": "my-agent"}
+    assert replace(theirs, installed={}) == replace(ours, installed={})
+    for table, parts in ours.installed.items():
+        assert [rows.data.tobytes() for rows in theirs.installed[table]] == [rows.data.tobytes() for rows in parts]
+    assert ours.installed["vrf"]
 
 
 def test_rows_of_stages_that_are_not_installed_are_shown(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

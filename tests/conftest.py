@@ -25,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("hypothesis_profile", default=None):
         hypothesis.settings.load_profile("long" if config.getoption("--long") else "test")
-    config.pluginmanager.register(_Teller(config))
+    if not config.getoption("progress", default=None):  # else that is told by `tests.progress`
+        config.pluginmanager.register(_Teller(config))
 
 
 class _Teller:

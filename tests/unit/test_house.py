@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import run
+from tests import lanes, run
 from tests.conftest import ROOT
 
 REASONS = """
@@ -51,7 +52,7 @@ def test_what_did_not_run_fails_with_its_reason(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     done = pytest_on(tmp_path, f"--junitxml={report}")
     assert done.returncode == 1, done.stdout
-    assert run.count(report) == (1, 3)
+    assert lanes.count(report) == (1, 3)
     for reason in ("no such device", "wrong kernel", "known to be broken"):
         assert reason in done.stdout
 
@@ -91,18 +92,18 @@ def test_a_module_that_skips_itself_fails(tmp_path: Path) -> None:
     ],
 )
 def test_an_unhappy_suite_has_failed(exit_code: int, counts: tuple[int, int], failed: int) -> None:
-    assert run.judge("some", exit_code, counts, 1.0).failed == failed
+    assert lanes.judge("some", exit_code, counts, 1.0).failed == failed
 
 
 def test_no_report_counts_nothing(tmp_path: Path) -> None:
-    assert run.count(tmp_path / "absent.xml") == (0, 0)
+    assert lanes.count(tmp_path / "absent.xml") == (0, 0)
     cut = tmp_path / "cut.xml"
     cut.write_text("<testsuites><testsuite tests='4'")
-    assert run.count(cut) == (0, 0)
+    assert lanes.count(cut) == (0, 0)
 
 
 def test_table_and_folders_must_agree() -> None:
-    suites = (run.Suite("unit", ""), run.Suite("gone", ""))
+    suites = (lanes.Suite("unit", ""), lanes.Suite("gone", ""))
     missing, absent = run.table_errors(suites, {"unit", "new"})
     assert "tests/new has tests but no row" in missing
     assert "names gone" in absent
@@ -119,7 +120,7 @@ def test_a_folder_counts_by_its_tests(tmp_path: Path) -> None:
 
 def test_a_long_run_continues_only_on_the_same_tree(tmp_path: Path) -> None:
     path = tmp_path / "long.json"
-    unit = run.Result("unit", 3, 0, 1.5)
+    unit = lanes.Result("unit", 3, 0, 1.5)
     run.save_finished(path, "state one", [unit])
     assert run.load_finished(path, "state one") == {"unit": unit}
     assert run.load_finished(path, "state two") == {}
@@ -166,36 +167,136 @@ def test_slow(something_to_clean):
     time.sleep(60)
 """
 
+QUICK = """
+import os
+
+def test_niceness():
+    assert os.nice(0) == NICE
+"""
+
 RUNNER = """
 import sys
-import time
 from pathlib import Path
-from tests import run
+from tests import lanes, run
 
 run.ROOT = Path(sys.argv[1])
-run.SUITES = (run.Suite("slow", "sleeps"),)
-sys.exit(run.main([]))
+lanes.PROGRESS_S = 0.5
+suites = (
+    lanes.Suite("reckons", "a lane of its own"),
+    lanes.Suite("real", "beside it", lanes.HOSTS),
+    lanes.Suite("last", "after it", lanes.HOSTS),
+)
+run.SUITES = tuple(suite for suite in suites if (run.ROOT / "tests" / suite.name).exists())
+sys.exit(run.main(sys.argv[2:]))
 """
 
 
+def runner(folder: Path, suites: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """`tests.run` on a tree with these suites (name -> tests), started as a shell starts what it puts in the
+    background: deaf to SIGINT."""
+    for name, text in suites.items():
+        (folder / "tests" / name).mkdir(parents=True)
+        tests = folder / "tests" / name / f"test_{name}.py"
+        tests.write_text(text)
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", RUNNER, str(folder), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, process_group=0)
+
+
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until, f"no {path}"
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_cleans_up(number: signal.Signals, tmp_path: Path) -> None:
-    folder = tmp_path / "tests" / "slow"
-    folder.mkdir(parents=True)
-    (folder / "test_slow.py").write_text(SLOW)
-    # As a shell starts it in the background: deaf to SIGINT.
-    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", RUNNER, str(tmp_path)]
-    runner = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_an_interrupted_run_cleans_up(number: signal.Signals, at_once: int, tmp_path: Path) -> None:
+    running = runner(tmp_path, {"reckons": SLOW, "real": SLOW, "last": QUICK}, f"--lanes={at_once}")
+    names = ["reckons", "real"][:at_once]
     try:
-        until = time.monotonic() + 30
-        while not (folder / "began").exists():
-            assert time.monotonic() < until, "the suite did not begin"
-            time.sleep(0.05)
-        runner.send_signal(number)
-        said, _ = runner.communicate(timeout=30)
+        for name in names:
+            wait_for(tmp_path / "tests" / name / "began")
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=60)
     finally:
-        runner.kill()
-        runner.wait()
-    assert runner.returncode == 130
-    assert (folder / "cleaned").exists()
+        running.kill()
+        running.wait()
+    assert running.returncode == 130
+    for name in names:
+        assert (tmp_path / "tests" / name / "cleaned").exists()
     assert "0 passed, 0 failed" in said
+    assert "last" not in said
+
+
+WAITS_FOR = """
+import os
+import time
+from pathlib import Path
+
+def test_both_at_once():
+    assert os.nice(0) == NICE
+    Path(__file__).with_name("began").touch()
+    other = Path(__file__).parent.parent / "{other}" / "began"
+    until = time.monotonic() + 60
+    while not other.exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+def test_that_fails():
+    assert [] == ["a reason of {own}"]
+
+def test_that_waits():
+    while not Path(__file__).with_name("go on").exists():
+        time.sleep(0.05)
+"""
+
+
+def test_two_lanes_run_at_once_and_each_suite_is_printed_whole(tmp_path: Path) -> None:
+    """And what computes gives way to real hosts."""
+    here = os.nice(0)
+    reckons = WAITS_FOR.format(own="reckons", other="real").replace("NICE", str(min(19, here + 10)))
+    real = WAITS_FOR.format(own="real", other="reckons").replace("NICE", str(here))
+    running = runner(tmp_path, {"reckons": reckons, "real": real, "last": QUICK.replace("NICE", str(here))})
+    assert running.stdout is not None
+    try:
+        early = "".join(itertools.takewhile(lambda line: "reckons 2 done" not in line, running.stdout))
+        early += "".join(itertools.takewhile(lambda line: "real 2 done" not in line, running.stdout))
+        for name in ("reckons", "real"):
+            (tmp_path / "tests" / name / "go on").touch()
+        late, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 1
+    for name, about, other in (("reckons", "a lane of its own", "real"), ("real", "beside it", "reckons")):
+        assert f"failed just now, in call: tests/{name}/test_{name}.py::test_that_fails" in early
+        assert f"assert [] == ['a reason of {name}']" in early
+        whole = late[late.index(f"{name}: {about} ") : late.index(f"{name}: 2 passed, 1 failed, ")]
+        assert "short test summary" in whole
+        assert f"a reason of {other}" not in whole
+    assert late.splitlines()[-1] == "5 passed, 2 failed"
+
+
+def test_one_lane_runs_suites_in_the_order_asked_for(tmp_path: Path) -> None:
+    quick = QUICK.replace("NICE", str(os.nice(0)))
+    with runner(tmp_path, {"reckons": quick, "last": quick}, "--lanes=1", "last", "reckons") as ran:
+        said, _ = ran.communicate(timeout=60)
+    assert said.index("last: 1 passed") < said.index("reckons: a lane") < said.index("reckons: 1 passed")
+
+
+def test_a_second_wish_to_end_does_not_wait(tmp_path: Path) -> None:
+    deaf = SLOW.replace("    yield\n", "    yield\n    time.sleep(60)\n")
+    running = runner(tmp_path, {"reckons": deaf, "real": SLOW})
+    try:
+        for name in ("reckons", "real"):
+            wait_for(tmp_path / "tests" / name / "began")
+        running.send_signal(signal.SIGINT)
+        wait_for(tmp_path / "tests" / "real" / "cleaned")
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 130
+    assert not (tmp_path / "tests" / "reckons" / "cleaned").exists()

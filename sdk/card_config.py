@@ -25,11 +25,11 @@ from typing import Any, Final
 from board_support.board import facts
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.registry import schema
-from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
 from services.core.formats import FormatError, mac, nanoseconds, port_name, shown
 from services.core.formats import duration as duration_format
 from services.core.objects import IntentError, Position, Problem, nearest
 from services.core.plan import Context, Port
+from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
 
 _DEVICES: Final = ("linux", "tap", "null", "ring", "pcap", "dpdk", "replay")
 _NUMBERS: Final = {

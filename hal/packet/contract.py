@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "LONGEST_LEASE_NS",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from hal.errors import ErrorKind, HalError
+from hal.later import Later
 from hal.packet.contract import (
     Capabilities,
     Counters,
@@ -35,6 +34,11 @@ from hal.packet.schema import portable
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 from sdk.api import card_pb2 as pb
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 FILTER_FIELDS = ("vrf", "vnic", "protocol", "source", "destination", "source_port", "destination_port", "id")
 

@@ -8,20 +8,20 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
-from sdk.card_config import load_card_config
 from sdk.cli.client import CardStatus
 from sdk.cli.connect import connect, is_running, run_folder
 from sdk.cli.options import files_argument, folders, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from sdk.terminal import printable
-from services.bridging.taps import SPARE_PREFIX
-from services.core import intent
+from services.core.ports import SPARE_PREFIX
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 START_S: Final = 30.0
 STOP_S: Final = 30.0
@@ -39,6 +39,8 @@ def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_jso
 
     All of it is committed in one step or nothing is. When this command returns, packets obey it and it is on disk.
     """
+    from services.core import intent
+
     with guarded(as_json):
         sources = intent.sources(files)
         if not set_name and not is_running():
@@ -65,6 +67,8 @@ def card() -> None:
 @click.pass_context
 def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -> None:
     """Start the daemon of the card that CARD_TOML describes; it starts its engine, or adopts the one that runs."""
+    from sdk.card_config import load_card_config
+
     with guarded(as_json):
         load_card_config(card_toml)
         services(context)

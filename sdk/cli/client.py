@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hal.packet.contract import (
     Capabilities,
@@ -21,8 +21,10 @@ from hal.packet.contract import (
     Snapshot,
     Trace,
 )
-from services.core.intent import Source
-from services.core.plan import Context
+
+if TYPE_CHECKING:
+    from services.core.intent import Source
+    from services.core.plan import Context
 
 
 @dataclass(frozen=True)

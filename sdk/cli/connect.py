@@ -25,14 +25,14 @@ def run_folder() -> Path:
 @contextmanager
 def connect(folder: Path | None = None) -> Iterator[CardClient]:
     """The card whose daemon listens in `folder`. Raises HalError(LOST) if none does."""
-    from sdk.cli.daemon_card import DaemonCard
-
     folder = folder or run_folder()
     if not is_running(folder):
         fix = "Start one: dsn card start CARD_TOML."
         if _listens(folder / ENGINE_SOCKET, socket.SOCK_SEQPACKET):
             fix = "Start it again: dsn card start CARD_TOML. Its engine goes on forwarding meanwhile."
         raise HalError(ErrorKind.LOST, f"card {folder}", got="no dsnd is running", fix=fix)
+    from sdk.cli.daemon_card import DaemonCard
+
     client = DaemonCard(folder / SOCKET)
     try:
         yield client

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
 from hal.packet.frame._generated import Seed
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
-from services.core.intent import Source
-from services.core.plan import Context, card_ports, card_stages
+
+if TYPE_CHECKING:
+    from services.core.intent import Source
+    from services.core.plan import Context
 
 
 class DaemonCard:
@@ -54,9 +57,13 @@ class DaemonCard:
         ]
 
     def intent(self) -> tuple[Source, ...]:
+        from services.core.intent import Source
+
         return tuple(Source(file.name, file.text, file.set) for file in self._card.intent())
 
     def planning(self) -> Context:
+        from services.core.plan import Context, card_ports, card_stages
+
         status, state = self._card.status(), self.snapshot()
         now = status.capabilities
         return Context(

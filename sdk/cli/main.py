@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
-from sdk.cli.card import apply, card
-from sdk.cli.offline import check, plan, schema
 from sdk.cli.output import EXIT_CODES
-from sdk.cli.show import show
-from sdk.cli.trace import trace
-from sdk.scaffold.command import new
 
 EXAMPLES = """\b
 Examples:
@@ -23,7 +20,40 @@ Examples:
 """
 
 
-@click.group("dsn", epilog=EXAMPLES + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+COMMANDS: Final = {
+    "apply": ("sdk.cli.card", "Make FILES, or folders of .yaml files, the card's whole intent."),
+    "card": ("sdk.cli.card", "Start, stop and look at the card of this machine."),
+    "check": ("sdk.cli.offline", "Say everything that is wrong with an intent."),
+    "new": ("sdk.scaffold.command", "Write the skeleton of a stage or backend."),
+    "plan": ("sdk.cli.offline", "Show what applying FILES would change."),
+    "schema": ("sdk.cli.offline", "Print the JSON Schema of an intent's documents."),
+    "show": ("sdk.cli.show", "Show objects, tables, flows, counters, drops and events."),
+    "trace": ("sdk.cli.trace", "Say what a packet meets."),
+}
+"""Command -> the module that has it under this name, and how its help begins."""
+
+
+class Commands(click.Group):
+    """Commands whose modules are imported when they are called: asking a card shouldn't wait for a loader of intents,
+    nor help for either."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click asks so
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    "dsn", cls=Commands, epilog=EXAMPLES + EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option(
     "--with",
     "folders",
@@ -42,10 +72,6 @@ def main(folders: tuple[Path, ...]) -> None:  # noqa: ARG001  commands read it f
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-
-
-for command in (apply, card, check, new, plan, schema, show, trace):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from hal.packet.schema.registry import schema as find_schema
 from sdk.cli.connect import connect, is_running
@@ -21,6 +21,9 @@ from services.core.intent import Source
 from services.core.json_schema import schema as json_schema
 from services.core.objects import Objects
 from services.core.plan import Context, assumed_context, plan_all
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command(epilog=f"Example: dsn check intent.yaml. {EXIT_CODES}")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sdk.card_config import load_card_config
 from sdk.cli.client import CardClient
 from sdk.cli.connect import connect
-from services.core import intent
-from services.core.plan import Context
-from services.core.service import Services, discover
+
+# Whoever asks a running card needs neither a loader of intents nor services: they are imported where they are used.
+if TYPE_CHECKING:
+    from services.core.plan import Context
+    from services.core.service import Services
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,24 +60,33 @@ def folders(context: click.Context) -> tuple[Path, ...]:
 def services(context: click.Context) -> Services:
     """The services that are installed, and those of `--with DIR`, whose stages are known from now on. Raises
     HalError."""
+    from services.core.service import discover
+
     return discover(folders(context))
 
 
 def planning_context(card_toml: Path | None) -> Context | None:
     """What a card.toml says for planning, None without one. Raises IntentError."""
+    from sdk.card_config import load_card_config
+
     return load_card_config(card_toml).context() if card_toml is not None else None
 
 
 @contextmanager
-def a_card(found: Services, intent_files: Sequence[Path] = (), card_toml: Path | None = None) -> Iterator[CardClient]:
-    """The running card, or a twin with this intent. Raises HalError, IntentError."""
+def a_card(
+    context: click.Context, intent_files: Sequence[Path] = (), card_toml: Path | None = None
+) -> Iterator[CardClient]:
+    """The running card, or a twin with this intent; stages of `--with DIR` are known. Raises HalError, IntentError."""
     if not intent_files:
+        if folders(context):
+            services(context)
         with connect() as running:
             yield running
         return
     from sdk.cli.twin_card import open_twin
+    from services.core import intent
 
-    twin = open_twin(intent.sources(intent_files), found, planning_context(card_toml))
+    twin = open_twin(intent.sources(intent_files), services(context), planning_context(card_toml))
     try:
         yield twin
     finally:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from hal.errors import ErrorKind, HalError
 from sdk.terminal import printable, printable_line
 from services.core.objects import IntentError, Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 OK: Final = 0
 REFUSED: Final = 1
@@ -29,24 +29,13 @@ NO_CARD: Final = 3
 EXIT_CODES: Final = "Exit codes: 0 done; 1 errors found or refused; 2 wrong command line; 3 no card answers."
 
 
-class _Console(Console):
-    """Texts come from files and peers: none is read as markup or as an emoji's name (which IPv6 addresses may hold),
-    none reaches the terminal as a command. Whoever reads may stop when he has seen enough (`dsn ... | head`): that is
-    no error."""
-
-    def print(self, *objects: Any, **more: Any) -> None:
-        """One line for a text, whatever is in it."""
-        super().print(*(Text(printable_line(one)) if isinstance(one, str) else one for one in objects), **more)
-
-    def on_broken_pipe(self) -> NoReturn:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
-
-
 def console() -> Console:
     """Where results go. A line is never cut: what is too long for a terminal wraps, in a pipe it stays whole."""
+    # Here and in `table`: rich takes a tenth of a second to import, and JSON needs none of it.
+    from sdk.cli.text import TextConsole
+
     width = None if sys.stdout.isatty() else 200
-    return _Console(markup=False, emoji=False, highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
+    return TextConsole(markup=False, emoji=False, highlight=False, width=width, soft_wrap=not sys.stdout.isatty())
 
 
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
@@ -59,6 +48,9 @@ def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> Table:
     """A table whose cells are never read as markup. `right`: columns of numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
     result = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     numbers = set(right)
     for column in columns:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import NONE_ID, Counters, EventKind, Flow, FlowFilter
@@ -18,12 +17,14 @@ from sdk.cli.client import CardClient, ObjectStatus
 from sdk.cli.events import Reader
 from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
-from sdk.cli.trace import rule_words
 from sdk.cli.witness import Speaker, end, flow_value, protocol_word
 from sdk.terminal import printable_line
-from services.bridging.taps import SPARE_PREFIX
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest
+from services.core.ports import SPARE_PREFIX
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FOLLOW_S = 0.5
 
@@ -38,8 +39,12 @@ def speaker_of(card: CardClient, context: click.Context, with_rules: bool = Fals
     capabilities = card.capabilities()
     snapshot = card.snapshot()
     ports = {port.config.number: port.config.name for port in capabilities.ports}
-    more = rule_words(card, services(context), snapshot) if with_rules else lambda _table, _id: ""
-    return Speaker(capabilities.schema, snapshot, more, ports)
+    if not with_rules:
+        return Speaker(capabilities.schema, snapshot, ports=ports)
+    # Rules in words are an intent's: its loader and services take as long to import as all the rest.
+    from sdk.cli.trace import rule_words
+
+    return Speaker(capabilities.schema, snapshot, rule_words(card, services(context), snapshot), ports)
 
 
 @show.command(epilog=f"Examples: dsn show objects; dsn show objects Vnic web. {EXIT_CODES}")
@@ -51,7 +56,7 @@ def speaker_of(card: CardClient, context: click.Context, with_rules: bool = Fals
 @click.pass_context
 def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Path, ...], as_json: bool) -> None:
     """Every object with its status: generation asked for and applied, why they differ, what it counted."""
-    with guarded(as_json), a_card(services(context), intent_files) as card:
+    with guarded(as_json), a_card(context, intent_files) as card:
         known = services(context).kinds
         if kind and kind not in known:
             near = nearest(kind, known)
@@ -114,7 +119,7 @@ def _status_words(status: Any) -> str:
 @click.pass_context
 def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Path, ...], as_json: bool) -> None:
     """How full each table is, or the entries of one."""
-    with guarded(as_json), a_card(services(context), intent_files) as card:
+    with guarded(as_json), a_card(context, intent_files) as card:
         capabilities = card.capabilities()
         if not name:
             rows = [
@@ -201,7 +206,7 @@ class Prefix(click.ParamType[str]):
 @click.pass_context
 def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: bool, **which: Any) -> None:
     """Connections, newest use first."""
-    with guarded(as_json), a_card(services(context)) as card:
+    with guarded(as_json), a_card(context) as card:
         speaker = speaker_of(card, context)
         chosen = FlowFilter(vnic=_id(speaker, "vnic", vnic), vrf=_id(speaker, "vrf", vrf), **which)
         found = sorted(card.flows(chosen), key=lambda flow: -flow.last_ns)
@@ -252,7 +257,7 @@ def print_flows(console: Console, speaker: Speaker, shown: list[Flow], total: in
 @click.pass_context
 def flow(context: click.Context, number: int, as_json: bool) -> None:
     """One connection: its state, counters, rules, and what is done to its packets both ways, in words."""
-    with guarded(as_json), a_card(services(context)) as card:
+    with guarded(as_json), a_card(context) as card:
         found = card.flows(FlowFilter(id=number))
         if not found:
             raise HalError(ErrorKind.INVALID, f"flow {number}", limit="a living flow", fix="List them: dsn show flows.")
@@ -291,7 +296,7 @@ def _named(speaker: Speaker, kind: str, row_id: int) -> str:
 @click.pass_context
 def counters(context: click.Context, as_json: bool) -> None:
     """Packets and bytes of vNICs, uplinks and ports, hits of rules, and the engine's own counters."""
-    with guarded(as_json), a_card(services(context)) as card:
+    with guarded(as_json), a_card(context) as card:
         card.settle()
         found = card.counters()
         speaker = speaker_of(card, context)
@@ -340,7 +345,7 @@ def entry_counters(speaker: Speaker, found: Counters) -> list[tuple[str, int, in
 @click.pass_context
 def drops(context: click.Context, everything: bool, as_json: bool) -> None:
     """Dropped packets by reason, most first, and what each reason means."""
-    with guarded(as_json), a_card(services(context)) as card:
+    with guarded(as_json), a_card(context) as card:
         found = {reason: count for reason, count in card.counters().drops.items() if count or everything}
         words = {reason.name: reason.doc for reason in card.capabilities().schema.reasons}
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
@@ -369,7 +374,7 @@ def drops(context: click.Context, everything: bool, as_json: bool) -> None:
 @click.pass_context
 def events(context: click.Context, follow: bool, last: int, kinds: tuple[str, ...], as_json: bool) -> None:
     """Events, oldest first, and how many were missed. Times are local ones."""
-    with guarded(as_json), a_card(services(context)) as card:
+    with guarded(as_json), a_card(context) as card:
         reader = Reader(speaker_of(card, context), kinds)
         found = card.events()
         chosen = list(reader.choose(found.events))

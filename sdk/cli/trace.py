@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
 from hal.packet import describe
@@ -23,6 +23,9 @@ from services.core.objects import nearest
 from services.core.service import Services
 from services.firewall import firewall_pb2 as firewall
 from services.firewall.grammar import print_rule
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXAMPLES = """\b
 Examples:
@@ -57,22 +60,20 @@ def trace(
     [to MAC]. TCP without flags is a SYN, ICMP without a type an echo request; MACs and VLAN come from the tables.
     It goes through the running card's own code in private, or with --intent through the twin. Nothing is changed.
     """
-    with guarded(as_json):
-        found = services(context)
-        with a_card(found, intent_files, card_toml) as card:
-            capabilities = card.capabilities()
-            numbers = {port.config.name: port.config.number for port in capabilities.ports}
-            names = {number: name for name, number in numbers.items()}
-            snapshot = card.snapshot()
-            speaker = Speaker(capabilities.schema, snapshot, rule_words(card, found, snapshot), names)
-            if _is_capture(packet):
-                packets = _captured(capture.read(Path(packet)), snapshot, where, numbers)
-                _show_replay(speaker, packets, card.replay(packets), as_json)
-                return
-            described = describe.parse(packet)
-            sender = describe.sender(described, snapshot, where, numbers)
-            asked = describe.packet_in(described, snapshot, sender)
-            _show_trace(speaker, asked, card.trace(asked), as_json)
+    with guarded(as_json), a_card(context, intent_files, card_toml) as card:
+        capabilities = card.capabilities()
+        numbers = {port.config.name: port.config.number for port in capabilities.ports}
+        names = {number: name for name, number in numbers.items()}
+        snapshot = card.snapshot()
+        speaker = Speaker(capabilities.schema, snapshot, rule_words(card, services(context), snapshot), names)
+        if _is_capture(packet):
+            packets = _captured(capture.read(Path(packet)), snapshot, where, numbers)
+            _show_replay(speaker, packets, card.replay(packets), as_json)
+            return
+        described = describe.parse(packet)
+        sender = describe.sender(described, snapshot, where, numbers)
+        asked = describe.packet_in(described, snapshot, sender)
+        _show_trace(speaker, asked, card.trace(asked), as_json)
 
 
 def _is_capture(packet: str) -> bool:

@@ -27,7 +27,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig
 from hal.packet.schema.rows import Row
 from sdk.card_config import DEFAULT_TAP, with_taps
-from services.bridging.taps import PUNT_PREFIX, SPARE_PREFIX
+from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
 
 T = TypeVar("T")
 

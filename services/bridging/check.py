@@ -11,11 +11,12 @@ from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
 from services.bridging.addresses import Network, around, derived_mac, host, network, no_host
 from services.bridging.plan import subnet_mac
-from services.bridging.taps import SPARE_PREFIX, without_tap
+from services.bridging.taps import without_tap
 from services.core import protocols
 from services.core.formats import FormatError, number, protocol_number, shown
 from services.core.objects import Object, Objects, Problem, nearest
 from services.core.plan import Context
+from services.core.ports import SPARE_PREFIX
 
 _PORT_PROTOCOLS = ("tcp", "udp", "sctp")
 

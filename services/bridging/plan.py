@@ -13,10 +13,11 @@ from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, 
 from hal.packet.stages.route._generated import SubnetRoute
 from services.bridging import bridging_pb2 as pb
 from services.bridging.addresses import derived_mac, host, is_v6, link_local, network
-from services.bridging.taps import PUNT_PREFIX, taps
+from services.bridging.taps import taps
 from services.core.formats import protocol_number
 from services.core.objects import Object, Objects
 from services.core.plan import Context, Planned
+from services.core.ports import PUNT_PREFIX
 
 ANYONE = "00:00:00:00:00:00"
 CARD_PROFILE = "default-card"

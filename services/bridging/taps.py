@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from services.bridging import bridging_pb2 as pb
 from services.core.objects import Objects, Problem
 from services.core.plan import Context, Port
-
-PUNT_PREFIX = "punt-"
-"""A port with this before a VRF's name is that VRF's punt tap, whatever the intent says."""
-SPARE_PREFIX = "spare-tap-"
-"""A port with this before a number is a tap of whichever VRF needs one."""
+from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
 
 
 def taps(objects: Objects, context: Context) -> dict[str, tuple[str, Port]]:

@@ -6,15 +6,20 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from google.protobuf.message import Message
 
+from hal.later import Later
 from hal.packet.schema.rows import Rows
 from services.core.objects import Object, Objects
 from services.core.references import form
 from services.core.service import Services
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 MAX_RULES: Final = 20_000
 """Members of a keyed list beyond which its difference is told by name alone, in no order."""

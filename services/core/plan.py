@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from google.protobuf.message import Message
 
+from hal.later import Later
 from hal.packet.contract import Capabilities, Name
 from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema
@@ -18,7 +18,11 @@ from services.core.ids import Ids
 from services.core.objects import NOWHERE, Object, Objects, Position, Problem
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from services.core.service import Services
+else:
+    np = Later("numpy")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,17 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hal.errors import ErrorKind, HalError
+from hal.later import Later
 from hal.packet.schema.declare import NONE_ID, REQUIRED, Field, Type
 from hal.packet.schema.layout import Layout
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = Later("numpy")
 
 MAPPED = bytes(10) + b"\xff\xff"
 """The first twelve bytes of an IPv4-mapped IPv6 address."""

@@ -1,12 +1,14 @@
 """The first rule that covers the packet decides; behind the last one: drop."""
 
+from dataclasses import replace
+
 import pytest
 
-from hal.packet.contract import EventKind
+from hal.packet.contract import EventKind, PacketIn
 from hal.packet.stages.firewall._generated import FirewallBinding
 from tests.packets.card import Card
 from tests.packets.packets import Description, other, ping, pong, tcp, udp
-from tests.packets.world import RULES
+from tests.packets.world import HOSTS, RULES
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,44 @@ def test_drop_counts_and_logs(card: Card) -> None:
     (event,) = card.shard.events().events
     assert (event.kind, event.table, event.id) == (EventKind.RULE_LOG, "firewall_rule", RULES["no-scan"].id)
     assert event.data == "drop tcp 10.1.0.20:4000 > 10.1.0.10:23"
+
+
+def scans(card: Card, count: int, step_ns: int = 0) -> None:
+    """So many SYNs of the client to a port whose rule logs, each of a port of its own."""
+    frame = bytearray(card.host("client").sends(tcp("10.1.0.20:1 > 10.1.0.10:23")).data)
+    packets = []
+    for port in range(2, count + 1):
+        frame[34:36] = port.to_bytes(2, "big")
+        card.now += step_ns
+        packets.append(PacketIn(bytes(frame), HOSTS["client"].port, card.now))
+    assert {result.reason for result in card.shard.replay(packets)} == {"firewall_rule"}
+
+
+def test_a_flood_of_logs_is_cut(card: Card) -> None:
+    """A hundred at once, and as many a second, for whom the connection would count."""
+    scans(card, 150)
+    assert (len(card.shard.events().events), card.shard.counters().engine["logs_suppressed"]) == (100, 50)
+    assert card.shard.counters().rows["firewall_rule", RULES["no-scan"].id].hits == 150
+    card.after(0.02)
+    scans(card, 5)
+    assert (len(card.shard.events().events), card.shard.counters().engine["logs_suppressed"]) == (102, 53)
+    card.host("gateway").sends(tcp("203.0.113.9:4000 > 10.1.0.10:23")).is_dropped("firewall_rule")
+    last = card.shard.events().events[-1]
+    assert (last.number, last.data) == (103, "drop tcp 203.0.113.9:4000 > 10.1.0.10:23")
+
+
+def test_logs_push_out_nothing_but_logs(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 20), flow_limit=1))
+    card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
+    card.host("client").sends(tcp("10.1.0.20:4001 > 10.1.0.10:80")).is_dropped("flow_limit")
+    scans(card, 4200, step_ns=10_000_000)
+    found = card.shard.events()
+    assert [event.number for event in found.events if event.kind is EventKind.FLOW_LIMIT] == [1]
+    logs = [event.number for event in found.events if event.kind is EventKind.RULE_LOG]
+    assert logs == list(range(4201 - 4095, 4202))
+    assert (found.missed, card.shard.counters().engine["logs_suppressed"]) == (4200 - 4096, 0)
+    again = card.shard.events(cursor=4200)
+    assert ([event.number for event in again.events], again.missed) == ([4201], 0)
 
 
 def test_reset_of_tcp(card: Card) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from hal.conformance.bench import insert
+from hal.conformance.bench import insert, modify
 from hal.conformance.frames import ARP, arp, ethernet, udp
-from hal.conformance.world import ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, A, B, C, rows, vnic
-from hal.packet.contract import LoadConfig, PacketIn, PacketResult, PortConfig, Shard
+from hal.conformance.world import GUARDED, ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, A, B, C, chain, rows, rule, vnic
+from hal.packet.contract import EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Vnic
+from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy
 from hal.packet.stages.route._generated import SubnetRoute
 from tests.tools.engines import running
 
@@ -37,6 +38,14 @@ def _commit(engine: Engine, *instead: Vnic) -> None:
     others = {one.id: one for one in instead}
     world = [others.get(row.id, row) if isinstance(row, Vnic) else row for row in rows()]
     engine.writer().commit(insert(*world, SubnetRoute(id=90, vrf=VRF, prefix="100.64.0.0/10", subnet=3)))
+
+
+def _guarded(engine: Engine) -> None:
+    """The same, with a firewall before A, whose one rule logs; A may have one connection."""
+    guard = [*chain(GUARDED, ("firewall", "bridge", "route"), ("firewall",)), FirewallPolicy(id=1)]
+    rules = [FirewallBinding(id=1, vnic=A.vnic, policy=1), rule(log=1)]
+    engine.writer().commit(insert(*guard, *rules))
+    engine.writer().commit(modify(vnic(A, GUARDED, flow_limit=1)))
 
 
 def _run(shard: Shard, frame: bytes, port: int, at: int) -> PacketResult:
@@ -86,4 +95,24 @@ def test_a_scan_takes_no_neighbour_from_others(engine: Engine) -> None:
     answer = ethernet(UPLINK_MAC, ROUTER_MAC, ARP, arp(2, ROUTER_MAC, ROUTER, UPLINK_MAC, "192.0.2.2"))
     sent = [out.port for out in _run(shard, answer, 0, later + 1).outputs]
     assert sent == [0]
+    shard.close()
+
+
+def test_logs_push_out_nothing_but_logs(engine: Engine) -> None:
+    """What was told before 5,000 logs, 100 a second, is still there; of the logs as many as are kept. All of them in
+    one replay: the shard's own ring holds fewer."""
+    _commit(engine)
+    _guarded(engine)
+    shard = engine.shard(connections=10_000)
+    first = [_run(shard, A.frame(udp(A.ip, C.ip, port)), A.port, SECOND).reason for port in (1, 2)]
+    assert first == ["", "flow_limit"]
+    replies = [PacketIn(C.frame(udp(C.ip, A.ip, 1 + n)), C.port, 2 * SECOND + n * SECOND // 100) for n in range(5_000)]
+    assert {one.reason for one in shard.replay(replies)} == {""}
+    told = shard.events()
+    assert [event.number for event in told.events if event.kind is EventKind.FLOW_LIMIT] == [2]
+    assert [event.number for event in told.events if event.kind is EventKind.RULE_LOG] == list(range(907, 5003))
+    assert (told.missed, told.cursor) == (5002 - 4097, 5002)
+    assert shard.counters().engine["logs_suppressed"] == 0
+    shard.replay([PacketIn(C.frame(udp(C.ip, A.ip, 1 + n, 2)), C.port, 60 * SECOND) for n in range(1_000)])
+    assert (shard.events().cursor, shard.counters().engine["logs_suppressed"]) == (5102, 900)
     shard.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from hal.conformance.bench import OTHER, Bench, Card, insert
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import tcp
-from hal.conformance.world import A, C, firewalled, routed, rule
-from hal.packet.contract import EventKind
+from hal.conformance.traffic import Traffic
+from hal.conformance.world import A, C, firewalled, replied, routed, rule
+from hal.packet.contract import LOGS_PER_SECOND, EventKind
 from hal.packet.frame._generated import Vrf
 
 MOST = 200_000
 """More events than any ring keeps."""
 NEEDS = ("events",)
+SECOND = 1_000_000_000
 
 
 def _numbers(card: Card, cursor: int = 0) -> list[int]:
@@ -54,6 +56,36 @@ def logged_packets_are_told_whole(bench: Bench) -> None:
     traffic.send(A.port, A.frame(tcp(source, destination, 65535, 65534, "S"))).dropped("firewall_reset")
     told = [event.data for event in traffic.events().events if event.kind is EventKind.RULE_LOG]
     equal(told, [f"reset tcp [{source}]:65535 > [{destination}]:65534"], "data of the RULE_LOG event")
+
+
+@check(
+    Level.STATEFUL,
+    "Of those a vNIC causes at most 100 a second, and as many at once: the rest are counted as `logs_suppressed` of "
+    "`engine`.",
+    needs=(*NEEDS, "shard", "counters", "firewall", "bridge", "route"),
+)
+def logs_have_a_limit(bench: Bench) -> None:
+    """A hundred of a vNIC's packets are told at once, then one each hundredth of a second; what isn't told is counted,
+    and another vNIC's are told all the same."""
+    card = firewalled(bench, rule(log=1))
+    traffic = card.traffic()
+    most, more = LOGS_PER_SECOND, 7
+    for sport in range(1, most + more + 1):
+        routed(traffic, sport=sport).left_by(C.port)
+    equal((_logs(traffic), _suppressed(traffic)), (most, more), "logs told and suppressed of a flood")
+    replied(traffic, sport=1000).left_by(A.port)
+    equal((_logs(traffic), _suppressed(traffic)), (most + 1, more), "logs told and suppressed, with another vNIC's")
+    routed(traffic, after=SECOND // most, sport=1001).left_by(C.port)
+    routed(traffic, sport=1002).left_by(C.port)
+    equal((_logs(traffic), _suppressed(traffic)), (most + 2, more + 1), "logs told and suppressed a little later")
+
+
+def _logs(traffic: Traffic) -> int:
+    return sum(event.kind is EventKind.RULE_LOG for event in traffic.events().events)
+
+
+def _suppressed(traffic: Traffic) -> int:
+    return traffic.counters().engine["logs_suppressed"]
 
 
 @check(Level.STATELESS, "read on with `cursor`.", needs=NEEDS)

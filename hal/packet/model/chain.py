@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import StepKind
@@ -124,7 +124,7 @@ class Chain:
                 witness.step(StepKind.STAGE, value=number)
                 verdict = stage.decide(header, context, tables, witness)
                 if isinstance(verdict, Drop):
-                    return verdict
+                    return replace(verdict, refused_by=context.egress) if direction == "ingress" else verdict
                 if isinstance(verdict, Leave) and direction == "egress":
                     leave = verdict
                     context = Context(direction, ingress, leave.egress, routed, context.flow_hash, network)

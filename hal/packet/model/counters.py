@@ -18,8 +18,10 @@ ENGINE_COUNTERS = (
     "pickups",
     "handovers",
     "packets",
+    "logs_suppressed",
 )
 EVENTS_KEPT = 4096
+"""Of logs, and of all others."""
 
 
 class CounterSet:
@@ -82,18 +84,20 @@ def _all(counted: Mapping[str, int] | None, names: Iterable[str]) -> dict[str, i
 
 
 class EventRing:
-    """The latest events, numbered from 1 on."""
+    """The latest events, numbered from 1 on. Logs, which packets make, push out each other and nothing else."""
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._logs: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._others: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._last = 0
 
     def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
         self._last += 1
-        self._events.append(Event(self._last, now, kind, table, identity, data))
+        ring = self._logs if kind is EventKind.RULE_LOG else self._others
+        ring.append(Event(self._last, now, kind, table, identity, data))
 
     def read(self, cursor: int) -> Events:
         """Events behind `cursor`, which is the number of the last one that was read, 0 at first."""
-        first = self._last - len(self._events) + 1
-        events = tuple(event for event in self._events if event.number > cursor)
-        return Events(events, max(0, first - 1 - cursor), self._last)
+        found = [event for event in (*self._others, *self._logs) if event.number > cursor]
+        events = tuple(sorted(found, key=lambda event: event.number))
+        return Events(events, max(0, self._last - cursor - len(events)), self._last)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
 from hal.packet.model.flows import SECOND
 
+Key = TypeVar("Key", bound=Hashable)
 
-class Meters:
-    """One bucket a vNIC for what it sends to the card's own programs."""
+
+class Meters(Generic[Key]):
+    """A bucket for each key: a vNIC for what it sends to the card's own programs, a share for what it has logged."""
 
     def __init__(self) -> None:
-        self._buckets: dict[int, tuple[int, int]] = {}
+        self._buckets: dict[Key, tuple[int, int]] = {}
 
-    def take(self, vnic: int, rate: int, now: int) -> bool:
+    def take(self, key: Key, rate: int, now: int) -> bool:
         """A token of the bucket that gets `rate` of them a second and is `rate` deep; False if there is none."""
-        credit, last = self._buckets.get(vnic, (rate * SECOND, now))
+        credit, last = self._buckets.get(key, (rate * SECOND, now))
         credit = min(rate * SECOND, credit + (now - last) * rate)
         enough = credit >= SECOND
-        self._buckets[vnic] = (credit - SECOND if enough else credit, now)
+        self._buckets[key] = (credit - SECOND if enough else credit, now)
         return enough

@@ -154,11 +154,13 @@ class Pass:
 @dataclass(frozen=True)
 class Drop:
     """The chain ends. `reason`: one that the stage or the frame declares; `tell`: send the sender a TCP RST or an
-    ICMP error; `decided_by`: the row that said so, which counts a hit as in `Pass`."""
+    ICMP error; `decided_by`: the row that said so, which counts a hit as in `Pass`; `refused_by`: the vNIC in whose
+    ingress chain that was, for the chain to say."""
 
     reason: str
     tell: bool = False
     decided_by: Entry | None = None
+    refused_by: Entry | None = None
 
 
 @dataclass(frozen=True)

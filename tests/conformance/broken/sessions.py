@@ -234,9 +234,9 @@ class ForgettingCommits(Twin):
 class DropsDontHit(PathShard):
     """rules that drop count no hits"""
 
-    def _hit(self, row: Any, header: Any) -> None:
+    def _hit(self, row: Any, header: Any, share: Any) -> None:
         if row is None or row.table != "firewall_rule" or row.verdict != "drop":
-            super()._hit(row, header)
+            super()._hit(row, header, share)
 
 
 @breaks(BREAKS, "settle_adds_up")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import EventKind, PacketIn, PacketResult, Snapshot
 from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.meters import Meters
 from hal.packet.model.path import PathShard
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin
@@ -49,6 +50,15 @@ class CutPackets(Cut):
     """events of rules have 95 bytes of what the packet was"""
 
     kind = EventKind.RULE_LOG
+
+
+@breaks(BREAKS, "logs_have_a_limit")
+class EndlessLogs(PathShard):
+    """whatever is logged is told"""
+
+    def _hit(self, row: Any, header: Any, share: Any) -> None:
+        self.logs = Meters()
+        super()._hit(row, header, share)
 
 
 @breaks(BREAKS, "rows_count_where_it_is_declared")

@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 static void put(struct dsn_events *events, const struct dsn_event_record *record) {
-    struct dsn_event_record *place = &events->record[events->put++ % DSN_EVENTS_KEPT];
+    struct dsn_event_ring *ring = record->kind == DSN_EVENT_RULE_LOG ? &events->logs : &events->others;
+    struct dsn_event_record *place = &ring->record[ring->put++ % DSN_EVENTS_KEPT];
     *place = *record;
     place->number = ++events->last;
 }
@@ -26,16 +27,30 @@ void dsn_events_take(struct dsn_events *events, struct dsn_shard *shard) {
     events->last += missed;
 }
 
+/* The one that is `place` on from the oldest; NULL behind the latest. */
+static const struct dsn_event_record *from_oldest(const struct dsn_event_ring *ring, uint64_t place) {
+    uint64_t kept = ring->put < DSN_EVENTS_KEPT ? ring->put : DSN_EVENTS_KEPT;
+    return place < kept ? &ring->record[(ring->put - kept + place) % DSN_EVENTS_KEPT] : NULL;
+}
+
 struct dsn_page dsn_events_read(const struct dsn_events *events, uint64_t cursor, struct dsn_event_record *records) {
-    uint64_t kept = events->put < DSN_EVENTS_KEPT ? events->put : DSN_EVENTS_KEPT;
+    const struct dsn_event_record *other, *log;
+    uint64_t others = 0, logs = 0;
     struct dsn_page page = {0};
     /* A cursor of an engine before this one: everything is new. */
     if (cursor > events->last)
         cursor = 0;
-    for (uint64_t i = events->put - kept; i < events->put; i++) {
-        const struct dsn_event_record *record = &events->record[i % DSN_EVENTS_KEPT];
-        if (record->number > cursor)
-            records[page.count++] = *record;
+    for (;;) { /* by number */
+        other = from_oldest(&events->others, others);
+        log = from_oldest(&events->logs, logs);
+        if (other == NULL && log == NULL)
+            break;
+        bool is_log = other == NULL || (log != NULL && log->number < other->number);
+        const struct dsn_event_record *next = is_log ? log : other;
+        logs += is_log;
+        others += !is_log;
+        if (next->number > cursor)
+            records[page.count++] = *next;
     }
     page.cursor = events->last;
     page.missed = events->last - cursor - page.count;

@@ -181,7 +181,7 @@ bool dsn_do_events(struct dsn_control *control, struct dsn_exchange *exchange) {
         dsn_events_take(events, replay->shard);
     for (uint16_t worker = 0; !replay && worker < shards_of(control, NULL); worker++)
         dsn_events_take(events, control->engine.shard[worker]);
-    struct dsn_event_record *records = malloc(DSN_EVENTS_KEPT * sizeof(*records));
+    struct dsn_event_record *records = malloc(2 * DSN_EVENTS_KEPT * sizeof(*records));
     if (records == NULL)
         return no_memory(exchange, "events");
     struct dsn_page page = dsn_events_read(events, ask->number, records);

@@ -279,6 +279,7 @@ static bool replay_one(struct dsn_replay *replay, const struct dsn_root *root, s
     struct dsn_result verdict = with_witness ? dsn_path_witness(replay->shard, root, mbuf, replay->now, &witness)
                                              : dsn_path_one(replay->shard, root, mbuf, replay->now);
     kept = kept && dsn_results_drain(results, packets->control, replay->shard, &replay->segment);
+    dsn_events_take(replay->events, replay->shard); /* before its ring is full */
     return kept && dsn_results_end(results, verdict, with_witness ? &witness : NULL);
 }
 

@@ -64,9 +64,9 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     const struct dsn_decided_by *by = o->decision.by;
     shard->meeting = dsn_ref(number, direction);
     DSN_STEP(shard, DSN_STEP_INSTALL, -1, shard->flows.rest[number].id, 0);
-    dsn_hit(shard, by[0], &o->header);
+    dsn_hit(shard, by[0], &o->header, o->ingress, o->egress);
     if (by[0].slot != by[1].slot || by[0].table != by[1].table)
-        dsn_hit(shard, by[1], &o->header);
+        dsn_hit(shard, by[1], &o->header, o->ingress, o->egress);
     dsn_count(session, p, direction);
     if (direction == 1)
         session->flags |= DSN_SESSION_REPLIED;
@@ -91,7 +91,8 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
         struct dsn_decision refused = o.decision;
         struct dsn_header header = o.header;
         if (!picked_up || !decide_backwards(shard, p, &header, &o)) {
-            dsn_hit(shard, refused.by_drop, &header);
+            dsn_hit(shard, refused.by_drop, &header, p->vnic,
+                    refused.direction == DSN_INGRESS ? dsn_vnic_at(shard->root, refused.egress) : NULL);
             if (refused.tell)
                 dsn_tell_refused(shard, p);
             return dsn_dropped(refused.reason);

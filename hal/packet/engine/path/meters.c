@@ -1,4 +1,4 @@
-/* Limits: connections a vNIC, packets to the card's own programs.
+/* Limits: connections a vNIC, packets to the card's own programs, logs.
  *
  * A vNIC's limit is one for all workers. Each worker has a fixed share of it, and the shares add up to the limit: it
  * is never exceeded, and a vNIC whose connections hash unevenly reaches it a little early. */
@@ -65,25 +65,35 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
     return DSN_PASSED;
 }
 
+/* A token of a bucket that gets `rate` of them a second and is as deep. Each worker has its part of both. */
+static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t now) {
+    uint64_t deep = rate * DSN_SECOND / shard->config.workers;
+    if (shard->config.workers > 1 && rate > 0 && deep < DSN_SECOND)
+        deep = DSN_SECOND; /* one packet at least: with few a second all workers together may send one each */
+    uint64_t passed = now - bucket->credit_ns;
+    uint64_t more = passed >= DSN_SECOND * shard->config.workers ? deep : passed * rate / shard->config.workers;
+    uint64_t credit = bucket->used ? RTE_MIN(deep, bucket->credit + more) : deep;
+    bool enough = credit >= DSN_SECOND;
+    *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - DSN_SECOND : credit, .credit_ns = now};
+    return enough;
+}
+
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     if (number == 0)
         return false;
-    uint64_t rate = vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit;
-    uint64_t deep = rate * DSN_SECOND / shard->config.workers;
-    if (shard->config.workers > 1 && rate > 0 && deep < DSN_SECOND)
-        deep = DSN_SECOND; /* one packet at least: with few a second all workers together may send one each */
-    uint64_t passed = now - state->credit_ns;
-    uint64_t more = passed >= DSN_SECOND * shard->config.workers ? deep : passed * rate / shard->config.workers;
-    uint64_t credit = state->metered ? RTE_MIN(deep, state->credit + more) : deep;
-    bool enough = credit >= DSN_SECOND;
-    state->metered = true;
-    state->credit_ns = now;
-    state->credit = enough ? credit - DSN_SECOND : credit;
+    bool enough = take(shard, &state->punt, vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit, now);
     if (enough)
         state->at_limit[2] = false;
     else
         tell(shard, &state->at_limit[2], DSN_EVENT_PUNT_LIMIT, vnic);
     return enough;
+}
+
+bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress,
+                  uint64_t now) {
+    bool inbound = egress != NULL && dsn_share_flag(ingress, egress) == DSN_SESSION_INBOUND;
+    uint32_t number = dsn_vnic_state(&shard->vnics, inbound ? egress->id : ingress->id);
+    return number != 0 && take(shard, &shard->vnics.state[number].log[inbound], DSN_LOGS_PER_SECOND, now);
 }

@@ -74,7 +74,8 @@ uint16_t dsn_port_index(const struct dsn_shard *shard, uint32_t number) {
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data) {
     uint64_t put = atomic_load_explicit(&shard->events.put, memory_order_relaxed);
-    if (put - atomic_load_explicit(&shard->events.taken, memory_order_acquire) >= DSN_EVENTS) {
+    uint64_t room = kind == DSN_EVENT_RULE_LOG ? DSN_EVENTS_LOGS : DSN_EVENTS;
+    if (put - atomic_load_explicit(&shard->events.taken, memory_order_acquire) >= room) {
         atomic_fetch_add_explicit(&shard->events.missed, 1, memory_order_relaxed);
         return;
     }

@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 
 #define DSN_EVENTS 4096
+#define DSN_EVENTS_LOGS (DSN_EVENTS / 2) /* beyond that only other events find room */
+#define DSN_LOGS_PER_SECOND 100          /* as hal/packet/contract.py has it */
 #define DSN_FOREVER UINT64_MAX
 
 /* As hal/packet/contract.py numbers them. */
@@ -75,7 +77,10 @@ struct dsn_shard {
 };
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);
-void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header);
+/* A row decided a connection, or a first packet that was dropped. `egress`: where it leaves; NULL: it was dropped before
+ * the ingress chain, or by none. */
+void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header,
+             const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t table, uint64_t id, uint64_t value) {
     if (shard->witness != NULL)
         dsn_witness_step(shard->witness, kind, table, id, value);
@@ -123,6 +128,9 @@ uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key 
 
 /* meters.c */
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now);
+/* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
+ * known (`egress` may be NULL), of whom it comes from. */
+bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
 /* A worker's share of what a vNIC may have in all: the limits of all workers add up to it. */
 uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit);
 /* DSN_PASSED, flow_limit or flow_table_full for a connection from and to these. */

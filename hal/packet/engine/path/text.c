@@ -56,7 +56,8 @@ void dsn_text_header(char *text, size_t size, const char *verdict, const struct 
     snprintf(text, size, form, verdict, protocol, source, header->source_port, destination, header->destination_port);
 }
 
-void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header) {
+void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header,
+             const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
     static const char *const verdict[] = {
         [DSN_FIREWALL_RULE_VERDICT_ALLOW] = "allow",
         [DSN_FIREWALL_RULE_VERDICT_DROP] = "drop",
@@ -69,9 +70,13 @@ void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn
     if (by.table != DSN_TABLE_FIREWALL_RULE)
         return;
     const struct dsn_row_firewall_rule *rule = dsn_row(shard->root, DSN_TABLE_FIREWALL_RULE, by.slot);
-    if (rule->log) {
-        char text[sizeof(((struct dsn_event_record *)NULL)->data)];
-        dsn_text_header(text, sizeof(text), verdict[rule->verdict & 3], header);
-        dsn_event_put(shard, DSN_EVENT_RULE_LOG, DSN_TABLE_FIREWALL_RULE, rule->id, text);
+    if (!rule->log)
+        return;
+    if (!dsn_log_take(shard, ingress, egress, shard->now)) {
+        shard->counters.engine[DSN_COUNT_LOGS_SUPPRESSED]++;
+        return;
     }
+    char text[sizeof(((struct dsn_event_record *)NULL)->data)];
+    dsn_text_header(text, sizeof(text), verdict[rule->verdict & 3], header);
+    dsn_event_put(shard, DSN_EVENT_RULE_LOG, DSN_TABLE_FIREWALL_RULE, rule->id, text);
 }

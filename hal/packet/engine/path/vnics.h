@@ -7,14 +7,18 @@
 
 #define DSN_VNIC_STATES (UINT32_C(1) << 20) /* reserved, touched where used */
 
+struct dsn_bucket { /* of tokens; full at first */
+    bool used;
+    uint64_t credit;    /* a token is a second's worth of nanoseconds */
+    uint64_t credit_ns; /* when that was */
+};
+
 struct dsn_vnic_state {
     uint64_t id;
-    uint32_t next;      /* in its hash chain */
-    uint32_t open[2];   /* connections that count: opened by it, open to it */
-    bool at_limit[3];   /* open[0], open[1], punt: told once when it begins */
-    bool metered;       /* the bucket was used */
-    uint64_t credit;    /* of the punt bucket; a token is a second's worth of nanoseconds */
-    uint64_t credit_ns; /* when that was */
+    uint32_t next;                  /* in its hash chain */
+    uint32_t open[2];               /* connections that count: opened by it, open to it */
+    bool at_limit[3];               /* open[0], open[1], punt: told once when it begins */
+    struct dsn_bucket punt, log[2]; /* log: of connections that it opens, and of those to it */
 };
 
 struct dsn_vnic_states {

@@ -33,7 +33,9 @@ class FirstPackets(Passing):
         if isinstance(decision, Drop):
             backwards = self._decide_backwards(header, vnic, packet.routed) if picked_up else None
             if backwards is None:
-                self._hit(decision.decided_by, header)
+                to = decision.refused_by
+                share = share_of(vnic, to) if to else None
+                self._hit(decision.decided_by, header, share or (vnic.id, "own"))
                 raise self._refusal(packet, decision)
             header, ingress, decision = backwards
             direction = 1
@@ -122,7 +124,7 @@ class FirstPackets(Passing):
         self.witness.step(StepKind.INSTALL, identity=connection.id)
         self.counters.engine["flows_opened"] += 1
         for row in decision.rows:
-            self._hit(row, connection.header)
+            self._hit(row, connection.header, connection.share or (connection.ingress, "own"))
 
     def _paths(self, header: Header, ingress: Entry, routed: bool, decision: Decision) -> list[Path]:
         """What both directions do."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Counters, EventKind, LoadConfig, Output, StepKind
+from hal.packet.contract import LOGS_PER_SECOND, Counters, EventKind, LoadConfig, Output, StepKind
 from hal.packet.model import answers, headers
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.counters import CounterSet, EventRing
-from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.meters import Meters
 from hal.packet.model.neighbours import Hooks, NeighbourKey, Neighbours, Waiting
@@ -61,7 +61,8 @@ class State:
         self.events = EventRing()
         self.flows = FlowTable(connections, config.workers, self._settle)
         self.fragments = Fragments()
-        self.meters = Meters()
+        self.meters: Meters[int] = Meters()
+        self.logs: Meters[Share] = Meters()
         self.neighbours = Neighbours(
             Hooks(self._ask, self._send_waiting, self._give_up, self._neighbour_changed, self._is_next_hop)
         )
@@ -197,13 +198,16 @@ class State:
             self._at_limit.add((kind, vnic))
             self.events.add(self.now, kind, "vnic" if kind is not EventKind.FLOW_TABLE_FULL else "", vnic)
 
-    def _hit(self, row: Entry | None, header: Header) -> None:
-        """A row decided a connection, or a first packet that was dropped."""
+    def _hit(self, row: Entry | None, header: Header, share: Share) -> None:
+        """A row decided a connection, or a first packet that was dropped; what it logs counts against `share`."""
         if row is None:
             return
         if self.tables.schema.table(row.table).counts:
             self.counters.hit(row.table, row.id)
         if row.table == "firewall_rule" and row.log:
+            if not self.logs.take(share, LOGS_PER_SECOND, self.now):
+                self.counters.engine["logs_suppressed"] += 1
+                return
             words = decided_words(row.verdict, header)
             self.events.add(self.now, EventKind.RULE_LOG, row.table, row.id, words)
 

@@ -20,7 +20,7 @@ from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.loaded import Record
-from sdk.dsnd.rotation import rotate
+from sdk.dsnd.rotation import cut, rotate
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from sdk.dsnd.taps import Taps, card_namespace, plan
@@ -29,6 +29,7 @@ from services.core.objects import IntentError
 from services.core.service import discover
 
 ENGINE_FOLDER = "engine"
+ENGINE_LOG = "engine.log"
 SOCKET = "dsnd.sock"
 LOCK = "dsnd.lock"
 GRACE_S = 10.0
@@ -84,6 +85,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     while not ending.wait(LOOK_AT_LOG_S):
         with contextlib.suppress(OSError):  # a log too long is no reason to end
             rotate()
+            cut(run / ENGINE_FOLDER / ENGINE_LOG)
     server.stop(grace=GRACE_S).wait()  # an apply that has begun is answered
     (run / SOCKET).unlink(missing_ok=True)
     collector.end()

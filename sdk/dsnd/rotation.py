@@ -1,8 +1,10 @@
-"""dsnd's log is its standard error, gRPC's words included; where that is a file, it doesn't grow without bound."""
+"""Logs don't grow without bound: dsnd's, which is its standard error, gRPC's words included, where that is a file; and
+the engine's, which the engine has open."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
@@ -32,4 +34,31 @@ def rotate(fd: int = 2, most: int = MOST_BYTES) -> bool:
         os.dup2(new, fd)
     finally:
         os.close(new)
+    return True
+
+
+def cut(path: Path, most: int = MOST_BYTES) -> bool:
+    """Where a file that another process appends to is longer than `most`, copy it to FILE.1 and empty it. What comes
+    between the two is lost, and all of it where the copy has no room: the bound holds.
+
+    Returns:
+        Whether it was.
+
+    Raises:
+        OSError: as the system says.
+    """
+    try:
+        now = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(now.st_mode) or now.st_size <= most:
+        return False
+    before = path.with_name(path.name + ".1")
+    try:
+        shutil.copyfile(path, before, follow_symlinks=False)
+    except OSError:
+        before.unlink(missing_ok=True)
+        raise
+    finally:
+        os.truncate(path, 0)
     return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sdk.dsnd.rotation import rotate
+from sdk.dsnd.rotation import cut, rotate
 
 
 @pytest.fixture
@@ -39,3 +39,33 @@ def test_what_is_no_file_of_its_own_is_left_alone(fd: int, tmp_path: Path) -> No
     os.write(fd, b"x" * 200)
     (tmp_path / "dsnd.log").unlink()
     assert not rotate(fd, 100)
+
+
+def test_the_log_of_another_process_is_emptied_under_it(fd: int, tmp_path: Path) -> None:
+    log = tmp_path / "dsnd.log"
+    for turn in range(3):
+        os.write(fd, b"%d" % turn * 100)
+        assert not cut(log, 100)
+        os.write(fd, b"!")
+        assert cut(log, 100)
+        assert (log.read_bytes(), (tmp_path / "dsnd.log.1").read_bytes()) == (b"", b"%d" % turn * 100 + b"!")
+    os.write(fd, b"after")
+    assert log.read_bytes() == b"after"
+
+
+def test_a_log_is_emptied_even_where_its_copy_has_no_room(fd: int, tmp_path: Path) -> None:
+    os.write(fd, b"x" * 200)
+    (tmp_path / "dsnd.log.1").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        cut(tmp_path / "dsnd.log", 100)
+    assert (tmp_path / "dsnd.log").stat().st_size == 0
+    assert not (tmp_path / "dsnd.log.1").is_symlink()
+
+
+def test_what_is_no_log_is_left_alone(tmp_path: Path) -> None:
+    assert not cut(tmp_path / "none", 100)
+    assert not cut(tmp_path, 0)
+    (tmp_path / "long").write_bytes(b"x" * 200)
+    (tmp_path / "link").symlink_to("long")
+    assert not cut(tmp_path / "link", 100)
+    assert (tmp_path / "long").stat().st_size == 200

@@ -51,6 +51,9 @@ class PacketProcess(Protocol):
     def alive(self) -> bool:
         """Whether it still runs."""
 
+    def kill(self) -> None:
+        """End its process at once, whatever it is doing. Nothing where it has none of its own, or none runs."""
+
 
 @dataclass(frozen=True)
 class Hardware:

@@ -360,12 +360,17 @@ Global___StopRequest: _TypeAlias = StopRequest  # noqa: Y015
 class StopReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    TOLD_FIELD_NUMBER: _builtins.int
+    told: _builtins.str
+    """What was unusual about it: an engine that didn't answer was killed. Else empty."""
     def __init__(
         self,
+        *,
+        told: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

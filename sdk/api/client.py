@@ -151,8 +151,9 @@ class GrpcCard:
         return tuple(IntentText(file.name, file.text, file.set) for file in reply.files)
 
     @_raises
-    def stop(self) -> None:
-        self._card.Stop(pb.StopRequest(), timeout=self._seconds("Stop"))
+    def stop(self) -> str:
+        """End the engine and the daemon. Returns what was unusual about it, "" for nothing."""
+        return str(self._card.Stop(pb.StopRequest(), timeout=self._seconds("Stop")).told)
 
     @_raises
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:

@@ -133,15 +133,16 @@ def stop(as_json: bool) -> None:
     with guarded(as_json):
         if is_running():
             with connect() as running:
-                running.stop()
+                told = running.stop()
         else:
             from sdk.dsnd.orphan import stop_orphan
 
-            stop_orphan(run_folder())
+            told = stop_orphan(run_folder())
         deadline = time.monotonic() + STOP_S
         while is_running():
             _wait(deadline, "dsnd", f"{STOP_S:g} s to stop", run_folder() / "dsnd.log")
-        emit(as_json, {"stopped": True}, lambda console: console.print("stopped; the intent is kept"))
+        words = f"stopped; the intent is kept{'; ' if told else ''}{told}"
+        emit(as_json, {"stopped": True, "told": told}, lambda console: console.print(words))
 
 
 @card.command(epilog=f"Example: dsn card status --json. {EXIT_CODES}")

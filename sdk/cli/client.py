@@ -135,7 +135,8 @@ class CardClient(Protocol):
     def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
         """Run packets through a shard of its own, which is gone afterwards."""
 
-    def stop(self) -> None:
-        """End the engine and the daemon; the intent stays on disk."""
+    def stop(self) -> str:
+        """End the engine and the daemon; the intent stays on disk. Returns what was unusual about it, "" for
+        nothing."""
 
     def close(self) -> None: ...

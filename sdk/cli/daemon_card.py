@@ -105,8 +105,8 @@ class DaemonCard:
         results, flows = self._card.replay(packets, witness)
         return Replay(tuple(results), tuple(flows))
 
-    def stop(self) -> None:
-        self._card.stop()
+    def stop(self) -> str:
+        return self._card.stop()
 
     def close(self) -> None:
         self._card.close()

@@ -83,8 +83,9 @@ class TwinCard:
         self.files, self.loaded, self.plan = tuple(files), objects, plan
         return Applied(self.generation, digest, summary, tuple(one.sentence for one in loaded.warnings))
 
-    def stop(self) -> None:
+    def stop(self) -> str:
         self.backend.stop()
+        return ""
 
     def capabilities(self) -> Capabilities:
         return self.backend.capabilities()

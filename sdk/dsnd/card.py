@@ -161,9 +161,7 @@ class Card:
         if now.workers == 0:
             self._log("the engine that runs was never loaded: another is started")
             backend.stop()
-            deadline = time.monotonic() + END_SECONDS
-            while self.hardware.packet.alive() and time.monotonic() < deadline:
-                time.sleep(WATCH_SECONDS)
+            self._gone()
             self._launch()  # BUSY where it still runs
             return
         try:
@@ -503,17 +501,55 @@ class Card:
                 raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
             return self._writer.forget(which)
 
-    def stop_engine(self) -> None:
-        """End the engine on purpose, and the watch over it. The intent is kept."""
+    def stop_engine(self) -> str:
+        """End the engine on purpose, and the watch over it: behind a call that has begun, unless the engine keeps that
+        waiting. The intent is kept.
+
+        Returns:
+            What was unusual about it, "" for nothing.
+
+        Raises:
+            HalError: TIMEOUT where it doesn't end, not even killed.
+        """
         self._ending.set()
-        with self._lock:
-            if self._backend is not None:
-                with contextlib.suppress(HalError):
-                    self._backend.stop()
+        held = self._lock.acquire(timeout=END_SECONDS)
+        try:
+            told = self._end_engine()
+            held = held or self._lock.acquire(timeout=END_SECONDS)  # who waited for the engine knows that it is gone
             self._backend, self._writer = None, None
             self.life = replace(self.life, state="stopped")
             if self._taps is not None:
                 self._taps.remove()
+        finally:
+            if held:
+                self._lock.release()
+        return told
+
+    def _end_engine(self) -> str:
+        process, told = self.hardware.packet, ""
+        if self._backend is not None:
+            try:
+                self.probe.ask(self._backend.stop)
+            except HalError as error:
+                told = self.probe.why(error)
+        if process.pid() is None or (not told and self._gone()):
+            return ""
+        process.kill()
+        if not self._gone():
+            fix = "Look at its process (ps: D waits for a device)."
+            raise HalError(ErrorKind.TIMEOUT, f"engine {process.pid()}", got="killed, it goes on", fix=fix)
+        told = f"the engine was killed: {told or f'asked to end, it went on for {END_SECONDS:g} s'}"
+        self._log(told)
+        return told
+
+    def _gone(self) -> bool:
+        """Wait until the engine has ended; False where it goes on."""
+        deadline = time.monotonic() + END_SECONDS
+        while self.hardware.packet.alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(WATCH_SECONDS)
+        return True
 
     def let_go(self) -> None:
         """End the watch, behind an apply that has begun; the engine goes on forwarding."""

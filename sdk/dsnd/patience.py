@@ -108,6 +108,12 @@ class Probe:
                 self._stuck = future
                 raise self._silent() from None
 
+    def why(self, error: HalError) -> str:
+        """Why an engine that was asked to end didn't, "" where it did: then it is LOST."""
+        if error.kind is ErrorKind.TIMEOUT:
+            return f"no answer within {self._seconds:g} s"
+        return "" if error.kind is ErrorKind.LOST else str(error)
+
     def _silent(self) -> HalError:
         return HalError(ErrorKind.TIMEOUT, "packet engine", got="no answer", limit=f"{self._seconds:g} s",
                         fix="Look at its process (ps: T is stopped): continue it or kill it.")  # fmt: skip

@@ -154,9 +154,9 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def Stop(self, request: pb.StopRequest, context: grpc.ServicerContext) -> pb.StopReply:
-        self._card.stop_engine()
+        told = self._card.stop_engine()
         threading.Timer(0.05, self._end).start()  # behind the answer
-        return pb.StopReply()
+        return pb.StopReply(told=told)
 
     @_answers
     def GetTables(self, request: pb.GetTablesRequest, context: grpc.ServicerContext) -> Iterator[pb.TablePart]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -28,8 +29,9 @@ def listens(path: Path) -> bool:
 
 
 @contextmanager
-def running(run: Path, *arguments: str) -> Iterator[int]:
-    """Pid of an engine in this run folder. What it prints, a sanitizer's words first of all, is a failure."""
+def running(run: Path, *arguments: str, killed: bool = False) -> Iterator[int]:
+    """Pid of an engine in this run folder. What it prints, a sanitizer's words first of all, is a failure; so is its
+    end, unless the test has `killed` it."""
     run.mkdir(mode=0o700, exist_ok=True)
     log = run / "engine.log"
     with log.open("wb") as output:
@@ -42,7 +44,7 @@ def running(run: Path, *arguments: str) -> Iterator[int]:
             time.sleep(0.01)
         yield process.pid
         process.terminate()
-        assert (process.wait(timeout=60), log.read_text()) == (0, "")
+        assert (process.wait(timeout=60), log.read_text()) == (-signal.SIGKILL if killed else 0, "")
     finally:
         process.kill()
         process.wait()

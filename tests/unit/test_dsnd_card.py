@@ -67,6 +67,9 @@ class Process:
     def pid(self) -> int | None:
         return None
 
+    def kill(self) -> None:
+        raise AssertionError("nobody kills it here")
+
     def alive(self) -> bool:
         return self.twin is not None
 
@@ -150,6 +153,25 @@ def test_a_pending_intent_that_the_engine_holds_becomes_good(
     assert store.good() == pending
     assert store.pending() is None
     assert rows(second, "vnic") == 1
+
+
+def test_a_pending_intent_is_good_though_an_agent_committed_since(
+    process: Process, start: Callable[[], Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the engine holds of the daemon's is told by the daemon's own tag, whoever came last."""
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
+    start().apply(whole(TWO))
+    store = Store(tmp_path)
+    store.begin(StoredIntent(whole(ONE)))
+    store.confirm()
+    store.begin(StoredIntent(whole(TWO)))
+    assert process.twin is not None
+    # The agent's tag is even that of the intent which was good before.
+    after = process.twin.writer("agent").commit([], tag=StoredIntent(whole(ONE)).digest)
+    second = start()
+    assert (store.good(), store.pending()) == (StoredIntent(whole(TWO)), None)
+    assert rows(second, "vnic") == 1
+    assert second.backend.snapshot().generation == after
 
 
 def test_a_pending_intent_that_never_reached_the_engine_is_dropped(

@@ -15,8 +15,9 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import FlowFilter, LoadConfig, PacketIn, PortConfig
+from hal.packet.contract import FlowFilter, LoadConfig, Outcome, PacketIn, PortConfig
 from hal.packet.model import Twin
+from hal.packet.model.twin import TwinWriter
 from sdk.api import card_pb2 as pb
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.daemon_card import DaemonCard
@@ -51,6 +52,9 @@ class Process:
 
     def pid(self) -> int | None:
         return None
+
+    def kill(self) -> None:
+        raise AssertionError("nobody kills it here")
 
     def alive(self) -> bool:
         if self.failing:
@@ -225,3 +229,40 @@ def test_rows_of_stages_that_are_not_installed_are_shown(served: Served, monkeyp
     ]
     assert ours.rows("vrf")
     assert type(theirs.rows("vrf")[0]) is not type(ours.rows("vrf")[0])
+
+
+def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit whose answer never came: asked for one generation more, and why it isn't told as applied."""
+    generation = served.api.apply(INTENT).generation
+    commit, outcome, answers = TwinWriter.commit, TwinWriter.outcome, threading.Event()
+
+    def lose(*words: Any, **more: Any) -> int:
+        commit(*words, **more)
+        raise HalError(ErrorKind.TIMEOUT, "commit")
+
+    def late(*words: Any) -> Outcome:
+        if not answers.is_set():
+            raise HalError(ErrorKind.TIMEOUT, "outcome")
+        return outcome(*words)
+
+    monkeypatch.setattr(TwinWriter, "commit", lose)
+    monkeypatch.setattr(TwinWriter, "outcome", late)
+    more = IntentText("b.yaml", b"kind: Vrf\nname: green\n")
+    with pytest.raises(HalError) as caught:
+        served.api.apply([*INTENT, more])
+    assert caught.value.kind is ErrorKind.TIMEOUT
+    pending = served.card.store.pending()
+    assert pending is not None
+    told = served.api.objects()
+    assert "green" not in {one.name for one in told}
+    assert {(one.wanted_generation, one.applied_generation) for one in told} == {(generation + 1, generation)}
+    assert {one.reason for one in told} == {
+        f"intent {pending.digest} was committed, and the engine hasn't said yet whether it holds"
+    }
+    answers.set()
+    until(lambda: served.card.store.pending() is None)
+    told = served.api.objects()
+    assert "green" in {one.name for one in told}
+    assert {(one.wanted_generation, one.applied_generation, one.reason) for one in told} == {
+        (generation + 1, generation + 1, "")
+    }

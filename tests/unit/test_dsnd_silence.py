@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hal.packet.contract import Backend, LoadConfig, PortConfig
 from hal.packet.dpdk import link
 from hal.packet.dpdk.engine import Engine, EngineWriter, connect
 from sdk.dsnd.card import Card
+from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.service import discover
 from tests.tools.engine import running
@@ -44,13 +46,18 @@ class Process:
     def pid(self) -> int:
         return self._pid
 
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
     def alive(self) -> bool:
-        return True
+        state = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"  # who started it waits for it
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    with running(tmp_path / "run") as pid:
+def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
+    """An engine of the test's own. Parameter: the test kills it."""
+    with running(tmp_path / "run", killed=getattr(request, "param", False)) as pid:
         engine = connect(tmp_path / "run")
         engine.load(CONFIG)
         engine.start()
@@ -75,14 +82,14 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.02)
 
 
-def stop_in_the_next_commit(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine stops just before the commit is sent, and nobody waits long for its answer."""
+def stop_in_the_next_commit(process: Process, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.5) -> None:
+    """The engine stops just before the commit is sent, and nobody waits longer for its answer."""
     commit = EngineWriter.commit
 
     def stopped(self: EngineWriter, *arguments: Any, **more: Any) -> int:
         monkeypatch.setattr(EngineWriter, "commit", commit)
-        monkeypatch.setattr(link, "QUICK_SECONDS", 0.5)
-        self._connection.link._timeout = 0.5
+        monkeypatch.setattr(link, "QUICK_SECONDS", seconds)
+        self._connection.link._timeout = seconds
         os.kill(process.pid(), signal.SIGSTOP)
         return commit(self, *arguments, **more)
 
@@ -126,3 +133,26 @@ def test_a_late_commit_is_found_out_by_the_next_dsnd(
     assert (store.good(), store.pending()) == (TWO, None)
     assert after.backend.snapshot(["seed"]).tag == TWO.digest
     after.let_go()
+
+
+@pytest.mark.parametrize("process", [True], ids=["killed"], indirect=True)
+def test_a_stop_does_not_wait_for_an_apply_that_the_engine_keeps_waiting(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = begun(process, tmp_path / "state")
+    card.apply(ONE.files)
+    stop_in_the_next_commit(process, monkeypatch, seconds=60)
+    monkeypatch.setattr("sdk.dsnd.card.END_SECONDS", 2.0)
+    card.probe = Probe(0.5)
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(card.apply, TWO.files)
+        until(lambda: Store(tmp_path / "state").pending() == TWO)
+        begin = time.monotonic()
+        assert card.stop_engine() == "the engine was killed: no answer within 0.5 s"
+        assert time.monotonic() - begin < 10
+        error = applied.exception(10)
+    assert isinstance(error, HalError)
+    assert error.kind is ErrorKind.LOST
+    assert not process.alive()
+    assert card.life.state == "stopped"
+    assert Store(tmp_path / "state").good() == ONE

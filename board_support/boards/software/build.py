@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 from pathlib import Path
 
 from board_support.board import BoardFacts, Hardware
@@ -62,6 +63,11 @@ class EngineLife:
             with contextlib.suppress(ChildProcessError):  # an engine that an earlier dsnd started isn't our child
                 os.waitpid(self._pid, os.WNOHANG)
         return False
+
+    def kill(self) -> None:
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
 def build(facts: BoardFacts, run: Path, engine: Path | None = None) -> Hardware:

@@ -29,6 +29,9 @@ class TwinProcess:
     def alive(self) -> bool:
         return self._twin is not None
 
+    def kill(self) -> None:
+        """It has no process of its own."""
+
 
 def build(facts: BoardFacts, _run: Path, engine: Path | None = None) -> Hardware:
     """The twin board; it uses no run folder. Raises HalError(INVALID) where a program is named: it runs none."""

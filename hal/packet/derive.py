@@ -4,7 +4,7 @@ tables to wanted rows by difference and one commit."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -150,6 +150,7 @@ def sync(
     tables: Iterable[str] | None = None,
     tag: str = "",
     names: Sequence[Name] = (),
+    transaction: Callable[[], int | None] = lambda: None,
 ) -> SyncResult:
     """Bring tables of one owner to exactly these rows, by difference and one commit.
 
@@ -160,6 +161,8 @@ def sync(
         tables: which tables; None: those that `rows` are of. One that no row is of is emptied.
         tag: kept with the generation. With rows, this owner's tag and these names as they are, nothing is committed.
         names: what people call entries; entries not named here keep theirs.
+        transaction: gives each commit that is tried its transaction, another each time: who keeps the last can ask
+            `outcome` for it after LOST or TIMEOUT.
 
     Raises:
         HalError: as `commit`; STALE only after others were faster ATTEMPTS times in a row.
@@ -180,7 +183,9 @@ def sync(
         if not operations and called and snapshot.tags.get(writer.owner, "") == tag:
             return SyncResult(snapshot.generation, {}, time.monotonic() - begin)
         try:
-            generation = writer.commit(operations, base=snapshot.generation, tag=tag, names=names)
+            generation = writer.commit(
+                operations, base=snapshot.generation, transaction=transaction(), tag=tag, names=names
+            )
         except HalError as error:
             if error.kind is not ErrorKind.STALE or attempt == ATTEMPTS - 1:
                 raise

@@ -12,29 +12,20 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-from pyroute2.netlink.exceptions import NetlinkError
 
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig
-from hal.packet.derive import SyncResult, sync
-from sdk.card_config import owned
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.loaded import Record, check
-from sdk.dsnd.numbered import NumberedWriter
 from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import EMPTY, Store, StoredIntent
+from sdk.dsnd.tables import OWNER, NobodyKnowsError, Tables
 from sdk.dsnd.taps import Taps
-from services.core.intent import Intent, Source, load, with_excerpts
 from services.core.objects import IntentError, Objects
-from services.core.plan import Context, Plan, card_ports, card_stages, plan_all
+from services.core.plan import Plan
 from services.core.service import Services
-from services.routing.plan import NO_PORT
 
-OWNER = "dsnd"
-"""As whom it writes: of the engine's tags this one's is its own."""
 WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
 HELD_SECONDS = 30.0
@@ -79,10 +70,6 @@ class _Asked:
     plan: Plan
 
 
-class _NobodyKnows(HalError):
-    """A commit without an answer, of an engine that lives and doesn't say."""
-
-
 class Card:
     """The card.
 
@@ -117,12 +104,12 @@ class Card:
         self.holding: Holding | None = None
         self._log = log
         self._backoff = backoff or Backoff()
+        self.tables = Tables(lambda: self.backend, hardware.packet.alive, config, services, store.seed, log, taps)
         self._taps = taps
         self._record = record
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
-        self._writer: NumberedWriter | None = None
         self._unsure: _Asked | None = None  # what was committed without an answer
         self._refused = ""  # what was asked for last and isn't held, and why
         self._damaged = False  # the good intent on disk can't be read
@@ -198,7 +185,7 @@ class Card:
             self._reload()
             backend.start()
         except BaseException:
-            self._backend = None
+            self._forget_engine()
             with contextlib.suppress(HalError):
                 backend.stop()
             raise
@@ -206,7 +193,7 @@ class Card:
 
     def _take(self, backend: Backend) -> None:
         self._backend = backend
-        self._writer = NumberedWriter(backend.writer(OWNER))
+        self.tables.connect()
         self._born = time.monotonic()
 
     def _resume(self) -> None:
@@ -228,9 +215,9 @@ class Card:
         if good is None:
             self._log("the engine goes on with what it holds")
         elif good.digest == tag:
-            objects, plan = self._planned(good)
+            _, objects, plan = self.tables.planned(good)
             self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
-            self._settle_taps(plan)
+            self.tables.settle_taps(plan)
         else:
             self._log(f"the engine holds {tag or 'nothing'}, the card {good.digest}: brought to it")
             self._reload()
@@ -241,8 +228,8 @@ class Card:
         self.store.abandon()
         self._unsure = None
         good = self._good() or EMPTY  # what can't be read is not forwarded
-        objects, plan = self._planned(good)
-        result = self._commit(plan, good.digest)
+        _, objects, plan = self.tables.planned(good)
+        result = self.tables.commit(plan, good.digest, self._plan())
         self.holding = Holding(good, objects, plan, result.generation)
 
     def _good(self) -> StoredIntent | None:
@@ -256,101 +243,7 @@ class Card:
             return None
         return good
 
-    # --- the way from intent to tables ---
-
-    def context(self) -> Context:
-        """What planning depends on besides the objects."""
-        backend = self.backend
-        now = backend.capabilities()
-        return Context(
-            ports=card_ports(now),
-            seed=self.store.seed(),
-            capacities=now.capacities,
-            installed=backend.snapshot(["firewall_rule", "vrf"]).tables,
-            stages=card_stages(now),
-            owners=owned(self.config.owners),
-        )
-
-    def read(self, intent: StoredIntent, context: Context) -> Intent:
-        """The objects of a stored intent, and what is wrong with them."""
-        return load(self._sources(intent), self.services, context)
-
-    @staticmethod
-    def _sources(intent: StoredIntent) -> list[Source]:
-        return [Source(name, text.encode("utf-8", "surrogateescape")) for _set, name, text in intent.files]
-
-    def _planned(self, intent: StoredIntent) -> tuple[Objects, Plan]:
-        context = self.context()
-        objects = self.read(intent, context).require()
-        plan = plan_all(objects, context, self.services)
-        errors = [problem for problem in plan.problems if not problem.warning]
-        if errors:
-            raise IntentError(errors)
-        return objects, plan
-
-    def own_tables(self) -> tuple[str, ...]:
-        """The tables that this daemon writes: all that no other owner was given."""
-        others = owned(self.config.owners)
-        return tuple(name for name in self.backend.capabilities().schema.table_numbers if name not in others)
-
-    def _commit(self, plan: Plan, digest: str) -> SyncResult:
-        if self._writer is None:
-            raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
-        own = self.own_tables()
-        for table in plan.tables:
-            if table not in own:
-                raise HalError(ErrorKind.DENIED, f"table {table}", limit="another owner's by card.toml", table=table,
-                               fix="Take the objects that need it out of the intent.")  # fmt: skip
-        self._writer.last = None
-        try:
-            if self._taps is not None:
-                self._taps.give(_tap_ports(plan))
-            result = sync(self._writer, self.backend, *plan.rows, tag=digest, names=plan.names, tables=own)
-        except HalError as error:
-            generation = self._outcome(error)
-            if generation is None:
-                if self.holding is not None:
-                    self._settle_taps(self.holding.plan)
-                raise
-            self._log(f"lost the engine's answer; it holds {digest}")
-            result = SyncResult(generation)
-        self._settle_taps(plan)
-        return result
-
-    def _outcome(self, error: HalError) -> int | None:
-        """The generation that a commit became which ended in this error, None where nothing of it is or will be.
-
-        Raises:
-            _NobodyKnows: an engine that lives doesn't say.
-        """
-        if error.kind not in (ErrorKind.LOST, ErrorKind.TIMEOUT) or self._writer is None or self._writer.last is None:
-            return None
-        try:
-            if error.kind is ErrorKind.LOST:  # of a new connection; after TIMEOUT the old one keeps the order
-                last, self._writer = self._writer.last, NumberedWriter(self.backend.writer("dsnd"))
-                self._writer.last = last
-            return self._writer.went_through()
-        except HalError as other:
-            if self.hardware.packet.alive():
-                limit = "an answer to this commit; it is found out as soon as the engine answers"
-                fix = "Ask dsn card status which intent it holds."
-                raise _NobodyKnows(ErrorKind.TIMEOUT, "packet engine", got=str(error), limit=limit, fix=fix) from other
-            self._log(f"the engine is gone: {other}")
-            return None
-
-    def _settle_taps(self, plan: Plan) -> None:
-        """Leave the taps as this plan has them, with the card's addresses. What the kernel refuses is told; packets
-        are forwarded all the same."""
-        if self._taps is None:
-            return
-        vrfs = _vrf_names(plan)
-        rows = [row for part in plan.tables.get("local_address", ()) for row in part]
-        try:
-            self._taps.settle(_tap_ports(plan))
-            self._taps.give(_tap_ports(plan))
-            self._taps.configure((vrfs.get(row.to_dict()["vrf"], ""), row) for row in rows)
-        except (HalError, OSError, NetlinkError) as error:
-            self._log(f"a punt tap can't be configured: {error}")
+    # --- intent ---
 
     def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
         """Make (set, file, text)s the whole intent, or the whole of one set; acknowledged when durable and in force.
@@ -366,7 +259,7 @@ class Card:
                 applied = self._apply(files, only_set)
             except (IntentError, HalError) as error:
                 self._refused = (
-                    "" if isinstance(error, _NobodyKnows) else f"the last apply was refused: {_first(error)}"
+                    "" if isinstance(error, NobodyKnowsError) else f"the last apply was refused: {_first(error)}"
                 )
                 raise
             self._refused = ""
@@ -387,17 +280,11 @@ class Card:
             files = tuple((only_set, name, text) for _set, name, text in files)
             kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
             intent = StoredIntent((*kept, *files))
-            context = self.context()
-            read = self.read(intent, context)
-            objects = read.require()
-            plan = plan_all(objects, context, self.services)
-            errors = [problem for problem in plan.problems if not problem.warning]
-            if errors:
-                raise IntentError((*read.warnings, *with_excerpts(errors, self._sources(intent))))
+            read, objects, plan = self.tables.planned(intent)
             self.store.begin(intent)
             try:
-                result = self._commit(plan, intent.digest)
-            except _NobodyKnows:
+                result = self.tables.commit(plan, intent.digest, self._plan())
+            except NobodyKnowsError:
                 self._unsure = _Asked(intent, objects, plan)
                 raise
             except HalError:
@@ -406,6 +293,10 @@ class Card:
             self._hold(_Asked(intent, objects, plan), result.generation)
             warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
             return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
+
+    def _plan(self) -> Plan | None:
+        """What the tables are of."""
+        return self.holding.plan if self.holding is not None else None
 
     def _hold(self, asked: _Asked, generation: int) -> None:
         self.holding = Holding(asked.intent, asked.objects, asked.plan, generation)
@@ -416,19 +307,18 @@ class Card:
 
     def _resolve(self) -> None:
         """Find out what became of a commit without an answer. Raises HalError while the engine doesn't say."""
-        if self._unsure is None or self._writer is None:
+        if self._unsure is None:
             return
-        generation = self._writer.went_through()
+        generation = self.tables.went_through()
         asked, self._unsure = self._unsure, None
         if generation is None:
             self._log(f"{asked.intent.digest} never reached the engine: dropped")
             self.store.abandon()
-            if self.holding is not None:
-                self._settle_taps(self.holding.plan)
+            self.tables.settle_taps(self._plan())
         else:
             self._log(f"the engine holds {asked.intent.digest} after all: it counts as good")
             self._hold(asked, generation)
-            self._settle_taps(asked.plan)
+            self.tables.settle_taps(asked.plan)
 
     # --- the engine's life ---
 
@@ -449,12 +339,16 @@ class Card:
             with self._lock, contextlib.suppress(HalError):
                 self._resolve()
 
+    def _forget_engine(self) -> None:
+        self._backend, self._unsure = None, None
+        self.tables.disconnect()
+
     def _restart(self) -> None:
         lived = time.monotonic() - self._born
         self._deaths = self._backoff.deaths_after(self._deaths, lived)
         wait_s = self._backoff.wait_s(self._deaths)
         with self._lock:
-            self._backend, self._writer, self._unsure = None, None, None
+            self._forget_engine()
             again = f"died after {lived:.1f} s, {_ordinal(self._deaths)} in a row; started again in {wait_s:.2f} s"
             if self.life.state == "restarting":  # it didn't even start: why is worth more than that
                 again = f"{self._refusal}; tried again in {wait_s:.2f} s"
@@ -497,9 +391,7 @@ class Card:
     def forget(self, which: FlowFilter) -> int:
         """Take connections out of the flow table; returns how many. Raises HalError."""
         with self.steady():
-            if self._writer is None:
-                raise HalError(ErrorKind.LOST, "packet engine", got=self.life.state)
-            return self._writer.forget(which)
+            return self.tables.forget(which)
 
     def stop_engine(self) -> str:
         """End the engine on purpose, and the watch over it: behind a call that has begun, unless the engine keeps that
@@ -516,7 +408,7 @@ class Card:
         try:
             told = self._end_engine()
             held = held or self._lock.acquire(timeout=END_SECONDS)  # who waited for the engine knows that it is gone
-            self._backend, self._writer = None, None
+            self._forget_engine()
             self.life = replace(self.life, state="stopped")
             if self._taps is not None:
                 self._taps.remove()
@@ -562,22 +454,6 @@ class Card:
 
 def _ordinal(number: int) -> str:
     return {1: "the first time", 2: "the second time", 3: "the third time"}.get(number, f"the {number}th time")
-
-
-def _vrf_names(plan: Plan) -> dict[int, str]:
-    return {row_id: origin.name for (table, row_id), origin in plan.origins.items() if table == "vrf"}
-
-
-def _tap_ports(plan: Plan) -> dict[str, int]:
-    """VRF -> port of its punt tap."""
-    names = _vrf_names(plan)
-    rows = [row.to_dict() for part in plan.tables.get("vrf", ()) for row in part]
-    return {names[row["id"]]: row["punt_port"] for row in rows if row["id"] in names and row["punt_port"] != NO_PORT}
-
-
-def state_folder(run: Path) -> Path:
-    """Where a card with this run folder keeps its state unless told otherwise."""
-    return run / "state"
 
 
 def _first(error: IntentError | HalError) -> str:

@@ -19,9 +19,10 @@ from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
 from sdk.card_config import owned
-from sdk.dsnd.card import OWNER, Card
+from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
+from sdk.dsnd.tables import OWNER
 from services.core.objects import IntentError
 from services.core.service import View
 

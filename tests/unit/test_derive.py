@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LoadConfig, Name
+from hal.packet.contract import LoadConfig, Name, OutcomeKind
 from hal.packet.derive import SyncResult, sync
 from hal.packet.frame._generated import Vrf
 from hal.packet.model import Twin
@@ -102,6 +103,14 @@ def test_it_reads_again_when_others_are_faster(twin: Twin) -> None:
     racing: Any = Racing(twin, 3)
     sync(racing, twin, HOP)
     assert twin.snapshot().rows("next_hop") == [HOP]
+    # Each try is a transaction of its own, and the last one is that which went through.
+    numbers = count(7)
+    again: Any = Racing(twin, 2)
+    done = sync(again, twin, HOP, tag="again", transaction=lambda: next(numbers))
+    assert next(numbers) == 10
+    outcomes = [twin.writer().outcome(number) for number in (7, 8, 9)]
+    assert [one.kind for one in outcomes] == [OutcomeKind.REFUSED, OutcomeKind.REFUSED, OutcomeKind.COMMITTED]
+    assert outcomes[-1].generation == done.generation
     hopeless: Any = Racing(twin, 100)
     with pytest.raises(HalError) as caught:
         sync(hopeless, twin, NextHop(id=7, port=1, address="192.0.2.7"))

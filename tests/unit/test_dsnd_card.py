@@ -236,7 +236,7 @@ def test_what_the_engine_refuses_is_not_pending_either(
     def refuse(*_: Any, **__: Any) -> None:
         raise HalError(ErrorKind.FULL, "table vnic")
 
-    monkeypatch.setattr("sdk.dsnd.card.sync", refuse)
+    monkeypatch.setattr("sdk.dsnd.tables.sync", refuse)
     with pytest.raises(HalError, match="FULL: table vnic"):
         card.apply(whole(TWO))
     assert (Store(tmp_path).good().digest, Store(tmp_path).pending()) == (applied.digest, None)
@@ -249,7 +249,7 @@ def test_a_lost_answer_is_asked_for(start: Callable[[], Card], monkeypatch: pyte
         sync(*arguments, **more)
         raise HalError(ErrorKind.LOST, "connection")
 
-    monkeypatch.setattr("sdk.dsnd.card.sync", lost)
+    monkeypatch.setattr("sdk.dsnd.tables.sync", lost)
     applied = card.apply(whole(TWO))
     assert card.backend.snapshot().generation == applied.generation
     assert Store(tmp_path).good().digest == applied.digest
@@ -272,11 +272,11 @@ class Silent:
         self.answers = False
         self.takes = takes
         self.generation: int | None = None
-        monkeypatch.setattr("sdk.dsnd.card.sync", self.sync)
-        monkeypatch.setattr("sdk.dsnd.numbered.NumberedWriter.went_through", self.went_through)
+        monkeypatch.setattr("sdk.dsnd.tables.sync", self.sync)
+        monkeypatch.setattr("sdk.dsnd.tables.Tables.went_through", self.went_through)
 
     def sync(self, *arguments: Any, **more: Any) -> None:
-        arguments[0].last = 1
+        more["transaction"]()
         if self.takes:
             self.generation = sync(*arguments, **more).generation
         raise HalError(ErrorKind.TIMEOUT, "commit", limit="60 s")
@@ -421,7 +421,7 @@ def test_what_was_refused_is_wanted_and_said_why(start: Callable[[], Card], monk
         "the last apply was refused: a.yaml:4:8: error: Subnet shop, field gatewais: unknown field"
     )
     with monkeypatch.context() as patch:
-        patch.setattr("sdk.dsnd.card.sync", _full)
+        patch.setattr("sdk.dsnd.tables.sync", _full)
         with pytest.raises(HalError):
             card.apply(whole(TWO))
     assert card.wanted() == (generation + 1, "the last apply was refused: FULL: table vnic")

@@ -211,7 +211,7 @@ def test_dsn_plans_with_what_dsnd_plans_with(served: Served) -> None:
     served.api.apply(INTENT)
     with closing(DaemonCard(served.socket)) as client:
         theirs = client.planning()
-    ours = served.card.context()
+    ours = served.card.tables.context()
     assert theirs.owners == {"route": "my-agent", "next_hop": "my-agent"}
     assert replace(theirs, installed={}) == replace(ours, installed={})
     for table, parts in ours.installed.items():

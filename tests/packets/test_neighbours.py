@@ -62,12 +62,17 @@ def test_waiting_packets_go_out_in_order(card: Card) -> None:
     out(card, 5).arrives_at("gateway")
 
 
-def test_a_bounded_number_waits(card: Card) -> None:
-    for host in range(10, 74):
-        for port in (1, 2, 3, 4):
-            out(card, port, to=f"192.0.2.{host}").waits()
-    out(card, 1, to="192.0.2.80").is_dropped("neighbour_queue_full")
+def test_a_scan_takes_its_own_share(card: Card) -> None:
+    for place in range(32):
+        out(card, place % 4 + 1, to=f"192.0.2.{10 + place // 4}").waits()
+    out(card, 1, to="192.0.2.80").is_dropped("neighbour_queue_limit")
+    out(card, 5, to="192.0.2.10").is_dropped("neighbour_queue_full")
+    card.host("db").sends(udp("10.2.0.5:1 > 203.0.113.9:53")).waits()
     tick(card).arrives_at("web")
+    for _ in range(3):
+        tick(card.after(1))
+    assert card.shard.counters().drops["neighbour_unresolved"] == 33
+    out(card, 1, to="192.0.2.80").waits()
 
 
 def test_given_up_after_three_requests(card: Card) -> None:

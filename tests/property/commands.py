@@ -53,6 +53,7 @@ class Kind(IntEnum):
     DATAGRAM = 13
     REMAC = 14
     KNOCK = 15
+    SCAN = 16
 
 
 WEIGHTS = {
@@ -72,6 +73,7 @@ WEIGHTS = {
     Kind.DATAGRAM: 2,
     Kind.REMAC: 2,
     Kind.KNOCK: 1,
+    Kind.SCAN: 1,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 
@@ -130,6 +132,8 @@ class Story:
                 yield from self._remac(*numbers)
             case Kind.KNOCK:
                 yield from self._knock(*numbers)
+            case Kind.SCAN:
+                yield from self._scan(*numbers)
 
     def _talk(self, which: int) -> Conversation:
         return self.conversations[which % len(self.conversations)]
@@ -182,6 +186,15 @@ class Story:
             good = straight(talk)
             frame = speak_to_card(good, 0, 0)
             yield self._packet(good.source, frame[: len(frame) - (what % 40 if cut % 4 == 0 else 0)])
+
+    def _scan(self, which: int, where: int, first: int, _how: int) -> Iterator[PacketIn]:
+        """Four packets to each of some addresses of which most are nobody's."""
+        talk = replace(self._talk(which), source=which % 4, destination=4, v6=False, protocol=frames.UDP)
+        source, destination = talk.ends(False)
+        net = ("192.0.2", "203.0.113", "198.51.100")[where % 3]
+        for place in range(36):
+            ip = replace(talk.ip(False), destination=f"{net}.{(first + place // 4) % 60 + 3}")
+            yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, False, 0, 0)))
 
     def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:
         """Two packets of one conversation between neighbours, the second to somebody else's MAC."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from hal.conformance.bench import insert, modify
 from hal.conformance.frames import ARP, arp, ethernet, udp
 from hal.conformance.world import GUARDED, ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, A, B, C, chain, rows, rule, vnic
-from hal.packet.contract import EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
+from hal.packet.contract import Backend, EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Vnic
+from hal.packet.model import Twin
 from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy
 from hal.packet.stages.route._generated import SubnetRoute
 from tests.tools.engines import running
@@ -21,19 +23,23 @@ SECOND = 1_000_000_000
 MANY = 20_000
 """Connections that expire at once: more than are looked at in a row for one that lives."""
 NEIGHBOURS = 65_536
+CONFIG = LoadConfig(
+    ports=tuple(PortConfig(number, f"p{number}", "replay") for number in (0, 1, 2, 3, 9)),
+    flow_limit=200_000,
+    pickup_ns=0,
+)
 
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """A loaded engine with room for many connections of each vNIC."""
     with running() as started:
-        ports = tuple(PortConfig(number, f"p{number}", "replay") for number in (0, 1, 2, 3, 9))
-        started.load(LoadConfig(ports=ports, flow_limit=200_000, pickup_ns=0))
+        started.load(CONFIG)
         started.start()
         yield started
 
 
-def _commit(engine: Engine, *instead: Vnic) -> None:
+def _commit(engine: Backend, *instead: Vnic) -> None:
     """The kit's world, some of its vNICs otherwise, and a route to its uplink's subnet."""
     others = {one.id: one for one in instead}
     world = [others.get(row.id, row) if isinstance(row, Vnic) else row for row in rows()]
@@ -77,9 +83,11 @@ def test_a_full_table_has_room_as_soon_as_one_expired(engine: Engine) -> None:
     shard.close()
 
 
-def test_a_scan_takes_no_neighbour_from_others(engine: Engine) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_scan_takes_no_neighbour_from_others(engine: Engine, at_once: bool) -> None:
     """A opens more connections to silent addresses of the uplink's subnet than neighbours can be known: B finds the
-    router all the same, and it counts as what it is, packets for which there is no room to wait."""
+    router all the same, while A's share of waiting packets is taken and later; and it counts as what it is, packets of
+    which more wait than A may have."""
     _commit(engine)
     shard = engine.shard(connections=NEIGHBOURS + 1000)
     scan = [
@@ -87,10 +95,10 @@ def test_a_scan_takes_no_neighbour_from_others(engine: Engine) -> None:
         for n in range(NEIGHBOURS + 100)
     ]
     results = shard.replay(scan)
-    assert [one.reason for one in results[:256]] == [""] * 256
-    assert {one.reason for one in results[256:]} == {"neighbour_queue_full"}
-    assert shard.counters().drops["neighbour_queue_full"] == NEIGHBOURS + 100 - 256
-    later = 10 * SECOND  # those that waited were given up
+    assert [one.reason for one in results[:32]] == [""] * 32
+    assert {one.reason for one in results[32:]} == {"neighbour_queue_limit"}
+    assert shard.counters().drops["neighbour_queue_limit"] == NEIGHBOURS + 100 - 32
+    later = SECOND + 1 if at_once else 10 * SECOND  # those that waited were given up
     assert _run(shard, B.frame(udp(B.ip, "203.0.113.9")), B.port, later).reason == ""
     answer = ethernet(UPLINK_MAC, ROUTER_MAC, ARP, arp(2, ROUTER_MAC, ROUTER, UPLINK_MAC, "192.0.2.2"))
     sent = [out.port for out in _run(shard, answer, 0, later + 1).outputs]
@@ -115,4 +123,33 @@ def test_logs_push_out_nothing_but_logs(engine: Engine) -> None:
     assert shard.counters().engine["logs_suppressed"] == 0
     shard.replay([PacketIn(C.frame(udp(C.ip, A.ip, 1 + n, 2)), C.port, 60 * SECOND) for n in range(1_000)])
     assert (shard.events().cursor, shard.counters().engine["logs_suppressed"]) == (5102, 900)
+    shard.close()
+
+
+@pytest.fixture(params=["engine", "twin"])
+def either(request: pytest.FixtureRequest) -> Backend:
+    if request.param == "engine":
+        return cast("Backend", request.getfixturevalue("engine"))
+    twin = Twin()
+    twin.load(CONFIG)
+    twin.start()
+    return twin
+
+
+def test_who_waits_are_bounded_in_all(either: Backend) -> None:
+    """Eight vNICs fill the room for packets that wait, a share each; the ninth finds none, until theirs were given up."""
+    _commit(either)
+    either.writer().commit(insert(*(vnic(A, id=300 + place, port=3, vlan=100 + place) for place in range(9))))
+    shard = either.shard(connections=1000)
+
+    def scanned(place: int, to: int, at: int) -> str:
+        tagged = A.frame(udp(A.ip, f"100.64.{place}.{to}"))
+        frame = tagged[:12] + bytes([0x81, 0, 0, 100 + place]) + tagged[12:]
+        return _run(shard, frame, 3, at).reason
+
+    for place in range(8):
+        assert [scanned(place, to, SECOND) for to in range(33)] == [""] * 32 + ["neighbour_queue_limit"]
+    assert scanned(8, 0, SECOND) == "neighbour_queue_full"
+    assert scanned(8, 0, 4 * SECOND) == ""
+    assert shard.counters().drops["neighbour_unresolved"] == 256
     shard.close()

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from hal.packet.model.flows import SECOND
 from hal.packet.model.parse import Dropped
 
-QUEUE_EACH, QUEUE_ALL = 4, 256
+QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL = 4, 32, 256
+"""Packets that wait: for a neighbour, of those that came from a vNIC or uplink, in all."""
 ROOM = 65536
 """Neighbours of a shard."""
 TRIES = 3
@@ -88,7 +89,8 @@ class Neighbours:
         """Its MAC; None where the packet waits for it from now on."""
         neighbour = self._known.get(key)
         if neighbour is None:
-            if self._waiting() >= QUEUE_ALL or len(self._known) >= ROOM:
+            self._check_room(waiting.vnic)
+            if len(self._known) >= ROOM:
                 raise Dropped("neighbour_queue_full")
             self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, queue=[waiting])
             self._hooks.ask(key)
@@ -97,15 +99,21 @@ class Neighbours:
             neighbour.needed_ns = now
             raise Dropped("neighbour_unresolved")
         if neighbour.state is State.INCOMPLETE:
-            if len(neighbour.queue) >= QUEUE_EACH or self._waiting() >= QUEUE_ALL:
+            if len(neighbour.queue) >= QUEUE_EACH:
                 raise Dropped("neighbour_queue_full")
+            self._check_room(waiting.vnic)
             neighbour.queue.append(waiting)
             return None
         neighbour.used = True
         return neighbour.mac
 
-    def _waiting(self) -> int:
-        return sum(len(neighbour.queue) for neighbour in self._known.values())
+    def _check_room(self, vnic: int) -> None:
+        """May one more packet from here wait?"""
+        sources = [waiting.vnic for neighbour in self._known.values() for waiting in neighbour.queue]
+        if sources.count(vnic) >= QUEUE_SHARE:
+            raise Dropped("neighbour_queue_limit")
+        if len(sources) >= QUEUE_ALL:
+            raise Dropped("neighbour_queue_full")
 
     def confirm(self, key: NeighbourKey, mac: bytes, now: int) -> bool:
         """It said that it is there. False if it isn't known."""

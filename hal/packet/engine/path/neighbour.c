@@ -178,15 +178,17 @@ static void forget(struct dsn_neighbours *n, uint32_t number) {
 }
 
 /* The packets that waited for it, `count` of them, taken out. */
-static uint8_t take_waiting(struct dsn_neighbours *n, struct dsn_neighbour *one) {
+static uint8_t take_waiting(struct dsn_shard *shard, struct dsn_neighbour *one) {
     uint8_t count = one->queued;
-    n->waiting -= count;
+    shard->neighbours.waiting -= count;
+    for (uint8_t i = 0; i < count; i++)
+        shard->vnics.state[one->queue_share[i]].waiting--;
     one->queued = 0;
     return count;
 }
 
 static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one) {
-    uint8_t count = take_waiting(&shard->neighbours, one);
+    uint8_t count = take_waiting(shard, one);
     for (uint8_t i = 0; i < count; i++) {
         dsn_count_drop(shard, one->queue_vnic[i], DSN_REASON_NEIGHBOUR_UNRESOLVED);
         rte_pktmbuf_free(one->queue[i]);
@@ -194,7 +196,7 @@ static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one) {
 }
 
 static void send_waiting(struct dsn_shard *shard, struct dsn_neighbour *one, const struct dsn_vnic *uplink) {
-    uint8_t count = take_waiting(&shard->neighbours, one), source[6];
+    uint8_t count = take_waiting(shard, one), source[6];
     memcpy(source, &uplink->mac, 6);
     for (uint8_t i = 0; i < count; i++) {
         struct rte_mbuf *packet = one->queue[i];
@@ -217,10 +219,16 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
         one->needed = now;
         return DSN_REASON_NEIGHBOUR_UNRESOLVED;
     }
-    if (one->queued >= DSN_NEIGHBOUR_QUEUE || n->waiting >= DSN_WAITING ||
-        (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
+    if (one->queued >= DSN_NEIGHBOUR_QUEUE)
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
+    uint32_t share = dsn_vnic_state(&shard->vnics, dsn_vnic_at(shard->root, vnic)->id);
+    if (share == 0 || shard->vnics.state[share].waiting >= DSN_WAITING_EACH)
+        return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
+    if (n->waiting >= DSN_WAITING || (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
+        return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
+    shard->vnics.state[share].waiting++;
     one->queue_vnic[one->queued] = vnic;
+    one->queue_share[one->queued] = share;
     one->queue[one->queued++] = packet;
     n->waiting++;
     if (one->state == DSN_NEIGHBOUR_NONE) {

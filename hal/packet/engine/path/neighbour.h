@@ -10,6 +10,7 @@
 #define DSN_NEIGHBOURS 65536 /* known ones of a shard */
 #define DSN_NEIGHBOUR_QUEUE 4
 #define DSN_WAITING 256
+#define DSN_WAITING_EACH 32 /* of those, that came from one vNIC or uplink */
 
 enum dsn_neighbour_state {
     DSN_NEIGHBOUR_NONE, /* not known: an op list keeps its place */
@@ -30,6 +31,7 @@ struct dsn_neighbour {
     uint64_t due, needed;                        /* `needed`: when it failed or a packet was last dropped for it */
     struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* beginning with their IP header */
     uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
+    uint32_t queue_share[DSN_NEIGHBOUR_QUEUE];   /* numbers of states that they count in */
 } __rte_aligned(128);
 
 struct dsn_neighbours {

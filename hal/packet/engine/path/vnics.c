@@ -34,12 +34,12 @@ static uint32_t *head_of(const struct dsn_vnic_states *v, uint64_t id) {
     return &v->head[dsn_fold64(id ^ v->seed, UINT64_C(0x9e3779b97f4a7c15)) % HEADS];
 }
 
-/* One of which nothing is open, taken out of its chain. Of its bucket no more is lost than a second brings. */
+/* One of which nothing is open and nothing waits, taken out of its chain. Of its bucket no more is lost than a second brings. */
 static uint32_t give_away(struct dsn_vnic_states *v) {
     for (unsigned looks = 0; looks < LOOKS; looks++) {
         uint32_t number = v->hand = v->hand % v->high + 1;
         struct dsn_vnic_state *one = &v->state[number];
-        if (one->open[0] > 0 || one->open[1] > 0)
+        if (one->open[0] > 0 || one->open[1] > 0 || one->waiting > 0)
             continue;
         uint32_t *link = head_of(v, one->id);
         while (*link != number)

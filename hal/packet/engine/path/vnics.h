@@ -17,6 +17,7 @@ struct dsn_vnic_state {
     uint64_t id;
     uint32_t next;                  /* in its hash chain */
     uint32_t open[2];               /* connections that count: opened by it, open to it */
+    uint32_t waiting;               /* packets from it that wait for neighbours */
     bool at_limit[3];               /* open[0], open[1], punt: told once when it begins */
     struct dsn_bucket punt, log[2]; /* log: of connections that it opens, and of those to it */
 };
@@ -32,7 +33,7 @@ bool dsn_vnic_states_create(struct dsn_vnic_states *vnics);
 void dsn_vnic_states_destroy(struct dsn_vnic_states *vnics);
 void dsn_vnic_states_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from);
 
-/* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open are given to others
+/* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits are given to others
  * when all are taken. */
 uint32_t dsn_vnic_state(struct dsn_vnic_states *vnics, uint64_t id);
 

@@ -137,7 +137,7 @@ def either(request: pytest.FixtureRequest) -> Backend:
 
 
 def test_who_waits_are_bounded_in_all(either: Backend) -> None:
-    """Eight vNICs fill the room for packets that wait, a share each; the ninth finds none, until theirs were given up."""
+    """Eight vNICs fill the room for packets that wait, a share each; the ninth finds none until they are given up."""
     _commit(either)
     either.writer().commit(insert(*(vnic(A, id=300 + place, port=3, vlan=100 + place) for place in range(9))))
     shard = either.shard(connections=1000)

@@ -15,9 +15,10 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import NONE_ID, Counters, EventKind, Flow, FlowFilter
 from sdk.cli.client import CardClient, ObjectStatus
 from sdk.cli.events import Reader
+from sdk.cli.frames import end, protocol_word
 from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
-from sdk.cli.witness import Speaker, end, flow_value, protocol_word
+from sdk.cli.witness import Speaker, flow_value
 from sdk.terminal import printable_line
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest

@@ -15,9 +15,10 @@ from hal.packet.frame._generated import Vnic
 from hal.packet.schema.rows import unpack_mac
 from sdk.cli import capture
 from sdk.cli.client import CardClient, Replay
+from sdk.cli.frames import frame_words
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
-from sdk.cli.witness import Say, Speaker, flow_value, frame_words
+from sdk.cli.witness import Say, Speaker, flow_value
 from services.core import intent
 from services.core.objects import nearest
 from services.core.service import Services

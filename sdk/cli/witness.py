@@ -9,7 +9,8 @@ from typing import Any
 
 from hal.packet.contract import NONE_ID, Flow, PacketResult, Snapshot, Step, StepKind, TcpState, Verdict
 from hal.packet.schema.registry import Schema
-from hal.packet.schema.rows import Row, unpack_address
+from hal.packet.schema.rows import Row
+from sdk.cli.frames import end, frame_words, protocol_word
 
 Say = Callable[[str, int], str]
 """(table, id) -> more about an entry: a rule as it was written; "" for nothing."""
@@ -21,7 +22,6 @@ _MADE = {
     4: "an ICMP error",
     5: "a TCP RST",
 }
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 
 @dataclass(frozen=True)
@@ -161,59 +161,12 @@ def verdict_words(result: PacketResult) -> str:
     }[result.verdict]
 
 
-def protocol_word(number: int) -> str:
-    return _PROTOCOLS.get(number, str(number))
-
-
 def ends(flow: Flow) -> str:
     """Protocol, addresses and ports of a connection."""
     return (
         f"{protocol_word(flow.protocol)} {end(flow.source, flow.source_port)} > "
         f"{end(flow.destination, flow.destination_port)}"
     )
-
-
-def end(address: str, port: int) -> str:
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def frame_words(data: bytes) -> str:
-    """A frame in a few words, as far as it can be read. Never raises."""
-    if len(data) < 14:
-        return f"{len(data)} bytes"
-    at = 12
-    vlan = ""
-    if data[12:14] == b"\x81\x00" and len(data) >= 18:
-        vlan = f" vlan {int.from_bytes(data[14:16], 'big') & 0xFFF}"
-        at = 16
-    kind, body = int.from_bytes(data[at : at + 2], "big"), data[at + 2 :]
-    head = f"{data[6:12].hex(':')} > {data[:6].hex(':')}{vlan}, {len(data)} bytes"
-    if kind == 0x0806 and len(body) >= 28:
-        asked = ".".join(str(byte) for byte in body[24:28])
-        return f"{head}, ARP {'request' if body[7] == 1 else 'reply'} for {asked}"
-    if kind == 0x0800 and len(body) >= 20:
-        size = (body[0] & 15) * 4
-        return f"{head}, " + _ip(body[9], bytes(10) + b"\xff\xff" + body[12:16], bytes(10) + b"\xff\xff" + body[16:20],
-                                 body[8], body[size:])  # fmt: skip
-    if kind == 0x86DD and len(body) >= 40:
-        return f"{head}, " + _ip(body[6], body[8:24], body[24:40], body[7], body[40:])
-    return f"{head}, EtherType 0x{kind:04x}"
-
-
-def _ip(protocol: int, source: bytes, destination: bytes, ttl: int, payload: bytes) -> str:
-    ports = (0, 0)
-    more = ""
-    if protocol in (6, 17) and len(payload) >= 4:
-        ports = (int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big"))
-    if protocol == 6 and len(payload) >= 14:
-        names = ("fin", "syn", "rst", "psh", "ack", "urg")
-        more = " " + " ".join(name for bit, name in enumerate(names) if payload[13] >> bit & 1)
-    if protocol in (1, 58) and len(payload) >= 2:
-        more = f" type {payload[0]} code {payload[1]}"
-    start, stop = end(unpack_address(source), ports[0]), end(unpack_address(destination), ports[1])
-    return f"{protocol_word(protocol)} {start} > {stop}{more} ttl {ttl}"
 
 
 def flow_value(one: Flow) -> dict[str, Any]:

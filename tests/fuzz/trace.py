@@ -43,7 +43,7 @@ def _words(text: str) -> None:
 
 def _capture(data: bytes) -> None:
     from sdk.cli import capture
-    from sdk.cli.witness import frame_words
+    from sdk.cli.frames import frame_words
 
     frames = capture.parse(data, "x.pcap")
     for frame in frames:

@@ -5,13 +5,28 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6, Raw
+from scapy.all import (
+    ICMP,
+    IP,
+    TCP,
+    UDP,
+    Dot1Q,
+    Ether,
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    Raw,
+    fragment,
+)
 
 from hal.errors import HalError
 from hal.packet.describe import build, parse
 from sdk.card_config import CardConfig
 from sdk.card_config import parse as parse_card
-from sdk.cli.witness import frame_words
+from sdk.cli.frames import frame_words
 from services.core.objects import IntentError
 
 ONE, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -56,6 +71,49 @@ def test_any_frame_has_words(data: bytes) -> None:
 def test_frames_in_words() -> None:
     made = build(parse("tcp 10.0.0.1:1 > 10.0.0.2:2 fin ack ttl 3"), ONE, OTHER, 7)
     assert frame_words(made) == f"{ONE} > {OTHER} vlan 7, 58 bytes, tcp 10.0.0.1:1 > 10.0.0.2:2 fin ack ttl 3"
+
+
+def test_fragments_and_extension_headers_in_words() -> None:
+    """The payload of a later fragment is no ports, and the transport is behind the extension headers."""
+    link = Ether(src=ONE, dst=OTHER)
+    udp = UDP(sport=5000, dport=53) / Raw(bytes(3000))
+    first, middle, last = fragment(link / IP(src="10.0.0.1", dst="10.0.0.2", id=7) / udp, 1480)
+    ends = "udp 10.0.0.1:5000 > 10.0.0.2:53"
+    assert f"{ends}, first fragment of id 7, ttl 64" in frame_words(bytes(first))
+    assert "udp 10.0.0.1 > 10.0.0.2, later fragment at byte 1480 of id 7, ttl 64" in frame_words(bytes(middle))
+    assert "later fragment at byte 2960 of id 7, the last, ttl 64" in frame_words(bytes(last))
+    net = IPv6(src="2001:db8::1", dst="2001:db8::2")
+    ends = "[2001:db8::1]:5000 > [2001:db8::2]:53"
+    options = IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting(addresses=["2001:db8::9"]) / IPv6ExtHdrDestOpt()
+    assert frame_words(bytes(link / net / options / udp)).endswith(f"udp {ends} ttl 64")
+    authenticated = bytes(link / net)[:-34] + b"\x33\x40" + bytes(link / net)[-32:]
+    authenticated += bytes([6, 4]) + bytes(22) + bytes(TCP(sport=5000, dport=53))
+    assert frame_words(authenticated).endswith(f"tcp {ends} syn ttl 64")
+    later = IPv6ExtHdrFragment(offset=185, m=0, id=9, nh=17) / Raw(bytes(range(20)))
+    words = "udp 2001:db8::1 > 2001:db8::2, later fragment at byte 1480 of id 9, the last, ttl 64"
+    assert frame_words(bytes(link / net / later)).endswith(words)
+    first = IPv6ExtHdrFragment(offset=0, m=1, id=9) / UDP(sport=5000, dport=53)
+    assert f"udp {ends}, first fragment of id 9," in frame_words(bytes(link / net / first))
+
+
+@pytest.mark.parametrize(
+    ("ends", "fix"),
+    [
+        ("10.1.0.21 > 10.2.0.20:80", "Write tcp 10.1.0.21:40000 > 10.2.0.20:80."),
+        ("10.1.0.21:1 > 10.2.0.20", "Write tcp 10.1.0.21:1 > 10.2.0.20:80."),
+        ("10.1.0.21 > 10.2.0.20", "Write tcp 10.1.0.21:40000 > 10.2.0.20:80."),
+        ("2001:db8::a > [2001:db8::b]:443", "Write tcp [2001:db8::a]:40000 > [2001:db8::b]:443."),
+        ("[2001:db8::a]:9 > 2001:db8::b", "Write tcp [2001:db8::a]:9 > [2001:db8::b]:80."),
+    ],
+)
+def test_the_fix_for_a_missing_port_is_a_packet(ends: str, fix: str) -> None:
+    with pytest.raises(HalError) as error:
+        parse(f"tcp {ends}")
+    assert (error.value.got, error.value.limit, error.value.fix) == ("no port", "a port at both ends", fix)
+    parse(fix.removeprefix("Write ").removesuffix("."))
+    with pytest.raises(HalError) as error:
+        parse("icmp 10.1.0.20:1 > 10.1.0.10")
+    assert (error.value.got, error.value.fix) == ("icmp with a port", "Write icmp 10.1.0.20 > 10.1.0.10.")
 
 
 # --- card.toml ----------------------------------------------------------------------------------------------------

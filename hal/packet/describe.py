@@ -78,15 +78,24 @@ def parse(text: str) -> Description:
     protocol = _protocol(text, word, is_v6)
     has_ports = protocol in (TCP, UDP)
     if has_ports != (source_port is not None) or has_ports != (destination_port is not None):
-        fix = f"Write {word} {found[2]}:40000 > {found[3]}:80, an IPv6 address in brackets." if has_ports else ""
-        got = "a port is missing" if has_ports else f"{word} with a port"
-        raise _refused(text, got, limit="a port at both ends" if has_ports else "ports for tcp and udp", fix=fix)
+        ends = ((source, source_port, 40000), (destination, destination_port, 80))
+        given = [_written(address, (port or least) if has_ports else 0) for address, port, least in ends]
+        got, limit = (
+            ("no port", "a port at both ends") if has_ports else (f"{word} with a port", "ports for tcp and udp")
+        )
+        raise _refused(text, got, limit=limit, fix=f"Write {word} {given[0]} > {given[1]}.")
     packet = Description(protocol, source, destination, source_port or 0, destination_port or 0)
     packet = replace(packet, icmp_type=128 if is_v6 else 8)
     words = iter(found[4].lower().split())
     for option in words:
         packet = _option(text, packet, option, words)
     return packet if packet.flags or protocol != TCP else replace(packet, flags=FLAGS["S"])
+
+
+def _written(address: str, port: int) -> str:
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _protocol(text: str, word: str, is_v6: bool) -> int:

@@ -105,7 +105,7 @@ def test_described_packets(card: Card, text: str, port: str, reason: str | None)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tcp 10.1.0.20 > 10.1.0.10:80", "a port is missing"),
+        ("tcp 10.1.0.20 > 10.1.0.10:80", "no port, limit a port at both ends"),
         ("icmp 10.1.0.20:7 > 10.1.0.10", "a port"),
         ("tcp 10.1.0.20:1 > 2001:db8::1", "one family"),
         ("tcp 10.1.0.300:1 > 10.1.0.10:80", "10.1.0.300"),

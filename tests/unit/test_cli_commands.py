@@ -135,7 +135,10 @@ def test_trace_as_json() -> None:
     ("packet", "said"),
     [
         ("hello", "INVALID: packet 'hello': got neither a file nor a packet, limit PROTO SRC[:PORT] > DST[:PORT]"),
-        ("tcp 10.1.0.20 > 10.1.0.10", "got a port is missing"),
+        (
+            "tcp 10.1.0.20 > 10.1.0.10",
+            "got no port, limit a port at both ends. Write tcp 10.1.0.20:40000 > 10.1.0.10:80.",
+        ),
         ("tcp 10.1.0.20:1 > [2001:db8::1]:2", "got an IPv4 and an IPv6 address, limit one family"),
         ("tcp 10.1.0.20:1 > 10.1.0.10:99999", "got port 99999, limit port 0..65535"),
         ("tpc 10.1.0.20:1 > 10.1.0.10:9", "Did you mean tcp?"),

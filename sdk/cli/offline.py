@@ -92,7 +92,10 @@ def plan(
         found = services(context)
         planning = planning_context(card_toml)
         sources_before, context_before = _before(against, planning)
-        before = intent.load(sources_before, found, context_before).require() if sources_before is not None else None
+        stored = intent.load(sources_before, found, context_before) if sources_before is not None else None
+        # What the running card stores was right when it was applied; its card.toml may have changed since.
+        running = planning is None and context_before is not None
+        before = None if stored is None else stored.objects if running else stored.require()
         sources = intent.with_set(sources_before or (), intent.sources(files), set_name)
         loaded = intent.load(sources, found, context_before)
         new = loaded.require()

@@ -30,6 +30,8 @@ WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
 HELD_SECONDS = 30.0
 """How long a call waits for another that changes the engine."""
+REFUSALS = (ErrorKind.INVALID, ErrorKind.DENIED, ErrorKind.FULL, ErrorKind.UNSUPPORTED)
+"""Kinds of error with which an engine refuses an intent for good; behind the others it is the engine that ails."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Card:
         self._backend: Backend | None = None
         self._unsure: _Asked | None = None  # what was committed without an answer
         self._refused = ""  # what was asked for last and isn't held, and why
-        self._damaged = False  # the good intent on disk can't be read
+        self._damaged = False  # the good intent on disk can't be read, or can't be in force on this card
         self._closed = False
         self._refusal = ""
         self._born = 0.0
@@ -212,10 +214,15 @@ class Card:
             self._log(f"the pending {pending.digest} never reached the engine: dropped")
             self.store.abandon()
         good = self._good()
-        if good is None:
+        try:
+            planned = self.tables.planned(good) if good is not None else None
+        except IntentError as error:
+            planned = None
+            self._doubt(error, "The engine goes on with what it holds.")
+        if good is None or planned is None:
             self._log("the engine goes on with what it holds")
         elif good.digest == tag:
-            _, objects, plan = self.tables.planned(good)
+            _, objects, plan = planned
             self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
             self.tables.settle_taps(plan)
         else:
@@ -228,9 +235,29 @@ class Card:
         self.store.abandon()
         self._unsure = None
         good = self._good() or EMPTY  # what can't be read is not forwarded
-        _, objects, plan = self.tables.planned(good)
-        result = self.tables.commit(plan, good.digest, self._plan())
-        self.holding = Holding(good, objects, plan, result.generation)
+        try:
+            self._bring(good)
+        except (IntentError, HalError) as error:
+            if isinstance(error, HalError) and error.kind not in REFUSALS:
+                raise
+            self._doubt(error, "Nothing is forwarded.")
+            self._bring(EMPTY)
+
+    def _bring(self, intent: StoredIntent) -> None:
+        _, objects, plan = self.tables.planned(intent)
+        result = self.tables.commit(plan, intent.digest, self._plan())
+        self.holding = Holding(intent, objects, plan, result.generation)
+
+    def _doubt(self, error: IntentError | HalError, so: str) -> None:
+        """The good intent can't be in force on this card, as after a change of card.toml or of what is installed. The
+        card's status tells it until the next apply; the intent stays on disk."""
+        self._damaged = True
+        fault = f"the stored intent doesn't fit this card: {_first(error)}"
+        more = sum(not one.warning for one in error.problems) - 1 if isinstance(error, IntentError) else 0
+        fault = f"{fault.rstrip('.')}{f' (and {more} more)' if more else ''}. {so} Apply an intent that fits, or undo "
+        fault += "what changed on the card and start it anew."
+        self.life = replace(self.life, fault=fault)
+        self._log(fault)
 
     def _good(self) -> StoredIntent | None:
         """The last good intent; None where it can't be read, which the card's status tells until the next apply."""

@@ -114,8 +114,17 @@ def main(arguments: list[str] | None = None) -> int:
         run_card(load_card_config(card), run, state, folders)
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
-        if isinstance(error, HalError) and options.run.is_dir():
+        if run.is_dir():
             with contextlib.suppress(OSError):
-                (options.run / REFUSAL).write_text(json.dumps(error.to_dict()))
+                (run / REFUSAL).write_text(json.dumps(_refusal(error).to_dict()))
         return 1
     return 0
+
+
+def _refusal(error: HalError | IntentError | OSError) -> HalError:
+    """Why the start was refused, as who waits for it reads it."""
+    if isinstance(error, HalError):
+        return error
+    problems = [one.sentence for one in error.problems if not one.warning] if isinstance(error, IntentError) else []
+    got = " ".join(problems) or str(error)
+    return HalError(ErrorKind.INVALID, "start of dsnd", got=got.rstrip("."))

@@ -90,6 +90,31 @@ def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert dsn("card", "status").exit_code == 3
 
 
+def test_a_card_whose_stored_intent_does_not_fit_any_more_starts_and_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
+    card, fits = tmp_path / "card.toml", tmp_path / "fits.yaml"
+    card.write_text(CARD)
+    fits.write_text("kind: Subnet\nname: shop\nspec: {gateways: [10.1.0.1/24]}\n")
+    start = ("card", "start", str(card), "--state", str(tmp_path / "state"))
+    assert dsn(*start).exit_code == 0
+    assert dsn("apply", DEMO).exit_code == 0
+    assert dsn("card", "stop").exit_code == 0
+    card.write_text(CARD.replace('host2 = "replay"\n', ""))
+    started = dsn(*start)
+    try:
+        assert started.exit_code == 0, started.output
+        assert "Vnic intruder, field port: the card has no port host2" in started.stdout
+        assert not plain("show", "objects", "Vnic")
+        planned = dsn("plan", str(fits))
+        assert (planned.exit_code, "- Vnic web" in planned.stdout) == (0, True), planned.output
+        assert dsn("apply", str(fits)).exit_code == 0
+        assert plain("card", "status")["last_fault"] == ""
+    finally:
+        assert dsn("card", "stop").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("board", "words"),
     [

@@ -17,7 +17,7 @@ import pytest
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig, PortConfig
-from hal.packet.derive import sync
+from hal.packet.derive import SyncResult, sync
 from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
 from sdk.dsnd.backoff import Backoff
@@ -25,7 +25,9 @@ from sdk.dsnd.card import Applied, Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
+from sdk.dsnd.tables import Tables
 from services.core.objects import IntentError
+from services.core.plan import Plan
 from services.core.service import discover
 
 CONFIG = LoadConfig(ports=tuple(PortConfig(number, name, "replay") for number, name in enumerate(("host0", "uplink0"))))
@@ -345,6 +347,93 @@ def test_with_a_damaged_good_intent_a_new_engine_forwards_nothing(
     assert "CORRUPT" in card.life.fault
     card.apply(whole(TWO))
     assert (rows(card, "vnic"), card.life.fault) == (1, "")
+
+
+def _without_host0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """card.toml as of now lacks the port that the stored intent names."""
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", LoadConfig(ports=CONFIG.ports[1:]))
+
+
+def test_a_stored_intent_whose_port_is_gone_forwards_nothing_until_the_next_apply(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = start().apply(whole(TWO))
+    assert rows(start(), "vnic") == 1
+    process.twin = None
+    _without_host0(monkeypatch)
+    card = start()
+    assert card.life.state == "forwarding"
+    assert (rows(card, "subnet"), rows(card, "vnic"), rows(card, "seed")) == (0, 0, 1)
+    assert card.backend.snapshot().tag != before.digest
+    for words in ("Vnic web", "field port", "host0", "Nothing is forwarded", "Apply an intent that fits"):
+        assert words in card.life.fault
+    assert Store(tmp_path).good() == StoredIntent(whole(TWO))  # who puts the port back has it again
+    with pytest.raises(IntentError, match="host0"):
+        card.apply(whole(ONE), only_set="edge")
+    card.apply(whole(ONE))
+    assert (rows(card, "subnet"), card.life.fault) == (1, "")
+    assert Store(tmp_path).good() == StoredIntent(whole(ONE))
+
+
+def test_with_the_port_back_the_stored_intent_holds_again(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG
+    applied = start().apply(whole(TWO))
+    process.twin = None
+    _without_host0(monkeypatch)
+    assert rows(start(), "vnic") == 0
+    process.twin = None
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", config)
+    card = start()
+    assert (rows(card, "vnic"), card.backend.snapshot().tag, card.life.fault) == (1, applied.digest, "")
+
+
+def test_a_running_engine_goes_on_with_a_stored_intent_that_does_not_plan_any_more(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = start().apply(whole(TWO))
+    monkeypatch.setattr(Tables, "planned", _unplannable(Tables.planned))
+    card = start()
+    assert (process.launches, card.life.state) == (1, "forwarding")
+    assert (rows(card, "vnic"), card.backend.snapshot().tag) == (1, applied.digest)
+    for words in ("Vnic web", "stage gone is not there", "goes on with what it holds", "Apply an intent that fits"):
+        assert words in card.life.fault
+    card.apply(whole(ONE))
+    assert (rows(card, "vnic"), card.life.fault) == (0, "")
+
+
+def test_what_a_new_engine_refuses_of_the_stored_intent_is_told_and_not_forwarded(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start().apply(whole(TWO))
+    process.twin = None
+    real = Tables.commit
+
+    def commit(self: Tables, plan: Plan, digest: str, before: Plan | None) -> SyncResult:
+        if "vnic" in plan.tables:
+            raise HalError(ErrorKind.FULL, "table vnic", limit="memory")
+        return real(self, plan, digest, before)
+
+    monkeypatch.setattr(Tables, "commit", commit)
+    card = start()
+    assert rows(card, "subnet") == 0
+    assert "FULL: table vnic" in card.life.fault
+    card.apply(whole(ONE))
+    assert (rows(card, "subnet"), card.life.fault) == (1, "")
+
+
+def _unplannable(planned: Callable[..., Any]) -> Callable[..., Any]:
+    """As `planned`, of a card without a stage that each vNIC asks for."""
+
+    def without_stage(self: Tables, intent: StoredIntent) -> Any:
+        read, objects, plan = planned(self, intent)
+        vnics = [one for one in objects if one.kind == "Vnic"]
+        if vnics:
+            raise IntentError([one.problem("stages", "stage gone is not there") for one in vnics])
+        return read, objects, plan
+
+    return without_stage
 
 
 def test_a_full_disk_refuses_before_anything_changes(

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from board_support.board import build
@@ -26,7 +25,7 @@ from sdk.dsnd.store import Store
 from sdk.dsnd.taps import Taps, card_namespace, plan
 from sdk.terminal import printable
 from services.core.objects import IntentError
-from services.core.service import discover
+from services.core.service import Services, discover
 
 ENGINE_FOLDER = "engine"
 ENGINE_LOG = "engine.log"
@@ -65,7 +64,7 @@ def hold_folder(run: Path) -> int:
     return fd
 
 
-def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path] = ()) -> None:
+def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> None:
     """Serve the card until it is stopped or this process is ended; the latter leaves the engine forwarding."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,7 +75,7 @@ def run_card(config: CardConfig, run: Path, state: Path, folders: Sequence[Path]
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))
-    card = Card(hardware, load, discover(folders), Store(state), log, taps=taps, record=Record(run / LOADED))
+    card = Card(hardware, load, services, Store(state), log, taps=taps, record=Record(run / LOADED))
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()
@@ -111,7 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     # A daemon holds no folder but its own: the one it was started in may have to be unmounted.
     os.chdir("/")
     try:
-        run_card(load_card_config(card), run, state, folders)
+        services = discover(folders)  # first: card.toml may name tables of stages in folders
+        run_card(load_card_config(card), run, state, services)
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
         if run.is_dir():

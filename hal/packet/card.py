@@ -20,6 +20,7 @@ from hal.packet import derive
 from hal.packet.contract import (
     Backend,
     Counters,
+    Delete,
     Events,
     Flow,
     FlowFilter,
@@ -105,6 +106,10 @@ def _result(result: PacketResult) -> dict[str, Any]:
     }
 
 
+def _denied(table: str, limit: str, got: str, fix: str) -> HalError:
+    return HalError(ErrorKind.DENIED, f"table {table}", limit=limit, got=got, fix=fix, table=table)
+
+
 class CardWriter:
     """Authority to write an owner's tables of a card."""
 
@@ -122,7 +127,12 @@ class CardWriter:
         return derive.sync(self._writer, self._backend, *rows, tables=self.tables, tag=tag, names=names)
 
     def commit(self, operations: Sequence[Operation], **more: Any) -> int:
-        """As `hal.packet.contract.Writer.commit`."""
+        """As `hal.packet.contract.Writer.commit`; DENIED for tables that this writer was not made for."""
+        for one in operations:
+            table = one.table if isinstance(one, Delete) else one.rows.row.LAYOUT.table.name
+            if table not in self.tables:
+                fix = "Make a writer with its row class."
+                raise _denied(table, "one of " + ", ".join(self.tables), f"a writer of {self.owner}", fix)
         return self._writer.commit(operations, **more)
 
 
@@ -164,11 +174,16 @@ class Card:
         """Authority to write the tables of these row classes and no others.
 
         Raises:
-            HalError: DENIED where the card was loaded without this owner. A table of the classes that is another
-                owner's is DENIED by the commit that writes it.
+            HalError: DENIED where the card was loaded without this owner, or with another one for one of the tables.
         """
         tables = list(dict.fromkeys(row.LAYOUT.table.name for row in rows))
-        return CardWriter(self.backend, self.backend.writer(owner), tables)
+        writer = self.backend.writer(owner)
+        owners = self.backend.capabilities().owners
+        for table in tables:
+            if owners.get(table, owner) != owner:
+                fix = "Name the owner of the table where the card is loaded."
+                raise _denied(table, f"its owner {owners[table]}", owner, fix)
+        return CardWriter(self.backend, writer, tables)
 
     def trace(self, packet: str | bytes, port: str, time_ns: int = 0) -> Traced:
         """What a packet would meet on this port, described in words (see `hal.packet.describe`) or as a frame.

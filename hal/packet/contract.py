@@ -515,6 +515,7 @@ class Capabilities:
         stages: stages with code, in chain order of their numbers.
         capacities: table -> entries.
         occupancy: table -> entries used now.
+        owners: table -> the owner that writes it.
     """
 
     backend: str
@@ -528,6 +529,7 @@ class Capabilities:
     ports: tuple[PortState, ...]
     capacities: Mapping[str, int]
     occupancy: Mapping[str, int]
+    owners: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -221,18 +221,20 @@ def capabilities_into_pb(capabilities: Capabilities, status: pb.CardStatus) -> N
 
 def capabilities_from_pb(message: pb.CardStatus, ours: Schema) -> Capabilities:
     """The other way. `ours`: the schema of a card that doesn't say its own. Raises HalError(CORRUPT)."""
+    schema = portable.from_text(message.schema) if message.schema else ours
     return Capabilities(
         backend=message.backend,
         version=message.version,
         level=message.level,
         absent=tuple(message.absent),
         stages=tuple(message.stages),
-        schema=portable.from_text(message.schema) if message.schema else ours,
+        schema=schema,
         workers=message.workers,
         connections=message.connections,
         ports=tuple(port_from_pb(port) for port in message.ports),
         capacities=dict(message.capacities),
         occupancy=dict(message.occupancy),
+        owners={table.name: message.owners.get(table.name, "dsnd") for table in schema.tables},
     )
 
 

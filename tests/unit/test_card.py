@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scapy.all import ICMP, IP, TCP, UDP, Dot1Q, Ether, ICMPv6EchoRequest, IPv6
 
 from hal import packet
 from hal.errors import ErrorKind, HalError
 from hal.packet import Card, NextHop, Route
-from hal.packet.contract import Insert, Verdict
+from hal.packet.contract import Delete, Insert, Verdict
 from hal.packet.describe import build, parse
 from hal.packet.model import Twin
 from hal.packet.schema.rows import as_rows
@@ -49,6 +50,24 @@ def test_tables_belong_to_who_asks_first() -> None:
         with pytest.raises(HalError) as caught:
             card.writer("other", [packet.Vrf])
         assert caught.value.kind == ErrorKind.BUSY
+
+
+def test_a_writer_writes_its_tables_and_no_others() -> None:
+    """It is refused when it is asked for, not by its first commit; and it keeps to the tables that it was made for."""
+    twin = Twin()
+    twin.load(replace(world.CONFIG, owners={"agent": ("next_hop", "route")}))
+    card = Card(twin)
+    for owner, rows in (("agent", [NextHop, packet.Vrf]), ("dsnd", [Route])):
+        with pytest.raises(HalError) as caught:
+            card.writer(owner, rows)
+        assert caught.value.kind == ErrorKind.DENIED
+    assert str(caught.value).startswith("DENIED: table route: got dsnd, limit its owner agent.")
+    mine = card.writer("agent", [NextHop])
+    hop = next(iter(as_rows([NextHop(id=1, port=1, address="192.0.2.1")])))
+    with pytest.raises(HalError) as caught:
+        mine.commit([Insert(hop), Delete("route", np.zeros(0, np.uint64))])
+    assert (caught.value.kind, caught.value.table) == (ErrorKind.DENIED, "route")
+    assert mine.commit([Insert(hop)]) == 1
 
 
 def test_ports_by_name(card: Card) -> None:

@@ -182,6 +182,15 @@ def occupancy_is_told(bench: Bench) -> None:
     equal(used, {"vrf": 1, "next_hop": 1}, "entries used")
 
 
+@check(Level.TABLES, "owners: table -> the owner that writes it.")
+def owners_are_told(bench: Bench) -> None:
+    """Capabilities tell of each table who writes it: the owner that was named at load, else "dsnd"."""
+    card = bench.shared()
+    told = card.capabilities.owners
+    equal(set(told), {table.name for table in card.schema.tables}, "tables with an owner")
+    equal((told["vrf"], told["next_hop"]), ("dsnd", OTHER), "owners of vrf and next_hop")
+
+
 def _verb_calls(card: Card) -> dict[str, Any]:
     """A call for each verb that may be absent."""
     packet = PacketIn(bytes(60), 1, 10**9)

@@ -11,7 +11,7 @@ from hal.conformance.bench import OTHER, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check
 from hal.conformance.samples import Samples
 from hal.errors import ErrorKind
-from hal.packet.contract import Insert, Name, Operation
+from hal.packet.contract import Delete, Insert, Name, Operation
 from hal.packet.frame._generated import Profile, ProfileStage, Vrf
 from hal.packet.schema.declare import NONE_ID, Type
 from hal.packet.schema.layout import Slot
@@ -330,6 +330,7 @@ def another_owners_table(bench: Bench) -> None:
         ("an insert", insert(NextHop(id=2, port=0, address="::2"))),
         ("a modify", modify(NextHop(id=1, port=0, address="::2"))),
         ("a delete", delete("next_hop", 1)),
+        ("a delete of nothing", [Delete("next_hop", np.zeros(0, np.uint64))]),
     ):
         denied = f"{what} in another owner's table"
         place = {"table": "next_hop"}

@@ -273,6 +273,7 @@ class Twin:
             ports=self._ports.states(),
             capacities=dict(self.store.capacities),
             occupancy={name: len(version.rows) for name, version in versions.items()},
+            owners=dict(self.store.owners),
         )
 
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:

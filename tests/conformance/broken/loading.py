@@ -149,6 +149,14 @@ class NoOccupancy(Telling):
         return replace(told, occupancy={**told.occupancy, "vrf": 0})
 
 
+@breaks(BREAKS, "owners_are_told")
+class AllDsnds(Telling):
+    """tells that all tables are dsnd's"""
+
+    def tell(self, told: Capabilities) -> Capabilities:
+        return replace(told, owners=dict.fromkeys(told.owners, "dsnd"))
+
+
 @breaks(BREAKS, "absent_verbs_refuse")
 class AbsentVerb(Telling):
     """does what it declares absent"""

@@ -68,6 +68,21 @@ static void per_table(FILE *out, const char *name, const struct dsn_control *con
     putc('}', out);
 }
 
+/* Nobody's before LOAD. */
+static void owners(FILE *out, const struct dsn_control *control) {
+    const char *comma = "";
+    fputs(",\"owners\":{", out);
+    for (int number = 0; control->loaded && number < DSN_TABLES; number++) {
+        uint8_t owner = control->tables.store[number].owner;
+        if (owner == DSN_NO_OWNER)
+            continue;
+        fprintf(out, "%s\"%s\":", comma, dsn_table_desc[number].name);
+        text(out, control->tables.owner[owner].name);
+        comma = ",";
+    }
+    putc('}', out);
+}
+
 static uint64_t capacity(const struct dsn_table *table) {
     return table->capacity;
 }
@@ -97,6 +112,7 @@ bool dsn_do_capabilities(struct dsn_control *control, struct dsn_exchange *excha
         putc(']', out);
         per_table(out, "capacities", control, capacity);
         per_table(out, "occupancy", control, occupancy);
+        owners(out, control);
         per_table(out, "match_bytes", control, match_bytes);
         putc('}', out);
     }

@@ -278,8 +278,13 @@ class ApplyRequest(_message.Message):
 
     FILES_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
+    PROBLEMS_IN_REPLY_FIELD_NUMBER: _builtins.int
     set: _builtins.str
     """Given: the files become the whole of this set, the rest of the intent stays."""
+    problems_in_reply: _builtins.bool
+    """A refused intent is answered with all that is wrong with it, in `refused`. Else the call fails, with as many
+    problems as trailing metadata takes.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntentFile]: ...
     def __init__(
@@ -287,10 +292,11 @@ class ApplyRequest(_message.Message):
         *,
         files: _abc.Iterable[Global___IntentFile] | None = ...,
         set: _builtins.str = ...,
+        problems_in_reply: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "problems_in_reply", b"problems_in_reply", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -304,12 +310,17 @@ class ApplyReply(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     digest: _builtins.str
     summary: _builtins.str
     """What changed, in words."""
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def refused(self) -> Global___Problem:
+        """Given: nothing was applied, and why."""
+
     def __init__(
         self,
         *,
@@ -317,10 +328,11 @@ class ApplyReply(_message.Message):
         digest: _builtins.str = ...,
         summary: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        refused: Global___Problem | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "generation", b"generation", "summary", b"summary", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "generation", b"generation", "refused", b"refused", "summary", b"summary", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1260,7 +1272,9 @@ Global___ReplayReply: _TypeAlias = ReplayReply  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):
-    """What is wrong, in the trailing metadata `dsn-problem-bin` of a call that failed."""
+    """What is wrong, in the trailing metadata `dsn-problem-bin` of a call that failed, cut to what every client takes there;
+    whole in an ApplyReply.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -142,7 +142,10 @@ class GrpcCard:
     @_raises
     def apply(self, files: Sequence[IntentText], only_set: str = "") -> Applied:
         some = [pb.IntentFile(name=file.name, text=file.text, set=file.set) for file in files]
-        reply = self._card.Apply(pb.ApplyRequest(files=some, set=only_set), timeout=self._seconds("Apply"))
+        request = pb.ApplyRequest(files=some, set=only_set, problems_in_reply=True)
+        reply = self._card.Apply(request, timeout=self._seconds("Apply"))
+        if reply.HasField("refused"):
+            raise problems.from_pb(reply.refused)
         return Applied(reply.generation, reply.digest, reply.summary, tuple(reply.warnings))
 
     @_raises

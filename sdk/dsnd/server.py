@@ -52,7 +52,7 @@ def _answers(method: F) -> F:
                             fix="Read dsnd.log, and look what became of it: dsn card status.")  # fmt: skip
             code, problem = grpc.StatusCode.INTERNAL, problems.of_hal(what)[1]
         context.set_trailing_metadata(((problems.METADATA_KEY, problem.SerializeToString()),))
-        context.abort(code, (problem.text or "the intent is refused")[:500])
+        context.abort(code, problems.details(problem))
 
     if name in STREAMS:
 
@@ -139,7 +139,12 @@ class CardServicer(card_pb2_grpc.CardServicer):
     @_answers
     def Apply(self, request: pb.ApplyRequest, context: grpc.ServicerContext) -> pb.ApplyReply:
         files = tuple((file.set, file.name, file.text.decode("utf-8", "surrogateescape")) for file in request.files)
-        applied = self._card.apply(files, request.set)
+        try:
+            applied = self._card.apply(files, request.set)
+        except IntentError as error:
+            if not request.problems_in_reply:
+                raise
+            return pb.ApplyReply(refused=problems.of_intent(error, most=None)[1])
         return pb.ApplyReply(
             generation=applied.generation, digest=applied.digest, summary=applied.summary, warnings=applied.warnings
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from board_support.board import Hardware, facts
@@ -19,6 +20,7 @@ from hal.packet.contract import FlowFilter, LoadConfig, Outcome, PacketIn, PortC
 from hal.packet.model import Twin
 from hal.packet.model.twin import TwinWriter
 from sdk.api import card_pb2 as pb
+from sdk.api import card_pb2_grpc, problems
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.daemon_card import DaemonCard
 from sdk.dsnd.backoff import Backoff
@@ -27,6 +29,7 @@ from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Probe, Streams
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
+from services.core.objects import IntentError
 from services.core.service import discover
 
 CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),), owners={"my-agent": ("route", "next_hop")})
@@ -110,8 +113,6 @@ def resting(api: GrpcCard, ended: threading.Event, told: list[HalError]) -> thre
             for _ in api._card.Replay(requests(), timeout=60):
                 pass
         except Exception as error:  # noqa: BLE001 - as the client's own methods do
-            from sdk.api import problems
-
             try:
                 problems.raise_for(error, "here")  # type: ignore[arg-type]
             except HalError as found:
@@ -266,3 +267,52 @@ def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monke
     assert {(one.wanted_generation, one.applied_generation, one.reason) for one in told} == {
         (generation + 1, generation + 1, "")
     }
+
+
+def mistakes(many: int) -> bytes:
+    """An intent in which each of so many objects names a field that there isn't."""
+    return "".join(f"---\nkind: Vrf\nname: v{n}\nspec: {{wrong{n}: {'x' * 80}}}\n" for n in range(many)).encode()
+
+
+def test_all_that_is_wrong_comes_over_the_socket(served: Served) -> None:
+    with pytest.raises(IntentError) as caught:
+        served.api.apply([IntentText("a.yaml", mistakes(200))])
+    told = caught.value.problems
+    assert [(one.object, one.field, one.position.line) for one in told] == [
+        (f"Vrf v{n}", f"wrong{n}", 4 * n + 4) for n in range(200)
+    ]
+    assert str(told[-1]).splitlines()[1].endswith("spec: {wrong199: " + "x" * 80 + "}")
+    assert served.api.objects()[0].reason.startswith("the last apply was refused: a.yaml:4:")
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "\N{SNOWMAN}" * 2000])
+def test_who_takes_no_more_than_grpc_does_is_told_what_fits(served: Served, name: str) -> None:
+    """A client with gRPC's limits, that reads the call's details alone or the metadata too."""
+    with grpc.insecure_channel(f"unix:{served.socket}") as channel:
+        request = pb.ApplyRequest(files=[pb.IntentFile(name=name, text=mistakes(200))])
+        with pytest.raises(grpc.RpcError) as caught:
+            card_pb2_grpc.CardStub(channel).Apply(request, timeout=30)
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details().startswith(f"the intent is refused: {name[:60]}")
+    sizes = [len(key) + len(value) for key, value in error.trailing_metadata()]
+    assert sum(sizes) * 4 / 3 + 3 * len(error.details().encode()) < 8192
+    with pytest.raises(IntentError) as told:
+        problems.raise_for(error, "here")
+    *some, last = told.value.problems
+    assert some
+    assert [one.field for one in some] == [f"wrong{n}" for n in range(len(some))]
+    assert last.message == f"{200 - len(some)} more problems are not shown"
+
+
+def test_an_error_too_long_for_metadata_is_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise HalError(ErrorKind.FULL, "table vrf", got="\N{SNOWMAN}" * 30_000, limit="few", fix="Take some out.")
+
+    monkeypatch.setattr(served.card, "apply", fail)
+    with pytest.raises(HalError) as caught:
+        served.api.apply(INTENT)
+    error = caught.value
+    assert (error.kind, error.what, error.limit, error.fix) == (ErrorKind.FULL, "table vrf", "few", "Take some out.")
+    assert str(error.got).startswith("\N{SNOWMAN}" * 100)
+    assert str(error.got).endswith("…")

@@ -17,6 +17,7 @@ from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig
 from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.claims import Claims
 from sdk.dsnd.loaded import Record, check
 from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import EMPTY, Store, StoredIntent
@@ -84,6 +85,7 @@ class Card:
         backoff: how long to wait between deaths of the engine.
         taps: punt taps to make and to configure; None: the board has none.
         record: of what engines are loaded with; None: an engine that is adopted says itself all that is asked.
+        claims: on the interfaces of its ports; None: the board has none.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Card:
         backoff: Backoff | None = None,
         taps: Taps | None = None,
         record: Record | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self.hardware = hardware
         self.config = config
@@ -109,6 +112,7 @@ class Card:
         self.tables = Tables(lambda: self.backend, hardware.packet.alive, config, services, store.seed, log, taps)
         self._taps = taps
         self._record = record
+        self._claims = claims
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
@@ -173,6 +177,8 @@ class Card:
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
+        if self._claims is not None:
+            self._claims.take()
         if self._taps is not None:
             self._taps.prepare()
         if self._record is not None:
@@ -439,6 +445,8 @@ class Card:
             self.life = replace(self.life, state="stopped")
             if self._taps is not None:
                 self._taps.remove()
+            if self._claims is not None:
+                self._claims.drop()
         finally:
             if held:
                 self._lock.release()

@@ -17,6 +17,7 @@ from board_support.board import build
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
+from sdk.dsnd.claims import Claims
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.loaded import Record
 from sdk.dsnd.rotation import cut, rotate
@@ -31,6 +32,7 @@ ENGINE_FOLDER = "engine"
 ENGINE_LOG = "engine.log"
 SOCKET = "dsnd.sock"
 LOCK = "dsnd.lock"
+STATE_LOCK = "state.lock"
 GRACE_S = 10.0
 LOADED = "loaded.json"
 LOOK_AT_LOG_S = 5.0
@@ -44,21 +46,21 @@ def log(message: str) -> None:
         print(f"{stamp} dsnd: {printable(message)}", file=sys.stderr, flush=True)
 
 
-def hold_folder(run: Path) -> int:
-    """Take the run folder for this daemon alone; returns the descriptor that holds it.
+def hold_folder(run: Path, name: str = LOCK, what: str = "run folder", fix: str = "Use it") -> int:
+    """Take a folder for this daemon alone, by the lock of that name; returns the descriptor that holds it.
 
     Raises:
         HalError: BUSY where another daemon has it, naming its pid.
     """
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(run / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(run / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
         os.close(fd)
-        raise HalError(ErrorKind.BUSY, f"run folder {run}", got=f"dsnd with pid {pid}",
-                       fix="Use it, or stop it: dsn card stop.") from None  # fmt: skip
+        raise HalError(ErrorKind.BUSY, f"{what} {run}", got=f"dsnd with pid {pid}",
+                       fix=f"{fix}, or stop it: dsn card stop.") from None  # fmt: skip
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
@@ -70,12 +72,16 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     lock = hold_folder(run)
+    state_lock = hold_folder(state, STATE_LOCK, "state folder", "Give this card a folder of its own (--state)")
     hardware = build(config.board, run / ENGINE_FOLDER, Path(config.engine) if config.engine else None)
-    load, taps = config.load_config(), None
+    load, taps, claims = config.load_config(), None, None
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))
-    card = Card(hardware, load, services, Store(state), log, taps=taps, record=Record(run / LOADED))
+    if "linux" in hardware.facts.devices:
+        claims = Claims(load.ports)
+    record = Record(run / LOADED)
+    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, claims=claims)
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()
@@ -89,6 +95,7 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
     (run / SOCKET).unlink(missing_ok=True)
     collector.end()
     card.let_go()
+    os.close(state_lock)
     os.close(lock)
     log("ended" if card.life.state == "stopped" else "ended; the engine goes on")
 

@@ -10,8 +10,8 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,18 +110,5 @@ def _call(function: str, *arguments: Any, name: str) -> None:
 
 def _alone(work: Callable[[], T]) -> T:
     """In a thread of its own; what it raises is raised here."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised again, where it was asked for
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="namespace")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="namespace") as thread:
+        return thread.submit(work).result()

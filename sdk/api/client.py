@@ -26,6 +26,7 @@ from hal.packet.schema.portable import made_classes
 from hal.packet.schema.registry import schema
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
+from sdk.api.applied import Applied
 
 F = TypeVar("F", bound=Callable[..., Any])
 REPLAY_AT_ONCE = 512
@@ -51,16 +52,6 @@ class CardStatus:
     capabilities: Capabilities
     owners: Mapping[str, str] = field(default_factory=dict)
     """Table -> its owner, of those that dsnd doesn't write."""
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What an apply came to: `summary` in words, `warnings` as printed."""
-
-    generation: int
-    digest: str
-    summary: str
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -115,16 +115,14 @@ def from_pb(problem: pb.Problem) -> Exception:
         if problem.text:
             problems.append(Problem(Position("", 0, 0), problem.text))
         return IntentError(problems)
-    return HalError(
-        ErrorKind[problem.kind],
-        problem.what,
-        field=problem.field,
-        limit=problem.limit,
-        got=problem.got or None,
-        fix=problem.fix,
-        table=problem.table or None,
-        row=problem.row if problem.HasField("row") else None,
-        row_id=problem.row_id if problem.HasField("row_id") else None,
+    return HalError.from_dict(
+        {
+            **{name: getattr(problem, name) for name in ("kind", "what", "field", "limit", "fix")},
+            "got": problem.got or None,
+            "table": problem.table or None,
+            "row": problem.row if problem.HasField("row") else None,
+            "id": problem.row_id if problem.HasField("row_id") else None,
+        }
     )
 
 

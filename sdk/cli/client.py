@@ -23,24 +23,9 @@ from hal.packet.contract import (
 )
 
 if TYPE_CHECKING:
+    from sdk.api.applied import Applied
     from services.core.intent import Source
     from services.core.plan import Context
-
-
-@dataclass(frozen=True)
-class Applied:
-    """An intent that the card has: committed as `generation`, on disk; what changed in words, what is doubtful."""
-
-    generation: int
-    digest: str
-    summary: str = ""
-    warnings: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"generation {self.generation}: {self.summary or 'applied'} (intent {self.digest[:12]})"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
 from hal.packet.frame._generated import Seed
+from sdk.api.applied import Applied
 from sdk.api.client import GrpcCard, IntentText
-from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
+from sdk.cli.client import CardStatus, ObjectStatus, Replay
 
 if TYPE_CHECKING:
     from services.core.intent import Source
@@ -77,8 +78,7 @@ class DaemonCard:
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:
         texts = [IntentText(file.file, file.data, set_name) for file in files]
-        found = self._card.apply(texts, set_name)
-        return Applied(found.generation, found.digest, found.summary, found.warnings)
+        return self._card.apply(texts, set_name)
 
     def capabilities(self) -> Capabilities:
         return self._card.status().capabilities

@@ -23,7 +23,8 @@ from hal.packet.contract import (
     Trace,
 )
 from hal.packet.derive import sync
-from sdk.cli.client import Applied, CardStatus, ObjectStatus, Replay
+from sdk.api.applied import Applied
+from sdk.cli.client import CardStatus, ObjectStatus, Replay
 from services.core import intent
 from services.core.diff import change_summary, changes, words
 from services.core.intent import Source

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig
+from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.claims import Claims
 from sdk.dsnd.loaded import Record, check
@@ -33,16 +34,6 @@ HELD_SECONDS = 30.0
 """How long a call waits for another that changes the engine."""
 REFUSALS = (ErrorKind.INVALID, ErrorKind.DENIED, ErrorKind.FULL, ErrorKind.UNSUPPORTED)
 """Kinds of error with which an engine refuses an intent for good; behind the others it is the engine that ails."""
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What an apply came to."""
-
-    generation: int
-    digest: str
-    summary: str
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)

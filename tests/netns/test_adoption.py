@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -14,28 +13,17 @@ import pytest
 
 from hal import namespaces
 from sdk.dsnd.taps import card_namespace
-from tests.netns.world import World, leftovers, run
+from tests.netns.world import World, card_alone, run
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """A card with a port that leads nowhere."""
-    with World(tmp_path) as world:
-        world.ports = []
-        card = world.write_card()
-        card.write_text(card.read_text() + 'host0 = "null"\n')
-        world.start_card()
+    with card_alone(tmp_path) as world:
         yield world
-    assert list(leftovers(world.tag)) == []
-
-
-def status(world: World) -> tuple[int, int]:
-    found = json.loads(world.dsn("card", "status", "--json").stdout)
-    return found["daemon_pid"], found["engine_pid"]
 
 
 def test_another_card_toml_is_refused_and_stop_is_a_way_out(world: World) -> None:
-    daemon, engine = status(world)
+    daemon, engine = world.pids()
     os.kill(daemon, signal.SIGKILL)
     card = world.folder / "card.toml"
     old = card.read_text()
@@ -50,7 +38,7 @@ def test_another_card_toml_is_refused_and_stop_is_a_way_out(world: World) -> Non
     )
     card.write_text(old)
     world.start_card()
-    daemon, same = status(world)
+    daemon, same = world.pids()
     assert same == engine
     os.kill(daemon, signal.SIGKILL)
     card.write_text(old + 'a0 = "null"\n')
@@ -62,7 +50,7 @@ def test_another_card_toml_is_refused_and_stop_is_a_way_out(world: World) -> Non
         assert time.monotonic() < deadline
         time.sleep(0.01)
     world.start_card()
-    assert status(world)[1] != engine
+    assert world.pids()[1] != engine
     world.dsn("card", "stop")
     assert card_namespace(world.run_folder) not in run("ip", "netns", "list").stdout
     gone = world.dsn("card", "stop", check=False)

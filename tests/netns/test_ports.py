@@ -17,6 +17,7 @@ import pytest
 
 from hal.packet.dpdk.linux_port import open_tap, tap_mac
 from tests.netns.ports import PACKET_VNET_HDR, ROOT, SOL_PACKET, Field, field, frames, inside, run, until
+from tests.tools import pcap
 
 MARK = 0x88B5
 """EtherType for experiments (IEEE 802): the frames of these tests."""
@@ -332,21 +333,6 @@ def test_idle_and_quick_to_wake() -> None:
         assert times[50] <= 0.5, times  # the bench holds the 99th of a still machine to this
 
 
-def pcap(path: Path, packets: list[bytes]) -> Path:
-    head = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    path.write_bytes(head + b"".join(struct.pack("=IIII", 0, 0, len(one), len(one)) + one for one in packets))
-    return path
-
-
-def packets_of(path: Path) -> list[bytes]:
-    data, at, packets = path.read_bytes(), 24, []
-    while at < len(data):
-        length = struct.unpack_from("=I", data, at + 8)[0]
-        packets.append(data[at + 16 : at + 16 + length])
-        at += 16 + length
-    return packets
-
-
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """Two paths have to fit into a device's 111 bytes."""
@@ -358,8 +344,8 @@ def test_dpdk_devices(short_path: Path) -> None:
     """pcap, ring, null and any other devargs; a port without a wake descriptor keeps the engine polling."""
     sent = [frame(bytes([n]) * (46 + 10 * n)) for n in range(100)]
     devices = [
-        f"pcap:{pcap(short_path / 'in', sent)},{short_path / 'back'}",
-        f"pcap:{pcap(short_path / 'none', [])},{short_path / 'out'}",
+        f"pcap:{pcap.write(short_path / 'in', sent)},{short_path / 'back'}",
+        f"pcap:{pcap.write(short_path / 'none', [])},{short_path / 'out'}",
         "ring",
         "null",
         "dpdk:net_null7,no-rx=1",
@@ -368,8 +354,8 @@ def test_dpdk_devices(short_path: Path) -> None:
     with Field("none", 0).forward(devices=devices, user=os.getuid()) as forward:
         assert until(lambda: forward.counters()["ports"][1]["tx_packets"] == len(sent))
         assert forward.links() == [True] * 6
-    assert packets_of(short_path / "out") == sent
-    assert packets_of(short_path / "back") == []
+    assert pcap.read(short_path / "out") == sent
+    assert pcap.read(short_path / "back") == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -14,7 +13,7 @@ import pytest
 from hal import namespaces
 from sdk.dsnd.rotation import MOST_BYTES
 from sdk.dsnd.taps import card_namespace
-from tests.netns.world import World, leftovers
+from tests.netns.world import World, card_alone
 
 KILLED = "stopped; the intent is kept; the engine was killed: no answer within 5 s\n"
 SECONDS = 20.0
@@ -23,19 +22,8 @@ SECONDS = 20.0
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """A card with a port that leads nowhere."""
-    with World(tmp_path) as world:
-        world.ports = []
-        card = world.write_card()
-        card.write_text(card.read_text() + 'host0 = "null"\n')
-        world.start_card()
+    with card_alone(tmp_path) as world:
         yield world
-    assert list(leftovers(world.tag)) == []
-
-
-def pids(world: World) -> tuple[int, int]:
-    found = json.loads(world.dsn("card", "status", "--json").stdout)
-    return found["daemon_pid"], found["engine_pid"]
 
 
 def gone(pid: int) -> bool:
@@ -52,7 +40,7 @@ def test_a_stopped_engine_is_killed_and_that_is_told(world: World, orphaned: boo
     intent = world.folder / "a.yaml"
     intent.write_text("kind: Vrf\nname: blue\n")
     world.dsn("apply", str(intent))
-    daemon, engine = pids(world)
+    daemon, engine = world.pids()
     if orphaned:
         os.kill(daemon, signal.SIGKILL)
     os.kill(engine, signal.SIGSTOP)
@@ -76,4 +64,4 @@ def test_the_engines_log_is_bounded(world: World) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert log.with_name("engine.log.1").stat().st_size > MOST_BYTES
-    assert pids(world)[1]
+    assert world.pids()[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import os
 import signal
 import subprocess
@@ -179,6 +180,11 @@ class World:
         """Start the card; its state is kept in the world's folder."""
         self.dsn("card", "start", str(self.folder / "card.toml"), "--state", str(self.folder / "state"))
 
+    def pids(self) -> tuple[int, int]:
+        """Process ids of the daemon and of the engine."""
+        found = json.loads(self.dsn("card", "status", "--json").stdout)
+        return found["daemon_pid"], found["engine_pid"]
+
     def stop_card(self) -> None:
         """Stop the card and wait for its engine's end. Raises AssertionError with what a sanitizer said of any engine
         that this card had, leaks at the end included."""
@@ -191,6 +197,18 @@ class World:
         words = (folder / "engine.log").read_text(errors="replace")
         if "ERROR: " in words or "runtime error" in words:
             raise AssertionError(words[-6000:])
+
+
+@contextlib.contextmanager
+def card_alone(folder: Path) -> Iterator[World]:
+    """A world without hosts: a card that runs, whose one port leads nowhere. Nothing is left of it."""
+    with World(folder) as world:
+        world.ports = []
+        card = world.write_card()
+        card.write_text(card.read_text() + 'host0 = "null"\n')
+        world.start_card()
+        yield world
+    assert list(leftovers(world.tag)) == []
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

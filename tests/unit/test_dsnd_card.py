@@ -16,12 +16,12 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig, PortConfig
+from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.derive import SyncResult, sync
-from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
+from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
-from sdk.dsnd.card import Applied, Card
+from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
@@ -29,6 +29,7 @@ from sdk.dsnd.tables import Tables
 from services.core.objects import IntentError
 from services.core.plan import Plan
 from services.core.service import discover
+from tests.tools.process import Process
 
 CONFIG = LoadConfig(ports=tuple(PortConfig(number, name, "replay") for number, name in enumerate(("host0", "uplink0"))))
 ONE = """
@@ -45,35 +46,6 @@ name: web
 spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: shop, addresses: [10.1.0.10]}
 """
 )
-
-
-class Process:
-    """An engine's process that a test kills, and that outlives the daemons of a test."""
-
-    def __init__(self) -> None:
-        self.twin: Twin | None = None
-        self.launches = 0
-        self.refuse = 0
-
-    def adopt(self) -> Backend | None:
-        return self.twin
-
-    def launch(self) -> Backend:
-        if self.refuse:
-            self.refuse -= 1
-            raise HalError(ErrorKind.INVALID, "engine", got="exit 1")
-        self.launches += 1
-        self.twin = Twin()
-        return self.twin
-
-    def pid(self) -> int | None:
-        return None
-
-    def kill(self) -> None:
-        raise AssertionError("nobody kills it here")
-
-    def alive(self) -> bool:
-        return self.twin is not None
 
 
 @pytest.fixture
@@ -130,8 +102,8 @@ def test_an_agent_that_committed_since_is_no_reason_to_load_anew(
     """The engine's latest tag is the agent's; the daemon goes by its own."""
     monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
     applied = start().apply(whole(TWO))
-    assert process.twin is not None
-    after = process.twin.writer("agent").commit([], tag="the agent's")
+    assert process.engine is not None
+    after = process.engine.writer("agent").commit([], tag="the agent's")
     second = start()
     assert second.backend.snapshot().generation == after
     assert second.holding is not None
@@ -167,9 +139,9 @@ def test_a_pending_intent_is_good_though_an_agent_committed_since(
     store.begin(StoredIntent(whole(ONE)))
     store.confirm()
     store.begin(StoredIntent(whole(TWO)))
-    assert process.twin is not None
+    assert process.engine is not None
     # The agent's tag is even that of the intent which was good before.
-    after = process.twin.writer("agent").commit([], tag=StoredIntent(whole(ONE)).digest)
+    after = process.engine.writer("agent").commit([], tag=StoredIntent(whole(ONE)).digest)
     second = start()
     assert (store.good(), store.pending()) == (StoredIntent(whole(TWO)), None)
     assert rows(second, "vnic") == 1
@@ -202,7 +174,7 @@ def test_a_dead_engine_is_started_again_with_the_last_good_intent(process: Proce
     card = start()
     applied = card.apply(whole(TWO))
     process.refuse = 2
-    process.twin = None
+    process.engine = None
     until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 1
     assert card.backend.snapshot().tag == applied.digest
@@ -212,7 +184,7 @@ def test_a_dead_engine_is_started_again_with_the_last_good_intent(process: Proce
 def test_while_it_is_dead_callers_are_told_so(process: Process, start: Callable[[], Card]) -> None:
     card = start()
     process.refuse = 1_000
-    process.twin = None
+    process.engine = None
     until(lambda: card.life.state == "restarting")
     with pytest.raises(HalError, match="LOST: packet engine"):
         _ = card.backend
@@ -341,7 +313,7 @@ def test_with_a_damaged_good_intent_a_new_engine_forwards_nothing(
     card = start()
     card.apply(whole(TWO))
     (tmp_path / "intent.good").write_bytes(b"{")
-    process.twin = None
+    process.engine = None
     until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 0
     assert "CORRUPT" in card.life.fault
@@ -359,7 +331,7 @@ def test_a_stored_intent_whose_port_is_gone_forwards_nothing_until_the_next_appl
 ) -> None:
     before = start().apply(whole(TWO))
     assert rows(start(), "vnic") == 1
-    process.twin = None
+    process.engine = None
     _without_host0(monkeypatch)
     card = start()
     assert card.life.state == "forwarding"
@@ -380,10 +352,10 @@ def test_with_the_port_back_the_stored_intent_holds_again(
 ) -> None:
     config = CONFIG
     applied = start().apply(whole(TWO))
-    process.twin = None
+    process.engine = None
     _without_host0(monkeypatch)
     assert rows(start(), "vnic") == 0
-    process.twin = None
+    process.engine = None
     monkeypatch.setattr(sys.modules[__name__], "CONFIG", config)
     card = start()
     assert (rows(card, "vnic"), card.backend.snapshot().tag, card.life.fault) == (1, applied.digest, "")
@@ -407,7 +379,7 @@ def test_what_a_new_engine_refuses_of_the_stored_intent_is_told_and_not_forwarde
     process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start().apply(whole(TWO))
-    process.twin = None
+    process.engine = None
     real = Tables.commit
 
     def commit(self: Tables, plan: Plan, digest: str, before: Plan | None) -> SyncResult:
@@ -458,11 +430,11 @@ def test_a_full_disk_refuses_before_anything_changes(
 def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start: Callable[[], Card]) -> None:
     card = start()
     for number in (2, 3):
-        process.twin = None
+        process.engine = None
         until(lambda: process.launches == number and card.life.state == "forwarding")  # noqa: B023
     assert "the second time in a row" in card.life.fault
     process.refuse = 1_000_000
-    process.twin = None
+    process.engine = None
     until(lambda: "tried again in" in card.life.fault)
     assert "INVALID: engine: got exit 1" in card.life.fault
     assert card.life.state == "restarting"

@@ -11,13 +11,13 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.errors import HalError
-from hal.packet.contract import Backend, LoadConfig
-from hal.packet.model import Twin
+from hal.packet.contract import LoadConfig
 from sdk.card_config import parse
 from sdk.dsnd.card import Card
 from sdk.dsnd.loaded import Record
 from sdk.dsnd.store import Store
 from services.core.service import discover
+from tests.tools.process import Process
 
 CARD = """
 [ports]
@@ -33,29 +33,6 @@ kind: Vnic
 name: web
 spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: shop, addresses: [10.1.0.10]}
 """
-
-
-class Process:
-    """A twin that outlives the daemons of a test."""
-
-    def __init__(self) -> None:
-        self.twin: Twin | None = None
-
-    def adopt(self) -> Backend | None:
-        return self.twin
-
-    def launch(self) -> Backend:
-        self.twin = Twin()
-        return self.twin
-
-    def pid(self) -> int | None:
-        return None
-
-    def kill(self) -> None:
-        raise AssertionError("nobody kills it here")
-
-    def alive(self) -> bool:
-        return self.twin is not None
 
 
 Start = Callable[[LoadConfig], Card]

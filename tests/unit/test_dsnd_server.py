@@ -17,7 +17,6 @@ import pytest
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import FlowFilter, LoadConfig, Outcome, PacketIn, PortConfig
-from hal.packet.model import Twin
 from hal.packet.model.twin import TwinWriter
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems
@@ -31,38 +30,11 @@ from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
 from services.core.objects import IntentError
 from services.core.service import discover
+from tests.tools.process import Process
 
 CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),), owners={"my-agent": ("route", "next_hop")})
 INTENT = [IntentText("a.yaml", b"kind: Vrf\nname: blue\n")]
 PACKET = PacketIn(bytes(60), 0, 1)
-
-
-class Process:
-    """A twin as an engine's process. `failing`: what asking whether it lives raises."""
-
-    def __init__(self) -> None:
-        self.twin: Twin | None = None
-        self.failing: list[Exception] = []
-        self.launches = 0
-
-    def adopt(self) -> None:
-        return None
-
-    def launch(self) -> Twin:
-        self.launches += 1
-        self.twin = Twin()
-        return self.twin
-
-    def pid(self) -> int | None:
-        return None
-
-    def kill(self) -> None:
-        raise AssertionError("nobody kills it here")
-
-    def alive(self) -> bool:
-        if self.failing:
-            raise self.failing.pop()
-        return self.twin is not None
 
 
 @dataclass
@@ -152,7 +124,7 @@ def test_clients_that_rest_block_nobody_and_are_ended(served: Served, ended: thr
 def test_an_engine_that_does_not_answer_is_said_to(
     served: Served, ended: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twin = served.process.twin
+    twin = served.process.engine
     assert twin is not None
     snapshot, capabilities = twin.snapshot, twin.capabilities
     monkeypatch.setattr(twin, "snapshot", lambda *words: ended.wait(60) and snapshot(*words))
@@ -196,12 +168,12 @@ def test_what_nobody_foresaw_is_logged_and_told(
 def test_the_keeper_outlives_what_nobody_foresaw(served: Served) -> None:
     served.process.failing = [ZeroDivisionError("eight") for _ in range(3)]
     until(lambda: sum("the keeper failed" in line and "eight" in line for line in served.log) == 3)
-    served.process.twin = None
+    served.process.engine = None
     until(lambda: served.process.launches == 2 and served.card.life.state == "forwarding")
 
 
 def test_connections_are_forgotten_over_one_writer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    twin = served.process.twin
+    twin = served.process.engine
     assert twin is not None
     monkeypatch.setattr(twin, "writer", lambda *_: pytest.fail("another writer"))
     for _ in range(3):

@@ -4,7 +4,6 @@ one by one (and is held to the twin by tests/property)."""
 from __future__ import annotations
 
 import random
-import struct
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from hal.packet.schema.rows import as_rows
 from tests.packets import world
 from tests.packets.card import Card
 from tests.packets.packets import other, ping, tcp, udp
+from tests.tools import pcap
 from tests.tools.engines import running
 
 CLIENT = world.HOSTS["client"]
@@ -27,21 +27,6 @@ PACKETS = 4_000
 FROM4, FROM6 = "10.1.0.20", "[2001:db8:1::14]"
 TO4 = ("10.1.0.10", "10.2.0.5", "10.2.0.40", "10.9.9.9")
 TO6 = ("[2001:db8:1::a]", "[2001:db8:2::5]", "[2001:db8:2::28]")
-
-
-def pcap(path: Path, frames: list[bytes]) -> Path:
-    head = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    path.write_bytes(head + b"".join(struct.pack("=IIII", 0, 0, len(one), len(one)) + one for one in frames))
-    return path
-
-
-def frames_of(path: Path) -> list[bytes]:
-    data, at, frames = path.read_bytes(), 24, []
-    while at < len(data):
-        length = struct.unpack_from("=I", data, at + 8)[0]
-        frames.append(data[at + 16 : at + 16 + length])
-        at += 16 + length
-    return frames
 
 
 def kinds(card: Card) -> list[bytes]:
@@ -82,8 +67,8 @@ def folder() -> Iterator[Path]:
 
 
 def live(folder: Path, frames: list[bytes]) -> dict[int, str]:
-    devices = {port: f"pcap:{pcap(folder / 'none', [])},{folder / str(port)}" for port in OUT.values()}
-    return devices | {CLIENT.port: f"pcap:{pcap(folder / 'in', frames)},{folder / str(CLIENT.port)}"}
+    devices = {port: f"pcap:{pcap.write(folder / 'none', [])},{folder / str(port)}" for port in OUT.values()}
+    return devices | {CLIENT.port: f"pcap:{pcap.write(folder / 'in', frames)},{folder / str(CLIENT.port)}"}
 
 
 def load(engine: Engine, devices: dict[int, str]) -> None:
@@ -129,6 +114,6 @@ def test_in_bursts_packets_meet_what_they_meet_alone(folder: Path, seed: int) ->
     assert ours.vnics == theirs.vnics
     assert flows == wanted
     for port in (CLIENT.port, *OUT.values()):
-        assert frames_of(folder / str(port)) == left(alone, port), f"port {port}"
+        assert pcap.read(folder / str(port)) == left(alone, port), f"port {port}"
     assert len(left(alone, OUT["open"])) > PACKETS // 20  # routed and untagged: the usual way
     assert sum(theirs.drops.values()) > PACKETS // 50

@@ -11,7 +11,7 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.packet.card import Card as HalCard
-from hal.packet.contract import Backend, LoadConfig, PacketIn, PortConfig, Verdict
+from hal.packet.contract import LoadConfig, PacketIn, PortConfig, Verdict
 from hal.packet.model import Twin
 from hal.packet.schema.rows import pack_mac
 from hal.packet.stages.bridge._generated import Subnet
@@ -23,6 +23,7 @@ from services.core.objects import IntentError
 from services.core.service import discover
 from tests.tools.engine import binary
 from tests.tools.engines import running
+from tests.tools.process import Process
 
 PORTS = ("host0", "host1", "uplink0")
 CONFIG = LoadConfig(
@@ -57,31 +58,13 @@ spec: {rules: {web: allow udp from any to any}}
 ROUTE = "\n---\nkind: Route\nname: internet\nspec: {prefixes: [0.0.0.0/0], via: [192.0.2.1@uplink0]}\n"
 
 
-class Process:
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-
-    def adopt(self) -> Backend | None:
-        return None
-
-    def launch(self) -> Backend:
-        return self.backend
-
-    def pid(self) -> int | None:
-        return None
-
-    def kill(self) -> None:
-        raise AssertionError("nobody kills it here")
-
-    def alive(self) -> bool:
-        return True
-
-
 @pytest.fixture(params=["twin", "engine"])
 def card(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Card]:
     with contextlib.ExitStack() as stack:
         backend = Twin() if request.param == "twin" else stack.enter_context(running(binary()))
-        card = Card(Hardware(facts("twin"), Process(backend)), CONFIG, discover(), Store(tmp_path), lambda _: None)
+        card = Card(
+            Hardware(facts("twin"), Process(lambda: backend)), CONFIG, discover(), Store(tmp_path), lambda _: None
+        )
         card.begin()
         yield card
         card.let_go()
@@ -146,7 +129,7 @@ def test_cards_of_one_underlay_have_macs_of_their_own(tmp_path: Path) -> None:
     found = []
     for folder in ("one", "two", "one"):
         config = LoadConfig(ports=CONFIG.ports)
-        process = Process(Twin())
+        process = Process()
         card = Card(Hardware(facts("twin"), process), config, discover(), Store(tmp_path / folder), lambda _: None)
         card.begin()
         card.apply((("", "a.yaml", HOSTS.replace("192.0.2.2/24]", '192.0.2.2/24, "2001:db8::2/64"]')),))

@@ -1,19 +1,12 @@
 /* Large segments are cut as the sender's own stack would have, and unfinished checksums come out right: each segment
  * is checked by sums made here, byte by byte. */
 #include "port/offload.h"
+#include "path/tests/check.h"
 #include "worker/tests/standin.h"
 
 #include <rte_eal.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define CHECK(what)                                                                                                    \
-    do {                                                                                                               \
-        if (!(what)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what);                                         \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 enum { TAGS_AT = 12, ROOM = 9238 };
 

@@ -1,6 +1,7 @@
 /* Workers without a kernel: ports that make and check numbered packets in memory. A flow's packets come in order
  * through hand-over and through ports that only one worker may send to; nothing is lost uncounted; calls run on their
  * worker before, while and after workers run, asleep or not. */
+#include "path/tests/check.h"
 #include "worker/tests/standin.h"
 
 #include <pthread.h>
@@ -27,14 +28,6 @@ struct source {
 struct numbered {
     uint32_t flow, number;
 };
-
-#define CHECK(what)                                                                                                    \
-    do {                                                                                                               \
-        if (!(what)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what);                                         \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static uint16_t source_rx(struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
     struct source *s = port->state;

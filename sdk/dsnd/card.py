@@ -202,15 +202,20 @@ class Card:
             pending = self.store.pending()
         except HalError as error:  # never acknowledged: nobody counts on it
             self._log(f"{error}: dropped")
-            self.store.abandon()
+            self._drop_pending()
             pending = None
+        good = None
         if pending is not None and pending.digest == tag:
             self._log(f"adopted an engine with the pending {tag}: it counts as good")
-            self.store.confirm()
+            try:
+                self.store.confirm()
+            except HalError as error:  # it holds for as long as the engine lives
+                self._log(str(error))
+                good = pending
         elif pending is not None:
             self._log(f"the pending {pending.digest} never reached the engine: dropped")
-            self.store.abandon()
-        good = self._good()
+            self._drop_pending()
+        good = good or self._good()
         try:
             planned = self.tables.planned(good) if good is not None else None
         except IntentError as error:
@@ -229,7 +234,7 @@ class Card:
 
     def _reload(self) -> None:
         """Bring the engine to the last good intent."""
-        self.store.abandon()
+        self._drop_pending()
         self._unsure = None
         good = self._good() or EMPTY  # what can't be read is not forwarded
         try:
@@ -239,6 +244,13 @@ class Card:
                 raise
             self._doubt(error, "Nothing is forwarded.")
             self._bring(EMPTY)
+
+    def _drop_pending(self) -> None:
+        """A pending intent that no engine has: where the disk keeps it, it does no harm."""
+        try:
+            self.store.abandon()
+        except OSError as error:
+            self._log(f"the pending intent stays on disk: {error}")
 
     def _bring(self, intent: StoredIntent) -> None:
         _, objects, plan = self.tables.planned(intent)
@@ -312,7 +324,7 @@ class Card:
                 self._unsure = _Asked(intent, objects, plan)
                 raise
             except HalError:
-                self.store.abandon()
+                self._drop_pending()
                 raise
             self._hold(_Asked(intent, objects, plan), result.generation)
             warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
@@ -337,7 +349,7 @@ class Card:
         asked, self._unsure = self._unsure, None
         if generation is None:
             self._log(f"{asked.intent.digest} never reached the engine: dropped")
-            self.store.abandon()
+            self._drop_pending()
             self.tables.settle_taps(self._plan())
         else:
             self._log(f"the engine holds {asked.intent.digest} after all: it counts as good")

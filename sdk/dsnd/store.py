@@ -101,7 +101,11 @@ class Store:
     def seed(self) -> bytes:
         """The card's 16 secret bytes, drawn on first use. Raises HalError(CORRUPT) for a file of another size."""
         if not self._seed.exists():
-            write_durably(self._seed, secrets.token_bytes(16))
+            try:
+                write_durably(self._seed, secrets.token_bytes(16))
+            except OSError as error:
+                raise HalError(ErrorKind.FULL, f"state folder {self.folder}", got=error.strerror or str(error),
+                               limit="the card's seed", fix="Make room, or let it be written.") from error  # fmt: skip
         data = self._seed.read_bytes()
         if len(data) != 16:
             raise HalError(ErrorKind.CORRUPT, f"seed {self._seed}", got=f"{len(data)} bytes", limit="16 bytes",
@@ -122,7 +126,8 @@ class Store:
             write_durably(self._pending, intent.to_bytes())
         except OSError as error:
             raise HalError(ErrorKind.FULL, f"state folder {self.folder}", got=error.strerror or str(error),
-                           limit="room for the intent", fix="Make room; nothing was changed.") from error  # fmt: skip
+                           limit="room for the intent", fix="Make room, or let it be written; nothing was changed."
+                           ) from error  # fmt: skip
 
     def confirm(self) -> None:
         """Make the pending intent the good one, durably. Raises HalError(FULL) where the disk refuses: it stays
@@ -136,8 +141,10 @@ class Store:
                            "it is in force, and may be forgotten.") from error  # fmt: skip
 
     def abandon(self) -> None:
-        """Forget the pending intent."""
-        self._pending.unlink(missing_ok=True)
+        """Forget the pending intent. Raises OSError where there is one and the disk doesn't let go of it."""
+        if not os.path.lexists(self._pending):  # a disk that can't be written refuses even to remove what isn't there
+            return
+        self._pending.unlink()
         _sync_folder(self.folder)
 
     @staticmethod

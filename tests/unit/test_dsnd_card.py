@@ -497,3 +497,70 @@ def test_what_was_refused_is_wanted_and_said_why(start: Callable[[], Card], monk
 
 def _full(*_: Any, **__: Any) -> None:
     raise HalError(ErrorKind.FULL, "table vnic")
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
+    """Makes the state folder one of a file system that is mounted read-only, for root too."""
+
+    def refuse(path: Any, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    opened = os.open
+
+    def only_read(path: Any, flags: int, *words: Any, **more: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and tmp_path in Path(path).parents:
+            refuse(path)
+        return opened(path, flags, *words, **more)
+
+    def begin() -> None:
+        monkeypatch.setattr(os, "open", only_read)
+        for name in ("unlink", "rename", "replace"):
+            monkeypatch.setattr(os, name, refuse)
+
+    return begin
+
+
+def test_a_state_folder_that_can_not_be_written_keeps_no_engine_down(
+    process: Process, start: Callable[[], Card], read_only: Callable[[], None]
+) -> None:
+    applied = start().apply(whole(TWO))
+    card = start()
+    read_only()
+    process.twin = None
+    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert rows(card, "vnic") == 1
+    assert "Read-only" not in card.life.fault
+    with pytest.raises(HalError, match=r"FULL: state folder .*: got Read-only file system, .* nothing was changed"):
+        card.apply(whole(ONE))
+    assert (card.backend.snapshot().tag, rows(card, "vnic")) == (applied.digest, 1)
+
+
+@pytest.mark.parametrize("dead", [True, False], ids=["started", "adopted"])
+@pytest.mark.parametrize("reached", [True, False], ids=["in force", "never sent"])
+def test_a_pending_intent_that_can_not_be_removed_is_no_reason_not_to_start(
+    process: Process,
+    start: Callable[[], Card],
+    tmp_path: Path,
+    read_only: Callable[[], None],
+    dead: bool,
+    reached: bool,
+) -> None:
+    card = start()
+    good = card.apply(whole(TWO))
+    pending = StoredIntent(whole(ONE))
+    Store(tmp_path).begin(pending)
+    if reached:
+        assert process.twin is not None
+        sync(process.twin.writer("dsnd"), process.twin, *card.tables.planned(pending)[2].rows, tag=pending.digest)
+    card.let_go()
+    read_only()
+    if dead:
+        process.twin = None
+    card = start()
+    assert card.life.state == "forwarding"
+    holds = pending.digest if reached and not dead else good.digest
+    assert card.backend.snapshot().tag == holds
+    assert card.holding is not None
+    assert card.holding.intent.digest == holds
+    assert Store(tmp_path).pending() == pending

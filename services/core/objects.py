@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from hal.text import printable_line
+
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 M = TypeVar("M", bound=Message)
 
@@ -62,14 +64,14 @@ class Problem:
 
     @property
     def sentence(self) -> str:
-        """Everything but the excerpt, in one line."""
+        """Everything but the excerpt, in one line that is printable whatever the file says."""
         at = self.position
         place = f"{at.file}:{at.line}:{at.column}: " if at.line else (f"{at.file}: " if at.file else "")
         where = ", ".join(part for part in (self.object, self.field and f"field {self.field}") if part)
         text = f"{place}{'warning' if self.warning else 'error'}: {where + ': ' if where else ''}{self.message}"
         text += f"; limit: {self.limit}" if self.limit else ""
         text += f"; did you mean {self.nearest}?" if self.nearest else "."
-        return text + (f" Fix: {self.fix}" if self.fix else "")
+        return printable_line(text + (f" Fix: {self.fix}" if self.fix else ""))
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -231,6 +231,13 @@ def test_what_is_long_is_read_in_time_that_grows_with_it(text: str) -> None:
     assert time.process_time() - began < 12
 
 
+@pytest.mark.parametrize("kind", ["Vnic\u2028client", "'a\u202eb'", '"a\\eb"'], ids=ascii)
+def test_a_problem_is_one_printable_line(kind: str) -> None:
+    problems = read(f"kind: {kind}\nspec: {{}}").problems
+    assert problems
+    assert all(problem.sentence.isprintable() for problem in problems)
+
+
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
     for problem in read(data).problems:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOGS_PER_SECOND",
+    "LATEST_NS",
+    "LONGEST_FRAME",
     "LONGEST_LEASE_NS",
     "NONE_ID",
     "Capabilities",
@@ -344,10 +346,17 @@ class Step:
     value: int = 0
 
 
+# In bytes: an IP packet of the longest MTU behind an Ethernet header with two tags.
+LONGEST_FRAME = 9238
+# It leaves room for every time-out behind it; the year 2262, where 0 is 1970.
+LATEST_NS = 2**63 - 1
+
+
 @dataclass(frozen=True)
 class PacketIn:
     """A frame that arrives: `data` from the destination MAC on, without FCS, at `time_ns` (never going back). At a
-    `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`."""
+    `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`. Longer than 9,238 bytes or
+    later than 2^63 - 1 ns it is INVALID."""
 
     data: bytes
     port: int

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.contract import LATEST_NS
 
 ETHERNET: Final = 1
 MAX_BYTES: Final = 1 << 30
@@ -77,12 +78,23 @@ def parse(data: bytes, file: str = "-") -> list[Frame]:
     if len(data) < 4:
         raise cursor.fault("a capture's header")
     if struct.unpack("<I", data[:4])[0] == _SECTION:
-        return list(_pcapng(cursor))
+        return _in_time(_pcapng(cursor), file)
     for order in "<>":
         if struct.unpack(order + "I", data[:4])[0] in _CLASSIC:
             cursor.order = order
-            return list(_classic(cursor))
+            return _in_time(_classic(cursor), file)
     raise cursor.fault("the magic number of pcap or pcapng")
+
+
+def _in_time(frames: Iterator[Frame], file: str) -> list[Frame]:
+    found = []
+    for number, frame in enumerate(frames, 1):
+        if frame.time_ns > LATEST_NS:
+            raise HalError(ErrorKind.CORRUPT, f"capture {file}", field=f"time of frame {number}",
+                           got=f"{frame.time_ns} ns", limit="a time before the year 2262",
+                           fix="Set its clock right, with editcap -t.")  # fmt: skip
+        found.append(frame)
+    return found
 
 
 def _check_link(link: int, cursor: _Cursor) -> None:

@@ -1,6 +1,7 @@
 """`dsn`'s commands as a person types them: words, JSON, exit codes, and no traceback."""
 
 import json
+import struct
 import subprocess
 import sys
 from decimal import Decimal
@@ -354,3 +355,23 @@ def test_what_a_capture_lacks_is_said() -> None:
         capture.parse(GOOD[:90], "x.pcap")
     with pytest.raises(HalError, match=r"UNSUPPORTED: capture -, field link type: got 113, limit 1"):
         capture.parse(GOOD[:20] + b"\x71" + GOOD[21:])
+
+
+@pytest.mark.parametrize("resolution", [0, 9])
+def test_a_time_that_no_card_can_count_is_said(resolution: int) -> None:
+    """A capture's clock is its own affair up to the year 2262; what is later would run over in the engine."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+
+    def at(ticks: int) -> bytes:
+        frame = struct.pack("<IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, 20, 20) + bytes(20)
+        return begin + block(6, frame)
+
+    begin = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    begin += block(1, struct.pack("<HHIHHBxxx", 1, 0, 0, 9, 1, resolution))
+    last = (2**63 - 1) // 10 ** (9 - resolution)
+    assert capture.parse(at(last))[0].time_ns // 10**9 == (2**63 - 1) // 10**9
+    for ticks in (last + 1, 2**64 - 1):
+        with pytest.raises(HalError, match="CORRUPT: capture -, field time of frame 1: .*before the year 2262"):
+            capture.parse(at(ticks))

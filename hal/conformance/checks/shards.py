@@ -13,7 +13,7 @@ from hal.conformance.frames import udp
 from hal.conformance.traffic import SECOND
 from hal.conformance.world import A, B, C
 from hal.errors import ErrorKind
-from hal.packet.contract import PacketIn, PacketResult, Shard, StepKind, Verdict
+from hal.packet.contract import LATEST_NS, LONGEST_FRAME, PacketIn, PacketResult, Shard, StepKind, Verdict
 from hal.packet.stages.bridge._generated import Subnet
 from hal.packet.stages.route._generated import BlackholeRoute
 
@@ -54,6 +54,41 @@ def time_never_goes_back(bench: Bench) -> None:
     shard = world.world(bench).shard()
     _replay(shard, _udp(at=SECOND))
     raises(ErrorKind.INVALID, lambda: _replay(shard, _udp(at=SECOND - 1)), "a packet from before the last one")
+
+
+@check(
+    Level.STATELESS,
+    "Longer than 9,238 bytes or later than 2^63 - 1 ns it is INVALID.",
+    needs=NEEDS,
+)
+def frames_and_times_have_an_end(bench: Bench) -> None:
+    """The longest frame and the latest time are taken, what is beyond is not, and the card goes on behind both."""
+    card = world.world(bench)
+    shard = card.shard()
+    longest = A.frame(udp(A.ip, C.ip)).ljust(LONGEST_FRAME, b"\0")
+    equal(_replay(shard, PacketIn(longest, A.port, SECOND)).reason, "", "what becomes of the longest frame")
+    long = PacketIn(longest + b"\0", A.port, SECOND)
+    raises(ErrorKind.INVALID, lambda: _replay(shard, long), "a frame that is a byte longer")
+    shard.replay([PacketIn(A.frame(udp(A.ip, world.FAR)), A.port, SECOND)])  # a neighbour is asked for: a timer runs
+    equal(_replay(shard, _udp(at=LATEST_NS)).reason, "", "what becomes of a packet at the latest time")
+    for late in (LATEST_NS + 1, 2**64 - 1):
+        raises(ErrorKind.INVALID, lambda late=late: _replay(card.shard(), _udp(at=late)), "a packet that is later")
+    equal(_replay(card.shard(), _udp()).reason, "", "what becomes of a packet in another shard")
+
+
+@check(
+    Level.STATELESS,
+    "At a `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`.",
+    needs=TRACE,
+)
+def unknown_ports_are_traced(bench: Bench) -> None:
+    """So says a trace, on the live card as in a shard; one that is too late is INVALID there too."""
+    card = world.world(bench)
+    frame = A.frame(udp(A.ip, C.ip))
+    for port in (77, 65535):
+        equal(card.backend.trace(PacketIn(frame, port, 0)).now.reason, "vnic_unknown", f"a trace at port {port}")
+    raises(ErrorKind.INVALID, lambda: card.backend.trace(_udp(at=LATEST_NS + 1)), "a trace beyond the latest time")
+    equal(card.backend.trace(PacketIn(frame, A.port, 0)).now.reason, "", "a trace at a port that was loaded")
 
 
 @check(

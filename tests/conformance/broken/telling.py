@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import EventKind, PacketIn, PacketResult, Snapshot
+from hal.packet.contract import LONGEST_FRAME, EventKind, PacketIn, PacketResult, Snapshot, Staged, Trace
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.meters import Meters
 from hal.packet.model.path import PathShard
@@ -72,12 +72,30 @@ class PoliciesCount(CounterSet):
 
 @breaks(BREAKS, "unknown_ports_have_no_vnic")
 class KnownPorts(PathShard):
-    """packets at a port beyond those that were loaded are refused"""
+    """packets at a port beyond those that were loaded are refused, unless a witness looks"""
 
     def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
-        if packet.port > max(self.ports.configs):
+        if not witness and packet.port > max(self.ports.configs):
             raise HalError(ErrorKind.INVALID, "packet", field="port", got=packet.port)
         return super().run(packet, witness)
+
+
+@breaks(BREAKS, "frames_and_times_have_an_end")
+class NoEnd(PathShard):
+    """what is longer than the longest frame is cut"""
+
+    def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
+        return super().run(replace(packet, data=packet.data[:LONGEST_FRAME]), witness)
+
+
+@breaks(BREAKS, "unknown_ports_are_traced")
+class TracesKnownPorts(Twin):
+    """a trace of a packet at a port that wasn't loaded is refused"""
+
+    def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
+        if packet.port not in {port.config.number for port in self.capabilities().ports}:
+            raise HalError(ErrorKind.INVALID, "packet", field="port", got=packet.port)
+        return super().trace(packet, staged)
 
 
 @breaks(BREAKS, "flow_counts_are_the_vnics")

@@ -2,6 +2,7 @@
 #include "replay.h"
 
 #include "memfd.h"
+#include "port/kinds.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 /* What shards may hold at once: 256 packets that wait for neighbours in each, and those of the one that runs. */
 #define POOL_PACKETS (DSN_REPLAYS * 256u + 1024u)
 #define LONGEST_MTU 9216
+#define LONGEST_FRAME (LONGEST_MTU + DSN_FRAME_EXTRA)
+#define LATEST_NS INT64_MAX /* so that every time-out behind it still is a number */
 
 struct dsn_replay *dsn_replay_of(struct dsn_control *control, struct dsn_exchange *exchange) {
     if (exchange->shard == 0)
@@ -232,16 +235,15 @@ bool dsn_packets_next(struct dsn_packets *packets, struct dsn_failure *failure) 
     if (head.time_ns < packets->earliest)
         return packet_refused(packets, DSN_INVALID, "time_ns", "no earlier than the packet before", head.time_ns,
                               failure);
+    if (head.time_ns > LATEST_NS)
+        return packet_refused(packets, DSN_INVALID, "time_ns", "0..2^63 - 1", head.time_ns, failure);
+    if (head.length > LONGEST_FRAME)
+        return packet_refused(packets, DSN_INVALID, "data", "9238 bytes", head.length, failure);
     packets->port = port_of(packets->control, head.port);
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(packets->control->replay_pool);
     if (mbuf == NULL)
         return packet_refused(packets, DSN_FULL, "", "memory for packets", packets->done, failure);
-    char *bytes = head.length <= UINT16_MAX ? rte_pktmbuf_append(mbuf, (uint16_t)head.length) : NULL;
-    if (bytes == NULL) {
-        rte_pktmbuf_free(mbuf);
-        return packet_refused(packets, DSN_INVALID, "length", "a frame of 9216 bytes of IP or less", head.length,
-                              failure);
-    }
+    char *bytes = rte_pktmbuf_append(mbuf, (uint16_t)head.length); /* the pool's packets have room for the longest */
     memcpy(bytes, packets->data + packets->at + sizeof(head), head.length);
     mbuf->port = packets->port->index;
     packets->mbuf = mbuf;

@@ -197,6 +197,8 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     to->links = from->links;
     dsn_vnic_states_copy(&to->vnics, &from->vnics);
     copy_neighbours(to, from);
+    if (mbuf->port >= from->config.port_count) /* not loaded: no flow begins there */
+        return;
     if (!dsn_path_key(from, root, mbuf, &packet, &key))
         return;
     uint32_t ref = 0;

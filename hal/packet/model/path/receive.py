@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hal.packet.contract import PacketIn, PacketResult, Verdict
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import LONGEST_FRAME, PacketIn, PacketResult, Verdict
 from hal.packet.model import answers
 from hal.packet.model.chain import own_mac
 from hal.packet.model.keys import Key, scope_of
@@ -39,6 +40,9 @@ class PathShard(Established):
 
     def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
         """One packet, from the timers that are due before it to the frames that left."""
+        if len(packet.data) > LONGEST_FRAME:
+            limit = f"{LONGEST_FRAME} bytes"
+            raise HalError(ErrorKind.INVALID, "packet", field="data", limit=limit, got=len(packet.data))
         self._outputs = []
         self._advance(packet.time_ns)
         self.witness = Witness()  # of this packet alone: what timers did is no step of it

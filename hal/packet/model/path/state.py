@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LOGS_PER_SECOND, Counters, EventKind, LoadConfig, Output, StepKind
+from hal.packet.contract import LATEST_NS, LOGS_PER_SECOND, Counters, EventKind, LoadConfig, Output, StepKind
 from hal.packet.model import answers, headers
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.counters import CounterSet, EventRing
@@ -227,6 +227,8 @@ class State:
     def _advance(self, now: int) -> None:
         if now < self.now:
             raise HalError(ErrorKind.INVALID, "packet", field="time_ns", limit=f"{self.now} or later", got=now)
+        if now > LATEST_NS:
+            raise HalError(ErrorKind.INVALID, "packet", field="time_ns", limit="0..2^63 - 1", got=now)
         if not self._began and 0 < self._pickup_ns < FOREVER:
             self.pickup_until = now + self._pickup_ns
             self._picking_up = True

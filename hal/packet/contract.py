@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "LOGS_PER_SECOND",
     "LATEST_NS",
+    "LOGS_PER_SECOND",
     "LONGEST_FRAME",
     "LONGEST_LEASE_NS",
     "NONE_ID",

@@ -373,5 +373,5 @@ def test_a_time_that_no_card_can_count_is_said(resolution: int) -> None:
     last = (2**63 - 1) // 10 ** (9 - resolution)
     assert capture.parse(at(last))[0].time_ns // 10**9 == (2**63 - 1) // 10**9
     for ticks in (last + 1, 2**64 - 1):
-        with pytest.raises(HalError, match="CORRUPT: capture -, field time of frame 1: .*before the year 2262"):
+        with pytest.raises(HalError, match=r"CORRUPT: capture -, field time of frame 1: .*before the year 2262"):
             capture.parse(at(ticks))

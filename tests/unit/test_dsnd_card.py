@@ -527,7 +527,7 @@ def test_a_state_folder_that_can_not_be_written_keeps_no_engine_down(
     applied = start().apply(whole(TWO))
     card = start()
     read_only()
-    process.twin = None
+    process.engine = None
     until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 1
     assert "Read-only" not in card.life.fault
@@ -551,12 +551,12 @@ def test_a_pending_intent_that_can_not_be_removed_is_no_reason_not_to_start(
     pending = StoredIntent(whole(ONE))
     Store(tmp_path).begin(pending)
     if reached:
-        assert process.twin is not None
-        sync(process.twin.writer("dsnd"), process.twin, *card.tables.planned(pending)[2].rows, tag=pending.digest)
+        assert process.engine is not None
+        sync(process.engine.writer("dsnd"), process.engine, *card.tables.planned(pending)[2].rows, tag=pending.digest)
     card.let_go()
     read_only()
     if dead:
-        process.twin = None
+        process.engine = None
     card = start()
     assert card.life.state == "forwarding"
     holds = pending.digest if reached and not dead else good.digest

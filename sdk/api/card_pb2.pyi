@@ -1227,7 +1227,10 @@ class ReplayRequest(_message.Message):
 
     PACKETS_FIELD_NUMBER: _builtins.int
     WITNESS_FIELD_NUMBER: _builtins.int
+    PICKUP_FIELD_NUMBER: _builtins.int
     witness: _builtins.bool
+    pickup: _builtins.bool
+    """Of the first request: TCP may be picked up mid-stream in this shard."""
     @_builtins.property
     def packets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PacketIn]: ...
     def __init__(
@@ -1235,10 +1238,11 @@ class ReplayRequest(_message.Message):
         *,
         packets: _abc.Iterable[Global___PacketIn] | None = ...,
         witness: _builtins.bool = ...,
+        pickup: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["packets", b"packets", "witness", b"witness"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["packets", b"packets", "pickup", b"pickup", "witness", b"witness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

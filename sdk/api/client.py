@@ -199,13 +199,16 @@ class GrpcCard:
         return values.trace_from_pb(self._card.Trace(request, timeout=self._seconds("Trace")))
 
     @_raises
-    def replay(self, packets: Sequence[PacketIn], witness: bool = True) -> tuple[list[PacketResult], list[Flow]]:
-        """Run packets through a private shard of the card; their results, and the connections that they left in it."""
+    def replay(
+        self, packets: Sequence[PacketIn], witness: bool = True, pickup: bool = False
+    ) -> tuple[list[PacketResult], list[Flow]]:
+        """Run packets through a private shard of the card; their results, and the connections that they left in it.
+        `pickup`: TCP may be picked up mid-stream there."""
 
         def requests() -> Iterator[pb.ReplayRequest]:
             for start in range(0, len(packets), REPLAY_AT_ONCE):
                 some = [values.packet_to_pb(packet) for packet in packets[start : start + REPLAY_AT_ONCE]]
-                yield pb.ReplayRequest(packets=some, witness=witness)
+                yield pb.ReplayRequest(packets=some, witness=witness, pickup=pickup)
 
         results: list[PacketResult] = []
         flows: list[Flow] = []

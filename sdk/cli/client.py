@@ -117,8 +117,9 @@ class CardClient(Protocol):
 
     def trace(self, packet: PacketIn) -> Trace: ...
 
-    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
-        """Run packets through a shard of its own, which is gone afterwards."""
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True, pickup: bool = False) -> Replay:
+        """Run packets through a shard of its own, which is gone afterwards. `pickup`: TCP may be picked up mid-stream
+        in it, otherwise never."""
 
     def stop(self) -> str:
         """End the engine and the daemon; the intent stays on disk. Returns what was unusual about it, "" for

@@ -101,8 +101,8 @@ class DaemonCard:
     def trace(self, packet: PacketIn) -> Trace:
         return self._card.trace(packet)
 
-    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
-        results, flows = self._card.replay(packets, witness)
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True, pickup: bool = False) -> Replay:
+        results, flows = self._card.replay(packets, witness, pickup)
         return Replay(tuple(results), tuple(flows))
 
     def stop(self) -> str:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hal.errors import ErrorKind, HalError
 from hal.packet import describe
-from hal.packet.contract import Flow, PacketIn, Snapshot, Trace, Verdict
-from hal.packet.frame._generated import Vnic
-from hal.packet.schema.rows import unpack_mac
+from hal.packet.contract import Flow, PacketIn, PortConfig, Snapshot, Trace, Verdict
+from sdk.card_config import load_card_config
 from sdk.cli import capture
-from sdk.cli.client import CardClient, Replay
+from sdk.cli.client import CardClient
 from sdk.cli.frames import frame_words
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
+from sdk.cli.sides import Replayed, Side, Wiring, replay, sort
 from sdk.cli.witness import Say, Speaker, flow_value
 from services.core import intent
-from services.core.objects import nearest
 from services.core.service import Services
 from services.firewall import firewall_pb2 as firewall
 from services.firewall.grammar import print_rule
@@ -40,7 +39,12 @@ Examples:
 
 @click.command(epilog=EXAMPLES + EXIT_CODES)
 @click.argument("packet")
-@click.option("--from", "where", default="", help="The vNIC, uplink or port that it comes from.")
+@click.option(
+    "--from",
+    "where",
+    default="",
+    help="The vNIC, uplink or port that it comes from; of a capture: at which port it was taken.",
+)
 @intent_option
 @card_option
 @json_option
@@ -60,6 +64,12 @@ def trace(
     PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [type NAME] [id N] [ttl N] [bytes N] [vlan N] [from MAC]
     [to MAC]. TCP without flags is a SYN, ICMP without a type an echo request; MACs and VLAN come from the tables.
     It goes through the running card's own code in private, or with --intent through the twin. Nothing is changed.
+
+    Of a capture, frames with a MAC of the card's own (of a subnet, an uplink) were sent by the card: they are counted
+    and skipped. Others came in by the interface that the capture names (a port or its Linux device), else by --from
+    NAME, else by the port of the vNIC with their MAC, else by the only uplink. At a known port, what is bridged to it
+    from another vNIC was sent by the card, too. What a capture at one port shows the card send came in elsewhere: of
+    such connections TCP is picked up mid-stream, and answers are not judged.
     """
     with guarded(as_json), a_card(context, intent_files, card_toml) as card:
         capabilities = card.capabilities()
@@ -68,8 +78,11 @@ def trace(
         snapshot = card.snapshot()
         speaker = Speaker(capabilities.schema, snapshot, rule_words(card, services(context), snapshot), names)
         if _is_capture(packet):
-            packets = _captured(capture.read(Path(packet)), snapshot, where, numbers)
-            _show_replay(speaker, packets, card.replay(packets), as_json)
+            devices = _devices(
+                load_card_config(card_toml).ports if card_toml else (port.config for port in capabilities.ports)
+            )
+            frames = sort(capture.read(Path(packet)), Wiring(snapshot, {**devices, **numbers}), where)
+            _show_replay(speaker, replay(card, frames), as_json)
             return
         described = describe.parse(packet)
         sender = describe.sender(described, snapshot, where, numbers)
@@ -110,39 +123,10 @@ def rule_words(card: CardClient, found: Services, snapshot: Snapshot) -> Say:
     return say
 
 
-def _captured(
-    frames: Sequence[capture.Frame], snapshot: Snapshot, where: str, numbers: Mapping[str, int]
-) -> list[PacketIn]:
-    """Frames at the ports they came in by: the one that is named, the capture's interface, or the sender's MAC's."""
-    vnics = [row for row in snapshot.rows("vnic") if isinstance(row, Vnic)]
-    by_mac = {str(row.mac): row.port for row in vnics if row.role == "vnic"}
-    uplinks = {row.port for row in vnics if row.role == "uplink"}
-    named = _port(where, snapshot, vnics, numbers) if where else None
-    packets, clock = [], 0
-    for number, frame in enumerate(frames, 1):
-        clock = max(clock, frame.time_ns)
-        port = by_mac.get(unpack_mac(frame.data[6:12])) if len(frame.data) >= 12 else None
-        if frame.interface in numbers:
-            port = numbers[frame.interface]
-        if port is None:
-            port = named if named is not None else next(iter(uplinks)) if len(uplinks) == 1 else None
-        if port is None:
-            fix = "Say where frames of unknown senders come from: --from NAME."
-            raise HalError(
-                ErrorKind.INVALID, f"frame {number}", got=frame_words(frame.data), limit="a known port", fix=fix
-            )
-        packets.append(PacketIn(frame.data, port, clock))
-    return packets
-
-
-def _port(where: str, snapshot: Snapshot, vnics: Sequence[Vnic], numbers: Mapping[str, int]) -> int:
-    names = {name.text: row.port for row in vnics if (name := snapshot.names.get(("vnic", row.id))) is not None}
-    known = {**numbers, **names}
-    if where not in known:
-        near = nearest(where, known)
-        raise HalError(ErrorKind.INVALID, f"sender {where}", limit="one of " + ", ".join(sorted(known)),
-                       fix=f"Did you mean {near}?" if near else "")  # fmt: skip
-    return known[where]
+def _devices(ports: Iterable[PortConfig]) -> dict[str, int]:
+    """Ports by what a capture calls them: the names of their Linux devices."""
+    pairs = ((port.device.partition(":"), port.number) for port in ports)
+    return {rest: number for (kind, _, rest), number in pairs if kind in ("linux", "tap") and rest}
 
 
 def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool) -> None:
@@ -176,30 +160,59 @@ def _print_flow(console: Console, speaker: Speaker, flow: Flow) -> None:
         console.print(f"  {side}: {'; '.join(map(speaker.operation, operations))}")
 
 
-def _show_replay(speaker: Speaker, packets: Sequence[PacketIn], replay: Replay, as_json: bool) -> None:
+def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
+    frames, results = found.frames, found.results
     value = {
         "packets": [
             {
                 "number": number,
-                "time_ns": packet.time_ns,
-                "port": speaker.port(packet.port),
-                "words": frame_words(packet.data),
-                **speaker.result_dict(result),
+                "time_ns": one.packet.time_ns,
+                "port": None if one.port is None else speaker.port(one.port),
+                "side": one.side.value,
+                "words": frame_words(one.packet.data),
+                **(speaker.result_dict(result) if result is not None else NOT_RUN),
             }
-            for number, (packet, result) in enumerate(zip(packets, replay.results, strict=True), 1)
+            for number, (one, result) in enumerate(zip(frames, results, strict=True), 1)
         ],
-        "flows": [flow_value(flow) for flow in replay.flows],
+        "flows": [flow_value(flow) for flow in found.flows],
+        "note": _note(found),
     }
 
     def render(console: Console) -> None:
-        start = packets[0].time_ns if packets else 0
-        for number, (packet, result) in enumerate(zip(packets, replay.results, strict=True), 1):
-            after = (packet.time_ns - start) / 1e9
-            where = speaker.port(packet.port)
-            console.print(f"{number}. +{after:.6f} s, in by {where}: {frame_words(packet.data)}")
-            for line in speaker.result(result):
+        start = frames[0].packet.time_ns if frames else 0
+        for number, (one, result) in enumerate(zip(frames, results, strict=True), 1):
+            after = (one.packet.time_ns - start) / 1e9
+            where = "" if one.port is None else f"in by {speaker.port(one.port)}: "
+            console.print(f"{number}. +{after:.6f} s, {where}{frame_words(one.packet.data)}")
+            for line in speaker.result(result) if result is not None else (SIDE_WORDS[one.side],):
                 console.print(f"     {line}")
-        dropped = sum(result.verdict is Verdict.DROP for result in replay.results)
-        console.print(f"{len(packets):,} packets, {dropped:,} dropped, {len(replay.flows):,} flows")
+        dropped = sum(result is not None and result.verdict is Verdict.DROP for result in results)
+        counts = [f"{len(frames):,} packets", f"{dropped:,} dropped"]
+        counts += [f"{count:,} {side.value}" for side in (Side.SENT, Side.ANSWER) if (count := found.count(side))]
+        console.print(", ".join([*counts, f"{len(found.flows):,} flows"]))
+        if note := _note(found):
+            console.print(note)
 
     emit(as_json, value, render)
+
+
+NOT_RUN: Final[Mapping[str, Any]] = {"verdict": None, "reason": "", "steps": [], "outputs": []}
+SIDE_WORDS: Final = {
+    Side.SENT: "sent by the card: skipped",
+    Side.ANSWER: "answers what the card sent here; what that stems from is not in this capture: not judged",
+}
+
+
+def _note(found: Replayed) -> str:
+    """What a capture can't show; "" where it shows all."""
+    parts = []
+    if sent := found.count(Side.SENT):
+        parts.append(f"{sent:,} frames were sent by the card and skipped.")
+    if found.count(Side.PICKED_UP) or found.count(Side.ANSWER):
+        parts.append(
+            "What came in elsewhere for them is not in this capture: TCP is seen from one side only and picked up "
+            "mid-stream, its handshake is not followed; answers to what the card sent are not judged."
+        )
+    if found.answering:
+        parts.append(f"{found.answering:,} neighbours on uplinks that don't answer in it are taken to be there.")
+    return " ".join(parts)

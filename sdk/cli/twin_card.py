@@ -109,8 +109,8 @@ class TwinCard:
     def trace(self, packet: PacketIn) -> Trace:
         return self.backend.trace(packet)
 
-    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True) -> Replay:
-        shard = self.backend.shard(connections=65536)
+    def replay(self, packets: Sequence[PacketIn], *, witness: bool = True, pickup: bool = False) -> Replay:
+        shard = self.backend.shard(connections=65536, pickup=pickup)
         try:
             return Replay(tuple(shard.replay(packets, witness)), tuple(shard.flows()))
         finally:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -220,9 +221,10 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def Replay(self, request: Iterator[pb.ReplayRequest], context: grpc.ServicerContext) -> Iterator[pb.ReplayReply]:
-        shard: Shard = self._card.backend.shard(REPLAY_CONNECTIONS)
+        first = next(request, pb.ReplayRequest())
+        shard: Shard = self._card.backend.shard(REPLAY_CONNECTIONS, pickup=first.pickup)
         try:
-            for part in request:
+            for part in chain((first,), request):
                 packets = [values.packet_from_pb(packet) for packet in part.packets]
                 for result in shard.replay(packets, part.witness):
                     yield pb.ReplayReply(result=values.result_to_pb(result))

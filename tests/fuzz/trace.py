@@ -16,7 +16,7 @@ TOKENS = (*_WORDS.split(), b"9" * 5000)
 def modules() -> None:
     """Import what is fuzzed."""
     from hal.packet import describe  # noqa: F401
-    from sdk.cli import capture, witness  # noqa: F401
+    from sdk.cli import capture, frames  # noqa: F401
 
 
 def one(data: bytes) -> None:
@@ -43,12 +43,14 @@ def _words(text: str) -> None:
 
 def _capture(data: bytes) -> None:
     from sdk.cli import capture
-    from sdk.cli.frames import frame_words
+    from sdk.cli.frames import frame_words, read
 
     frames = capture.parse(data, "x.pcap")
     for frame in frames:
         hold(0 <= frame.time_ns < 1 << 64, f"a time that no packet can have: {frame.time_ns}")
         hold(frame_words(frame.data).isprintable(), "words with commands to a terminal")
+        seen = read(frame.data)
+        hold(seen is None or seen.quoted is None or seen.talk is not None, "an error about nothing")
     if all(frame.time_ns // 10**9 < 1 << 32 for frame in frames):  # a classic capture has 32 bits of seconds
         again = capture.parse(capture.write(frames), "x.pcap")
         hold([frame.data for frame in again] == [frame.data for frame in frames], "written isn't what was read")

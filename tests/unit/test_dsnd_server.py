@@ -17,6 +17,7 @@ import pytest
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import FlowFilter, LoadConfig, Outcome, PacketIn, PortConfig
+from hal.packet.describe import build, parse
 from hal.packet.model.twin import TwinWriter
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems
@@ -288,3 +289,20 @@ def test_an_error_too_long_for_metadata_is_cut(served: Served, monkeypatch: pyte
     assert (error.kind, error.what, error.limit, error.fix) == (ErrorKind.FULL, "table vrf", "few", "Take some out.")
     assert str(error.got).startswith("\N{SNOWMAN}" * 100)
     assert str(error.got).endswith("…")
+
+
+def test_a_replay_picks_up_where_it_is_asked_to(served: Served) -> None:
+    """Also one without a packet is answered."""
+    text = "kind: Subnet\nname: lan\nspec: {gateways: [10.1.0.1/24]}\n"
+    for number in (1, 2):
+        text += f"---\nkind: Vnic\nname: v{number}\nspec: {{port: host0, by_mac: true, mac: 02:00:00:00:00:0{number}, "
+        text += f"subnet: lan, addresses: [10.1.0.2{number}], policy: open}}\n"
+    text += "---\nkind: FirewallPolicy\nname: open\nspec: {rules: {a: allow any from any to any, "
+    text += "b: allow out any from any to any}}\n"
+    served.api.apply([IntentText("a.yaml", text.encode())])
+    frame = build(parse("tcp 10.1.0.21:1 > 10.1.0.22:80 ack"), "02:00:00:00:00:01", "02:00:00:00:00:02", 0)
+    packet = PacketIn(frame, 0, 1)
+    for pickup, reason in ((True, ""), (False, "tcp_no_session")):
+        (result,), flows = served.api.replay([packet], pickup=pickup)
+        assert (result.reason, len(flows)) == (reason, int(pickup))
+    assert served.api.replay([]) == ([], [])

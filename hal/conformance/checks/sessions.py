@@ -240,42 +240,6 @@ def flows_expire(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
-    "flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.",
-    "Something to tell",
-    needs=NEEDS,
-)
-def flows_are_limited(bench: Bench) -> None:
-    """A vNIC opens as many connections as load allows, or its row; the first one too many is told as an event."""
-    for own, limit in ((0, 3), (5, 5)):
-        card = world.world(bench, flow_limit=3)
-        card.commit(modify(world.vnic(A, flow_limit=own)))
-        traffic = card.traffic()
-        for number in range(limit):
-            world.routed(traffic, sport=1 + number).left_by(C.port, f"connection {number + 1} of {limit}")
-        world.routed(traffic, sport=99).dropped("flow_limit", f"connection {limit + 1} of {limit}")
-        world.routed(traffic, sport=1).left_by(C.port, "a packet of an older connection")
-        told = [(event.table, event.id) for event in traffic.events().events if event.kind is EventKind.FLOW_LIMIT]
-        equal(told, [("vnic", A.vnic)], "FLOW_LIMIT events")
-
-
-@check(Level.STATEFUL, "flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0.", needs=NEEDS)
-def inbound_flows_are_limited(bench: Bench) -> None:
-    """What uplinks open to a vNIC has a limit apart from what it opens itself."""
-    card = world.world(bench, inbound_flow_limit=2, flow_limit=1)
-    traffic = card.traffic()
-
-    def from_far(sport: int) -> bytes:
-        packet = udp(world.FAR, A.ip, sport)
-        return bytes.fromhex((world.UPLINK_MAC + world.ROUTER_MAC).replace(":", "")) + b"\x08\0" + packet
-
-    world.routed(traffic).left_by(C.port, "a connection that A opens")
-    for sport in (1, 2):
-        traffic.send(0, from_far(sport)).left_by(A.port, f"connection {sport} of 2 from the uplink")
-    traffic.send(0, from_far(3)).dropped("flow_limit", "connection 3 of 2 from the uplink")
-
-
-@check(
-    Level.STATEFUL,
     "connections: connections (both directions count as one) that fit",
     "A private shard.",
     needs=(*NEEDS, "shard"),

@@ -14,7 +14,7 @@ from hal.packet.contract import Flow, PacketIn, PortConfig, Snapshot, Trace, Ver
 from sdk.card_config import load_card_config
 from sdk.cli import capture
 from sdk.cli.client import CardClient
-from sdk.cli.frames import frame_words
+from sdk.cli.frames import SYN, frame_words, read
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from sdk.cli.sides import Replayed, Side, Wiring, replay, sort
@@ -129,13 +129,27 @@ def _devices(ports: Iterable[PortConfig]) -> dict[str, int]:
     return {rest: number for (kind, _, rest), number in pairs if kind in ("linux", "tap") and rest}
 
 
+def _mid_stream(packet: PacketIn, found: Trace) -> str:
+    """Why a segment amid a connection may install one; "" for what may begin one."""
+    seen = read(packet.data)
+    if seen is None or not seen.flags or seen.flags & SYN:
+        return ""
+    return "asked as if it began its connection" if found.flow is not None else JUST_STARTED
+
+
+JUST_STARTED: Final = (
+    "within the time after the engine's start that card.toml calls pickup, 60s if it doesn't; later: tcp_no_session"
+)
+
+
 def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool) -> None:
+    picked_up = _mid_stream(packet, found)
     value = {
         "generation": found.generation,
         "packet": {"port": speaker.port(packet.port), "data": packet.data.hex(), "words": frame_words(packet.data)},
         "flow": flow_value(found.flow) if found.flow is not None else None,
         "installed": speaker.result_dict(found.installed) if found.installed is not None else None,
-        "now": speaker.result_dict(found.now),
+        "now": speaker.result_dict(found.now, picked_up),
     }
 
     def render(console: Console) -> None:
@@ -148,7 +162,7 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
                 console.print(f"  {line}")
         console.print()
         console.print(f"The chain at generation {found.generation}:")
-        for line in speaker.result(found.now):
+        for line in speaker.result(found.now, picked_up):
             console.print(f"  {line}")
 
     emit(as_json, value, render)
@@ -170,7 +184,7 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
                 "port": None if one.port is None else speaker.port(one.port),
                 "side": one.side.value,
                 "words": frame_words(one.packet.data),
-                **(speaker.result_dict(result) if result is not None else NOT_RUN),
+                **(speaker.result_dict(result, _PICKED_UP.get(one.side, "")) if result is not None else NOT_RUN),
             }
             for number, (one, result) in enumerate(zip(frames, results, strict=True), 1)
         ],
@@ -184,7 +198,8 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
             after = (one.packet.time_ns - start) / 1e9
             where = "" if one.port is None else f"in by {speaker.port(one.port)}: "
             console.print(f"{number}. +{after:.6f} s, {where}{frame_words(one.packet.data)}")
-            for line in speaker.result(result) if result is not None else (SIDE_WORDS[one.side],):
+            picked_up = _PICKED_UP.get(one.side, "")
+            for line in speaker.result(result, picked_up) if result is not None else (SIDE_WORDS[one.side],):
                 console.print(f"     {line}")
         dropped = sum(result is not None and result.verdict is Verdict.DROP for result in results)
         counts = [f"{len(frames):,} packets", f"{dropped:,} dropped"]
@@ -197,6 +212,7 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
 
 
 NOT_RUN: Final[Mapping[str, Any]] = {"verdict": None, "reason": "", "steps": [], "outputs": []}
+_PICKED_UP: Final = {Side.PICKED_UP: "its handshake isn't whole in this capture"}
 SIDE_WORDS: Final = {
     Side.SENT: "sent by the card: skipped",
     Side.ANSWER: "answers what the card sent here; what that stems from is not in this capture: not judged",

@@ -140,6 +140,7 @@ def _loaded(context: Context) -> Backend:
     # Found as anyone's backend is: only boards name one.
     (point,) = entry_points(group="dsn.backends", name="twin")
     backend: Backend = point.load().Twin()
-    backend.load(LoadConfig(ports=ports, capacities=context.capacities))
+    # As a card at rest is: the time after its start in which it picks TCP up mid-stream is over.
+    backend.load(LoadConfig(ports=ports, capacities=context.capacities, pickup_ns=0))
     backend.start()
     return backend

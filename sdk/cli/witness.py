@@ -57,8 +57,8 @@ class Speaker:
         found = next((reason.doc for reason in self.schema.reasons if reason.name == name), "")
         return f"{name}: {found}" if found else name
 
-    def step(self, step: Step) -> str:
-        """One step of a witness."""
+    def step(self, step: Step, picked_up: str = "") -> str:
+        """One step of a witness. `picked_up`: why a connection that it installs may begin mid-stream, "" for no reason."""
         match step.kind:
             case StepKind.STAGE:
                 stages = self.schema.stages
@@ -73,7 +73,8 @@ class Speaker:
             case StepKind.REEVALUATE:
                 return "decided under older tables: asked again"
             case StepKind.INSTALL:
-                return f"connection {step.id} installed, both directions"
+                why = f", picked up mid-stream ({picked_up})" if picked_up else ""
+                return f"connection {step.id} installed, both directions{why}"
             case StepKind.DROP:
                 reasons = self.schema.reasons
                 name = reasons[step.value].name if step.value < len(reasons) else str(step.value)
@@ -86,10 +87,10 @@ class Speaker:
                 known = step.value in TcpState._value2member_map_
                 return f"TCP state {TcpState(step.value).name if known else step.value}"
 
-    def result(self, result: PacketResult) -> Iterator[str]:
-        """A packet's steps and what became of it."""
+    def result(self, result: PacketResult, picked_up: str = "") -> Iterator[str]:
+        """A packet's steps and what became of it. `picked_up`: as in `step`."""
         for step in result.steps:
-            yield self.step(step)
+            yield self.step(step, picked_up)
         if result.verdict is Verdict.DROP:
             if not any(step.kind is StepKind.DROP for step in result.steps):
                 yield f"dropped: {self.reason(result.reason)}"
@@ -98,7 +99,7 @@ class Speaker:
         for output in result.outputs:
             yield f"out by {self.port(output.port)}: {frame_words(output.data)}"
 
-    def result_dict(self, result: PacketResult) -> dict[str, Any]:
+    def result_dict(self, result: PacketResult, picked_up: str = "") -> dict[str, Any]:
         """The same as plain values."""
         steps = []
         for step in result.steps:
@@ -112,7 +113,7 @@ class Speaker:
                     "name": name.text if name else "",
                     "file": name.file if name else "",
                     "line": name.line if name else 0,
-                    "words": self.step(step).strip(),
+                    "words": self.step(step, picked_up).strip(),
                 }
             )
         return {

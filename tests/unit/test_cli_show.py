@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from hal.errors import HalError
-from hal.packet.contract import NONE_ID, Event, EventKind, PacketIn, RowCounters
+from hal.packet.contract import NONE_ID, Event, EventKind, LoadConfig, PacketIn, RowCounters
 from hal.packet.describe import packet_in, parse, sender
+from hal.packet.model import Twin
 from sdk.cli import card as card_commands
 from sdk.cli import offline, options
 from sdk.cli.client import CardClient
@@ -198,6 +199,31 @@ def test_trace_tells_of_the_installed_flow(card: TwinCard) -> None:
     text = dsn("trace", "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack")
     assert "Its flow, decided by generation 1:" in text
     assert "The chain at generation 1:" in text
+
+
+def test_mid_stream_tcp_is_told_as_a_card_at_rest_does() -> None:
+    """A twin of an intent has not just been started; what a card that has picks up, is told to be."""
+    segment = "tcp 10.1.0.20:5 > 10.1.0.10:443 ack"
+    text = dsn("trace", segment, "--intent", str(DEMO))
+    assert "dropped: tcp_no_session" in text
+    assert "picked up" not in text
+    assert "forwarded" in dsn("trace", segment.replace("ack", "syn"), "--intent", str(DEMO))
+
+
+def test_what_a_card_picks_up_after_its_start_is_told(card: TwinCard) -> None:
+    """Its twin began with the first packet of this fixture."""
+    assert "picked up" not in dsn("trace", "tcp 10.1.0.20:5 > 10.1.0.10:443")
+    assert "asked as if it began its connection" in dsn("trace", "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack")
+    load = LoadConfig(ports=tuple(port.config for port in card.capabilities().ports))
+    just_started = Twin()
+    just_started.load(load)
+    just_started.start()
+    card.backend, files = just_started, card.files
+    card.apply(files)
+    send(card, "udp 10.1.0.20:1 > 10.1.0.10:5201", 10**9)
+    text = dsn("trace", "tcp 10.1.0.20:5 > 10.1.0.10:443 ack")
+    assert "installed, both directions, picked up mid-stream (within the time after the engine's start that" in text
+    assert "forwarded" in text
 
 
 def test_plan_and_apply_on_a_running_card(card: TwinCard, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Speaker:
         return f"{name}: {found}" if found else name
 
     def step(self, step: Step, picked_up: str = "") -> str:
-        """One step of a witness. `picked_up`: why a connection that it installs may begin mid-stream, "" for no reason."""
+        """One step of a witness. `picked_up`: why a connection that it installs began mid-stream, "" if it did not."""
         match step.kind:
             case StepKind.STAGE:
                 stages = self.schema.stages

@@ -70,7 +70,8 @@ def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -
     from sdk.card_config import load_card_config
 
     with guarded(as_json):
-        services(context)  # first: card.toml may name tables of stages in folders
+        if folders(context):
+            services(context)  # first: card.toml may name tables of stages in folders
         load_card_config(card_toml)
         if is_running():
             with connect() as running:

@@ -110,7 +110,7 @@ class Field:
         address = self.ipv6(b) if v6 else self.ipv4(b)
         return self.on(a, "ping", "-q", "-c", "3", "-i", "0.1", "-W", "2", *more, address, check=check)
 
-    def iperf(self, a: int, b: int, *more: str, v6: bool = False, seconds: int = 2) -> dict[str, Any]:
+    def iperf(self, a: int, b: int, *more: str, v6: bool = False, seconds: int = 1) -> dict[str, Any]:
         """iperf3 from a to b; returns the `end` of its report."""
         address = self.ipv6(b) if v6 else self.ipv4(b)
         server = subprocess.Popen(

@@ -12,6 +12,7 @@ import pytest
 from sdk.card_config import load_card_config
 from sdk.dsnd.taps import plan
 from tests.demo.show import INTENT, Demo, curl, ping
+from tests.netns.world import web_server
 
 
 @pytest.mark.parametrize("address", ["10.1.0.10", "2001:db8:1::a"])
@@ -76,12 +77,7 @@ def test_a_program_on_the_card_answers_a_host(card: Demo) -> None:
     """Behind the uplink all may speak to the card; a vNIC only what its profile names."""
     config = load_card_config(card.world.folder / "card.toml")
     namespace = plan(config.load_config(), card.world.run_folder)[1][0].namespace
-    server = subprocess.Popen(
-        ["ip", "netns", "exec", namespace, sys.executable, "-m", "http.server", "--bind", "192.0.2.2", "8099",
-         "--directory", str(card.world.folder / "www")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    with web_server(namespace, "192.0.2.2", card.world.folder / "www"):
         internet = card.host("internet")
         fetch = ("curl", "-sS", "--max-time", "2", "--retry", "20", "--retry-delay", "1", "--retry-connrefused")
         assert internet.run(*fetch, "http://192.0.2.2:8099/").stdout.strip() == "hello from web"
@@ -89,9 +85,6 @@ def test_a_program_on_the_card_answers_a_host(card: Demo) -> None:
         client = card.host("client")
         assert client.run("curl", "-sS", "--max-time", "2", "http://192.0.2.2:8099/", check=False).returncode != 0
         assert card.drops()["punt_denied"] > before
-    finally:
-        server.kill()
-        server.wait()
 
 
 def test_the_rule_that_is_taken_out_ends_what_it_allowed(card: Demo) -> None:

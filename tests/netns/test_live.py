@@ -157,8 +157,8 @@ def test_idle_and_quick_to_wake() -> None:
         card.made.ping(0, 1)
         time.sleep(1)
         before = card.cpu_seconds()
-        time.sleep(10)
-        assert (card.cpu_seconds() - before) / 10 <= 0.02
+        time.sleep(5)
+        assert (card.cpu_seconds() - before) / 5 <= 0.02
         said = card.made.on(0, "ping", "-c", "100", "-i", "0.05", card.made.ipv4(1))
         times = sorted(float(line.split("time=")[1].split()[0]) for line in said.splitlines() if "time=" in line)
         assert len(times) == 100

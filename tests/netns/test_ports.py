@@ -58,7 +58,7 @@ def test_segments_are_cut_to_size(two: Field) -> None:
     """The receiver sees no packet longer than its wire takes."""
     with two.forward(), two.wire(1) as raw:
         raw.settimeout(1)
-        two.iperf(0, 1, seconds=1)
+        two.iperf(0, 1)
         longest = max(len(data) for data in frames(raw, lambda data: True, 0.2))
         assert longest == 1514
 
@@ -211,7 +211,7 @@ def test_links_are_followed(two: Field) -> None:
         two.in_card("ip", "link", "set", "p0", "up")
         assert until(lambda: forward.links() == [True, True], 2)
         assert until(lambda: " 0% packet loss" in two.ping(0, 1, check=False))
-        assert two.iperf(0, 1, seconds=1)["sum_received"]["bytes"] > 10_000_000
+        assert two.iperf(0, 1)["sum_received"]["bytes"] > 10_000_000
 
 
 def test_a_device_deleted_under_traffic() -> None:
@@ -303,8 +303,8 @@ def test_a_tap_for_the_cards_own_programs() -> None:
             with made.forward(more=[("tap:eth0", fd)]) as forward:
                 for v6 in (False, True):
                     made.ping(0, 1, v6=v6)
-                    assert made.iperf(0, 1, v6=v6, seconds=1)["sum_received"]["bytes"] > 1_000_000
-                    assert made.iperf(0, 1, "-R", v6=v6, seconds=1)["sum_received"]["bytes"] > 1_000_000
+                    assert made.iperf(0, 1, v6=v6)["sum_received"]["bytes"] > 1_000_000
+                    assert made.iperf(0, 1, "-R", v6=v6)["sum_received"]["bytes"] > 1_000_000
                 time.sleep(0.2)
                 before = forward.cpu_seconds()
                 time.sleep(1)
@@ -325,8 +325,8 @@ def test_idle_and_quick_to_wake() -> None:
         made.ping(0, 1)
         time.sleep(1)
         before = forward.cpu_seconds()
-        time.sleep(10)
-        assert (forward.cpu_seconds() - before) / 10 <= 0.02
+        time.sleep(5)
+        assert (forward.cpu_seconds() - before) / 5 <= 0.02
         said = made.on(0, "ping", "-c", "100", "-i", "0.05", made.ipv4(1))
         times = sorted(float(line.split("time=")[1].split()[0]) for line in said.splitlines() if "time=" in line)
         assert len(times) == 100

@@ -65,11 +65,6 @@ def world(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     assert list(leftovers(world.tag)) == []
 
 
-def status(world: World) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(world.dsn("card", "status", "--json").stdout)
-    return found
-
-
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -117,9 +112,9 @@ def test_ended_in_the_middle_of_an_apply(world: World) -> None:
 
 
 def test_what_a_killed_dsnd_leaves_behind_is_in_nobodys_way(world: World) -> None:
-    before = status(world)
-    os.kill(before["daemon_pid"], signal.SIGKILL)
-    until(lambda: gone(before["daemon_pid"]))
+    before = world.status()
+    os.kill(before.daemon_pid, signal.SIGKILL)
+    until(lambda: gone(before.daemon_pid))
     told = world.dsn("card", "status", check=False)
     assert told.returncode == 3
     assert "Its engine goes on forwarding meanwhile." in told.stderr
@@ -128,10 +123,10 @@ def test_what_a_killed_dsnd_leaves_behind_is_in_nobodys_way(world: World) -> Non
     (world.run_folder / "dsnd.lock").write_text(f"{os.getpid()}\n")
     (world.folder / "state" / "intent.pending.new").write_bytes(b"{half")
     world.start_card()
-    after = status(world)
-    assert (after["engine_pid"], after["generation"]) == (before["engine_pid"], before["generation"])
+    after = world.status()
+    assert (after.engine_pid, after.generation) == (before.engine_pid, before.generation)
     again = world.dsn("card", "start", str(world.folder / "card.toml"), check=False)
-    assert (again.returncode, f"dsnd with pid {after['daemon_pid']}" in again.stderr) == (1, True)
+    assert (again.returncode, f"dsnd with pid {after.daemon_pid}" in again.stderr) == (1, True)
 
 
 def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, engine: Path) -> None:
@@ -139,18 +134,18 @@ def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, 
     path.write_text(TWO)
     world.dsn("apply", str(path))
     for _ in range(2):
-        before = status(world)
-        os.kill(before["engine_pid"], signal.SIGKILL)
-        until(lambda pid=before["engine_pid"]: status(world)["engine_state"] == "forwarding"
-              and status(world)["engine_pid"] != pid)  # type: ignore[misc]  # fmt: skip
-    assert "in a row" in status(world)["last_fault"]
+        before = world.status()
+        os.kill(before.engine_pid, signal.SIGKILL)
+        until(lambda pid=before.engine_pid: world.status().engine_state == "forwarding"
+              and world.status().engine_pid != pid)  # type: ignore[misc]  # fmt: skip
+    assert "in a row" in world.status().last_fault
     engine.write_text("#!/bin/sh\necho no memory today\nexit 1\n")
     try:
-        os.kill(status(world)["engine_pid"], signal.SIGKILL)
-        until(lambda: "tried again in" in status(world)["last_fault"])
-        found = status(world)
-        assert found["engine_state"] == "restarting"
-        assert "no memory today" in found["last_fault"]
+        os.kill(world.status().engine_pid, signal.SIGKILL)
+        until(lambda: "tried again in" in world.status().last_fault)
+        found = world.status()
+        assert found.engine_state == "restarting"
+        assert "no memory today" in found.last_fault
         shown = world.dsn("card", "status").stdout
         assert "last fault" in shown
         flows = world.dsn("show", "flows", check=False)
@@ -159,7 +154,7 @@ def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, 
         assert world.dsn("apply", str(path), check=False).returncode == 3
     finally:
         restore(engine)
-    until(lambda: status(world)["engine_state"] == "forwarding")
+    until(lambda: world.status().engine_state == "forwarding")
     assert len(json.loads(world.dsn("show", "tables", "vnic", "--json").stdout)) >= 1
 
 

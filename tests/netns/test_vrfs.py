@@ -6,16 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sdk.dsnd.taps import DEVICE, card_namespace
-from tests.netns.world import Host, World, leftovers, run
+from tests.netns.world import Host, World, leftovers, run, web_server
 
 BASE = """
 kind: Subnet
@@ -78,11 +76,6 @@ def apply(world: World, text: str, check: bool = True) -> subprocess.CompletedPr
     return world.dsn("apply", str(path), check=check)
 
 
-def status(world: World) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(world.dsn("card", "status", "--json").stdout)
-    return found
-
-
 def namespaces(world: World) -> list[str]:
     """Namespaces of the card's VRFs, without the prefix that all of this card have."""
     card = card_namespace(world.run_folder)
@@ -95,18 +88,9 @@ def fetched(world: World, host: Host, vrf: str, address: str) -> str:
     folder = world.folder / vrf
     folder.mkdir(exist_ok=True)
     (folder / "index.html").write_text(f"card in {vrf}\n")
-    namespace = f"{card_namespace(world.run_folder)}-{vrf}"
-    server = subprocess.Popen(
-        ["ip", "netns", "exec", namespace, sys.executable, "-m", "http.server", "--bind", address, "8099",
-         "--directory", str(folder)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    with web_server(f"{card_namespace(world.run_folder)}-{vrf}", address, folder):
         fetch = ("curl", "-sS", "--max-time", "2", "--retry", "20", "--retry-delay", "1", "--retry-connrefused")
         return host.run(*fetch, f"http://{address}:8099/", check=False).stdout.strip()
-    finally:
-        server.kill()
-        server.wait()
 
 
 def ping(host: Host, address: str) -> bool:
@@ -118,9 +102,14 @@ def reached(host: Host, address: str) -> bool:
     return any(ping(host, address) for _ in range(5))
 
 
+def forget_neighbours(host: Host) -> None:
+    """Another subnet's gateway has another MAC. A host finds that out by itself, in half a minute."""
+    host.run("ip", "neigh", "flush", "all")
+
+
 def test_a_vrf_with_its_uplink_vnic_and_tap_comes_and_goes_without_a_restart(world: World) -> None:
     blue, router, web = (world.hosts[name] for name in ("blue", "router", "web"))
-    engine = status(world)["engine_pid"]
+    engine = world.status().engine_pid
     assert namespaces(world) == ["", "-default"]
     assert not ping(blue, "10.2.0.1")
     apply(world, BASE + BLUE.replace("NAME", "blue"))
@@ -136,14 +125,16 @@ def test_a_vrf_with_its_uplink_vnic_and_tap_comes_and_goes_without_a_restart(wor
     # With the next intent another VRF has the tap, and nothing of the first is left on it.
     apply(world, BASE + BLUE.replace("NAME", "green"))
     assert namespaces(world) == ["", "-default", "-green"]
+    forget_neighbours(blue)
     assert fetched(world, blue, "green", "10.2.0.1") == "card in green"
 
     apply(world, BASE)
     assert namespaces(world) == ["", "-default"]
     assert not ping(blue, "10.2.0.1")
     apply(world, BASE + BLUE.replace("NAME", "blue"))
+    forget_neighbours(blue)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
-    assert status(world)["engine_pid"] == engine
+    assert world.status().engine_pid == engine
 
 
 def test_a_vrf_too_many_is_refused_with_the_way_out(world: World) -> None:
@@ -162,15 +153,15 @@ def test_a_vrf_too_many_is_refused_with_the_way_out(world: World) -> None:
 def test_the_tap_of_a_vrf_outlives_dsnd_and_comes_back_with_an_engine(world: World) -> None:
     blue = world.hosts["blue"]
     apply(world, BASE + BLUE.replace("NAME", "blue"))
-    before = status(world)
-    os.kill(before["daemon_pid"], signal.SIGKILL)
+    before = world.status()
+    os.kill(before.daemon_pid, signal.SIGKILL)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
     world.start_card()
-    assert status(world)["engine_pid"] == before["engine_pid"]
+    assert world.status().engine_pid == before.engine_pid
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
-    os.kill(before["engine_pid"], signal.SIGKILL)
+    os.kill(before.engine_pid, signal.SIGKILL)
     for _ in range(200):
-        if status(world)["engine_pid"] not in (0, before["engine_pid"]) and ping(blue, "10.2.0.1"):
+        if world.status().engine_pid not in (0, before.engine_pid) and ping(blue, "10.2.0.1"):
             break
         time.sleep(0.1)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"

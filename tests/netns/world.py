@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from sdk.api.client import GrpcCard
+from sdk.api.client import CardStatus, GrpcCard
 from tests.tools.engines import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,8 +141,9 @@ class World:
         for host in self.hosts.values():
             for process in host.processes:
                 end_session(process)
-        with contextlib.suppress(Exception):
-            self.dsn("card", "stop", check=False, timeout=20)
+        if any((self.run_folder / name).exists() for name in ("dsnd.sock", "engine/read.sock")):
+            with contextlib.suppress(Exception):
+                self.dsn("card", "stop", check=False, timeout=20)
         for namespace in [*(host.namespace for host in self.hosts.values()), self.card_namespace]:
             for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
                 with contextlib.suppress(ProcessLookupError):
@@ -175,6 +176,11 @@ class World:
     def api(self) -> GrpcCard:
         """The card's API, for a test that asks often; a unix socket knows no namespaces. The caller closes it."""
         return GrpcCard(self.run_folder / "dsnd.sock")
+
+    def status(self) -> CardStatus:
+        """How the card is, from its API: a fifth of a `dsn card status`."""
+        with contextlib.closing(self.api()) as api:
+            return api.status()
 
     def start_card(self) -> None:
         """Start the card; its state is kept in the world's folder."""
@@ -209,6 +215,21 @@ def card_alone(folder: Path) -> Iterator[World]:
         world.start_card()
         yield world
     assert list(leftovers(world.tag)) == []
+
+
+@contextlib.contextmanager
+def web_server(namespace: str, address: str, folder: Path) -> Iterator[None]:
+    """A web server on port 8099 in a namespace, from when it listens."""
+    inside = ("ip", "netns", "exec", namespace)
+    serve = (sys.executable, "-m", "http.server", "--bind", address, "8099", "--directory", str(folder))
+    server = subprocess.Popen([*inside, *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if not _until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):
+            raise RuntimeError(f"no web server in {namespace}")
+        yield
+    finally:
+        server.kill()
+        server.wait()
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from hal.conformance.check import Level
 from hal.conformance.device import find_device
-from hal.conformance.run import checks_for, run
+from hal.conformance.run import checks_for, run, say
 from hal.errors import HalError
+from hal.text import printable_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,16 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checks = [check for check in checks if check.name in options.check]
     if options.list:
         for check in checks:
-            console.print(f"{check.level.word} {check.name}: {check.about}", highlight=False, markup=False)
+            say(console, f"{check.level.word} {check.name}: {check.about}")
             for sentence in check.sentences:
-                console.print(f"    {sentence}", highlight=False, markup=False)
+                say(console, f"    {sentence}")
         return 0
     if not options.backend:
         parser.error("--backend is wanted")
     try:
         report = run(find_device(options.backend, options.stage), level, checks)
     except HalError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable_line(str(error))}\n")
         return 2
     if options.json:
         print(json.dumps(report.to_dict(), indent=1))

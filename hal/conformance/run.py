@@ -13,14 +13,16 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hal.conformance.bench import Bench
 from hal.conformance.check import VERBS, Check, Level, Unmet, checks_of
 from hal.conformance.checks import MODULES
 from hal.conformance.device import MEANS, Device, has_means
 from hal.errors import HalError
+from hal.text import printable_line
 
-__all__ = ["Report", "Result", "State", "checks_for", "run", "run_one"]
+__all__ = ["Report", "Result", "State", "checks_for", "run", "run_one", "say"]
 
 
 MEANS_WORDS = "means of its device: "
@@ -133,7 +135,7 @@ class Report:
 
     def print(self, console: Console, every: bool = False) -> None:
         """The matrix: a line a group of checks, a column a state; then what failed, and what to build next."""
-        table = Table("level", "about", title=f"{self.device}, held to level {self.level.word}")
+        table = Table("level", "about", title=Text(f"{self.device}, held to level {self.level.word}"))
         for state in State:
             table.add_column(state.value, justify="right")
         groups: dict[tuple[Level, str], list[Result]] = {}
@@ -147,15 +149,20 @@ class Report:
         console.print(table)
         for result in self.results:
             if every or result.state is State.FAILED:
-                console.print(f"{result.state.value} {result.check.name} ({result.check.about})", highlight=False)
-                if result.words:
-                    console.print(f"    {result.words}", highlight=False)
+                say(console, f"{result.state.value} {result.check.name} ({result.check.about})")
+                for line in result.words.splitlines():
+                    say(console, f"    {line}")
                 if result.state is State.FAILED:
                     for sentence in result.check.sentences:
-                        console.print(f"    the contract: {sentence}", highlight=False, markup=False)
-        console.print(f"admitted for: {self.reached.word if self.reached else 'nothing yet'}", highlight=False)
+                        say(console, f"    the contract: {sentence}")
+        say(console, f"admitted for: {self.reached.word if self.reached else 'nothing yet'}")
         for advice in self.next():
-            console.print(f"next: {advice}", highlight=False, markup=False)
+            say(console, f"next: {advice}")
+
+
+def say(console: Console, line: str) -> None:
+    """A line that may hold anyone's words: no markup, no commands to the terminal."""
+    console.print(Text(printable_line(line)))
 
 
 def checks_for(level: Level = Level.ALL, modules: Iterable[ModuleType] = MODULES) -> list[Check]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -50,8 +50,6 @@ class CardStatus:
     engine_starts: int
     last_fault: str
     capabilities: Capabilities
-    owners: Mapping[str, str] = field(default_factory=dict)
-    """Table -> its owner, of those that dsnd doesn't write."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,6 @@ class GrpcCard:
             engine_starts=message.engine_starts,
             last_fault=message.last_fault,
             capabilities=values.capabilities_from_pb(message, schema()),
-            owners=dict(message.owners),
         )
 
     @_raises

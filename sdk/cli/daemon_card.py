@@ -73,7 +73,7 @@ class DaemonCard:
             capacities=now.capacities,
             installed=state.tables,
             stages=card_stages(now),
-            owners=status.owners,
+            owners={table: owner for table, owner in now.owners.items() if owner != "dsnd"},
         )
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:

@@ -10,7 +10,7 @@ from rich.console import Console
 from hal.conformance import Check, Level, State, bench, check, checks, checks_for, find_device, run, run_one
 from hal.conformance.__main__ import main
 from hal.conformance.device import MEANS
-from hal.conformance.run import MEANS_WORDS
+from hal.conformance.run import MEANS_WORDS, Report, Result
 from hal.errors import ErrorKind, HalError
 from hal.packet.model.device import TwinDevice
 from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, TablesOnlyDevice
@@ -119,3 +119,14 @@ def test_devices_are_found() -> None:
     assert isinstance(find_device("hal.packet.model"), TwinDevice)
     with pytest.raises(HalError, match=r"INVALID: backend nowhere: got no module nowhere\.device"):
         find_device("nowhere")
+
+
+def test_a_report_takes_nobodys_words_for_markup_or_commands() -> None:
+    check = checks_for(Level.TABLES)[0]
+    words = "got [red]x[/red] [/run] \x1b[31m 2001:ab:1\nand [a, b]"
+    report = Report("acme [/b]", Level.TABLES, "tables", (), (Result(check, State.FAILED, words),))
+    console = Console(record=True, width=200, file=io.StringIO())
+    report.print(console)
+    said = console.export_text()
+    assert "acme [/b], held to level tables" in said
+    assert "    got [red]x[/red] [/run] \\x1b[31m 2001:ab:1\n    and [a, b]\n" in said

@@ -67,11 +67,9 @@ def test_no_registry_host() -> None:
 
 
 def test_no_path_of_this_machine() -> None:
+    patterns = own_folders()
     found = [
-        f"{path}: {match.group()}"
-        for path, text in texts()
-        for pattern in own_folders()
-        for match in pattern.finditer(text)
+        f"{path}: {match.group()}" for path, text in texts() for pattern in patterns for match in pattern.finditer(text)
     ]
     assert found == []
 

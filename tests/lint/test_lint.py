@@ -46,9 +46,9 @@ def test_imports() -> None:
 
 def test_c_format() -> None:
     sources = [str(path) for path in files("*.c", "*.h") if not is_generated(path)]
-    wrong = [path for path in sources if complaints("clang-format", "--dry-run", "-Werror", path)]
-    if wrong:
-        pytest.fail("run `make format`:\n" + "\n".join(wrong), pytrace=False)
+    said = complaints("clang-format", "--dry-run", "-Werror", *sources)
+    if said:
+        pytest.fail(f"run `make format`:\n{said}", pytrace=False)
 
 
 def test_c_format_bites(tmp_path: Path) -> None:
@@ -74,10 +74,11 @@ def test_linters_are_the_locked_ones(pinned: str) -> None:
     assert version in said
 
 
-@pytest.fixture
-def copied(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree, with the modules that import rules speak of even where they don't exist yet."""
-    copy(tmp_path)
+    tree = tmp_path_factory.mktemp("copied")
+    copy(tree)
     for package in (
         "hal/conformance",
         "hal/packet",
@@ -86,23 +87,27 @@ def copied(tmp_path: Path) -> Path:
         "sdk/cli",
         "sdk/testing",
     ):
-        (tmp_path / package).mkdir(parents=True, exist_ok=True)
-        (tmp_path / package / "__init__.py").touch()
-    return tmp_path
+        (tree / package).mkdir(parents=True, exist_ok=True)
+        (tree / package / "__init__.py").touch()
+    return tree
 
 
 def import_rules_on(tree: Path, module: str, line: str) -> subprocess.CompletedProcess[str]:
     """Run the import rules on a tree in which `module` has a line more."""
     init = tree / module.replace(".", "/") / "__init__.py"
-    init.write_text(f"{init.read_text()}{line}\n")
-    return subprocess.run(
-        [BIN / "lint-imports", "--no-cache"],
-        cwd=tree,
-        env=os.environ | {"PYTHONPATH": str(tree)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    before = init.read_text()
+    init.write_text(f"{before}{line}\n")
+    try:
+        return subprocess.run(
+            [BIN / "lint-imports", "--no-cache"],
+            cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        init.write_text(before)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,14 @@ def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
         counters = told()
         dropped = {vnic: one["drops"] for vnic, one in counters.vnics.items()}
         assert dropped[1] >= counters.drops["port_full"]
+        # A tx counter has what the device took: the port's own, whose only vNIC it is.
+
+        def sent() -> set[tuple[int, int]]:
+            now = told()
+            return {(one["tx_packets"], one["tx_bytes"]) for one in (now.vnics[2], now.ports[1])}
+
+        assert until(lambda: len(sent()) == 1)
+        assert 0 < counters.vnics[2]["tx_packets"] < 1000
         assert max(dropped[vnic] for vnic in (2, 3, 4)) < 100  # what hosts say of themselves when they come up
 
 

@@ -55,6 +55,12 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config);
 void dsn_shard_destroy(struct dsn_shard *shard);
 /* As configured. */
 struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard);
+/* Whom a frame of the shard's queues goes to, and that so many were sent there: the port has taken them. Any shard will
+ * do, where several workers send by a port. */
+static inline uint32_t dsn_frame_to(const struct rte_mbuf *frame) {
+    return frame->hash.fdir.hi;
+}
+void dsn_shard_sent(struct dsn_shard *shard, uint32_t to, uint32_t packets, uint64_t bytes);
 /* A frame of the shard's queues is not sent after all (a full port, no link). It counts for whom it came from, as any
  * drop; one that the card made is nobody's. The frame stays the caller's. Any shard will do, where several workers send
  * by a port. */

@@ -164,6 +164,7 @@ bool dsn_results_drain(struct dsn_results *results, struct dsn_control *control,
             kept = kept && put_frame(results, control->engine.ports[index], tx->packets[i]);
             segment->port[index].tx_packets++;
             segment->port[index].tx_bytes += tx->packets[i]->pkt_len;
+            dsn_shard_sent(shard, dsn_frame_to(tx->packets[i]), 1, tx->packets[i]->pkt_len);
             rte_pktmbuf_free(tx->packets[i]);
         }
         tx->count = 0;

@@ -292,7 +292,7 @@ static __rte_always_inline dsn_end go(struct dsn_shard *shard, struct dsn_packet
                                       enum dsn_handed how) {
     if (likely(dsn_usual_way(shard, p, train)))
         return DSN_FORWARD;
-    dsn_train_end(shard, train);
+    dsn_train_end(train);
     return act(shard, p, how);
 }
 
@@ -391,7 +391,7 @@ static __rte_noinline dsn_end run_alone(struct dsn_shard *shard, struct dsn_pack
         end = go(shard, p, &train, DSN_HANDED_PLAIN);
         finish(shard, p->mbuf, p->vnic, end);
     }
-    dsn_train_end(shard, &train);
+    dsn_train_end(&train);
     count_in(shard, from, some, bytes);
     return end;
 }
@@ -432,7 +432,7 @@ dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t 
             guess(shard, &packet[i + AHEAD]);
         end = run_shared(shard, &packet[i], &train, handed_over);
     }
-    dsn_train_end(shard, &train);
+    dsn_train_end(&train);
     return end;
 }
 

@@ -107,6 +107,11 @@ void dsn_witness_step(struct dsn_witness *witness, uint16_t kind, int16_t table,
     witness->step[witness->count++] = (struct dsn_step){.kind = kind, .table = table, .id = id, .value = value};
 }
 
+void dsn_shard_sent(struct dsn_shard *shard, uint32_t to, uint32_t packets, uint64_t bytes) {
+    shard->counters.vnic[to].tx_packets += packets;
+    shard->counters.vnic[to].tx_bytes += bytes;
+}
+
 void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum dsn_reason_number reason) {
     uint32_t from = frame->hash.fdir.lo;
     if (from != DSN_NO_SLOT)

@@ -88,6 +88,12 @@ static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t tabl
 /* Counts a drop, for the vNIC too where it is known. The packet stays the caller's. */
 void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
 
+/* For whom a frame counts: the slot of whom it came from if its port doesn't take it, that of whom it goes to if it does. */
+static inline void dsn_mark(struct rte_mbuf *frame, uint32_t from, uint32_t to) {
+    frame->hash.fdir.lo = from;
+    frame->hash.fdir.hi = to;
+}
+
 /* Queues a frame for the vNIC's port; DSN_PASSED, or the reason why not (then the mbuf stays the caller's). `from`: the
  * slot of whom it came from, for whom it counts if the port then doesn't take it; DSN_NO_SLOT: the card made it. */
 static inline enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint32_t from, uint32_t vnic, uint16_t port,
@@ -97,10 +103,8 @@ static inline enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint3
     struct dsn_tx *tx = &shard->tx[port];
     if (unlikely(tx->count == RTE_DIM(tx->packets)))
         return DSN_REASON_PORT_FULL;
-    frame->hash.fdir.lo = from;
+    dsn_mark(frame, from, vnic);
     tx->packets[tx->count++] = frame;
-    shard->counters.vnic[vnic].tx_packets++;
-    shard->counters.vnic[vnic].tx_bytes += frame->pkt_len;
     return DSN_PASSED;
 }
 /* Index of a port by its number; DSN_NO_PORT. */

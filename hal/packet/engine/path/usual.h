@@ -24,21 +24,17 @@ struct dsn_train {
     uint64_t macs;                   /* first eight bytes of the frame */
     uint32_t source_end;             /* and the next four */
     uint32_t packets;
-    uint64_t bytes;
 };
 
 /* Accounts for the packets so far. */
-static inline void dsn_train_end(struct dsn_shard *shard, struct dsn_train *train) {
+static inline void dsn_train_end(struct dsn_train *train) {
     if (train->packets > 0) {
         train->tx->count = (uint16_t)(train->tx->count + train->packets);
-        shard->counters.vnic[train->egress].tx_packets += train->packets;
-        shard->counters.vnic[train->egress].tx_bytes += train->bytes;
         if (train->neighbour != NULL)
             train->neighbour->used = true;
     }
     train->ops = 0;
     train->packets = 0;
-    train->bytes = 0;
     train->least = DSN_STATE_PLAIN;
 }
 
@@ -47,7 +43,7 @@ static __rte_noinline bool dsn_train_begin(struct dsn_shard *shard, struct dsn_t
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, number);
     uint64_t destination = dsn_mac(ops->destination);
     uint16_t source;
-    dsn_train_end(shard, train);
+    dsn_train_end(train);
     if ((ops->ops & (DSN_OPS_USUAL | DSN_OPS_RARE)) != DSN_OPS_USUAL || ops->port == DSN_NO_PORT ||
         !atomic_load_explicit(&shard->config.ports[ops->port]->up, memory_order_relaxed))
         return false;
@@ -111,9 +107,8 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
         mbuf->data_len = p->end;
         mbuf->pkt_len = p->end;
     }
-    mbuf->hash.fdir.lo = p->vnic->slot; /* for whom it counts if the port doesn't take it */
+    dsn_mark(mbuf, p->vnic->slot, train->egress);
     train->queue[train->packets++] = mbuf;
-    train->bytes += p->end;
     return true;
 }
 

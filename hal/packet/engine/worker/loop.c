@@ -33,18 +33,52 @@ static void drop(struct dsn_worker *w, const struct dsn_port *port, struct rte_m
     rte_pktmbuf_free_bulk(packets, count);
 }
 
+/* Packets that go to one vNIC, one behind the other. Looked up before they are sent: what a port has taken is its own. */
+struct run {
+    uint32_t to, packets;
+    uint64_t bytes;
+};
+
+static unsigned runs_of(struct rte_mbuf *const *packets, uint16_t count, struct run runs[DSN_BURST]) {
+    struct run now = {.to = dsn_frame_to(packets[0])};
+    unsigned found = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        uint32_t to = dsn_frame_to(packets[i]);
+        if (unlikely(to != now.to)) {
+            runs[found++] = now;
+            now = (struct run){.to = to};
+        }
+        now.packets++;
+        now.bytes += packets[i]->pkt_len;
+    }
+    runs[found] = now;
+    return found + 1;
+}
+
+/* How many packets the port has taken, which count for whom they went to; their bytes are added to *bytes. */
+static uint16_t send_burst(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count,
+                           uint64_t *bytes) {
+    struct run runs[DSN_BURST];
+    unsigned last = runs_of(packets, count, runs) - 1;
+    uint16_t taken = port->ops->tx(port, packets, count);
+    for (uint16_t i = count; i > taken; i--) { /* those that are still ours */
+        last -= runs[last].packets == 0;
+        runs[last].packets--;
+        runs[last].bytes -= packets[i - 1]->pkt_len;
+    }
+    for (unsigned i = 0; i <= last; i++) {
+        dsn_shard_sent(w->engine->shard[w->number], runs[i].to, runs[i].packets, runs[i].bytes);
+        *bytes += runs[i].bytes;
+    }
+    return taken;
+}
+
 static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
     uint64_t bytes = 0;
     uint16_t sent = 0;
     while (sent < count) {
         uint16_t burst = RTE_MIN((uint16_t)(count - sent), (uint16_t)DSN_BURST);
-        uint64_t all = 0, left = 0;
-        for (uint16_t i = sent; i < sent + burst; i++)
-            all += packets[i]->pkt_len;
-        uint16_t taken = port->ops->tx(port, packets + sent, burst);
-        for (uint16_t i = sent + taken; i < sent + burst; i++)
-            left += packets[i]->pkt_len;
-        bytes += all - left;
+        uint16_t taken = send_burst(w, port, packets + sent, burst, &bytes);
         sent += taken;
         if (taken < burst)
             break;

@@ -50,9 +50,12 @@ static void print_counters(void) {
            standin_drops(engine, DSN_REASON_PORT_DOWN));
     for (uint16_t i = 0; i < engine->port_count; i++) {
         const struct dsn_port_counters *c = engine->ports[i]->counters;
+        uint64_t sent[2];
+        standin_sent(engine, i, sent);
         printf("%s{\"rx_packets\": %ju, \"rx_bytes\": %ju, \"rx_errors\": %ju, \"tx_packets\": %ju, \"tx_bytes\": %ju, "
-               "\"tx_full\": %ju}",
-               i > 0 ? ", " : "", c->rx_packets, c->rx_bytes, c->rx_errors, c->tx_packets, c->tx_bytes, c->tx_full);
+               "\"tx_full\": %ju, \"sent\": [%ju, %ju]}",
+               i > 0 ? ", " : "", c->rx_packets, c->rx_bytes, c->rx_errors, c->tx_packets, c->tx_bytes, c->tx_full,
+               sent[0], sent[1]);
     }
     printf("]}\n");
 }

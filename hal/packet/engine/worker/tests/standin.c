@@ -10,6 +10,7 @@ struct dsn_shard {
     uint16_t worker, workers;
     standin_owner owner;
     uint64_t drops[DSN_REASONS];
+    uint64_t sent[8 * STANDIN_VNICS][2], placed;
     struct dsn_tx tx[8], handover[DSN_MAX_WORKERS];
 };
 
@@ -28,6 +29,11 @@ void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum 
     shard->drops[reason]++;
 }
 
+void dsn_shard_sent(struct dsn_shard *shard, uint32_t to, uint32_t packets, uint64_t bytes) {
+    shard->sent[to][0] += packets;
+    shard->sent[to][1] += bytes;
+}
+
 struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index) {
     return &shard->tx[port_index];
 }
@@ -41,7 +47,9 @@ void dsn_path_burst(struct dsn_shard *shard, const struct dsn_root *root, struct
     (void)root, (void)now;
     for (uint16_t i = 0; i < count; i++) {
         uint16_t owner = shard->owner == NULL || handed_over ? shard->worker : shard->owner(packets[i], shard->workers);
-        struct dsn_tx *to = owner == shard->worker ? &shard->tx[packets[i]->port ^ 1] : &shard->handover[owner];
+        uint16_t port = packets[i]->port ^ 1;
+        struct dsn_tx *to = owner == shard->worker ? &shard->tx[port] : &shard->handover[owner];
+        packets[i]->hash.fdir.hi = port * STANDIN_VNICS + shard->placed++ / 3 % STANDIN_VNICS;
         to->packets[to->count++] = packets[i];
     }
 }
@@ -100,6 +108,14 @@ int standin_eal(cpu_set_t *cpus) {
         }
     }
     return rte_eal_init((int)RTE_DIM(arguments), arguments);
+}
+
+void standin_sent(const struct dsn_engine *engine, uint16_t port, uint64_t sent[2]) {
+    sent[0] = sent[1] = 0;
+    for (uint16_t i = 0; i < engine->workers; i++)
+        for (unsigned vnic = 0; vnic < STANDIN_VNICS; vnic++)
+            for (unsigned what = 0; what < 2; what++)
+                sent[what] += engine->shard[i]->sent[port * STANDIN_VNICS + vnic][what];
 }
 
 uint64_t standin_drops(const struct dsn_engine *engine, enum dsn_reason_number reason) {

@@ -17,6 +17,9 @@ struct dsn_engine *standin_engine(uint16_t workers, uint16_t mtu, standin_owner 
 void standin_free(struct dsn_engine *engine);
 /* EAL as the engine starts it, and the CPUs of the process as they were before. */
 int standin_eal(cpu_set_t *cpus);
+/* Packets and bytes that were sent to whom a port has: each of STANDIN_VNICS gets some packets in a row, in turn. */
+#define STANDIN_VNICS 4
+void standin_sent(const struct dsn_engine *engine, uint16_t port, uint64_t sent[2]);
 uint64_t standin_drops(const struct dsn_engine *engine, enum dsn_reason_number reason);
 
 #endif

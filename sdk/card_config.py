@@ -27,7 +27,7 @@ from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.registry import schema
 from services.core.formats import FormatError, mac, nanoseconds, port_name, shown
 from services.core.formats import duration as duration_format
-from services.core.objects import IntentError, Position, Problem, nearest
+from services.core.objects import IntentError, Position, Problem, excerpt, nearest
 from services.core.plan import Context, Port
 from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
 
@@ -152,7 +152,7 @@ class _Reader:
             line, column = (int(found[1]), int(found[2])) if found else (len(self.lines), 1)
             message = str(error).partition(" (at ")[0]
             at = Position(file, line, column)
-            self.problems.append(Problem(at, f"not TOML: {message}", excerpt=self.line(line)))
+            self.problems.append(Problem(at, f"not TOML: {message}", excerpt=excerpt(self.line(line), column)))
         except RecursionError:
             self.problems.append(Problem(Position(file, 0, 0), "not TOML: nested too deeply"))
 
@@ -178,8 +178,8 @@ class _Reader:
                 last = re.search(rf"\b{re.escape(rest[-1])}\b", line) or key
                 at = Position(self.file, number, last.start() + 1, len(last[0].strip()))
                 break
-        excerpt = self.line(at.line)
-        self.problems.append(Problem(at, message, field=path, excerpt=excerpt, **more))
+        shown = excerpt(self.line(at.line), at.column)
+        self.problems.append(Problem(at, message, field=path, excerpt=shown, **more))
 
     def config(self) -> CardConfig:
         for key in self.values:

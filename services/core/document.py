@@ -8,17 +8,20 @@ error. Documents are told apart before they are parsed: a syntax error in one hi
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import yaml
 
-from services.core.objects import Position, Problem
+from services.core.objects import EXCERPT, Position, Problem, excerpt
 
 MAX_DEPTH: Final = 32
 MAX_BYTES: Final = 100_000_000
 """Largest file that is read, in bytes."""
+BOM: Final = b"\xef\xbb\xbf"
 
 _SEPARATOR: Final = re.compile(rb"^(?=---(?:[ \t\r\n]|\Z))", re.MULTILINE)
 _BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -75,6 +78,23 @@ class Document:
     ghost: tuple[str, str] = ("", "")
 
 
+class Lines:
+    """Where the lines of a text begin, as YAML tells lines apart."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = array("Q", [0])
+        self._starts.extend(found.end() for found in _BREAK.finditer(text))
+
+    def excerpt(self, line: int, column: int) -> str:
+        """Of the line with this number, from 1, what is around a column; "" where there is none."""
+        if not 0 < line <= len(self._starts):
+            return ""
+        start = self._starts[line - 1]
+        end = self._starts[line] if line < len(self._starts) else len(self._text)
+        return excerpt(_BREAK.split(self._text[start : min(end, start + column + EXCERPT)], maxsplit=1)[0], column)
+
+
 @dataclass
 class SourceText:
     """The text of one file: its documents, what is wrong with them, and its lines for excerpts."""
@@ -84,13 +104,18 @@ class SourceText:
     problems: list[Problem] = field(default_factory=list)
     chunks: list[tuple[int, str]] = field(default_factory=list)
 
-    def line(self, number: int) -> str:
-        """The line with this number, from 1; "" where there is none."""
-        for first, text in reversed(self.chunks):
-            if number > first:
-                lines = _BREAK.split(text)
-                return lines[number - first - 1] if number - first <= len(lines) else ""
-        return ""
+    _lines: tuple[int, Lines] | None = None
+
+    def excerpt(self, line: int, column: int) -> str:
+        """Of the line with this number, from 1, what is around a column; "" where there is none. Quick for places in
+        order: lines are told apart once a chunk."""
+        chunk = bisect_left(self.chunks, line, key=lambda one: one[0]) - 1
+        if chunk < 0:
+            return ""
+        first, text = self.chunks[chunk]
+        if self._lines is None or self._lines[0] != chunk:
+            self._lines = (chunk, Lines(text))
+        return self._lines[1].excerpt(line - first, column)
 
 
 def read(data: bytes, file: str) -> SourceText:
@@ -102,7 +127,7 @@ def read(data: bytes, file: str) -> SourceText:
         source.problems.append(Problem(Position(file, 0, 0), message, limit=f"{MAX_BYTES:,} bytes", fix=fix))
         return source
     line = 0
-    for chunk in _SEPARATOR.split(data.removeprefix(b"\xef\xbb\xbf")):
+    for chunk in _SEPARATOR.split(data.removeprefix(BOM)):
         try:
             text = chunk.decode()
             fault = None

@@ -13,15 +13,14 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from services.core import document
-from services.core.document import Bad, Listing, Node, Scalar, SourceText, Table
+from services.core.document import BOM, Bad, Listing, Node, Scalar, SourceText, Table
 from services.core.formats import FormatError, name
-from services.core.objects import NOWHERE, IntentError, Object, Objects, Position, Problem, nearest
+from services.core.objects import MAX_PROBLEMS, NOWHERE, IntentError, Object, Objects, Position, Problem, nearest
 from services.core.plan import Context
 from services.core.references import dangling
 from services.core.service import Services
 from services.core.walk import Walker
 
-MAX_PROBLEMS: Final = 1000
 _TOP: Final = ("kind", "name", "labels", "spec")
 
 
@@ -133,10 +132,14 @@ def with_excerpts(problems: Iterable[Problem], files: Iterable[Source]) -> list[
     """Problems that planning found, with the lines that they speak of."""
     problems = list(problems)
     wanted = {problem.position.file for problem in problems if problem.position.line and not problem.excerpt}
-    texts = {source.file: source.data.splitlines() for source in files if source.file in wanted}
+    texts = {
+        source.file: document.Lines(source.data.removeprefix(BOM).decode(errors="replace"))
+        for source in files
+        if source.file in wanted
+    }
     return [
-        dataclasses.replace(problem, excerpt=texts[at.file][at.line - 1].decode(errors="replace"))
-        if (at := problem.position).file in texts and 0 < at.line <= len(texts[at.file]) and not problem.excerpt
+        dataclasses.replace(problem, excerpt=texts[at.file].excerpt(at.line, at.column))
+        if (at := problem.position).file in texts and not problem.excerpt
         else problem
         for problem in problems
     ]
@@ -149,7 +152,8 @@ def _finished(problems: list[Problem], texts: Sequence[SourceText]) -> Iterator[
     problems.sort(key=lambda one: (rank.get(one.position.file, -1), one.position.line, one.position.column))
     for problem in problems[:MAX_PROBLEMS]:
         text = by_file.get(problem.position.file)
-        yield dataclasses.replace(problem, excerpt=text.line(problem.position.line)) if text else problem
+        at = problem.position
+        yield dataclasses.replace(problem, excerpt=text.excerpt(at.line, at.column)) if text else problem
     if len(problems) > MAX_PROBLEMS:
         rest = problems[MAX_PROBLEMS:]
         message = f"{len(rest):,} more problems are not shown"

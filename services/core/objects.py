@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -17,6 +17,13 @@ M = TypeVar("M", bound=Message)
 
 MAX_CANDIDATES = 500
 """How many names a misspelt one is compared with: difflib is slow, and a list of guesses is not the work."""
+
+MAX_PROBLEMS: Final = 1000
+"""How many problems of an intent are told; those beyond are counted."""
+EXCERPT: Final = 120
+"""How many characters of a line are shown, and kept."""
+BEFORE: Final = 60
+"""How many of them stand before the place, where there are so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Problem:
         limit: what would have been right.
         fix: one imperative sentence.
         nearest: the known name that was probably meant.
-        excerpt: the line of the file.
+        excerpt: the line of the file, of a long one what `excerpt` makes of it.
     """
 
     position: Position
@@ -85,9 +92,9 @@ class Problem:
         """The line with a caret below; a long line is cut around the place."""
         if not self.excerpt or not self.position.line:
             return
-        start = max(0, self.position.column - 61)
+        start = excerpt_start(self.position.column)
         # What a file holds must not reach the terminal as commands to it.
-        cut = self.excerpt[start : start + 120].replace("\t", " ")
+        cut = self.excerpt[:EXCERPT].replace("\t", " ")
         shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
         margin = f"{self.position.line:>6} | "
         yield margin + shown
@@ -107,6 +114,18 @@ class Problem:
             "fix": self.fix,
             "nearest": self.nearest,
         }
+
+
+def excerpt_start(column: int) -> int:
+    """Where in a line its excerpt around a column, from 1, begins: 0 for its begin."""
+    return max(0, column - 1 - BEFORE)
+
+
+def excerpt(line: str, column: int) -> str:
+    """What is shown of a line to point at a column of it. Cut where it is made: a thousand problems in a line of a
+    megabyte don't keep a gigabyte."""
+    start = excerpt_start(column)
+    return line[start : start + EXCERPT]
 
 
 class IntentError(Exception):

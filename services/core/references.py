@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from services.core import options_pb2
 from services.core.formats import NAME
-from services.core.objects import Object, Objects, Problem, nearest
+from services.core.objects import MAX_PROBLEMS, Object, Objects, Problem, nearest
 
 FieldLike = Any
 """A field's descriptor: those of protobuf's Python and C implementations have no type in common."""
@@ -40,17 +40,20 @@ def references(message: Message, path: str = "") -> Iterator[tuple[str, str, tup
 
 
 def dangling(objects: Objects) -> Iterable[Problem]:
-    """A problem for each name that nothing has."""
+    """A problem for each name that nothing has; what was meant is guessed for no more than are told."""
+    guesses = iter(range(MAX_PROBLEMS))
     for item in objects:
-        yield from _dangling(item, objects)
+        yield from _dangling(item, objects, guesses)
 
 
-def _dangling(item: Object[Message], objects: Objects) -> Iterator[Problem]:
+def _dangling(item: Object[Message], objects: Objects, guesses: Iterator[int]) -> Iterator[Problem]:
     for path, name, kinds in references(item.spec):
         if not objects.has(kinds, name):
             what = " or ".join(kinds)
             # Where groups may stand, `any` may.
-            near = nearest(name, [*objects.names(*kinds), *(["any"] if "Group" in kinds else [])])
+            near = ""
+            if next(guesses, None) is not None:
+                near = nearest(name, [*objects.names(*kinds), *(["any"] if "Group" in kinds else [])])
             yield item.problem(
                 path, f"no {what} is called {name}", nearest=near, fix=f"Declare it, or name another {what}."
             )

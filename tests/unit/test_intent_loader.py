@@ -1,6 +1,7 @@
 """The loader of intent: what it makes of files, and that no bytes make it stumble."""
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,52 @@ def test_a_problem_is_one_printable_line(kind: str) -> None:
     problems = read(f"kind: {kind}\nspec: {{}}").problems
     assert problems
     assert all(problem.sentence.isprintable() for problem in problems)
+
+
+BAD = {
+    "a list of bad members in a line": "kind: Group\nname: g\nspec: {members: ["
+    + ", ".join(f"10.0.0.{n}.x" for n in range(MANY))
+    + "]}\n",
+    "a bad member in each line": "kind: Group\nname: g\nspec:\n  members:\n"
+    + "".join(f"    - 10.0.0.{n}.x\n" for n in range(MANY)),
+    "names that nothing has": "".join(f"kind: Group\nname: some{n}\n---\n" for n in range(600))
+    + "kind: Group\nname: g\nspec: {members: ["
+    + ", ".join(f"sme{n}" for n in range(MANY))
+    + "]}\n",
+    "documents with a mistake each": "".join(
+        f"kind: Vrf\nname: v{n}\nspec: {{wrong: 1}}\n---\n" for n in range(MANY // 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+def test_mistakes_without_number_are_told_in_time_that_grows_with_the_file(text: str) -> None:
+    began = time.process_time()
+    found = read(text).problems
+    assert time.process_time() - began < 12
+    assert len(found) == 1001
+    assert found[0].excerpt
+    assert found[-2].excerpt
+
+
+def test_mistakes_of_one_line_do_not_keep_it_each() -> None:
+    text = BAD["a list of bad members in a line"]
+    tracemalloc.start()
+    try:
+        assert len(read(text).problems) == 1001
+        assert tracemalloc.get_traced_memory()[1] < 150 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_a_long_line_the_place_is_shown() -> None:
+    """The excerpt is cut around it, and the caret stands below."""
+    (problem,) = read(
+        "kind: Group\nname: g\nspec: {members: [" + ", ".join(f"10.0.0.{n}" for n in range(200)) + ", 1.2.3]}\n"
+    ).errors
+    assert len(problem.excerpt) < 121
+    _, line, caret = str(problem).splitlines()
+    assert line[caret.index("^") : caret.rindex("^") + 1] == "1.2.3"
 
 
 @given(st.binary(max_size=2000))

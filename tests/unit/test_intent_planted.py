@@ -10,6 +10,7 @@ import re
 import pytest
 
 from services.core.intent import Source, load, with_excerpts
+from services.core.objects import excerpt_start
 from services.core.plan import Context, Port, plan_all
 from services.core.service import discover
 
@@ -209,7 +210,11 @@ def test_each_mistake_is_told_once_where_it_is(text: str) -> None:
     plain, marks = planted(text)
     assert len(marks) >= 12
     errors = load([Source("x.yaml", plain.encode())], SERVICES, CONTEXT).errors
-    told = [(at.line, at.column, one.excerpt[at.column - 1 :][: at.length]) for one in errors for at in [one.position]]
+    told = [
+        (at.line, at.column, one.excerpt[at.column - 1 - excerpt_start(at.column) :][: at.length])
+        for one in errors
+        for at in [one.position]
+    ]
     assert told == marks
     for one in errors:
         paragraph = str(one).splitlines()

@@ -1045,7 +1045,7 @@ class ObjectStatus(_message.Message):
     applied_generation: _builtins.int
     reason: _builtins.str
     status: _builtins.str
-    """The kind's own status message, as proto3 JSON."""
+    """The kind's own status message as JSON: by its fields' names, ids as text, counts as numbers."""
     def __init__(
         self,
         *,

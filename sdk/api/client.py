@@ -63,7 +63,7 @@ class IntentText:
 
 @dataclass(frozen=True)
 class ObjectStatus:
-    """The status of an object. `status` is its kind's status message as proto3 JSON."""
+    """The status of an object. `status` is its kind's status message as JSON (`services.core.plain`)."""
 
     kind: str
     name: str

@@ -36,7 +36,7 @@ class ObjectStatus:
         words: it in one line (a policy: a line for each rule).
         asked, applied: the generation that was asked for and the one that packets see.
         reason: why they differ, "" if they don't.
-        status: the object's status message as plain values, by its proto3 JSON names.
+        status: the object's status message as plain values (`services.core.plain`).
     """
 
     kind: str

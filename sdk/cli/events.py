@@ -9,6 +9,7 @@ from typing import Any
 
 from hal.packet.contract import Event, EventKind
 from sdk.cli.witness import Speaker
+from services.core.plain import id_text
 
 HOPS = (EventKind.NEXT_HOP_DOWN, EventKind.NEXT_HOP_UP)
 PORTS = (EventKind.PORT_DOWN, EventKind.PORT_UP)
@@ -70,7 +71,7 @@ class Reader:
             "time_ns": one.time_ns,
             "kind": one.kind.name,
             "table": one.table,
-            "id": str(one.id),
+            "id": id_text(one.id),
             "about": self.about(one),
             "data": one.data,
         }

@@ -13,6 +13,7 @@ import click
 from hal.errors import ErrorKind, HalError
 from sdk.terminal import printable, printable_line
 from services.core.objects import IntentError, Problem
+from services.core.plain import id_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ def console() -> Console:
 def emit(as_json: bool, value: Any, render: Callable[[Console], None]) -> None:
     """Print a result: its plain data, or what `render` makes of it."""
     if as_json:
-        click.echo(json.dumps(value, indent=2, default=str))
+        click.echo(json.dumps(value, indent=2))
     else:
         render(console())
 
@@ -91,7 +92,11 @@ def fail(error: HalError | IntentError, as_json: bool) -> NoReturn:
         print_problems(error.problems, as_json)
         sys.exit(REFUSED)
     if as_json:
-        click.echo(json.dumps({"error": error.to_dict()}, indent=2, default=str))
+        click.echo(
+            json.dumps(
+                {"error": {**error.to_dict(), "id": None if error.row_id is None else id_text(error.row_id)}}, indent=2
+            )
+        )
     else:
         say(f"dsn: {error}", err=True)
     sys.exit(NO_CARD if error.kind in (ErrorKind.LOST, ErrorKind.TIMEOUT) else REFUSED)

@@ -18,7 +18,7 @@ from sdk.cli.events import Reader
 from sdk.cli.frames import end, protocol_word
 from sdk.cli.options import a_card, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded, table
-from sdk.cli.witness import Speaker, flow_value
+from sdk.cli.witness import Speaker
 from sdk.terminal import printable_line
 from services.core.formats import FormatError, prefix, protocol_number
 from services.core.objects import nearest
@@ -154,7 +154,7 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
                 f"{len(rows_found):,} entries" + (f", {len(shown):,} shown" if len(shown) < len(rows_found) else "")
             )
 
-        emit(as_json, [{"row": type(row).__name__, **row.to_dict()} for row in shown], render)
+        emit(as_json, [speaker.row_value(row) for row in shown], render)
 
 
 def _usage(error: FormatError) -> str:
@@ -214,7 +214,7 @@ def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: b
         shown = found[:limit] if limit else found
         emit(
             as_json,
-            [flow_value(flow) for flow in shown],
+            [speaker.flow_value(flow) for flow in shown],
             lambda console: print_flows(console, speaker, shown, len(found)),
         )
 
@@ -263,7 +263,7 @@ def flow(context: click.Context, number: int, as_json: bool) -> None:
         if not found:
             raise HalError(ErrorKind.INVALID, f"flow {number}", limit="a living flow", fix="List them: dsn show flows.")
         speaker = speaker_of(card, context, with_rules=True)
-        emit(as_json, flow_value(found[0]), lambda console: print_flow(console, speaker, found[0]))
+        emit(as_json, speaker.flow_value(found[0]), lambda console: print_flow(console, speaker, found[0]))
 
 
 def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:
@@ -301,8 +301,13 @@ def counters(context: click.Context, as_json: bool) -> None:
         card.settle()
         found = card.counters()
         speaker = speaker_of(card, context)
-        rows = {f"{name}/{row_id}": vars(counted) for (name, row_id), counted in found.rows.items()}
-        value = {"vnics": found.vnics, "ports": found.ports, "rows": rows, "engine": found.engine, "drops": found.drops}
+        value = {
+            "vnics": [{**speaker.entry_value("vnic", one), **of} for one, of in found.vnics.items()],
+            "ports": [{"number": one, "name": speaker.port(one), **of} for one, of in found.ports.items()],
+            "entries": [{**speaker.entry_value(*key), **vars(counted)} for key, counted in found.rows.items()],
+            "engine": found.engine,
+            "drops": found.drops,
+        }
 
         def render(console: Console) -> None:
             columns = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")

@@ -18,7 +18,7 @@ from sdk.cli.frames import SYN, frame_words, read
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
 from sdk.cli.sides import Replayed, Side, Wiring, replay, sort
-from sdk.cli.witness import Say, Speaker, flow_value
+from sdk.cli.witness import Say, Speaker
 from services.core import intent
 from services.core.service import Services
 from services.firewall import firewall_pb2 as firewall
@@ -147,7 +147,7 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
     value = {
         "generation": found.generation,
         "packet": {"port": speaker.port(packet.port), "data": packet.data.hex(), "words": frame_words(packet.data)},
-        "flow": flow_value(found.flow) if found.flow is not None else None,
+        "flow": speaker.flow_value(found.flow) if found.flow is not None else None,
         "installed": speaker.result_dict(found.installed) if found.installed is not None else None,
         "now": speaker.result_dict(found.now, picked_up),
     }
@@ -188,7 +188,7 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
             }
             for number, (one, result) in enumerate(zip(frames, results, strict=True), 1)
         ],
-        "flows": [flow_value(flow) for flow in found.flows],
+        "flows": [speaker.flow_value(flow) for flow in found.flows],
         "note": _note(found),
     }
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Final
 
-from google.protobuf.json_format import MessageToDict
-
 from hal.packet.contract import (
     Backend,
     Capabilities,
@@ -29,6 +27,7 @@ from services.core import intent
 from services.core.diff import change_summary, changes, words
 from services.core.intent import Source
 from services.core.objects import Objects
+from services.core.plain import plain
 from services.core.plan import Context, Plan, assumed_context, plan_all
 from services.core.service import Services, View
 
@@ -59,7 +58,7 @@ class TwinCard:
         view = View(self.plan, self.counters(), states)
         result = []
         for item in self.loaded:
-            status = MessageToDict(self.services.status(item, self.loaded, view))
+            status = plain(self.services.status(item, self.loaded, view))
             said = words(item, self.services)
             both = (self.generation, self.generation)
             result.append(ObjectStatus(item.kind, item.name, said, *both, "", status))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hal.packet.contract import NONE_ID, Flow, PacketResult, Snapshot, Step, StepKind, TcpState, Verdict
+from hal.packet.schema.declare import Type
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row
 from sdk.cli.frames import end, frame_words, protocol_word
+from services.core.plain import id_text
 
 Say = Callable[[str, int], str]
 """(table, id) -> more about an entry: a rule as it was written; "" for nothing."""
@@ -48,6 +50,12 @@ class Speaker:
             return f"{table} {row_id}" + (f": {said}" if said else "")
         where = f" ({name.file}:{name.line})" if name.file and name.line else ""
         return f"{table} {name.text}" + (f": {said}" if said else "") + where
+
+    def entry_value(self, table: str, row_id: int) -> dict[str, Any]:
+        """Which entry it is as plain values: its id as text, its name, and where it was written."""
+        name = self.snapshot.names.get((table, row_id))
+        named = (name.text, name.file, name.line) if name is not None else ("", "", 0)
+        return {"table": table, "id": id_text(row_id), **dict(zip(("name", "file", "line"), named, strict=True))}
 
     def port(self, number: int) -> str:
         return (self.ports or {}).get(number, f"port {number}")
@@ -101,26 +109,20 @@ class Speaker:
 
     def result_dict(self, result: PacketResult, picked_up: str = "") -> dict[str, Any]:
         """The same as plain values."""
-        steps = []
-        for step in result.steps:
-            name = self.snapshot.names.get((step.table, step.id))
-            steps.append(
-                {
-                    "kind": step.kind.name,
-                    "table": step.table,
-                    "id": step.id,
-                    "value": step.value,
-                    "name": name.text if name else "",
-                    "file": name.file if name else "",
-                    "line": name.line if name else 0,
-                    "words": self.step(step, picked_up).strip(),
-                }
-            )
+        steps = [
+            {
+                "kind": step.kind.name,
+                "value": step.value,
+                **self.entry_value(step.table, step.id),
+                "words": self.step(step, picked_up).strip(),
+            }
+            for step in result.steps
+        ]
         return {
             "verdict": result.verdict.name,
             "reason": result.reason,
             "steps": steps,
-            "outputs": [{"port": output.port, "data": output.data.hex()} for output in result.outputs],
+            "outputs": [{"port": self.port(output.port), "data": output.data.hex()} for output in result.outputs],
         }
 
     def row(self, row: Row) -> str:
@@ -134,9 +136,34 @@ class Speaker:
             parts.append(f"{field.name}={value.hex() if isinstance(value, bytes) else value}")
         return f"{type(row).__name__} {' '.join(parts)}"
 
+    def row_value(self, row: Row) -> dict[str, Any]:
+        """The same as plain values; references are ids, as text."""
+        kinds = {field.name: field.type for field in row.LAYOUT.table.fields(row.LAYOUT.action)}
+        fields = {
+            name: id_text(value) if kinds[name] is Type.ID else value.hex() if isinstance(value, bytes) else value
+            for name, value in row.to_dict().items()
+            if name in kinds
+        }
+        return {"row": type(row).__name__, **self.entry_value(row.LAYOUT.table.name, row.id), **fields}
+
     def flow(self, flow: Flow) -> str:
         """A connection in one line."""
         return f"{ends(flow)}, {self.vnic(flow.ingress)} to {self.vnic(flow.egress)}"
+
+    def flow_value(self, flow: Flow) -> dict[str, Any]:
+        """A connection as plain values: its VRF, vNICs and rules by name, too. A rule is None where none decided."""
+        ids = {name: id_text(getattr(flow, name)) for name in ("id", "vrf", "ingress", "egress")}
+        names = {
+            f"{name}_name": self.entry_value(table, getattr(flow, name))["name"]
+            for name, table in (("vrf", "vrf"), ("ingress", "vnic"), ("egress", "vnic"))
+        }
+        rules = [
+            None
+            if rule == NONE_ID
+            else {**self.entry_value("firewall_rule", rule), "words": self.more("firewall_rule", rule)}
+            for rule in flow.rules
+        ]
+        return {**flow.to_dict(), **ids, **names, "rules": rules}
 
     def operation(self, words: str) -> str:
         """An operation of a flow in words, the entries in it by name."""
@@ -168,9 +195,3 @@ def ends(flow: Flow) -> str:
         f"{protocol_word(flow.protocol)} {end(flow.source, flow.source_port)} > "
         f"{end(flow.destination, flow.destination_port)}"
     )
-
-
-def flow_value(one: Flow) -> dict[str, Any]:
-    """A flow as plain values. Ids are texts, as in `show objects`: JSON's numbers hold 53 bits. None for no rule."""
-    ids = {name: str(getattr(one, name)) for name in ("id", "vrf", "ingress", "egress")}
-    return {**one.to_dict(), **ids, "rules": [None if rule == NONE_ID else str(rule) for rule in one.rules]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import traceback
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import grpc
-from google.protobuf import json_format
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Shard
@@ -25,6 +25,7 @@ from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
 from sdk.dsnd.tables import OWNER
 from services.core.objects import IntentError
+from services.core.plain import plain
 from services.core.service import View
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -211,7 +212,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
                 wanted_generation=wanted,
                 applied_generation=holding.generation,
                 reason=reason,
-                status=json_format.MessageToJson(status, always_print_fields_with_no_presence=True, indent=None),
+                status=json.dumps(plain(status)),
             )
 
     @_answers

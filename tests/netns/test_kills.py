@@ -31,7 +31,7 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
     curl(client, web.ipv4)
     before = card.dsn("card", "status")
     flows = {flow["id"] for flow in card.dsn("show", "flows")}
-    bytes_before = card.dsn("show", "counters")["vnics"]
+    bytes_before = {one["id"]: one for one in card.dsn("show", "counters")["vnics"]}
     receiver = subprocess.Popen(
         ["ip", "netns", "exec", web.namespace, sys.executable, str(NUMBERED), "receive", "5201"],
         stdout=subprocess.PIPE, text=True,
@@ -53,7 +53,7 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
         assert before[same] == after[same]
     assert before["daemon_pid"] != after["daemon_pid"]
     assert flows <= {flow["id"] for flow in card.dsn("show", "flows")}
-    counters = card.dsn("show", "counters")["vnics"]
+    counters = {one["id"]: one for one in card.dsn("show", "counters")["vnics"]}
     assert all(counters[vnic]["rx_packets"] >= values["rx_packets"] for vnic, values in bytes_before.items())
 
 

@@ -120,7 +120,7 @@ def test_a_vrf_with_its_uplink_vnic_and_tap_comes_and_goes_without_a_restart(wor
     assert fetched(world, router, "blue", "192.0.2.2") == "card in blue"
     assert fetched(world, web, "default", "10.1.0.1") == "card in default"
     shown = json.loads(world.dsn("show", "objects", "Vrf", "blue", "--json").stdout)
-    assert shown[0]["status"]["puntPort"] == "spare-tap-1"
+    assert shown[0]["status"]["punt_port"] == "spare-tap-1"
 
     # With the next intent another VRF has the tap, and nothing of the first is left on it.
     apply(world, BASE + BLUE.replace("NAME", "green"))

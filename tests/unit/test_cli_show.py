@@ -1,6 +1,7 @@
 """`dsn show` and `dsn apply` against a card that has seen traffic; the card is a twin in the daemon's place."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +12,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hal.errors import HalError
+from hal.errors import ErrorKind, HalError
 from hal.packet.contract import NONE_ID, Event, EventKind, LoadConfig, PacketIn, RowCounters
-from hal.packet.describe import packet_in, parse, sender
+from hal.packet.describe import build, packet_in, parse, sender
 from hal.packet.model import Twin
+from sdk.cli import capture, offline, options
 from sdk.cli import card as card_commands
-from sdk.cli import offline, options
 from sdk.cli.client import CardClient
 from sdk.cli.events import Reader, booted_ns
 from sdk.cli.main import main
+from sdk.cli.output import fail
 from sdk.cli.show import entry_counters
 from sdk.cli.twin_card import TwinCard, open_twin
-from sdk.cli.witness import Speaker, flow_value
+from sdk.cli.witness import Speaker
 from services.core.intent import Source, sources
 from services.core.service import discover
 
@@ -116,15 +118,21 @@ def test_counters_of_vnics_and_rules(card: TwinCard) -> None:
     assert ["client", "3"] in [row[:2] for row in rows(text)]
     assert "firewall_rule shop/web" in text
     found = json.loads(dsn("show", "counters", "--json"))
-    assert sum(one["hits"] for name, one in found["rows"].items() if name.startswith("firewall_rule/")) >= 5
+    rules = [one for one in found["entries"] if one["table"] == "firewall_rule"]
+    assert sum(one["hits"] for one in rules) >= 5
+    (web,) = {(one["file"], one["line"]) for one in rules if one["name"] == "shop/web"}
+    assert web[0].endswith("demo.yaml")
+    assert DEMO.read_text().splitlines()[web[1] - 1].strip().startswith("web:")
+    assert {one["name"]: one["rx_packets"] for one in found["vnics"]}["client"] == 3
+    assert {one["name"] for one in found["ports"]} >= {"host0", "uplink0"}
 
 
 def test_status_of_objects_counts_rules(card: TwinCard) -> None:
     (policy,) = json.loads(dsn("show", "objects", "FirewallPolicy", "shop", "--json"))
-    hits = {rule["name"]: rule.get("hits", "0") for rule in policy["status"]["rules"]}
-    assert hits == {"no-scan": "1", "web": "1", "iperf": "1", "ssh": "0", "ping": "0"}
+    hits = {rule["name"]: rule["hits"] for rule in policy["status"]["rules"]}
+    assert hits == {"no-scan": 1, "web": 1, "iperf": 1, "ssh": 0, "ping": 0}
     (client,) = json.loads(dsn("show", "objects", "Vnic", "client", "--json"))
-    assert client["status"]["rxPackets"] == "3"
+    assert client["status"]["rx_packets"] == 3
 
 
 def test_events_name_the_rule(card: TwinCard) -> None:
@@ -187,12 +195,68 @@ def test_counters_of_a_rule_are_one_line_in_written_order(card: TwinCard) -> Non
     assert shop[1][1:] == (2 * entries, 3 * entries, 4 * entries)
 
 
-def test_ids_are_texts_in_json(card: TwinCard) -> None:
+IDS = {"id", "vrf", "vnic", "subnet", "profile", "policy", "next_hop", "group", "ingress", "egress"}
+
+
+def held(value: object, where: str) -> int:
+    """That ids are texts and keys one style, all the way down. Returns how many ids there were."""
+    if isinstance(value, list):
+        return sum(held(one, where) for one in value)
+    if not isinstance(value, dict):
+        assert not isinstance(value, int) or abs(value) < 2**53, f"{where}: {value}"
+        return 0
+    found = 0
+    for key, one in value.items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", key), f"{where}: {key}"
+        if key in IDS and not isinstance(one, list | dict):
+            assert one is None or isinstance(one, str), f"{where}.{key}: {one!r}"
+            found += 1
+        found += held(one, f"{where}.{key}")
+    return found
+
+
+def test_json_has_ids_as_texts_and_keys_of_one_style(card: TwinCard, tmp_path: Path) -> None:
+    """Every command's, and every table's."""
+    flow_id = str(card.flows()[0].id)
+    frames = tmp_path / "x.pcap"
+    built = build(parse("tcp 10.1.0.20:40000 > 10.1.0.10:443"), "02:00:00:00:00:0b", "02:00:00:00:00:0a", 0)
+    frames.write_bytes(capture.write([capture.Frame(built, 10**10)]))
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("kind: Vrfs\nname: a\n")
+    asked = {
+        ("card", "status"): 0, ("check", str(DEMO)): 0, ("check", str(wrong)): 0, ("plan", str(DEMO)): 0,
+        ("plan", str(DEMO), "--against", "nothing"): 0, ("apply", str(DEMO)): 0, ("apply", str(wrong)): 0,
+        ("show", "objects"): 9, ("show", "tables"): 0, ("show", "flows"): 8, ("show", "flow", flow_id): 6,
+        ("show", "flow", "99"): 0, ("show", "counters"): 6, ("show", "drops"): 0, ("show", "events"): 1,
+        ("trace", "tcp 10.1.0.66:1 > 10.1.0.10:445"): 3, ("trace", str(frames)): 8,
+        ("trace", "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack"): 8,
+    }  # fmt: skip
+    asked |= {("show", "tables", table): 0 for table in card.capabilities().capacities}
+    entries = 0
+    for words, least in asked.items():
+        told = CliRunner().invoke(main, [*words, "--json"]).stdout
+        ids = held(json.loads(told) if told else {}, " ".join(words))
+        assert ids >= least, (words, ids)
+        entries += ids if words[:2] == ("show", "tables") else 0
+    assert entries > 100
+    held(json.loads(CliRunner().invoke(main, ["show", "events", "--json"]).stdout), "events")
+
+
+def test_ids_of_64_bits_and_none(card: TwinCard, capsys: pytest.CaptureFixture[str]) -> None:
     flows = json.loads(dsn("show", "flows", "--json"))
-    assert all(isinstance(flow[name], str) for flow in flows for name in ("id", "vrf", "ingress", "egress"))
-    one = card.flows()[0]
-    assert flow_value(replace(one, rules=(NONE_ID, 2**63)))["rules"] == [None, str(2**63)]
+    speaker = Speaker(card.capabilities().schema, card.snapshot())
+    rules = speaker.flow_value(replace(card.flows()[0], rules=(NONE_ID, 2**63)))["rules"]
+    assert [rule and rule["id"] for rule in rules] == [None, str(2**63)]
     assert {flow["ingress"] for flow in flows} <= {str(row.id) for row in card.snapshot().rows("vnic")}
+    assert {(flow["ingress_name"], flow["egress_name"], flow["vrf_name"]) for flow in flows} == {
+        ("client", "web", "default")
+    }
+    (tcp,) = (flow for flow in flows if flow["protocol"] == 6)
+    assert [(rule["name"], rule["line"] > 0) for rule in tcp["rules"]] == [("clients/out", True), ("shop/web", True)]
+    lost = HalError(ErrorKind.FULL, "x", row_id=2**63)
+    with pytest.raises(SystemExit):
+        fail(lost, as_json=True)
+    assert json.loads(capsys.readouterr().out)["error"]["id"] == str(2**63)
 
 
 def test_trace_tells_of_the_installed_flow(card: TwinCard) -> None:

@@ -18,7 +18,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig
 from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
-from sdk.dsnd.claims import Claims
+from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record, check
 from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import EMPTY, Store, StoredIntent
@@ -76,7 +76,7 @@ class Card:
         backoff: how long to wait between deaths of the engine.
         taps: punt taps to make and to configure; None: the board has none.
         record: of what engines are loaded with; None: an engine that is adopted says itself all that is asked.
-        claims: on the interfaces of its ports; None: the board has none.
+        interfaces: of its ports; None: the board has none.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Card:
         backoff: Backoff | None = None,
         taps: Taps | None = None,
         record: Record | None = None,
-        claims: Claims | None = None,
+        interfaces: Interfaces | None = None,
     ) -> None:
         self.hardware = hardware
         self.config = config
@@ -103,7 +103,7 @@ class Card:
         self.tables = Tables(lambda: self.backend, hardware.packet.alive, config, services, store.seed, log, taps)
         self._taps = taps
         self._record = record
-        self._claims = claims
+        self._interfaces = interfaces
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._backend: Backend | None = None
@@ -161,15 +161,18 @@ class Card:
         try:
             self._launch()
         except BaseException as error:
-            # BUSY: an engine that didn't answer has the taps.
-            if self._taps is not None and not (isinstance(error, HalError) and error.kind is ErrorKind.BUSY):
-                self._taps.remove()
+            # BUSY: an engine that didn't answer has the taps, another card an interface.
+            if not (isinstance(error, HalError) and error.kind is ErrorKind.BUSY):
+                if self._taps is not None:
+                    self._taps.remove()
+                if self._interfaces is not None:
+                    self._interfaces.release()
             raise
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
-        if self._claims is not None:
-            self._claims.take()
+        if self._interfaces is not None:
+            self._interfaces.prepare()
         if self._taps is not None:
             self._taps.prepare()
         if self._record is not None:
@@ -448,8 +451,8 @@ class Card:
             self.life = replace(self.life, state="stopped")
             if self._taps is not None:
                 self._taps.remove()
-            if self._claims is not None:
-                self._claims.drop()
+            if self._interfaces is not None:
+                self._interfaces.release()
         finally:
             if held:
                 self._lock.release()

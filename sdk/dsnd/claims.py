@@ -21,6 +21,12 @@ from hal.packet.contract import PortConfig
 NAME = "dsn-port-"
 
 
+def interface(port: PortConfig) -> tuple[str, str | None]:
+    """Name and namespace (None: ours) of the interface of a `linux:` port."""
+    name, _, namespace = port.device.removeprefix("linux:").partition("@")
+    return name, namespace or None
+
+
 class Claims:
     """The claims of a card on the interfaces of its `linux:` ports."""
 
@@ -36,10 +42,10 @@ class Claims:
             HalError: BUSY naming who has it; what was claimed before stays so.
         """
         for port in self._ports:
-            name, _, namespace = port.device.removeprefix("linux:").partition("@")
+            name, namespace = interface(port)
             with contextlib.suppress(OSError):
-                index = inside(namespace or None, partial(socket.if_nametoindex, name))
-                self._claim(port, index, namespace or None)
+                index = inside(namespace, partial(socket.if_nametoindex, name))
+                self._claim(port, index, namespace)
 
     def drop(self) -> None:
         """Let go of them; an engine that inherited them has them still."""

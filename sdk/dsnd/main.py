@@ -17,8 +17,8 @@ from board_support.board import build
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
-from sdk.dsnd.claims import Claims
 from sdk.dsnd.collector import Collector
+from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record
 from sdk.dsnd.rotation import cut, rotate
 from sdk.dsnd.server import CardServicer, serve
@@ -74,14 +74,14 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
     lock = hold_folder(run)
     state_lock = hold_folder(state, STATE_LOCK, "state folder", "Give this card a folder of its own (--state)")
     hardware = build(config.board, run / ENGINE_FOLDER, Path(config.engine) if config.engine else None)
-    load, taps, claims = config.load_config(), None, None
+    load, taps, interfaces = config.load_config(), None, None
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))
     if "linux" in hardware.facts.devices:
-        claims = Claims(load.ports)
+        interfaces = Interfaces(load.ports, log)
     record = Record(run / LOADED)
-    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, claims=claims)
+    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, interfaces=interfaces)
     card.begin()
     collector = Collector(lambda: card.backend)
     collector.begin()

@@ -11,7 +11,9 @@ from typing import Final
 
 from hal import packet
 from hal.errors import ErrorKind, HalError
-from sdk.dsnd.main import ENGINE_FOLDER, hold_folder
+from sdk.dsnd.interfaces import Interfaces
+from sdk.dsnd.loaded import Record
+from sdk.dsnd.main import ENGINE_FOLDER, LOADED, hold_folder
 from sdk.dsnd.patience import Probe
 from sdk.dsnd.taps import Taps, card_namespace
 
@@ -48,6 +50,8 @@ def stop_orphan(run: Path) -> str:
                 raise HalError(ErrorKind.TIMEOUT, f"engine in {engine}", got="killed, it goes on",
                                limit=f"{END_S:g} s", fix="Look at its process (ps: D waits for a device).")  # fmt: skip
         Taps((), card_namespace(run)).remove()
+        loaded = Record(run / LOADED).read()
+        Interfaces(loaded.ports if loaded is not None else ()).release()
         return told
     finally:
         os.close(lock)

@@ -7,12 +7,14 @@ from then on. So nothing is received by a socket that nobody reads yet.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
 
+from hal.cutoff import MARK
 from hal.namespaces import inside
 
 BUFFER_BYTES = 16 << 20
@@ -64,6 +66,8 @@ def _packet_socket(ifname: str) -> int:
                 opened.setsockopt(socket.SOL_SOCKET, force, BUFFER_BYTES)
             except PermissionError:
                 opened.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES)
+        with contextlib.suppress(PermissionError):  # who may not mark may not cut the kernel off either
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
         opened.bind((ifname, 0))
     except BaseException:
         opened.close()

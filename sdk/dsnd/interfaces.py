@@ -1,0 +1,70 @@
+"""The Linux interfaces of a card's `linux:` ports: claimed for it, and the kernel's own stack cut off from them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from hal.cutoff import cut_off, give_back
+from hal.errors import ErrorKind, HalError
+from hal.namespaces import inside
+from hal.packet.contract import PortConfig
+from sdk.dsnd.claims import Claims, interface
+
+FIXES = {
+    errno.EBUSY: "Name another interface, or take that away from this one.",
+    errno.ENOTSUP: "Load them: modprobe sch_ingress cls_bpf.",
+    errno.EPERM: "Start the card as root.",
+}
+
+
+class Interfaces:
+    """The interfaces of a card's ports.
+
+    Args:
+        ports: of the card; those of other devices are left out.
+        log: where one-line messages go.
+    """
+
+    def __init__(self, ports: Iterable[PortConfig], log: Callable[[str], None] = lambda _: None) -> None:
+        self._ports = tuple(port for port in ports if port.device.startswith("linux:"))
+        self._claims = Claims(self._ports)
+        self._log = log
+
+    def prepare(self) -> None:
+        """Claim them and cut the kernel off, for an engine that is started next. One that isn't there is left to who
+        opens it.
+
+        Raises:
+            HalError: BUSY where another card has one: nothing was cut off then. INVALID where the kernel can't be cut
+                off, or the machine itself needs the interface.
+        """
+        self._claims.take()
+        for port in self._ports:
+            name, namespace = interface(port)
+            try:
+                addresses = inside(namespace, partial(cut_off, name))
+            except OSError as error:
+                if error.errno in (errno.ENODEV, errno.ENOENT):
+                    continue
+                raise HalError(
+                    ErrorKind.INVALID, f"port {port.name}", field="device", got=f"{port.device}: {error.strerror}",
+                    limit="an interface that the kernel's own network stack can be cut off from",
+                    fix=FIXES.get(error.errno or 0, ""),
+                ) from error  # fmt: skip
+            if addresses:
+                self._log(f"port {port.name}: the machine's own {', '.join(addresses)} on {name} can't be reached "
+                          "there while the card has it")  # fmt: skip
+
+    def release(self) -> None:
+        """Give them back to the kernel, as they were, and let go of them. What it refuses is told."""
+        for port in self._ports:
+            name, namespace = interface(port)
+            try:
+                inside(namespace, partial(give_back, name))
+            except (OSError, NetlinkError) as error:
+                self._log(f"port {port.name}: {name} can't be given back to the kernel: {error}")
+        self._claims.drop()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
-from hal.errors import HalError
+from sdk.cli.output import guarded
 from sdk.scaffold.skeleton import KINDS, write
-from sdk.terminal import printable_line
 
 EXAMPLES = """\b
 Examples:
@@ -32,11 +30,8 @@ def _command(kind: str) -> click.Command:
     )
     @click.option("--json", "as_json", is_flag=True, help="Plain data on stdout instead of text.")
     def command(name: str, into: Path, as_json: bool) -> None:
-        try:
+        with guarded(as_json):
             made = write(kind, name, into)
-        except HalError as error:
-            click.echo(printable_line(str(error)), err=True)
-            sys.exit(1)
         if as_json:
             told = {"folder": str(made.folder), "files": [str(path) for path in made.files], "next": list(made.next)}
             click.echo(json.dumps(told))

@@ -6,6 +6,7 @@ import keyword
 import re
 import runpy
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -41,6 +42,9 @@ def write(kind: str, name: str, into: Path) -> Skeleton:
     """
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise HalError(ErrorKind.INVALID, f"{kind} {name}", field="name", limit="a-z, then up to 22 of a-z, 0-9 and _")
+    if name in (known := {point.name for point in entry_points(group=f"dsn.{kind}s")}):
+        limit = "a name that isn't taken; installed: " + ", ".join(sorted(known))
+        raise HalError(ErrorKind.INVALID, f"{kind} {name}", field="name", limit=limit, fix="Choose another.")
     folder = into / name
     if folder.exists():
         raise HalError(ErrorKind.INVALID, f"folder {folder}", limit="one that isn't there yet", fix="Choose another.")

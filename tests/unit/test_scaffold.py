@@ -50,6 +50,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "quiet" / "model.py").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("kind", "name"), [("stage", "route"), ("stage", "firewall"), ("backend", "twin")])
+def test_a_name_that_is_installed_is_taken(kind: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(HalError, match=rf"INVALID: {kind} {name}, field name: limit a name that isn't taken; .*{name}"):
+        write(kind, name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(new, ["backend", "acme", "--into", str(tmp_path)])
     assert done.exit_code == 0
@@ -57,7 +64,9 @@ def test_command(tmp_path: Path) -> None:
     assert "next: python -m hal.conformance --backend acme" in done.output
     again = CliRunner().invoke(new, ["backend", "acme", "--into", str(tmp_path)])
     assert again.exit_code == 1
-    assert "INVALID: folder" in again.output
+    assert again.output.startswith("dsn: INVALID: folder")
+    again = CliRunner().invoke(new, ["backend", "acme", "--into", str(tmp_path), "--json"])
+    assert json.loads(again.output)["error"]["kind"] == "INVALID"
     told = CliRunner().invoke(new, ["stage", "quiet", "--into", str(tmp_path), "--json"])
     assert json.loads(told.output)["files"][0] == "README.md"
 

@@ -1042,6 +1042,7 @@ class ObjectStatus(_message.Message):
     name: _builtins.str
     summary: _builtins.str
     wanted_generation: _builtins.int
+    """Of what was asked for last; 0 where it has none, since it was refused or the engine hasn't said yet."""
     applied_generation: _builtins.int
     reason: _builtins.str
     status: _builtins.str

@@ -34,7 +34,8 @@ class ObjectStatus:
 
     Args:
         words: it in one line (a policy: a line for each rule).
-        asked, applied: the generation that was asked for and the one that packets see.
+        asked: the generation of the intent that was asked for last, None where it has none: refused, or not sure yet.
+        applied: the generation of the intent that is in force. Others commit, too: the card may be further on.
         reason: why they differ, "" if they don't.
         status: the object's status message as plain values (`services.core.plain`).
     """
@@ -42,7 +43,7 @@ class ObjectStatus:
     kind: str
     name: str
     words: str
-    asked: int
+    asked: int | None
     applied: int
     reason: str = ""
     status: Mapping[str, Any] = field(default_factory=dict)

@@ -49,7 +49,7 @@ class DaemonCard:
                 one.kind,
                 one.name,
                 one.summary,
-                one.wanted_generation,
+                one.wanted_generation or None,
                 one.applied_generation,
                 one.reason,
                 json.loads(one.status or "{}"),

@@ -77,14 +77,12 @@ def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Pa
 def _print_objects(console: Console, found: list[ObjectStatus]) -> None:
     rows = []
     for one in found:
-        state = (
-            "applied" if one.asked == one.applied and not one.reason else f"asked for {one.asked}, has {one.applied}"
-        )
+        state = f"the intent of generation {one.applied}: {one.reason}" if one.reason else "applied"
         rows.append(
             (
                 one.kind,
                 one.name,
-                f"{state}{': ' + one.reason if one.reason else ''}",
+                state,
                 _status_words(one.status),
                 one.words,
             )

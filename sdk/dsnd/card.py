@@ -305,13 +305,14 @@ class Card:
             return applied
 
     def wanted(self) -> tuple[int, str]:
-        """The generation that what was asked for last is or would be, and why the card has another: "" if it hasn't."""
+        """The generation that what was asked for last is, 0 where it is none; and why: "" if it is what the card has.
+        Others commit, too: which one it would become nobody knows."""
         holding, unsure = self.holding, self._unsure
         generation = holding.generation if holding is not None else 0
         if unsure is not None:
             words = f"intent {unsure.intent.digest} was committed, and the engine hasn't said yet whether it holds"
-            return generation + 1, words
-        return (generation + 1, self._refused) if self._refused else (generation, "")
+            return 0, words
+        return (0, self._refused) if self._refused else (generation, "")
 
     def _apply(self, files: tuple[tuple[str, str, str], ...], only_set: str) -> Applied:
         with self._lock:

@@ -14,6 +14,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig, OutcomeKind, Writer
 from hal.packet.derive import SyncResult, sync
 from sdk.card_config import owned
+from sdk.dsnd.naming import named
 from sdk.dsnd.store import StoredIntent
 from sdk.dsnd.taps import Taps
 from services.core.intent import Intent, Source, load, with_excerpts
@@ -137,7 +138,7 @@ class Tables:
             generation = self._outcome(error)
             if generation is None:
                 self.settle_taps(before)
-                raise
+                raise named(error, self._backend(), plan.names, owned(self._config.owners)) from error
             self._log(f"lost the engine's answer; it holds {digest}")
             result = SyncResult(generation)
         self.settle_taps(plan)

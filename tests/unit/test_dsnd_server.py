@@ -16,9 +16,11 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import FlowFilter, LoadConfig, Outcome, PacketIn, PortConfig
+from hal.packet.contract import FlowFilter, Insert, LoadConfig, Outcome, PacketIn, PortConfig
 from hal.packet.describe import build, parse
 from hal.packet.model.twin import TwinWriter
+from hal.packet.schema.rows import as_rows
+from hal.packet.stages.route._generated import BlackholeRoute
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems
 from sdk.api.client import GrpcCard, IntentText
@@ -26,6 +28,7 @@ from sdk.cli.daemon_card import DaemonCard
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
+from sdk.dsnd.naming import named
 from sdk.dsnd.patience import Probe, Streams
 from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store
@@ -206,7 +209,7 @@ def test_rows_of_stages_that_are_not_installed_are_shown(served: Served, monkeyp
 
 
 def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A commit whose answer never came: asked for one generation more, and why it isn't told as applied."""
+    """A commit whose answer never came: what was asked for has no generation yet, and why it isn't told as applied."""
     generation = served.api.apply(INTENT).generation
     commit, outcome, answers = TwinWriter.commit, TwinWriter.outcome, threading.Event()
 
@@ -229,7 +232,7 @@ def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monke
     assert pending is not None
     told = served.api.objects()
     assert "green" not in {one.name for one in told}
-    assert {(one.wanted_generation, one.applied_generation) for one in told} == {(generation + 1, generation)}
+    assert {(one.wanted_generation, one.applied_generation) for one in told} == {(0, generation)}
     assert {one.reason for one in told} == {
         f"intent {pending.digest} was committed, and the engine hasn't said yet whether it holds"
     }
@@ -306,3 +309,41 @@ def test_a_replay_picks_up_where_it_is_asked_to(served: Served) -> None:
         (result,), flows = served.api.replay([packet], pickup=pickup)
         assert (result.reason, len(flows)) == (reason, int(pickup))
     assert served.api.replay([]) == ([], [])
+
+
+def test_what_others_need_is_refused_by_name(served: Served) -> None:
+    """An agent's route lies in a VRF: taken out of the intent, it is told by its name and line, not by its hash."""
+    vrf = "kind: Vrf\nname: keep\n---\nkind: Vrf\nname: blue\n"
+    applied = served.api.apply([IntentText("a.yaml", vrf.encode())]).generation
+    blue = next(key[1] for key, name in served.api.snapshot().names.items() if name.text == "blue")
+    served.card.backend.writer("my-agent").commit(
+        [Insert(rows) for rows in as_rows([BlackholeRoute(id=1, vrf=blue, prefix="0.0.0.0/0")])]
+    )
+    assert served.api.status().generation == applied + 1
+    with pytest.raises(HalError) as caught:
+        served.api.apply([IntentText("a.yaml", b"kind: Vrf\nname: keep\n")])
+    assert str(caught.value) == (
+        "INVALID: table vrf blue (a.yaml:5): got 1 rows that refer to it, limit no row that refers to it. "
+        "Keep it, or have my-agent take the entry out first."
+    )
+    assert {(one.wanted_generation, one.applied_generation) for one in served.api.objects()} == {(0, applied)}
+    with closing(DaemonCard(served.socket)) as card:
+        assert {one.asked for one in card.objects()} == {None}
+
+
+def test_an_entry_that_refers_is_told_by_name_too(served: Served) -> None:
+    """In an engine's words; what isn't known by name stays as it was."""
+    served.api.apply([IntentText("a.yaml", b"kind: Subnet\nname: lan\nspec: {gateways: [10.1.0.1/24]}\n")])
+    backend, names = served.card.backend, {one.text: key for key, one in served.api.snapshot().names.items()}
+    lan, gateway = names["lan"][1], names["lan/10.1.0.1"][1]
+    words: dict[str, Any] = {"limit": "no row that refers to it", "fix": "Remove it.", "table": "subnet", "row": 0}
+    got = f"table local_address id {gateway} refers to it"
+    error = HalError(ErrorKind.INVALID, "table subnet", field="id", got=got, row_id=lan, **words)
+    told = str(named(error, backend, (), {"local_address": "a", "route": "b"}))
+    assert told.startswith(
+        "INVALID: table subnet lan (a.yaml:2): got table local_address lan/10.1.0.1 (a.yaml:3) refers"
+    )
+    assert told.endswith(". Keep it, or have a take the entry out first.")
+    assert str(named(error, backend, (), {})).endswith("refers to it. Remove it.")
+    unknown = HalError(ErrorKind.INVALID, "table subnet", got="table vnic id 1 refers to it", row_id=1, **words)
+    assert str(named(unknown, backend, (), {})) == str(unknown)

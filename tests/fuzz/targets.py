@@ -117,7 +117,12 @@ TARGETS = (
         python=True,
     ),
 )
-PLANTED = Target("planted", "the packet parser with a mistake, for the test of this wiring", (), 2048, 0)
+PLANTED = {
+    "packet": Target("planted", "the packet parser with a mistake, for the test of this wiring", (), 2048, 0),
+    "control": Target("planted_control", "a control thread with a mistake", (), 4096, 0),
+    "path": Target("planted_path", "a path with a mistake", (), 4096, 0),
+}
+"""Target -> the same over code that is wrong in one place."""
 
 
 def named(name: str) -> Target:

@@ -1,6 +1,7 @@
 """The card itself: an engine kept alive and loaded with the last good intent. Knows no sockets and no gRPC.
 
-One lock serialises what changes the engine; looking needs no lock. The keeper thread waits for the engine's death,
+One lock serialises what changes the engine, another one those who apply: what they read and plan keeps nobody waiting
+for the engine. Looking needs no lock. The keeper thread waits for the engine's death,
 starts it again, ever more slowly if it dies again, and loads it from the last good intent.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, FlowFilter, LoadConfig
+from hal.packet.derive import SyncResult
 from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.interfaces import Interfaces
@@ -32,6 +34,8 @@ WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
 HELD_SECONDS = 30.0
 """How long a call waits for another that changes the engine."""
+PLANNED_AGAIN = 3
+"""How often an apply plans at most where the engine that it plans for dies meanwhile."""
 REFUSALS = (ErrorKind.INVALID, ErrorKind.DENIED, ErrorKind.FULL, ErrorKind.UNSUPPORTED)
 """Kinds of error with which an engine refuses an intent for good; behind the others it is the engine that ails."""
 
@@ -105,6 +109,7 @@ class Card:
         self._record = record
         self._interfaces = interfaces
         self._lock = threading.RLock()
+        self._applying = threading.Lock()  # taken before the other
         self._ending = threading.Event()
         self._backend: Backend | None = None
         self._unsure: _Asked | None = None  # what was committed without an answer
@@ -291,18 +296,20 @@ class Card:
             IntentError: what is wrong with it; nothing changed.
             HalError: why the engine refused; nothing changed. After LOST or TIMEOUT the outcome is asked first.
         """
-        with self._held():
-            if self._closed:
-                raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
-            try:
-                applied = self._apply(files, only_set)
-            except (IntentError, HalError) as error:
-                self._refused = (
-                    "" if isinstance(error, NobodyKnowsError) else f"the last apply was refused: {_first(error)}"
-                )
-                raise
+        if not self._applying.acquire(timeout=HELD_SECONDS):
+            raise _busy("another apply")
+        try:
+            applied = self._apply(files, only_set)
+        except (IntentError, HalError) as error:
+            self._refused = (
+                "" if isinstance(error, NobodyKnowsError) else f"the last apply was refused: {_first(error)}"
+            )
+            raise
+        else:
             self._refused = ""
             return applied
+        finally:
+            self._applying.release()
 
     def wanted(self) -> tuple[int, str]:
         """The generation that what was asked for last is, 0 where it is none; and why: "" if it is what the card has.
@@ -315,24 +322,40 @@ class Card:
         return (0, self._refused) if self._refused else (generation, "")
 
     def _apply(self, files: tuple[tuple[str, str, str], ...], only_set: str) -> Applied:
-        with self._lock:
-            self._resolve()
-            files = tuple((only_set, name, text) for _set, name, text in files)
-            kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
+        files = tuple((only_set, name, text) for _set, name, text in files)
+        for _ in range(PLANNED_AGAIN):
+            with self._held():
+                self._open()
+                self._resolve()
+                kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
+                backend, context = self.backend, self.tables.context()
             intent = StoredIntent((*kept, *files))
-            read, objects, plan = self.tables.planned(intent)
-            self.store.begin(intent)
-            try:
-                result = self.tables.commit(plan, intent.digest, self._plan())
-            except NobodyKnowsError:
-                self._unsure = _Asked(intent, objects, plan)
-                raise
-            except HalError:
-                self._drop_pending()
-                raise
-            self._hold(_Asked(intent, objects, plan), result.generation)
-            warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
-            return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
+            read, objects, plan = self.tables.planned(intent, context)  # long for a large one: nobody waits for it
+            with self._held():
+                self._open()
+                if self._backend is backend:
+                    result = self._commit(_Asked(intent, objects, plan))
+                    warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
+                    return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
+        raise HalError(ErrorKind.LOST, "packet engine", got=f"it died {PLANNED_AGAIN} times meanwhile",
+                       fix="Nothing was changed. Look why: dsn card status, dsnd.log.")  # fmt: skip
+
+    def _open(self) -> None:
+        if self._closed or self.life.state == "stopped":
+            raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
+
+    def _commit(self, asked: _Asked) -> SyncResult:
+        self.store.begin(asked.intent)
+        try:
+            result = self.tables.commit(asked.plan, asked.intent.digest, self._plan())
+        except NobodyKnowsError:
+            self._unsure = asked
+            raise
+        except HalError:
+            self._drop_pending()
+            raise
+        self._hold(asked, result.generation)
+        return result
 
     def _plan(self) -> Plan | None:
         """What the tables are of."""
@@ -419,8 +442,7 @@ class Card:
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=HELD_SECONDS):
-            raise HalError(ErrorKind.BUSY, "packet engine", got="another call holds it", limit=f"{HELD_SECONDS:g} s",
-                           fix="Try again; dsn card status says how the engine is doing.")  # fmt: skip
+            raise _busy("another call")
         try:
             if (backend := self._backend) is not None:
                 self.probe.ask(backend.capabilities)
@@ -488,10 +510,15 @@ class Card:
     def let_go(self) -> None:
         """End the watch, behind an apply that has begun; the engine goes on forwarding."""
         self._ending.set()
-        with self._lock:
+        with self._applying, self._lock:
             self._closed = True
         if self._keeper.is_alive():
             self._keeper.join(timeout=5)
+
+
+def _busy(who: str) -> HalError:
+    return HalError(ErrorKind.BUSY, "packet engine", got=f"{who} holds it", limit=f"{HELD_SECONDS:g} s",
+                    fix="Try again; dsn card status says how the engine is doing.")  # fmt: skip
 
 
 def _ordinal(number: int) -> str:

@@ -96,9 +96,10 @@ class Tables:
         """The objects of a stored intent, and what is wrong with them."""
         return load(_sources(intent), self._services, context)
 
-    def planned(self, intent: StoredIntent) -> tuple[Intent, Objects, Plan]:
-        """Raises IntentError with all that is wrong with it."""
-        context = self.context()
+    def planned(self, intent: StoredIntent, context: Context | None = None) -> tuple[Intent, Objects, Plan]:
+        """Read and planned, for the engine as it is now or as it was in that context. Raises IntentError with all that
+        is wrong with it."""
+        context = context or self.context()
         read = self.read(intent, context)
         objects = read.require()
         plan = plan_all(objects, context, self._services)

@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +21,14 @@ from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.derive import SyncResult, sync
 from sdk.api import card_pb2 as pb
 from sdk.api.applied import Applied
+from sdk.dsnd import tables
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
 from sdk.dsnd.tables import Tables
+from services.core.intent import Intent, Source
 from services.core.objects import IntentError
 from services.core.plan import Plan
 from services.core.service import discover
@@ -398,8 +401,8 @@ def test_what_a_new_engine_refuses_of_the_stored_intent_is_told_and_not_forwarde
 def _unplannable(planned: Callable[..., Any]) -> Callable[..., Any]:
     """As `planned`, of a card without a stage that each vNIC asks for."""
 
-    def without_stage(self: Tables, intent: StoredIntent) -> Any:
-        read, objects, plan = planned(self, intent)
+    def without_stage(self: Tables, intent: StoredIntent, *context: Any) -> Any:
+        read, objects, plan = planned(self, intent, *context)
         vnics = [one for one in objects if one.kind == "Vnic"]
         if vnics:
             raise IntentError([one.problem("stages", "stage gone is not there") for one in vnics])
@@ -564,3 +567,36 @@ def test_a_pending_intent_that_can_not_be_removed_is_no_reason_not_to_start(
     assert card.holding is not None
     assert card.holding.intent.digest == holds
     assert Store(tmp_path).pending() == pending
+
+
+def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does who looks; and what was planned for the engine that died is planned again."""
+    card = start()
+    card.apply(whole(ONE))
+    begun, go_on, planned = threading.Event(), threading.Event(), []
+    load = tables.load
+
+    def slowly(files: Sequence[Source], *words: Any) -> Intent:
+        if b"web" in files[0].data:
+            planned.append(process.launches)
+            begun.set()
+            assert go_on.wait(30)
+        return load(files, *words)
+
+    monkeypatch.setattr(tables, "load", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(card.apply, whole(TWO))
+        try:
+            assert begun.wait(10)
+            with card.steady() as backend:
+                assert len(backend.snapshot(["subnet"]).rows("subnet")) == 1
+            process.engine = None
+            until(lambda: process.launches == 2 and card.life.state == "forwarding")
+            assert (rows(card, "subnet"), rows(card, "vnic")) == (1, 0)
+        finally:
+            go_on.set()
+        assert applied.result(10).digest == card.backend.snapshot().tag
+    assert planned == [1, 2]
+    assert rows(card, "vnic") == 1

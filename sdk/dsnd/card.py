@@ -422,6 +422,8 @@ class Card:
         self._born = time.monotonic()
         try:
             with self._lock:
+                if self._ending.is_set():  # it was stopped in between
+                    return
                 self._launch()
             if not self._damaged:
                 times = f", {_ordinal(self._deaths)} in a row" if self._deaths > 1 else ""

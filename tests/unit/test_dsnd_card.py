@@ -600,3 +600,24 @@ def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
         assert applied.result(10).digest == card.backend.snapshot().tag
     assert planned == [1, 2]
     assert rows(card, "vnic") == 1
+
+
+def test_an_engine_that_is_stopped_as_it_would_be_started_again_stays_so(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop comes behind the wait and before the start."""
+    card = start()
+    wait, stopped = card._ending.wait, threading.Event()
+
+    def waited(seconds: float) -> bool:
+        if card.life.state != "restarting" or stopped.is_set():
+            return wait(seconds)
+        card.stop_engine()
+        stopped.set()
+        return False
+
+    monkeypatch.setattr(card._ending, "wait", waited)
+    process.engine = None
+    until(stopped.is_set)
+    card.let_go()  # waits for the keeper
+    assert (process.launches, card.life.state) == (1, "stopped")

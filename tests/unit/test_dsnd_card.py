@@ -21,14 +21,13 @@ from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.derive import SyncResult, sync
 from sdk.api import card_pb2 as pb
 from sdk.api.applied import Applied
-from sdk.dsnd import tables
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
 from sdk.dsnd.tables import Tables
-from services.core.intent import Intent, Source
+from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError
 from services.core.plan import Plan
 from services.core.service import discover
@@ -576,8 +575,6 @@ def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
     card = start()
     card.apply(whole(ONE))
     begun, go_on, planned = threading.Event(), threading.Event(), []
-    load = tables.load
-
     def slowly(files: Sequence[Source], *words: Any) -> Intent:
         if b"web" in files[0].data:
             planned.append(process.launches)
@@ -585,7 +582,7 @@ def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
             assert go_on.wait(30)
         return load(files, *words)
 
-    monkeypatch.setattr(tables, "load", slowly)
+    monkeypatch.setattr("sdk.dsnd.tables.load", slowly)
     with ThreadPoolExecutor(1) as pool:
         applied = pool.submit(card.apply, whole(TWO))
         try:

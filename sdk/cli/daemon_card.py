@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
 from hal.packet.frame._generated import Seed
+from sdk.api import client
 from sdk.api.applied import Applied
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import CardStatus, ObjectStatus, Replay
@@ -65,8 +67,8 @@ class DaemonCard:
     def planning(self) -> Context:
         from services.core.plan import Context, card_ports, card_stages
 
-        status, state = self._card.status(), self.snapshot()
-        now = status.capabilities
+        status = self._answering()
+        now, state = status.capabilities, self.snapshot()
         return Context(
             ports=card_ports(now),
             seed=next((row.value for row in state.rows("seed") if isinstance(row, Seed)), b""),
@@ -81,7 +83,18 @@ class DaemonCard:
         return self._card.apply(texts, set_name)
 
     def capabilities(self) -> Capabilities:
-        return self._card.status().capabilities
+        return self._answering().capabilities
+
+    def _answering(self) -> client.CardStatus:
+        """The card with an engine that says what it can. Raises HalError where it doesn't."""
+        found = self._card.status()
+        if found.engine_state == "does not answer":
+            raise HalError(ErrorKind.TIMEOUT, "packet engine", got="no answer",
+                           fix="Look at its process (ps: T is stopped): continue it or kill it.")  # fmt: skip
+        if found.engine_state != "forwarding":
+            raise HalError(ErrorKind.LOST, "packet engine", got=found.last_fault or found.engine_state,
+                           fix="Try again; dsn card status says how it is doing.")  # fmt: skip
+        return found
 
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
         return self._card.snapshot(tables)

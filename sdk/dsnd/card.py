@@ -441,13 +441,18 @@ class Card:
         with self._held():
             yield self.backend
 
+    def must_answer(self) -> None:
+        """Raise HalError(TIMEOUT) where the engine doesn't answer: who asked it would wait for long. Of one that is
+        being restarted `backend` tells."""
+        if (backend := self._backend) is not None:
+            self.probe.ask(backend.capabilities)
+
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=HELD_SECONDS):
             raise _busy("another call")
         try:
-            if (backend := self._backend) is not None:
-                self.probe.ask(backend.capabilities)
+            self.must_answer()
             yield
         finally:
             self._lock.release()

@@ -168,6 +168,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def GetTables(self, request: pb.GetTablesRequest, context: grpc.ServicerContext) -> Iterator[pb.TablePart]:
+        self._card.must_answer()
         yield from values.table_parts(self._card.backend.snapshot(list(request.tables) or None))
 
     @_answers
@@ -190,6 +191,11 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def GetEvents(self, request: pb.GetEventsRequest, context: grpc.ServicerContext) -> pb.Events:
+        try:
+            self._card.must_answer()
+        except HalError as error:
+            if error.kind is not ErrorKind.LOST:  # what one that died has told is read
+                raise
         return values.events_to_pb(self._collector.read(request.cursor))
 
     @_answers
@@ -223,6 +229,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
     @_answers
     def Replay(self, request: Iterator[pb.ReplayRequest], context: grpc.ServicerContext) -> Iterator[pb.ReplayReply]:
         first = next(request, pb.ReplayRequest())
+        self._card.must_answer()
         shard: Shard = self._card.backend.shard(REPLAY_CONNECTIONS, pickup=first.pickup)
         try:
             for part in chain((first,), request):

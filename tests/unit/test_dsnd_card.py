@@ -575,6 +575,7 @@ def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
     card = start()
     card.apply(whole(ONE))
     begun, go_on, planned = threading.Event(), threading.Event(), []
+
     def slowly(files: Sequence[Source], *words: Any) -> Intent:
         if b"web" in files[0].data:
             planned.append(process.launches)

@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, LoadConfig, PortConfig
 from hal.packet.dpdk import link
 from hal.packet.dpdk.engine import Engine, EngineWriter, connect
+from sdk.cli.main import main
 from sdk.dsnd.card import Card
+from sdk.dsnd.collector import EVERY_SECONDS, Collector
 from sdk.dsnd.patience import Probe
+from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.service import discover
 from tests.tools.engine import running
 
+DEMO = str(Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml")
 CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),))
 ONE, TWO = (StoredIntent((("", "a.yaml", f"kind: Vrf\nname: {name}\n"),)) for name in ("blue", "green"))
 
@@ -156,3 +161,49 @@ def test_a_stop_does_not_wait_for_an_apply_that_the_engine_keeps_waiting(
     assert not process.alive()
     assert card.life.state == "stopped"
     assert Store(tmp_path / "state").good() == ONE
+
+
+ASKED = (
+    ("show", "tables"),
+    ("show", "tables", "vrf"),
+    ("show", "objects"),
+    ("show", "flows"),
+    ("show", "counters"),
+    ("show", "drops"),
+    ("show", "events"),
+    ("plan", DEMO),
+    ("apply", DEMO),
+    ("trace", "udp 10.1.0.10:5000 > 198.51.100.10:53"),
+)
+
+
+def test_each_command_says_soon_that_the_engine_does_not_answer(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else waits for it: the daemon's own reader of events does."""
+    monkeypatch.setenv("DSN_RUN", str(tmp_path))
+    card = begun(process, tmp_path / "state")
+    card.probe = Probe(1.0)
+    collector = Collector(lambda: card.backend)
+    collector.begin()
+    server = serve(CardServicer(card, collector, lambda: None, lambda _: None), tmp_path / "dsnd.sock")
+    runner = CliRunner()
+    try:
+        assert runner.invoke(main, ["show", "tables"]).exit_code == 0
+        os.kill(process.pid(), signal.SIGSTOP)
+        time.sleep(2 * EVERY_SECONDS)
+        for words in ASKED:
+            begin = time.monotonic()
+            told = runner.invoke(main, list(words))
+            took = time.monotonic() - begin
+            assert (told.exit_code, told.stdout) == (3, ""), (words, told.output)
+            assert "TIMEOUT: packet engine: got no answer" in told.stderr, (words, told.stderr)
+            assert "ps: T is stopped" in told.stderr
+            assert took < 8, words
+        os.kill(process.pid(), signal.SIGCONT)
+        until(lambda: runner.invoke(main, ["show", "tables"]).exit_code == 0)
+    finally:
+        os.kill(process.pid(), signal.SIGCONT)
+        server.stop(0).wait()
+        collector.end()
+        card.let_go()

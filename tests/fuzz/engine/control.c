@@ -1,6 +1,7 @@
 /* The control sockets. An input is a sequence of what clients do: requests made of given bytes, requests of the right
  * shape whose fields are given, commits of rows that could be right, memfds that aren't what they should be, connections
  * that end or don't read. After each, the engine works until it is idle, its answers are looked at, and its tables. */
+#include "answers.h"
 #include "card.h"
 
 #include <errno.h>
@@ -23,73 +24,6 @@ static struct client client[CLIENTS];
 static int left_open; /* a memfd that was not sealed, and can shrink */
 
 /* --- answers --- */
-
-static void text_holds(const char *text, size_t size) {
-    FUZZ_CHECK(memchr(text, 0, size) != NULL);
-}
-
-static void error_holds(const struct dsn_error *error, int kind) {
-    FUZZ_CHECK(kind >= DSN_INVALID && kind <= DSN_UNSUPPORTED);
-    text_holds(error->what, sizeof(error->what));
-    text_holds(error->field, sizeof(error->field));
-    text_holds(error->limit, sizeof(error->limit));
-    text_holds(error->got, sizeof(error->got));
-    text_holds(error->fix, sizeof(error->fix));
-    FUZZ_CHECK(error->what[0] || error->table >= 0);
-    FUZZ_CHECK(error->table >= -1 && error->table < DSN_TABLES && error->row >= -1);
-}
-
-static void sections_hold(const uint8_t *data, size_t size, uint64_t count) {
-    FUZZ_CHECK(count * sizeof(struct dsn_section) <= size);
-    for (uint64_t i = 0; i < count; i++) {
-        struct dsn_section section;
-        memcpy(&section, data + i * sizeof(section), sizeof(section));
-        FUZZ_CHECK(section.table < DSN_TABLES && section.offset % 8 == 0);
-        FUZZ_CHECK(section.offset <= size && (uint64_t)section.count * section.stride <= size - section.offset);
-    }
-}
-
-static void results_hold(const uint8_t *data, size_t size, uint64_t count) {
-    size_t at = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        struct dsn_packet_out out;
-        FUZZ_CHECK(size - at >= sizeof(out));
-        memcpy(&out, data + at, sizeof(out));
-        FUZZ_CHECK(out.size >= sizeof(out) && out.size <= size - at && out.verdict <= DSN_HANDOVER);
-        FUZZ_CHECK(out.verdict != DSN_DROP || out.reason < DSN_REASONS);
-        size_t inside = sizeof(out) + out.steps * sizeof(struct dsn_step);
-        for (uint32_t frame = 0; frame < out.outputs; frame++) {
-            struct dsn_packet_in head;
-            FUZZ_CHECK(out.size - inside >= sizeof(head));
-            memcpy(&head, data + at + inside, sizeof(head));
-            inside += sizeof(head) + ((head.length + 7) & ~7u);
-            FUZZ_CHECK(inside <= out.size);
-        }
-        FUZZ_CHECK(inside == out.size);
-        at += out.size;
-    }
-    FUZZ_CHECK(at == size);
-}
-
-static void bulk_holds(int fd, uint16_t verb, const void *body) {
-    struct stat status;
-    int seals = fcntl(fd, F_GET_SEALS);
-    FUZZ_CHECK(fstat(fd, &status) == 0 && seals >= 0 && (seals & F_SEAL_SHRINK) && (seals & F_SEAL_GROW));
-    size_t size = (size_t)status.st_size;
-    uint8_t *data = size ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
-    FUZZ_CHECK(data != MAP_FAILED);
-    const struct dsn_page *page = body;
-    switch (verb) {
-    case DSN_VERB_SNAPSHOT: sections_hold(data, size, ((const struct dsn_committed *)body)->number); break;
-    case DSN_VERB_REPLAY:
-    case DSN_VERB_TRACE: results_hold(data, size, page->count); break;
-    case DSN_VERB_FLOWS: FUZZ_CHECK(size == page->count * sizeof(struct dsn_flow_record)); break;
-    case DSN_VERB_EVENTS: FUZZ_CHECK(size == page->count * sizeof(struct dsn_event_record)); break;
-    default: break;
-    }
-    if (data)
-        munmap(data, size);
-}
 
 static void disconnect(struct client *c) {
     if (c->fd >= 0)
@@ -128,10 +62,10 @@ static void read_answers(struct client *c) {
         FUZZ_CHECK(answer.head.magic == DSN_WIRE_MAGIC && answer.head.length == (size_t)size - sizeof(answer.head));
         if (answer.head.kind) {
             FUZZ_CHECK(answer.head.length == sizeof(struct dsn_error) && fd < 0);
-            error_holds((const struct dsn_error *)answer.body, answer.head.kind);
+            fuzz_error_holds((const struct dsn_error *)answer.body, answer.head.kind);
         }
         if (fd >= 0) {
-            bulk_holds(fd, answer.head.verb, answer.body);
+            fuzz_bulk_holds(fd, answer.head.verb, answer.body);
             close(fd);
         }
     }

@@ -476,7 +476,9 @@ class Card:
         held = self._lock.acquire(timeout=END_SECONDS)
         try:
             told = self._end_engine()
-            held = held or self._lock.acquire(timeout=END_SECONDS)  # who waited for the engine knows that it is gone
+            if not held:  # who waited for the engine knows now that it is gone; or he has just started another
+                held = self._lock.acquire(timeout=END_SECONDS)
+                told = self._end_engine() or told
             self._forget_engine()
             self.life = replace(self.life, state="stopped")
             if self._taps is not None:

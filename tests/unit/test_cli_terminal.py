@@ -14,6 +14,7 @@ from sdk.cli.client import CardClient, ObjectStatus
 from sdk.cli.main import main
 from sdk.cli.output import console
 from sdk.cli.twin_card import TwinCard, open_twin
+from sdk.dsnd.main import log
 from sdk.terminal import printable, printable_line
 from services.core.intent import Source, sources
 from services.core.service import discover
@@ -119,3 +120,9 @@ def test_hostile_words_of_a_daemon(card: TwinCard, monkeypatch: pytest.MonkeyPat
     assert f"{TOLD}\\nforged" in dsn("show", "events")
     monkeypatch.setattr(card, "intent", lambda: (Source(HOSTILE, b"kind: Vrfs\n"),))
     assert f"{TOLD}:1:7: error" in dsn("plan", str(DEMO))
+
+
+def test_the_daemons_log_is_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    log(f"{HOSTILE} failed:\nTraceback")
+    said = capsys.readouterr().err
+    assert said.endswith(f" dsnd: {TOLD} failed:\nTraceback\n")

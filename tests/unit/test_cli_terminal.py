@@ -119,7 +119,7 @@ def test_hostile_words_of_a_daemon(card: TwinCard, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(card, "events", lambda: replace(found, events=some))
     assert f"{TOLD}\\nforged" in dsn("show", "events")
     monkeypatch.setattr(card, "intent", lambda: (Source(HOSTILE, b"kind: Vrfs\n"),))
-    assert f"{TOLD}:1:7: error" in dsn("plan", str(DEMO))
+    assert f"{TOLD}:1:7: error" in dsn("plan", str(DEMO), "--set", "more")
 
 
 def test_the_daemons_log_is_plain_text(capsys: pytest.CaptureFixture[str]) -> None:

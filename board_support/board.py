@@ -61,6 +61,8 @@ class Hardware:
 
     facts: BoardFacts
     packet: PacketProcess
+    how_ended: Callable[[], str] = lambda: ""
+    """What ended the engine that isn't alive any more, in words: "signal SIGSEGV"; "" where nobody knows."""
 
 
 Builder = Callable[[BoardFacts, Path, Path | None], Hardware]

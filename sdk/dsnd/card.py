@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, FlowFilter, LoadConfig
+from hal.packet.contract import Backend, EventKind, FlowFilter, LoadConfig
 from hal.packet.derive import SyncResult
 from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
@@ -81,6 +81,7 @@ class Card:
         taps: punt taps to make and to configure; None: the board has none.
         record: of what engines are loaded with; None: an engine that is adopted says itself all that is asked.
         interfaces: of its ports; None: the board has none.
+        tell: where events of the daemon's own go.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Card:
         taps: Taps | None = None,
         record: Record | None = None,
         interfaces: Interfaces | None = None,
+        tell: Callable[[EventKind, str], None] = lambda _kind, _words: None,
     ) -> None:
         self.hardware = hardware
         self.config = config
@@ -103,6 +105,7 @@ class Card:
         self.probe = Probe()
         self.holding: Holding | None = None
         self._log = log
+        self._tell = tell
         self._backoff = backoff or Backoff()
         self.tables = Tables(lambda: self.backend, hardware.packet.alive, config, services, store.seed, log, taps)
         self._taps = taps
@@ -385,6 +388,11 @@ class Card:
 
     # --- the engine's life ---
 
+    def faults(self) -> str:
+        """What is wrong now, or was last."""
+        lost = self._interfaces.lost() if self._interfaces is not None and self.life.state == "forwarding" else ()
+        return "; ".join(filter(None, (*lost, self.life.fault)))
+
     def _keep(self) -> None:
         failed = 0
         while not self._ending.wait(self._backoff.wait_s(failed) if failed else WATCH_SECONDS):
@@ -407,16 +415,19 @@ class Card:
         self.tables.disconnect()
 
     def _restart(self) -> None:
-        lived = time.monotonic() - self._born
+        lived, how = time.monotonic() - self._born, self.hardware.how_ended()
+        died = f"died after {lived:.1f} s{f', {how}' if how else ''}"
         self._deaths = self._backoff.deaths_after(self._deaths, lived)
         wait_s = self._backoff.wait_s(self._deaths)
         with self._lock:
             self._forget_engine()
-            again = f"died after {lived:.1f} s, {_ordinal(self._deaths)} in a row; started again in {wait_s:.2f} s"
+            again = f"{died}, {_ordinal(self._deaths)} in a row; started again in {wait_s:.2f} s"
             if self.life.state == "restarting":  # it didn't even start: why is worth more than that
                 again = f"{self._refusal}; tried again in {wait_s:.2f} s"
+            else:
+                self._tell(EventKind.ENGINE_DIED, died.removeprefix("died "))
             self.life = replace(self.life, state="restarting", fault=again)
-        self._log(f"the engine died after {lived:.1f} s; started again in {wait_s:.2f} s")
+        self._log(f"the engine {died}; started again in {wait_s:.2f} s")
         if self._ending.wait(wait_s):
             return
         self._born = time.monotonic()
@@ -427,8 +438,11 @@ class Card:
                 self._launch()
             if not self._damaged:
                 times = f", {_ordinal(self._deaths)} in a row" if self._deaths > 1 else ""
-                self.life = replace(self.life, fault=f"died after {lived:.1f} s{times}")
+                self.life = replace(self.life, fault=f"{died}{times}")
             self._log(f"the engine runs again, pid {self.hardware.packet.pid()}")
+            self._tell(
+                EventKind.ENGINE_STARTED, f"pid {self.hardware.packet.pid()}, start {self.life.starts} of this dsnd"
+            )
         except Exception as error:  # noqa: BLE001 - whatever it was, the next try may go well
             self._refusal = str(error) or type(error).__name__
             self.life = replace(self.life, fault=self._refusal)

@@ -72,6 +72,16 @@ class Claims:
         self._held[port.name] = (index, taken)
 
 
+def claimed(ifname: str) -> bool:
+    """Whether a card has this interface of the namespace that this is called in. Raises OSError where there is none."""
+    return _inode(socket.if_nametoindex(ifname)) != ""
+
+
+def _inode(index: int) -> str:
+    lines = Path("/proc/thread-self/net/unix").read_text().splitlines()
+    return next((line.split()[6] for line in lines if line.endswith(f" @{_name(index)}")), "")
+
+
 def _name(index: int) -> str:
     return f"{NAME}{index}"
 
@@ -89,8 +99,7 @@ def _bind(index: int) -> socket.socket:
 
 def _holder(index: int) -> str:
     """Who has the claim on an interface of the namespace that this is called in, in words with its pid."""
-    lines = Path("/proc/thread-self/net/unix").read_text().splitlines()
-    inode = next((line.split()[6] for line in lines if line.endswith(f" @{_name(index)}")), "")
+    inode = _inode(index)
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +61,12 @@ class Collector:
                         break
             except HalError:
                 return  # it is being restarted; the next round sees the new one
+
+    def tell(self, kind: EventKind, words: str) -> None:
+        """An event of the daemon's own, of this moment."""
+        with self._lock:
+            self._ring.append(Event(self._next, time.clock_gettime_ns(time.CLOCK_BOOTTIME), kind, data=words))
+            self._next += 1
 
     def read(self, cursor: int = 0) -> Events:
         """Events from `cursor` on, those of this moment included."""

@@ -12,7 +12,7 @@ from hal.cutoff import cut_off, give_back
 from hal.errors import ErrorKind, HalError
 from hal.namespaces import inside
 from hal.packet.contract import PortConfig
-from sdk.dsnd.claims import Claims, interface
+from sdk.dsnd.claims import Claims, claimed, interface
 
 FIXES = {
     errno.EBUSY: "Name another interface, or take that away from this one.",
@@ -58,6 +58,21 @@ class Interfaces:
             if addresses:
                 self._log(f"port {port.name}: the machine's own {', '.join(addresses)} on {name} can't be reached "
                           "there while the card has it")  # fmt: skip
+
+    def lost(self) -> tuple[str, ...]:
+        """In words: the interfaces that the running engine hasn't any more, deleted since it was started. One of the
+        same name is another interface."""
+        some = []
+        for port in self._ports:
+            name, namespace = interface(port)
+            try:
+                if inside(namespace, partial(claimed, name)):
+                    continue
+                what = f"interface {name} was deleted and made anew"
+            except OSError:
+                what = f"interface {name} is gone"
+            some.append(f"port {port.name}: {what}: dsn card stop, then dsn card start, takes it up again")
+        return tuple(some)
 
     def release(self) -> None:
         """Give them back to the kernel, as they were, and let go of them. What it refuses is told."""

@@ -81,9 +81,10 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
     if "linux" in hardware.facts.devices:
         interfaces = Interfaces(load.ports, log)
     record = Record(run / LOADED)
-    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, interfaces=interfaces)
-    card.begin()
     collector = Collector(lambda: card.backend)
+    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, interfaces=interfaces,
+                tell=collector.tell)  # fmt: skip
+    card.begin()
     collector.begin()
     server = serve(CardServicer(card, collector, ending.set, log), run / SOCKET)
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")

@@ -120,7 +120,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             engine_state=card.life.state,
             intent_digest=holding.intent.digest if holding else "",
             engine_starts=card.life.starts,
-            last_fault=card.life.fault,
+            last_fault=card.faults(),
             owners=owned(card.config.owners),
         )
         if card.life.state != "forwarding":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +68,37 @@ def test_a_state_folder_is_one_daemons(world: World) -> None:
     assert f"BUSY: state folder {world.folder / 'state'}: got dsnd with pid {daemon}" in refused.stderr
     assert other(world, "card", "start", str(card), "--state", str(world.folder / "other-state")).returncode == 0
     assert other(world, "card", "stop").returncode == 0
+
+
+def test_an_interface_that_is_gone_is_told_and_what_takes_it_up_again(world: World) -> None:
+    def fault() -> str:
+        return str(json.loads(world.dsn("card", "status", "--json").stdout)["last_fault"])
+
+    assert fault() == ""
+    world.in_card("ip", "link", "del", "host0")
+    assert fault() == "port host0: interface host0 is gone: dsn card stop, then dsn card start, takes it up again"
+    world.in_card("ip", "link", "add", "host0", "type", "veth", "peer", "name", "other0")
+    assert "interface host0 was deleted and made anew: dsn card stop, then dsn card start" in fault()
+    world.stop_card()
+    world.start_card()
+    assert fault() == ""
+
+
+def test_the_engines_death_and_its_start_are_events(world: World) -> None:
+    before = json.loads(world.dsn("card", "status", "--json").stdout)
+    os.kill(before["engine_pid"], signal.SIGSEGV)
+
+    def told() -> list[str]:
+        found = json.loads(world.dsn("show", "events", "--json", check=False).stdout or "{}").get("events", [])
+        return [f"{one['kind']} {one['data']}" for one in found if one["kind"].startswith("ENGINE")]
+
+    deadline = time.monotonic() + 60
+    while len(told()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    died, started = told()
+    after = json.loads(world.dsn("card", "status", "--json").stdout)
+    # A sanitizer catches the signal and aborts.
+    assert re.fullmatch(r"ENGINE_DIED after \d+\.\d s, signal SIG(SEGV|ABRT)", died)
+    assert started == f"ENGINE_STARTED pid {after['engine_pid']}, start 2 of this dsnd"
+    assert re.fullmatch(r"died after \d+\.\d s, signal SIG(SEGV|ABRT)", after["last_fault"])
+    (world.run_folder / "engine" / "engine.log").write_text("")  # what the sanitizer said of the signal

@@ -47,6 +47,18 @@ def test_numbers_go_on_when_the_engine_is_another() -> None:
     assert (events.missed, events.cursor) == (0, 6)
 
 
+def test_the_daemons_own_events_come_between_two_engines() -> None:
+    holder = Holder()
+    collector = Collector(holder)
+    holder.source = Source(2)
+    collector.collect()
+    holder.source = None
+    collector.tell(EventKind.ENGINE_DIED, "after 3.0 s")
+    holder.source = Source(1)
+    kinds = [(event.number, event.kind.name) for event in collector.read().events]
+    assert kinds == [(1, "COMMIT"), (2, "COMMIT"), (3, "ENGINE_DIED"), (4, "COMMIT")]
+
+
 def test_a_late_reader_learns_what_it_missed() -> None:
     holder = Holder()
     holder.source = Source(10)

@@ -26,6 +26,7 @@ class EngineLife:
         self._program = program
         self._pid: int | None = None
         self._pidfd: int | None = None
+        self._status: int | None = None  # as its parent is told; of an engine that was adopted nobody here is
 
     def _watch(self, engine: Engine) -> Engine:
         if self._pidfd is not None:
@@ -36,7 +37,7 @@ class EngineLife:
         except ProcessLookupError as error:
             engine.close()
             raise HalError(ErrorKind.LOST, f"engine in {self._run}", got="ended at once") from error
-        self._pid = engine.pid
+        self._pid, self._status = engine.pid, None
         return engine
 
     def adopt(self) -> Backend | None:
@@ -61,8 +62,17 @@ class EngineLife:
             return True
         if self._pid is not None:
             with contextlib.suppress(ChildProcessError):  # an engine that an earlier dsnd started isn't our child
-                os.waitpid(self._pid, os.WNOHANG)
+                ended, status = os.waitpid(self._pid, os.WNOHANG)
+                self._status = status if ended else self._status
         return False
+
+    def how_ended(self) -> str:
+        """As `Hardware.how_ended`."""
+        if self._status is None:
+            return ""
+        if os.WIFSIGNALED(self._status):
+            return f"signal {signal.Signals(os.WTERMSIG(self._status)).name}"
+        return f"exit code {os.WEXITSTATUS(self._status)}"
 
     def kill(self) -> None:
         if self._pidfd is not None:
@@ -81,4 +91,5 @@ def build(facts: BoardFacts, run: Path, engine: Path | None = None) -> Hardware:
             limit="a program",
             fix="Build it: make engine.",
         )
-    return Hardware(facts, EngineLife(run, engine))
+    life = EngineLife(run, engine)
+    return Hardware(facts, life, life.how_ended)

@@ -55,6 +55,8 @@ class Table:
 
     position: Position
     entries: list[tuple[Scalar, Node]] = field(default_factory=list)
+    twice: list[tuple[Scalar, Node]] = field(default_factory=list)
+    """What stands under a key that is there already, which is reported: it counts for nothing, its mistakes do."""
     names: dict[str, Scalar] = field(default_factory=dict)
     flow: bool = False
 
@@ -285,6 +287,7 @@ class _Builder:
                 first = top.names[key.text].position.line
                 message = f"the key {key.text[:60]} is there twice, first in line {first}"
                 self.report(key.position, message, fix="Keep one of them.")
+                top.twice.append((key, node))
                 return
             top.names[key.text] = key
             top.entries.append((key, node))

@@ -33,6 +33,7 @@ class FormatError(ValueError):
     Attributes:
         more: what else is wrong with the text, each with its own place, none following from another.
         partial: of a grammar: the message as far as it could be read, and the places of its fields.
+        rest: of a text: what is right by itself, so that what it names is looked for; None where nothing is.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class FormatError(ValueError):
         self.length = length
         self.more: tuple[FormatError, ...] = ()
         self.partial: tuple[Message, Mapping[str, Any]] | None = None
+        self.rest: str | None = None
 
 
 def together(errors: Sequence[FormatError]) -> FormatError:

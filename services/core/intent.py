@@ -195,6 +195,7 @@ class _Reader:
         fields = dict(self.top_fields(root))
         kind = self.word(root, fields, "kind")
         title = self.word(root, fields, "name")
+        is_name = title is not None
         if title is not None:
             try:
                 name(title.text)
@@ -202,31 +203,41 @@ class _Reader:
                 at = title.position
                 what = f"{kind.text} " if kind else ""
                 self.report(at, error.message, limit=error.limit, object=what.strip(), field="name")
-                title = None
+                is_name = False
         labels = dict(self.labels(fields["labels"])) if "labels" in fields else {}
-        if kind is None or title is None or kind.text not in self.services.kinds:
+        if kind is None or kind.text not in self.services.kinds:
             if kind is not None and kind.text not in self.services.kinds:
                 kinds = sorted(self.services.kinds)
                 message = f"the kind {kind.text[:60]!r} isn't known"
                 near = nearest(kind.text, kinds)
-                shown = title.text if title else ""
+                shown = title.text if title and is_name else ""
                 self.report(kind, message, limit=", ".join(kinds), nearest=near, object=shown, field="kind")
-            if title is not None:
+            if title is not None and is_name:
                 self.ghosts.add(("", title.text))
             return
-        self.known_object(root, fields.get("spec"), kind.text, title, labels)
+        # Under a name that is none it is read all the same: what else is wrong with it is told at once.
+        stand_in = title if title is None or is_name else dataclasses.replace(title, text=title.text[:60])
+        self.known_object(root, fields.get("spec"), kind.text, stand_in, labels, is_name)
 
-    def known_object(self, root: Table, spec: Node | None, kind: str, title: Scalar, labels: dict[str, str]) -> None:
-        walker = Walker(self.services, f"{kind} {title.text}")
+    def known_object(
+        self, root: Table, spec: Node | None, kind: str, title: Scalar | None, labels: dict[str, str], is_name: bool
+    ) -> None:
+        """An object of a known kind. `title`: None or not `is_name` where its name was reported."""
+        walker = Walker(self.services, f"{kind} {title.text}" if title is not None else kind)
         message = self.services.kinds[kind].message()
         if isinstance(spec, Bad):
-            self.ghosts.add((kind, title.text))
+            if title is not None:
+                self.ghosts.add((kind, title.text))
             return
         if isinstance(spec, Scalar) and spec.text == "" and spec.plain:
             spec = Table(spec.position)
         walker.fill(message, spec if spec is not None else Table(root.position), "")
         self.problems += walker.problems
+        if title is None:
+            return
         key = (kind, title.text)
+        if key in self.objects and not is_name:
+            return
         if key in self.objects:
             first = self.objects[key].position
             text = f"declared already at {first.file}:{first.line}"

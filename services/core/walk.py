@@ -64,11 +64,20 @@ class Walker:
                 continue
             given.add(field.name)
             self.field(message, field, value, _join(path, field.json_name))
+        for key, value in node.twice:
+            if key.text in known:
+                self.aside().field(type(message)(), known[key.text], value, _join(path, key.text))
         for field in descriptor.fields:
             if form(field).required and field.name not in given | fixed:
                 more = {"fix": f"Add {field.json_name}:."}
                 self.report(node, _join(path, field.json_name), "the field is missing", **more)
         assume(message)
+
+    def aside(self) -> Walker:
+        """For what counts for nothing but is read for its mistakes: it reports to the same, and keeps no places."""
+        walker = Walker(self.services, self.title)
+        walker.problems = self.problems
+        return walker
 
     def unknown(self, key: Scalar, known: dict[str, FieldLike], node: Table, path: str) -> set[str]:
         """Report a field that isn't one. Returns the field that was probably meant: it isn't missing then."""
@@ -157,6 +166,10 @@ class Walker:
             self.message(members.add(), value, here, {key_field: key.text})
             if len(self.problems) > before:
                 self.keep_references(members[-1], key_field)
+        for key, value in node.twice:
+            if not isinstance(value, Bad):
+                member = getattr(type(message)(), field.name).add()
+                self.aside().message(member, value, f"{path}[{key.text[:60]}]", {key_field: key.text})
 
     @staticmethod
     def keep_references(message: Message, key_field: str) -> None:
@@ -196,7 +209,7 @@ class Walker:
             self.format_error(node, path, other)
 
     def scalar(self, field: FieldLike, node: Node, path: str) -> Any:
-        """The value of a scalar, or None where it is wrong, which is reported."""
+        """The value of a scalar, or where it is wrong, which is reported, what is left of it, or None."""
         if isinstance(node, Bad):
             return None
         if not isinstance(node, Scalar):
@@ -211,7 +224,7 @@ class Walker:
             return self.parser(field)(node.text)
         except FormatError as error:
             self.format_error(node, path, error)
-            return None
+            return error.rest
 
     def parser(self, field: FieldLike) -> Callable[[str], Any]:
         """What reads the text of a field."""

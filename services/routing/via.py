@@ -52,7 +52,10 @@ def parse(text: str) -> NextHop:
             error.offset = text.index(words[2], after + len(words[1]))
             errors.append(error)
     if errors:
-        raise together(errors)
+        found = together(errors)
+        # A share that is none says nothing about who is meant.
+        found.rest = words[0] if all(error.offset > start + len(words[0]) for error in errors) else None
+        raise found
     return NextHop(router, uplink, weight)
 
 

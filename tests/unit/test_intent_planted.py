@@ -145,7 +145,7 @@ spec: {port: host0}
 ---
 kind: Vnic
 name: ⟦[⟧web]
-spec: {}
+spec: ⟦⟦⟦{⟧⟧⟧}
 ---
 kind: Group
 name: g
@@ -227,6 +227,24 @@ def test_each_mistake_is_told_once_where_it_is(text: str) -> None:
         assert one.limit or one.fix or one.nearest, one.sentence
     misspelt = {one.nearest for one in errors if one.nearest}
     assert misspelt, "some are misspelt names"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Vnic\nname: ⟦x y⟧\nspec: {port: host0, mac: ⟦02:00⟧, subnet: ⟦nowhere⟧, addresses: [⟦10.1.0⟧]}",
+        "kind: Vnic\nname: ⟦any⟧\nspec: {port: ⟦hots0⟧, mac: 02:00:00:00:00:0a, subnet: ⟦nowhere⟧}",
+        "kind: Group\nname: ⟦[⟧x]\nspec: {members: [10.0.0.0/⟦33⟧]}",
+        "kind: Route\nname: r\nspec: {prefixes: [10.0.0.0/8], via: [⟦192.0.2.1@u9⟧ weight ⟦0⟧]}",
+        "kind: FirewallPolicy\nname: p\nspec: {rules: {a: drop any from any to any, ⟦a⟧: allow ⟦tpc⟧ from any to any}}",
+        "kind: Subnet\nname: p\nspec: {gateways: [10.1.0.1/24], ⟦gateways⟧: [⟦10.1.0.300/24⟧]}",
+    ],
+)
+def test_a_mistake_hides_no_other(text: str) -> None:
+    """Of the name, of a part of a text, or in what stands there twice."""
+    plain, marks = planted(text)
+    errors = load([Source("x.yaml", plain.encode())], SERVICES, CONTEXT).errors
+    assert [(one.position.line, one.position.column) for one in errors] == [mark[:2] for mark in marks], errors
 
 
 def test_a_table_that_is_too_small_is_told_at_the_object_that_is_too_much() -> None:

@@ -174,6 +174,11 @@ def _print_status(console: Console, found: CardStatus) -> None:
         f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {_times(found.engine_starts)}",
         f"generation  {found.generation}, intent {found.engine_tag[:12] or 'none'} ({same})",
         f"ports       {ports}",
+        *(
+            [f"namespaces  {', '.join(found.namespaces.values())}; each VRF with addresses of the card has its own"]
+            if found.namespaces
+            else []
+        ),
         *([f"last fault  {found.last_fault}"] if found.last_fault else []),
     ):
         console.print(line)

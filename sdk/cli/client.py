@@ -73,6 +73,8 @@ class CardStatus:
     last_fault: str
     ports: Mapping[str, bool]
     """Port name -> it has link."""
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    """Punt tap's port -> the network namespace that its programs are started in; spare taps are left out."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -17,6 +17,7 @@ from sdk.api import client
 from sdk.api.applied import Applied
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import CardStatus, ObjectStatus, Replay
+from services.core.ports import SPARE_PREFIX
 
 if TYPE_CHECKING:
     from services.core.intent import Source
@@ -43,6 +44,11 @@ class DaemonCard:
             found.engine_starts,
             found.last_fault,
             ports,
+            {
+                port.config.name: port.config.device.partition("@")[2]
+                for port in found.capabilities.ports
+                if port.config.device.startswith("tap:") and not port.config.name.startswith(SPARE_PREFIX)
+            },
         )
 
     def objects(self) -> list[ObjectStatus]:

@@ -150,6 +150,13 @@ def test_a_vrf_too_many_is_refused_with_the_way_out(world: World) -> None:
     assert fetched(world, world.hosts["blue"], "blue", "10.2.0.1") == "card in blue"
 
 
+def test_the_status_says_where_programs_on_the_card_are_started(world: World) -> None:
+    found = json.loads(world.dsn("card", "status", "--json").stdout)["namespaces"]
+    assert found == {"punt-default": f"{card_namespace(world.run_folder)}-default"}
+    assert f"namespaces  {found['punt-default']};" in world.dsn("card", "status").stdout
+    assert found["punt-default"] in run("ip", "netns", "list").stdout
+
+
 def test_the_tap_of_a_vrf_outlives_dsnd_and_comes_back_with_an_engine(world: World) -> None:
     blue = world.hosts["blue"]
     apply(world, BASE + BLUE.replace("NAME", "blue"))

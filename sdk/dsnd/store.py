@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,7 @@ class StoredIntent:
             files = tuple((str(part), str(name), str(text)) for part, name, text in raw["files"])
             intent = StoredIntent(files)
             wrong = raw["version"] != 1 or raw["digest"] != intent.digest
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", got=str(error), fix=AGAIN) from error
         if wrong:
             raise HalError(ErrorKind.CORRUPT, f"stored intent {where}", field="digest", got=str(raw["digest"]),
@@ -88,6 +89,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def _contents(path: Path, what: str, fix: str) -> bytes | None:
+    """The bytes of a file, None where there is none. Raises HalError(CORRUPT) for what can't be read, or isn't one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # of a FIFO nobody waits for a writer
+        with os.fdopen(fd, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise HalError(ErrorKind.CORRUPT, what, got="no regular file", fix=fix)
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HalError(ErrorKind.CORRUPT, what, got=error.strerror or str(error), fix=fix) from error
+
+
 class Store:
     """The state folder of a card, mode 0700."""
 
@@ -100,13 +115,14 @@ class Store:
 
     def seed(self) -> bytes:
         """The card's 16 secret bytes, drawn on first use. Raises HalError(CORRUPT) for a file of another size."""
-        if not self._seed.exists():
+        data = _contents(self._seed, f"seed {self._seed}", "Remove it: a new one is drawn.")
+        if data is None:
+            data = secrets.token_bytes(16)
             try:
-                write_durably(self._seed, secrets.token_bytes(16))
+                write_durably(self._seed, data)
             except OSError as error:
                 raise HalError(ErrorKind.FULL, f"state folder {self.folder}", got=error.strerror or str(error),
                                limit="the card's seed", fix="Make room, or let it be written.") from error  # fmt: skip
-        data = self._seed.read_bytes()
         if len(data) != 16:
             raise HalError(ErrorKind.CORRUPT, f"seed {self._seed}", got=f"{len(data)} bytes", limit="16 bytes",
                            fix="Remove it: a new one is drawn.")  # fmt: skip
@@ -121,7 +137,12 @@ class Store:
         return self._read(self._pending)
 
     def begin(self, intent: StoredIntent) -> None:
-        """Write it as pending, durably. Raises HalError(FULL) where the disk doesn't take it."""
+        """Write it as pending, durably. Raises HalError: FULL where the disk doesn't take it, CORRUPT where a folder
+        stands in its place or in that of the good one."""
+        for path in (self._pending, self._good):
+            if path.is_dir():
+                raise HalError(ErrorKind.CORRUPT, f"stored intent {path}", got="a folder",
+                               fix="Remove it; nothing was changed.")  # fmt: skip
         try:
             write_durably(self._pending, intent.to_bytes())
         except OSError as error:
@@ -149,8 +170,5 @@ class Store:
 
     @staticmethod
     def _read(path: Path) -> StoredIntent | None:
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        return StoredIntent.from_bytes(data, str(path))
+        data = _contents(path, f"stored intent {path}", f"Remove it. {AGAIN}")
+        return None if data is None else StoredIntent.from_bytes(data, str(path))

@@ -32,6 +32,7 @@ from services.core.objects import IntentError
 from services.core.plan import Plan
 from services.core.service import discover
 from tests.tools.process import Process
+from tests.unit.test_dsnd_store import IN_ITS_PLACE, a_folder
 
 CONFIG = LoadConfig(ports=tuple(PortConfig(number, name, "replay") for number, name in enumerate(("host0", "uplink0"))))
 ONE = """
@@ -619,3 +620,31 @@ def test_an_engine_that_is_stopped_as_it_would_be_started_again_stays_so(
     until(stopped.is_set)
     card.let_go()  # waits for the keeper
     assert (process.launches, card.life.state) == (1, "stopped")
+
+
+@pytest.mark.parametrize("damage", [*IN_ITS_PLACE, lambda path: path.write_bytes(b"[" * 200_000)])
+@pytest.mark.parametrize("adopted", [True, False], ids=["adopted", "started"])
+def test_no_damage_of_what_is_stored_keeps_the_card_down(
+    process: Process, start: Callable[[], Card], tmp_path: Path, damage: Callable[[Path], None], adopted: bool
+) -> None:
+    start().apply(whole(TWO))
+    for name in ("intent.good", "intent.pending"):
+        (tmp_path / name).unlink(missing_ok=True)
+        damage(tmp_path / name)
+    if not adopted:
+        process.engine = None
+    card = start()
+    assert card.life.state == "forwarding"
+    assert rows(card, "vnic") == adopted  # what holds goes on; what can't be read is not forwarded
+    assert "CORRUPT: stored intent" in card.life.fault
+    process.engine = None
+    until(lambda: process.launches == (2 if adopted else 3) and card.life.state == "forwarding")
+    assert rows(card, "vnic") == 0
+    if damage is a_folder:
+        with pytest.raises(HalError, match=r"CORRUPT: stored intent .*: got a folder"):
+            card.apply(whole(TWO))
+        assert rows(card, "vnic") == 0
+        return
+    card.apply(whole(TWO))
+    assert (rows(card, "vnic"), card.life.fault) == (1, "")
+    assert Store(tmp_path).good() == StoredIntent(whole(TWO))

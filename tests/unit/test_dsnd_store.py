@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,52 @@ def test_the_digest_tells_intents_apart() -> None:
     assert len(INTENT.digest.encode()) <= 127  # what a commit's tag takes
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b'{"version":1,"digest":"x","files":[["","a","b"]]}', b"\xff"])
+DAMAGED = (b"", b"{}", b"[]", b'{"version":1,"digest":"x","files":[["","a","b"]]}', b"\xff", b"[" * 200_000)
+
+
+@pytest.mark.parametrize("damage", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_file_is_said_to_be(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "intent.good").write_bytes(damage)
     with pytest.raises(HalError) as caught:
         Store(tmp_path).good()
     assert caught.value.kind is ErrorKind.CORRUPT
     assert "intent.good" in str(caught.value)
+
+
+def a_folder(path: Path) -> None:
+    (path / "more").mkdir(parents=True)
+
+
+def a_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+IN_ITS_PLACE = (a_folder, a_loop, a_pipe)
+
+
+@pytest.mark.parametrize("make", IN_ITS_PLACE)
+@pytest.mark.parametrize("name", ["intent.good", "intent.pending", "seed"])
+def test_what_stands_in_place_of_a_file_is_damage(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+    store = Store(tmp_path)
+    make(tmp_path / name)
+    with pytest.raises(HalError) as caught:
+        {"intent.good": store.good, "intent.pending": store.pending, "seed": store.seed}[name]()
+    assert caught.value.kind is ErrorKind.CORRUPT
+    assert str(tmp_path / name) in str(caught.value)
+    assert "Remove it" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["intent.good", "intent.pending"])
+def test_over_a_folder_nothing_is_begun(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    a_folder(tmp_path / name)
+    with pytest.raises(HalError, match=rf"CORRUPT: stored intent {tmp_path / name}: got a folder"):
+        store.begin(INTENT)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @given(st.binary(max_size=200))

@@ -17,8 +17,9 @@ import pytest
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.contract import LoadConfig, PacketIn, PortConfig, Verdict
 from hal.packet.derive import SyncResult, sync
+from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
 from sdk.api.applied import Applied
 from sdk.dsnd.backoff import Backoff
@@ -648,3 +649,16 @@ def test_no_damage_of_what_is_stored_keeps_the_card_down(
     card.apply(whole(TWO))
     assert (rows(card, "vnic"), card.life.fault) == (1, "")
     assert Store(tmp_path).good() == StoredIntent(whole(TWO))
+
+
+def test_an_engine_that_was_loaded_and_not_started_is_started(process: Process, start: Callable[[], Card]) -> None:
+    """An earlier dsnd was killed in between."""
+    twin = Twin()
+    twin.load(CONFIG)
+    process.engine = twin
+    packet = PacketIn(bytes(60), 0, 1)
+    with pytest.raises(HalError, match="a started card"):
+        twin.inject(packet)
+    card = start()
+    assert (process.launches, card.life.state) == (0, "forwarding")
+    assert twin.inject(packet).verdict is Verdict.DROP

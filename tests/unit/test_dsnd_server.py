@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -347,3 +349,17 @@ def test_an_entry_that_refers_is_told_by_name_too(served: Served) -> None:
     assert str(named(error, backend, (), {})).endswith("refers to it. Remove it.")
     unknown = HalError(ErrorKind.INVALID, "table subnet", got="table vnic id 1 refers to it", row_id=1, **words)
     assert str(named(unknown, backend, (), {})) == str(unknown)
+
+
+def test_the_socket_is_its_owners_alone(served: Served) -> None:
+    """Its mode is the authority over the card: whatever the umask, nobody else opens it."""
+    another = served.socket.with_name("another")
+    before = os.umask(0)
+    try:
+        server = serve(CardServicer(served.card, Collector(lambda: served.card.backend), lambda: None, print), another)
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.lstat().st_mode) for path in (served.socket, another)]
+    server.stop(0).wait()
+    assert modes == [0o600, 0o600]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,10 @@ def sources(paths: Iterable[Path | str]) -> list[Source]:
                 problems.append(_about(path, "no .yaml file in this folder", fix="Name a file of the intent."))
         for file in files:
             try:
+                if unlike := _no_file(file):
+                    fix = "Name a file; what another program writes is read from /dev/stdin."
+                    problems.append(_about(file, f"it is a {unlike}", fix=fix))
+                    continue
                 with file.open("rb") as stream:
                     found.append(Source(_called(file), stream.read(document.MAX_BYTES + 1)))
             except OSError as error:
@@ -78,6 +83,18 @@ def sources(paths: Iterable[Path | str]) -> list[Source]:
     if problems:
         raise IntentError(problems)
     return found
+
+
+def _no_file(path: Path) -> str:
+    """What stands there instead of a file, where reading it might never end: "" for a file, and for a pipe or terminal
+    that this program was given, as in `dsn check /dev/stdin` and `dsn check <(program)`. Raises OSError."""
+    mode = path.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        return "" if os.path.realpath(path).startswith("/proc/") else "named pipe"
+    if stat.S_ISCHR(mode):
+        with path.open("rb", buffering=0) as stream:
+            return "" if stream.isatty() else "device"
+    return "socket" if stat.S_ISSOCK(mode) else "device" if stat.S_ISBLK(mode) else ""
 
 
 def _called(path: Path) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Final
 
 from services.bridging import bridging_pb2 as bridging
 from services.core import protocols
 from services.core.objects import Object, Objects, Problem
 from services.core.plan import Context
 from services.firewall import firewall_pb2 as pb
+
+MOST_SHOWN: Final = 10
+"""How many groups of a circle are named."""
 
 
 def check(objects: Objects, _context: Context | None) -> Iterable[Problem]:
@@ -44,6 +48,8 @@ def _circles(objects: Objects) -> Iterator[Problem]:
             for index, member in members:
                 if member in path:
                     circle = [*islice(path, path[member], None), member]
+                    if len(circle) > MOST_SHOWN:
+                        circle = [*circle[: MOST_SHOWN - 1], f"… {len(circle) - MOST_SHOWN} more", member]
                     message = f"the groups contain each other: {' > '.join(circle)}"
                     yield groups[name].problem(f"members[{index}]", message, fix="Take one of them out.")
                 elif member in groups and member not in done:

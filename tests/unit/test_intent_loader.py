@@ -1,7 +1,10 @@
 """The loader of intent: what it makes of files, and that no bytes make it stumble."""
 
+import os
+import socket
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -308,3 +311,49 @@ def test_a_damaged_intent_is_read(data: st.DataObject) -> None:
     for problem in found.problems:
         assert str(problem)
         assert problem.position.file in ("x.yaml", "")
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(("make", "told"), [(_fifo, "named pipe"), (_socket, "socket"), (_device, "device")])
+def test_what_might_never_end_is_not_read(tmp_path: Path, make: Callable[[Path], None], told: str) -> None:
+    make(tmp_path / "a.yaml")
+    with pytest.raises(IntentError) as caught:
+        sources([tmp_path / "a.yaml"])
+    assert str(caught.value) == (
+        f"{tmp_path}/a.yaml: error: it is a {told}. "
+        "Fix: Name a file; what another program writes is read from /dev/stdin."
+    )
+
+
+def test_a_pipe_that_a_program_is_given_is_read() -> None:
+    """As `dsn check /dev/stdin` and `dsn check <(program)` are."""
+    reads, writes = os.pipe()
+    try:
+        os.write(writes, b"kind: Vrf\nname: piped\n")
+        os.close(writes)
+        (found,) = sources([f"/dev/fd/{reads}"])
+    finally:
+        os.close(reads)
+    assert found.data == b"kind: Vrf\nname: piped\n"
+
+
+NAMED = " > ".join(f"g{n}" for n in range(9))
+
+
+@pytest.mark.parametrize(("groups", "told"), [(9, f"{NAMED} > g0"), (400, f"{NAMED} > … 391 more > g0")])
+def test_a_circle_of_groups_is_told_in_a_line(groups: int, told: str) -> None:
+    text = "".join(f"kind: Group\nname: g{n}\nspec: {{members: [g{(n + 1) % groups}]}}\n---\n" for n in range(groups))
+    (problem,) = read(text).errors
+    assert problem.message == f"the groups contain each other: {told}"

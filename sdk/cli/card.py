@@ -28,14 +28,16 @@ STOP_S: Final = 30.0
 STATE_FOLDER: Final = "/var/lib/dsn"
 
 
-@click.command(epilog=f"Examples: dsn apply intent/; dsn apply web.yaml --set web. {EXIT_CODES}")
+@click.command(
+    epilog=f"Examples: dsn apply intent/; dsn apply web.yaml --set web; make-intent | dsn apply -. {EXIT_CODES}"
+)
 @files_argument
 @click.option("--set", "set_name", default="", help="FILES are the whole of this set; other objects stay.")
 @json_option
 @with_option
 @click.pass_context
 def apply(context: click.Context, files: tuple[Path, ...], set_name: str, as_json: bool) -> None:
-    """Make FILES, or folders of .yaml files, the card's whole intent: what they lack is removed.
+    """Make FILES, or folders of .yaml files, the card's whole intent: what they lack is removed. - is standard input.
 
     All of it is committed in one step or nothing is. When this command returns, packets obey it and it is on disk.
     """

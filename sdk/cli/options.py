@@ -32,7 +32,7 @@ intent_option = click.option(
     "intent_files",
     multiple=True,
     type=click.Path(path_type=Path, readable=False),
-    help="Look at this file or folder on a twin, not at the running card. May be repeated.",
+    help="Look at this file or folder (- is standard input) on a twin, not at the running card. May be repeated.",
 )
 
 

@@ -272,13 +272,14 @@ def print_flow(console: Console, speaker: Speaker, found: Flow) -> None:
 
 def _flow_lines(speaker: Speaker, found: Flow) -> Iterator[str]:
     yield speaker.flow(found)
-    yield f"  vrf {_named(speaker, 'vrf', found.vrf)}, worker {found.worker}, decided by generation {found.generation}"
+    yield f"  vrf {_named(speaker, 'vrf', found.vrf)}, worker {found.worker}, {speaker.decided(found)}"
     idle = (found.last_ns - found.created_ns) / 1e9
     state = f"{found.tcp_state.name}, " if found.tcp_state else ""
     yield f"  {state}last packet {idle:.3f} s after the first, ends {found.timeout_ns / 1e9:g} s after its last"
     for side, row_id in zip(("egress", "ingress"), found.rules, strict=True):
         if row_id != NONE_ID:
-            yield f"  {side} rule: {speaker.entry('firewall_rule', row_id)}"
+            stale = " (as it is now)" if speaker.is_stale(found) else ""
+            yield f"  {side} rule: {speaker.entry('firewall_rule', row_id)}{stale}"
     for number, side in enumerate(("forth", "back")):
         yield f"  {side}: {found.packets[number]:,} packets, {found.bytes[number]:,} bytes"
         yield from (f"    {speaker.operation(operation)}" for operation in found.operations[number])

@@ -156,7 +156,7 @@ def _show_trace(speaker: Speaker, packet: PacketIn, found: Trace, as_json: bool)
         console.print(f"in by {speaker.port(packet.port)}: {frame_words(packet.data)}")
         if found.flow is not None and found.installed is not None:
             console.print()
-            console.print(f"Its flow, decided by generation {found.flow.generation}:")
+            console.print(f"Its flow, {speaker.decided(found.flow)}:")
             _print_flow(console, speaker, found.flow)
             for line in speaker.result(found.installed):
                 console.print(f"  {line}")

@@ -163,7 +163,17 @@ class Speaker:
             else {**self.entry_value("firewall_rule", rule), "words": self.more("firewall_rule", rule)}
             for rule in flow.rules
         ]
-        return {**flow.to_dict(), **ids, **names, "rules": rules}
+        return {**flow.to_dict(), **ids, **names, "rules": rules, "stale": self.is_stale(flow)}
+
+    def is_stale(self, flow: Flow) -> bool:
+        """It was decided by tables that have changed since. What it does still counts until its next packet; what is
+        said of its rules is how they are now."""
+        return flow.generation < self.snapshot.generation
+
+    def decided(self, flow: Flow) -> str:
+        """By which tables."""
+        stale = "; the tables have changed since, its next packet is decided anew" if self.is_stale(flow) else ""
+        return f"decided by generation {flow.generation}{stale}"
 
     def operation(self, words: str) -> str:
         """An operation of a flow in words, the entries in it by name."""

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from services.core.references import dangling
 from services.core.service import Services
 from services.core.walk import Walker
 
+STDIN: Final = "<stdin>"
+"""What standard input is called, in problems and as a file of a stored intent."""
 _TOP: Final = ("kind", "name", "labels", "spec")
 
 
@@ -57,15 +60,22 @@ class Intent:
 
 
 def sources(paths: Iterable[Path | str]) -> list[Source]:
-    """The files that paths name; a folder stands for all .yaml and .yml files below it, by name.
+    """The files that paths name; a folder stands for all .yaml and .yml files below it, by name, and "-" for standard
+    input, called <stdin>.
 
     Raises:
-        IntentError: a path that isn't there or can't be read, a folder without such files.
+        IntentError: a path that isn't there or can't be read, a folder without such files, "-" twice.
     """
     found: list[Source] = []
     problems: list[Problem] = []
     for path in (Path(path) for path in paths):
         files = [path]
+        if path == Path("-"):
+            if any(one.file == STDIN for one in found):
+                problems.append(_about(STDIN, "standard input is named twice", fix="Name it once."))
+            else:
+                found.append(Source(STDIN, sys.stdin.buffer.read(document.MAX_BYTES + 1)))
+            continue
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and file.is_file())
             if not files:
@@ -102,7 +112,7 @@ def _called(path: Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _about(path: Path, message: str, fix: str) -> Problem:
+def _about(path: Path | str, message: str, fix: str) -> Problem:
     return Problem(Position(str(path), 0, 0), message, fix=fix)
 
 
@@ -256,8 +266,10 @@ class _Reader:
         if key in self.objects and not is_name:
             return
         if key in self.objects:
-            first = self.objects[key].position
+            first, other = self.objects[key].position, self.objects[key].set
             text = f"declared already at {first.file}:{first.line}"
+            if other != self.set:
+                text += f" of the set {other}" if other else ", which is of no set"
             self.report(title, text, object=f"{kind} {title.text}", field="name", fix="Rename or remove one of them.")
             return
         self.objects[key] = Object(

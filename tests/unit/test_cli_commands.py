@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.describe import build, parse
 from sdk.cli import capture
 from sdk.cli.main import main
+from services.core.intent import Source, load
+from services.core.service import discover
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "docs" / "examples"
 DEMO = str(EXAMPLES / "demo.yaml")
@@ -105,6 +108,33 @@ def test_a_set_is_planned_as_a_part(tmp_path: Path) -> None:
     result = dsn("plan", str(part), "--against", DEMO, "--set", "blue")
     assert result.stdout.splitlines()[:3] == ["+ Vrf blue", "    + a routing domain", "Objects: 1 added."]
     assert dsn("plan", str(part), "--against", DEMO).stdout.startswith("- Uplink uplink0")
+
+
+def test_a_conflict_between_sets_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    twice = [Source("a.yaml", b"kind: Vrf\nname: blue\n", "one"), Source("b.yaml", b"kind: Vrf\nname: blue\n", "two")]
+    for files, said in (
+        (twice, "declared already at a.yaml:2 of the set one"),
+        ([replace(twice[0], set=""), twice[1]], "declared already at a.yaml:2, which is of no set"),
+        ([twice[0], replace(twice[1], set="one")], "declared already at a.yaml:2"),
+    ):
+        (problem,) = load(files, discover()).errors
+        assert problem.message == said
+
+
+def test_standard_input_is_a_file_of_that_name() -> None:
+    """As /dev/stdin is, whatever is piped."""
+    text = Path(DEMO).read_text()
+    told = CliRunner().invoke(main, ["check", "-"], input=text)
+    assert (told.exit_code, told.output) == (0, "10 objects, no errors\n")
+    told = CliRunner().invoke(main, ["plan", "-", "--against", DEMO], input=text)
+    assert told.output.startswith("Objects: nothing changed.")
+    told = CliRunner().invoke(main, ["apply", "-"], input="kind: Vrfs\nname: a\n")
+    assert (told.exit_code, "<stdin>:1:7: error: " in told.stderr) == (1, True)
+    told = CliRunner().invoke(main, ["check", "-", "-"], input=text)
+    assert "<stdin>: error: standard input is named twice. Fix: Name it once." in told.output
+    told = CliRunner().invoke(main, ["trace", "tcp 10.1.0.66:4 > 10.1.0.10:445", "--intent", "-"], input=text)
+    assert "445 log (<stdin>:" in told.output
 
 
 def test_schema_has_the_comments_of_the_proto_files() -> None:

@@ -106,6 +106,24 @@ def test_one_flow_with_its_rules_and_operations(card: TwinCard) -> None:
     assert (result.exit_code, "INVALID: flow 12345: limit a living flow" in result.stderr) == (1, True)
 
 
+def test_a_flow_of_older_tables_is_told_as_such(card: TwinCard, tmp_path: Path) -> None:
+    """What is said of its rule is how it is written now; that isn't what decided it."""
+    (found,) = (flow for flow in card.flows() if flow.destination_port == 443)
+    mark = "; the tables have changed since, its next packet is decided anew"
+    assert mark not in dsn("show", "flow", str(found.id))
+    new = tmp_path / "new.yaml"
+    new.write_text(DEMO.read_text().replace("to web port 80,443,", "to web port 443,"))
+    dsn("apply", str(new))
+    text = dsn("show", "flow", str(found.id))
+    assert f"decided by generation {found.generation}{mark}" in text
+    assert "(as it is now)" in text
+    assert json.loads(dsn("show", "flow", str(found.id), "--json"))["stale"] is True
+    assert mark in dsn("trace", "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack")
+    send(card, "tcp 10.1.0.20:40000 > 10.1.0.10:443 ack", 10**10)
+    assert mark not in dsn("show", "flow", str(found.id))
+    assert json.loads(dsn("show", "flow", str(found.id), "--json"))["stale"] is False
+
+
 def test_drops_by_reason_with_their_meaning(card: TwinCard) -> None:
     assert rows(dsn("show", "drops"))[1][:2] == ["firewall_rule", "1"]
     assert "A rule says drop." in dsn("show", "drops")

@@ -76,6 +76,23 @@ def test_guide(guide: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES)
+def test_guide_begins_with_the_environment(guide: str) -> None:
+    """What its first lines say makes the commands of all others be found, where nothing else does."""
+    head = (ROOT / "docs/guides" / guide).read_text().partition("```")[0]
+    first = "".join(line for line in head.splitlines(keepends=True) if line.startswith("    "))
+    assert first.count("\n") == 2
+    told = "\ncommand -v dsn python; python -c 'import hal, pytest; print(hal.__name__)'; pwd"
+    clean = {"PATH": "/usr/bin:/bin", "HOME": "/"}
+    done = subprocess.run(["bash", "-e", "-c", first + told], cwd=ROOT, env=clean, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    dsn, python, package, folder = done.stdout.splitlines()
+    assert {Path(dsn).parent.parent.name, Path(python).parent.parent.name, package} == {".venv", "hal"}
+    assert list(Path(folder).iterdir()) == []
+    Path(folder).rmdir()
+
+
+@pytest.mark.parametrize("guide", GUIDES)
 def test_guide_ends_with_conformance(guide: str) -> None:
     commands = "".join(block.text for block in blocks(guide) if block.language == "sh" and block.more != "fails")
     assert "python -m hal.conformance" in commands

@@ -3,6 +3,7 @@
 import random
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ STORIES = 100
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def engine(unpacking: threading.Thread, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine, built there, as a program to be started here."""
+    unpacking.join()
     built = BUILD / "build.ninja"
     if built.exists() and built.stat().st_mtime < debian13.tree().stat().st_ctime:
         shutil.rmtree(BUILD)  # with what an older Debian 13 had

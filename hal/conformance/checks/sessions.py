@@ -464,4 +464,5 @@ def packets_move_from_start_to_stop(bench: Bench) -> None:
         pass
     expect(left >= 1, f"nothing left in {STARTED_SECONDS} s after start")
     card.backend.stop()
+    leaves()  # of several that were sent until one was seen, some may have left before
     equal(leaves(), 0, "frames that left after stop")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -53,17 +55,34 @@ def hold_folder(run: Path, name: str = LOCK, what: str = "run folder", fix: str 
         HalError: BUSY where another daemon has it, naming its pid.
     """
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(run / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _lock_file(run, name)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        who = "another dsnd"
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            who = f"dsnd with pid {os.pread(fd, 32, 0).decode('ascii', 'replace').strip()}"
         os.close(fd)
-        raise HalError(ErrorKind.BUSY, f"{what} {run}", got=f"dsnd with pid {pid}",
+        raise HalError(ErrorKind.BUSY, f"{what} {run}", got=who,
                        fix=f"{fix}, or stop it: dsn card stop.") from None  # fmt: skip
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # it can't be written: held all the same
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def _lock_file(folder: Path, name: str) -> int:
+    """What is locked. A file system that is mounted read-only keeps no card down: the file that is there is taken, and
+    where there is none the folder."""
+    try:
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    try:
+        return os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> None:

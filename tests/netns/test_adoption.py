@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -95,3 +96,42 @@ def test_an_apply_forks_nothing(world: World) -> None:
     world.dsn("apply", str(world.folder / "vrf.yaml"))
     assert namespaces.alive(f"{card_namespace(world.run_folder)}-blue")
     assert "fork_posix" not in (world.run_folder / "dsnd.log").read_text()
+
+
+def test_a_state_folder_that_is_mounted_read_only_keeps_no_card_down(world: World) -> None:
+    """Neither a dead engine nor a dead dsnd nor both."""
+    intent, state = world.folder / "a.yaml", world.folder / "state"
+    intent.write_text("kind: Vrf\nname: blue\n")
+    world.dsn("apply", str(intent))
+    daemon, engine = world.pids()
+    run("mount", "--bind", str(state), str(state))
+    try:
+        run("mount", "-o", "remount,bind,ro", str(state))
+        os.kill(engine, signal.SIGKILL)
+        second = _other_engine(world, engine)
+        os.kill(daemon, signal.SIGKILL)
+        world.start_card()
+        daemon, same = world.pids()
+        assert same == second
+        os.kill(daemon, signal.SIGKILL)
+        os.kill(second, signal.SIGKILL)
+        world.start_card()
+        assert world.pids()[1] != second
+        objects = json.loads(world.dsn("show", "objects", "--json").stdout)
+        assert [one["name"] for one in objects if one["kind"] == "Vrf"] == ["blue", "default"]
+        refused = world.dsn("apply", str(intent), check=False)
+        assert refused.returncode
+        assert "FULL: state folder" in refused.stderr
+        assert "Read-only file system" in refused.stderr
+        world.dsn("card", "stop")
+    finally:
+        run("umount", str(state))
+
+
+def _other_engine(world: World, before: int) -> int:
+    """The engine that is started in place of one that died."""
+    deadline = time.monotonic() + 20
+    while (now := world.pids()[1]) in (0, before):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return now

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from hal.errors import ErrorKind, HalError
 from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.main import hold_folder
 from sdk.dsnd.store import EMPTY, Store, StoredIntent, write_durably
 
 INTENT = StoredIntent((("", "a.yaml", "kind: Vrf\n"), ("edge", "b.yaml", "\udcff")))
@@ -129,3 +132,25 @@ def test_it_waits_ever_longer_and_forgets_deaths_once_settled() -> None:
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
     assert backoff.deaths_after(deaths, lived_s=60) == 1
     assert backoff.wait_s(10_000) == 1.0
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["a lock is there", "none is"])
+def test_a_folder_that_can_not_be_written_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    if before:
+        os.close(hold_folder(tmp_path))
+    opened = os.open
+
+    def only_read(path: Any, flags: int, *words: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *words)
+
+    monkeypatch.setattr(os, "open", only_read)
+    who = f"dsnd with pid {os.getpid()}" if before else "another dsnd"
+    held = hold_folder(tmp_path)
+    with pytest.raises(HalError, match=rf"BUSY: run folder .*: got {who}"):
+        hold_folder(tmp_path)
+    os.close(held)
+    os.close(hold_folder(tmp_path))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, Modify, Name
+from hal.packet.contract import Delete, Insert, Modify, Name, StepKind
 from hal.packet.dpdk import commit, wire
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.frame._generated import ProfilePunt, Vnic, Vrf
@@ -52,6 +52,23 @@ def dictionary() -> Dictionary:
 def vnic(**more: object) -> Vnic:
     fields = {"id": 5, "port": 1, "vlan": 7, "match_mac": NO_MAC, "role": "vnic", "mac": MAC, "vrf": 1, "profile": 2}
     return Vnic(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def test_a_witness_speaks_of_reasons_and_stages_in_our_numbers() -> None:
+    """The older engine lacks a stage: what comes behind it, and its reasons, have other numbers."""
+    stages = tuple(stage for stage in NOW.stages if stage.name != "antispoof")
+    other = Dictionary(Schema(stages).to_json().encode(), NOW)
+    ours = [stage.name for stage in NOW.stages]
+    before = [stage.name for stage in stages]
+    assert before.index("route") != ours.index("route")
+    assert other.step_value(StepKind.STAGE, before.index("route")) == ours.index("route")
+    number = Schema(stages).reason_numbers["blackhole"]
+    assert number != NOW.reason_numbers["blackhole"]
+    assert other.step_value(StepKind.DROP, number) == NOW.reason_numbers["blackhole"]
+    assert other.step_value(StepKind.MAKE, 3) == 3
+    newer = Dictionary(NOW.to_json().encode(), Schema(stages))
+    unknown = newer.step_value(StepKind.DROP, NOW.reason_numbers["spoofed_mac"])
+    assert unknown >= len(Schema(stages).reasons)
 
 
 def test_it_is_another_schema() -> None:

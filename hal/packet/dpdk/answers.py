@@ -96,7 +96,9 @@ def results(data: bytes, count: int, dictionary: Dictionary) -> list[PacketResul
         steps = []
         for _ in range(head.steps):
             one = wire.StepRecord.from_buffer_copy(data, at)
-            steps.append(Step(StepKind(one.kind), dictionary.table_name(one.table), one.id, one.value))
+            kind = StepKind(one.kind)
+            value = dictionary.step_value(kind, one.value)
+            steps.append(Step(kind, dictionary.table_name(one.table), one.id, value))
             at += ctypes.sizeof(wire.StepRecord)
         outputs = []
         for _ in range(head.outputs):

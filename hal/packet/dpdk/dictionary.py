@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.contract import StepKind
 from hal.packet.schema.declare import REQUIRED, Type
 from hal.packet.schema.layout import Layout
 from hal.packet.schema.registry import Schema
@@ -87,6 +88,24 @@ class Dictionary:
 
     def reason(self, number: int) -> str:
         return self.reasons[number] if number < len(self.reasons) else f"reason {number}"
+
+    def step_value(self, kind: StepKind, value: int) -> int:
+        """The value of a witness's step in our numbers, of a reason or a stage. One that we lack has a number that
+        nothing of ours has."""
+        if kind not in (StepKind.DROP, StepKind.STAGE):
+            return value
+        drop = kind is StepKind.DROP
+        ours, theirs = (self._our_reasons, self.reasons) if drop else (self._our_stages, self.stages)
+        name = theirs[value] if value < len(theirs) else ""
+        return ours.get(name, len(ours) + value)
+
+    @cached_property
+    def _our_reasons(self) -> dict[str, int]:
+        return self.schema.reason_numbers
+
+    @cached_property
+    def _our_stages(self) -> dict[str, int]:
+        return {stage.name: number for number, stage in enumerate(self.schema.stages)}
 
     def table_name(self, number: int) -> str:
         return self.tables[number] if 0 <= number < len(self.tables) else ""

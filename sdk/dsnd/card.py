@@ -531,9 +531,10 @@ class Card:
         return True
 
     def let_go(self) -> None:
-        """End the watch, behind an apply that has begun; the engine goes on forwarding."""
+        """End the watch, behind an apply that is being committed; one that is only planned changes nothing any more.
+        The engine goes on forwarding."""
         self._ending.set()
-        with self._applying, self._lock:
+        with self._lock:
             self._closed = True
         if self._keeper.is_alive():
             self._keeper.join(timeout=5)

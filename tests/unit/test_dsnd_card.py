@@ -662,3 +662,31 @@ def test_an_engine_that_was_loaded_and_not_started_is_started(process: Process, 
     card = start()
     assert (process.launches, card.life.state) == (0, "forwarding")
     assert twin.inject(packet).verdict is Verdict.DROP
+
+
+def test_an_end_does_not_wait_for_an_apply_that_is_being_planned(
+    start: Callable[[], Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked was told that dsnd is gone: what he asked for must not come about later."""
+    card = start()
+    card.apply(whole(ONE))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(*words: Any) -> Intent:
+        begun.set()
+        assert go_on.wait(30)
+        return load(*words)
+
+    monkeypatch.setattr("sdk.dsnd.tables.load", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(card.apply, whole(TWO))
+        try:
+            assert begun.wait(10)
+            card.let_go()
+            assert not applied.done()
+        finally:
+            go_on.set()
+        with pytest.raises(HalError, match="LOST: dsnd: got it is ending"):
+            applied.result(10)
+    assert (Store(tmp_path).good(), Store(tmp_path).pending()) == (StoredIntent(whole(ONE)), None)
+    assert rows(card, "vnic") == 0

@@ -70,11 +70,6 @@ class Seen:
         return self.payload[13] if shown else 0
 
     @property
-    def is_group(self) -> bool:
-        """Sent to a group, or to all."""
-        return bool(int(self.destination_mac[:2], 16) & 1)
-
-    @property
     def quoted(self) -> Talk | None:
         """Of an ICMP error: the packet that it is about."""
         if self.talk is None or self.offset or not self.payload:

@@ -106,10 +106,16 @@ def sort(frames: Sequence[capture.Frame], wiring: Wiring, where: str = "") -> li
     """
     named = wiring.port(where) if where else None
     seen = [read(frame.data) for frame in frames]
-    ports = [
-        wiring.came_by(number, frame, one, wiring.ports.get(frame.interface, named))
-        for number, (frame, one) in enumerate(zip(frames, seen, strict=True), 1)
-    ]
+    ports: list[int | None] = []
+    asked: set[tuple[str, bytes]] = set()
+    for number, (frame, one) in enumerate(zip(frames, seen, strict=True), 1):
+        port = wiring.came_by(number, frame, one, wiring.ports.get(frame.interface, named))
+        if one is not None and port is not None and (target := neighbours.asked(one)) is not None:
+            asked.add((one.source_mac, target))
+        # The card answers for its vNICs, under their MACs, and bridges no such message.
+        if one is not None and (one.destination_mac, neighbours.told(one)) in asked:
+            port = None
+        ports.append(port)
     result, clock = [], 0
     for frame, port, side in zip(frames, ports, _sides(seen, ports), strict=True):
         clock = max(clock, frame.time_ns)

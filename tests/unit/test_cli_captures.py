@@ -163,6 +163,18 @@ def test_what_is_bridged_to_a_port_was_sent_by_the_card(wires: Wires) -> None:
     assert found["note"] == ""
 
 
+@pytest.mark.parametrize("words", [(), ("--from", "host")])
+def test_an_answer_for_a_vnic_was_sent_by_the_card(wires: Wires, words: tuple[str, ...]) -> None:
+    """In that vNIC's name, to who asked; what nobody asked for came from there."""
+    ask = ARP(op=1, hwsrc=HOST, psrc="10.1.0.21", pdst="10.1.0.22")
+    wires.send("ph", bytes(Ether(src=HOST, dst="ff:ff:ff:ff:ff:ff") / ask))
+    assert len(wires.at("ph")) == 2
+    found, _ = trace(wires.at("ph"), *words)
+    assert [one["side"] for one in found["packets"]] == ["came in", "sent by the card"]
+    found, _ = trace(wires.at("ph")[1:])
+    assert [(one["side"], one["reason"]) for one in found["packets"]] == [("came in", "arp_ignored")]
+
+
 def test_two_ports_show_both_sides(wires: Wires) -> None:
     routed(wires)
     frames = sorted(wires.at("ph") + wires.at("pf"), key=lambda one: one.time_ns)

@@ -10,6 +10,10 @@
 
 #define PLACES DSN_FLOW_PLACES
 #define WHEEL_HEAD (UINT32_C(1) << 31)
+/* The second that the wheel stands in has slots of its own, behind the others: a record is put there once, and then only
+ * those of an eighth of a millisecond are looked at again, however many are due later in that second. */
+#define FINE 8000
+#define FINE_NS (DSN_SECOND / FINE)
 
 static void *reserve(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -31,7 +35,7 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->bucket = reserve(f->mapped[1]);
     f->settled = reserve(f->mapped[2]);
     f->rest = reserve(f->mapped[3]);
-    f->wheel = calloc(DSN_WHEEL_SLOTS, sizeof(*f->wheel));
+    f->wheel = calloc(DSN_WHEEL_SLOTS + FINE, sizeof(*f->wheel));
     if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->wheel == NULL) {
         dsn_flows_destroy(f);
         return false;
@@ -178,6 +182,10 @@ uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
     }
 }
 
+static uint64_t deadline_of(const struct dsn_connection *c) {
+    return c->session.last_ns + dsn_timeout_ns(c);
+}
+
 static void link_in(struct dsn_flows *f, uint32_t number, uint32_t slot) {
     struct dsn_rest *rest = &f->rest[number];
     rest->wheel_next = f->wheel[slot];
@@ -200,44 +208,74 @@ void dsn_flows_disarm(struct dsn_flows *f, uint32_t number) {
     rest->wheel_next = rest->wheel_previous = 0;
 }
 
-void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
-    const struct dsn_connection *c = &f->connection[number];
-    uint64_t second = (c->session.last_ns + dsn_timeout_ns(c)) / DSN_SECOND;
-    if (f->used == 1) /* nothing else is in the wheel: no need to turn it through the time that has passed */
-        f->swept = c->session.last_ns / DSN_SECOND;
-    dsn_flows_disarm(f, number);
-    link_in(f, number, (uint32_t)((second > f->swept ? second : f->swept) % DSN_WHEEL_SLOTS));
+/* Where a record that isn't expired belongs. Only those of the second that the wheel stands in are in fine slots. */
+static uint32_t slot_of(const struct dsn_flows *f, uint64_t deadline) {
+    uint64_t tick = RTE_MAX(deadline / FINE_NS, f->swept), second = tick / FINE, turned = f->swept / FINE;
+    if (second == turned)
+        return (uint32_t)(DSN_WHEEL_SLOTS + tick % FINE);
+    return (uint32_t)(RTE_MIN(second, turned + DSN_WHEEL_SLOTS - 1) % DSN_WHEEL_SLOTS);
 }
 
-/* Looks at the records of one slot; those of later turns and those that were used since are put where they belong. */
-static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget) {
+static void put(struct dsn_flows *f, uint32_t number, uint32_t slot) {
+    dsn_flows_disarm(f, number);
+    link_in(f, number, slot);
+    f->fine |= slot >= DSN_WHEEL_SLOTS;
+}
+
+void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
+    uint64_t deadline = deadline_of(&f->connection[number]);
+    if (f->used == 1) { /* nothing else is in the wheel: no need to turn it through the time that has passed */
+        f->swept = f->connection[number].session.last_ns / FINE_NS;
+        f->fine = false;
+        f->quiet_ns = 0;
+    }
+    put(f, number, slot_of(f, deadline));
+    f->quiet_ns = RTE_MIN(f->quiet_ns, deadline);
+}
+
+/* Looks at the records of one slot; those that belong elsewhere are put there. *due: the earliest deadline of the others. */
+static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget, uint64_t *due) {
     for (uint32_t number = f->wheel[slot], after; number != 0 && *budget > 0; number = after) {
         const struct dsn_connection *c = &f->connection[number];
         after = f->rest[number].wheel_next;
         --*budget;
         if (dsn_expired(c, now))
             return number;
-        uint64_t second = (c->session.last_ns + dsn_timeout_ns(c)) / DSN_SECOND;
-        if (second % DSN_WHEEL_SLOTS != slot) {
-            dsn_flows_disarm(f, number);
-            link_in(f, number, (uint32_t)(second % DSN_WHEEL_SLOTS));
-        }
+        uint64_t deadline = deadline_of(c);
+        uint32_t right = slot_of(f, deadline);
+        if (right != slot)
+            put(f, number, right);
+        else
+            *due = RTE_MIN(*due, deadline);
     }
     return 0;
 }
 
 uint32_t dsn_flows_next_expired(struct dsn_flows *f, uint64_t now, uint32_t *budget) {
-    uint64_t second = now / DSN_SECOND;
+    uint64_t tick = now / FINE_NS, due = (tick + 1) * FINE_NS;
     if (f->used == 0) {
-        f->swept = second;
+        f->swept = tick;
+        f->fine = false;
+        f->quiet_ns = 0;
         return 0;
     }
-    if (second > f->swept + DSN_WHEEL_SLOTS)
-        f->swept = second - DSN_WHEEL_SLOTS; /* one turn passes all */
+    if (now < f->quiet_ns)
+        return 0;
+    if (tick / FINE > f->swept / FINE + DSN_WHEEL_SLOTS)
+        f->swept = (tick / FINE - DSN_WHEEL_SLOTS) * FINE; /* one turn passes all, and the fine slots once */
     for (;;) {
-        uint32_t number = expired_in(f, (uint32_t)(f->swept % DSN_WHEEL_SLOTS), now, budget);
-        if (number != 0 || *budget == 0 || f->swept >= second)
+        uint32_t number = expired_in(f, (uint32_t)(f->swept / FINE % DSN_WHEEL_SLOTS), now, budget, &due);
+        if (number == 0 && *budget > 0 && f->fine)
+            number = expired_in(f, (uint32_t)(DSN_WHEEL_SLOTS + f->swept % FINE), now, budget, &due);
+        if (number != 0 || *budget == 0)
             return number;
-        f->swept++;
+        if (f->swept >= tick)
+            break;
+        uint64_t next_second = (f->swept / FINE + 1) * FINE;
+        f->swept = f->fine ? f->swept + 1 : RTE_MIN(tick, next_second);
+        if (f->swept == next_second)
+            f->fine = false; /* all have been passed */
     }
+    f->quiet_ns = due;
+    return 0;
 }

@@ -112,7 +112,9 @@ struct dsn_flows {
     uint64_t seed[6];
     uint32_t buckets, capacity;
     uint32_t used, high, free; /* `high`: numbers above it were never used; `free`: head of a list, 0: empty */
-    uint64_t swept;            /* second up to which the wheel has nothing left */
+    uint64_t swept;            /* eighth of a millisecond up to which the wheel has nothing left */
+    uint64_t quiet_ns;         /* nothing is due before */
+    bool fine;                 /* some may be in slots of the second that the wheel stands in */
     uint32_t *wheel;
     size_t mapped[4];
 };
@@ -201,8 +203,9 @@ static inline bool dsn_expired(const struct dsn_connection *connection, uint64_t
  * when the wheel comes by. */
 void dsn_flows_arm(struct dsn_flows *flows, uint32_t number);
 void dsn_flows_disarm(struct dsn_flows *flows, uint32_t number);
-/* The next expired record, still armed; 0: none of those that were looked at (at most *budget, which is lessened).
- * Those whose deadline lies in the running second are looked at each time, so callers set a bound. */
+/* The next expired record, still armed, for the caller to take out; 0: none of those that were looked at (at most
+ * *budget, which is lessened by each). After a call that found none and had budget left, none is looked at before one
+ * can be due; a second's records are looked at once for each of them, and then those of an eighth of a millisecond. */
 uint32_t dsn_flows_next_expired(struct dsn_flows *flows, uint64_t now, uint32_t *budget);
 
 #endif

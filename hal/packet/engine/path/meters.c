@@ -4,8 +4,6 @@
  * is never exceeded, and a vNIC whose connections hash unevenly reaches it a little early. */
 #include "path/shard.h"
 
-#define LOOKS 4096
-
 uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit) {
     uint16_t workers = shard->config.workers;
     return limit / workers + (shard->config.worker < limit % workers);
@@ -24,12 +22,14 @@ uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *eg
 }
 
 /* Expired connections go until one more fits, however many there are: they count as absent, and the sweep would have to
- * take them out as well. It ends at LOOKS in a row that live: those due later in this second are looked at each time. */
+ * take them out as well. It ends where a burst has looked at DSN_LOOKS that live: a flood that is refused mustn't cost
+ * others more than that. */
 static void make_room(struct dsn_shard *shard, const uint32_t *used, uint32_t limit, uint64_t now) {
     while (*used >= limit) {
-        uint32_t budget = LOOKS, number = dsn_flows_next_expired(&shard->flows, now, &budget);
+        uint32_t number = dsn_flows_next_expired(&shard->flows, now, &shard->looks);
         if (number == 0)
             return;
+        shard->looks++;
         dsn_connection_remove(shard, number);
     }
 }

@@ -182,5 +182,6 @@ bool dsn_shard_begin(struct dsn_shard *shard, const struct dsn_root *root, uint6
     if (unlikely(dsn_neighbours_due(&shard->neighbours) <= now))
         while (!(done = dsn_neighbours_run(shard, now)) && !some) {}
     shard->now = now;
+    shard->looks = DSN_LOOKS;
     return done;
 }

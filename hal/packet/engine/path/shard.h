@@ -19,6 +19,7 @@
 #define DSN_EVENTS_LOGS (DSN_EVENTS / 2) /* beyond that only other events find room */
 #define DSN_LOGS_PER_SECOND 100          /* as hal/packet/contract.py has it */
 #define DSN_FOREVER UINT64_MAX
+#define DSN_LOOKS 4096 /* living connections that a burst looks at in search of expired ones */
 
 /* As hal/packet/contract.py numbers them. */
 enum dsn_event_kind {
@@ -54,6 +55,7 @@ struct dsn_shard {
     uint32_t network;                     /* changes of links and neighbours so far */
     uint32_t links;                       /* dsn_link_changes() that are in it */
     uint64_t next_id;
+    uint32_t looks; /* of DSN_LOOKS that are left to this burst */
     struct dsn_flows flows;
     struct dsn_flow_key replies; /* key of the last connection's; what may be expected of the next one's */
     struct dsn_ops_table ops;

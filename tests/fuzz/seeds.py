@@ -7,12 +7,15 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 
+from hal.conformance.frames import UDP, arp, udp
 from hal.packet.contract import PacketIn
+from hal.packet.model.keys import flow_hash, worker_of
+from hal.packet.schema.rows import pack_address, pack_mac
 from sdk.cli import capture
 from tests.fuzz.targets import Target
 from tests.property.commands import STARTS, WEIGHTED, Kind, Story
 from tests.property.stories import random_story
-from tests.property.universe import PORTS
+from tests.property.universe import ENDS, GATEWAY_MAC, LOCAL, PORTS, UPLINK0
 from tests.tools.tree import ROOT
 
 STORIES = 400
@@ -208,6 +211,31 @@ def stories() -> Iterator[bytes]:
         yield b"".join(parts)[:4096]
 
 
+def news_within_a_train() -> bytes:
+    """A story for two workers: one gets from the other, in one burst, packets to a neighbour and amid them the answer
+    of another one by the same uplink, for whom a packet waits."""
+    host, wait = ENDS[0], bytes([11, 3])
+
+    def arrives(port: int, frame: bytes) -> bytes:
+        # Frames of odd length at the first port, and of even length at the uplink, come to the second worker.
+        return struct.pack("<BBBH", 0, PORTS.index(port), 0, len(frame)) + frame
+
+    def to(address: str) -> bytes:
+        ends = (pack_address(host.v4), pack_address(address))
+        mine = (port for port in range(4000, 5000) if not worker_of(flow_hash(1, UDP, *ends, port, 80), 2))
+        packet = udp(host.v4, address, next(mine), 80)
+        return arrives(host.port, pack_mac(GATEWAY_MAC[host.subnet]) + pack_mac(host.mac) + b"\x08\0" + packet)
+
+    def answers(address: str) -> bytes:
+        mac = f"02:00:00:00:01:{address[-1:]:0>2}"
+        head = pack_mac(GATEWAY_MAC[3]) + pack_mac(mac) + b"\x08\x06"
+        return arrives(UPLINK0, head + arp(2, mac, address, GATEWAY_MAC[3], LOCAL[3][0]))
+
+    one, other = "198.51.100.5", "198.51.100.6"
+    burst = to(one) * 3 + answers(other) + to(one) * 2
+    return b"\1" + wait.join([to(one), answers(one), to(one), to(other), burst, to(one) + to(other)])
+
+
 def files() -> Iterator[bytes]:
     """Intents: the examples, those in the tests, and the documents' own."""
     for path in [*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("tests/**/*.yaml")]:
@@ -249,6 +277,7 @@ def seeds(target: Target) -> Iterator[bytes]:
             yield from loads()
         case "path":
             yield from stories()
+            yield news_within_a_train()
         case "intent":
             yield from files()
         case "trace":

@@ -110,9 +110,10 @@ size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root
                             size_t size);
 uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                           uint64_t now);
-/* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. */
-void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
-                        struct rte_mbuf *packet, uint64_t now);
+/* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. Returns the time at
+ * which to run it: `now`, or that of `from`, where it is later. */
+uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
+                            struct rte_mbuf *packet, uint64_t now);
 /* Events wait in a bounded ring of the shard (one thread puts, one takes); false: none. *missed: how many a full ring
  * has lost since it was last asked. */
 bool dsn_shard_event(struct dsn_shard *shard, struct dsn_event_record *event, uint64_t *missed);

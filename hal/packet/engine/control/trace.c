@@ -24,15 +24,17 @@ struct copy_call {
 
 static void copy_for(struct dsn_shard *from, void *argument) {
     struct copy_call *call = argument;
-    dsn_shard_copy_for(call->to, from, call->root, call->packet, call->now);
+    call->now = dsn_shard_copy_for(call->to, from, call->root, call->packet, call->now);
 }
 
-static struct dsn_shard *copy(struct tracer *tracer, struct rte_mbuf *packet, uint64_t now, uint64_t pickup_until,
+/* *now becomes the time of a worker that is ahead. */
+static struct dsn_shard *copy(struct tracer *tracer, struct rte_mbuf *packet, uint64_t *now, uint64_t pickup_until,
                               struct dsn_failure *failure) {
     struct dsn_shard *shard = dsn_shard_for(tracer->control, &tracer->segment, CONNECTIONS, pickup_until, failure);
-    struct copy_call call = {shard, tracer->root, packet, now};
+    struct copy_call call = {shard, tracer->root, packet, *now};
     if (shard)
         dsn_each_shard(tracer->control, tracer->source, copy_for, &call);
+    *now = call.now;
     return shard;
 }
 
@@ -70,10 +72,10 @@ static bool trace_one(struct tracer *tracer, struct dsn_packets *packets, struct
     uint64_t now = tracer->source ? tracer->source->now : dsn_now_ns();
     now = packets->time > now ? packets->time : now;
     bool met = false, well = false;
-    struct dsn_shard *with = copy(tracer, packets->mbuf, now, 0, failure), *without = NULL;
+    struct dsn_shard *with = copy(tracer, packets->mbuf, &now, 0, failure), *without = NULL;
     if (with && run(tracer, with, packets->mbuf, now, true, &met, results)) {
         /* A segment amid a connection that is there is decided as if it began one: that is the question. */
-        without = copy(tracer, packets->mbuf, now, met ? UINT64_MAX : tracer->control->pickup_until, failure);
+        without = copy(tracer, packets->mbuf, &now, met ? UINT64_MAX : tracer->control->pickup_until, failure);
         if (without) {
             dsn_shard_forget(without, tracer->root, &all, now);
             well = run(tracer, without, packets->mbuf, now, false, &met, results);

@@ -349,6 +349,7 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
     uint32_t length = p->length;
     dsn_end end;
     if (how == DSN_HANDED_LEARN) {
+        dsn_train_end(train); /* what waited for the news goes into the queues that the train fills */
         learn(shard, p);
         return DSN_CONSUME;
     }

@@ -31,8 +31,10 @@ static bool matches(const struct dsn_flows *flows, const struct dsn_connection *
            (!(given & GIVEN_DESTINATION) || is_within(key->destination, ask->destination, ask->destination_len));
 }
 
-static bool lives(const struct dsn_connection *c, uint64_t now) {
-    return dsn_line(c, 0)->ops != 0 && !dsn_expired(c, now);
+/* Who asks read the clock before the worker did for its last burst: then the worker's time counts, or what it has just
+ * used would have been idle since before the beginning of time. */
+static bool lives(const struct dsn_shard *shard, const struct dsn_connection *c, uint64_t now) {
+    return dsn_line(c, 0)->ops != 0 && !dsn_expired(c, RTE_MAX(now, shard->now));
 }
 
 static void record_of(const struct dsn_shard *shard, const struct dsn_connection *c, struct dsn_flow_record *record) {
@@ -69,7 +71,7 @@ uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, c
     (void)root;
     for (; number <= flows->high && found < count && looked < PLACES; number++, looked++) {
         const struct dsn_connection *c = &flows->connection[number];
-        if (lives(c, now) && matches(&shard->flows, c, which))
+        if (lives(shard, c, now) && matches(&shard->flows, c, which))
             record_of(shard, c, &records[found++]);
     }
     *cursor = number <= flows->high ? number : 0;
@@ -81,7 +83,7 @@ size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root
     (void)root;
     for (uint32_t number = 1; number <= shard->flows.high; number++) {
         const struct dsn_connection *c = &shard->flows.connection[number];
-        if (shard->flows.rest[number].id == id && lives(c, now))
+        if (shard->flows.rest[number].id == id && lives(shard, c, now))
             return dsn_words_of(shard, c, text, size);
     }
     return 0;
@@ -93,7 +95,7 @@ uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, 
     dsn_shard_use(shard, root);
     for (uint32_t number = 1; number <= shard->flows.high; number++) {
         const struct dsn_connection *c = &shard->flows.connection[number];
-        if (!lives(c, now) || !matches(&shard->flows, c, which))
+        if (!lives(shard, c, now) || !matches(&shard->flows, c, which))
             continue;
         dsn_connection_remove(shard, number);
         forgotten++;
@@ -183,13 +185,13 @@ static void copy_neighbours(struct dsn_shard *to, const struct dsn_shard *from) 
         dsn_neighbour_copy(&to->neighbours, &from->neighbours.neighbour[from->neighbours.heap[place]]);
 }
 
-void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
-                        struct rte_mbuf *mbuf, uint64_t now) {
+uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
+                            struct rte_mbuf *mbuf, uint64_t now) {
     struct dsn_flow_key key;
     struct dsn_first_fragment *first = NULL;
     struct dsn_packet packet = {0};
     to->root = root;
-    to->now = from->now;
+    to->now = now = RTE_MAX(now, from->now);
     to->generation = from->generation;
     memcpy(to->since, from->since, sizeof(to->since));
     to->structure = from->structure;
@@ -198,9 +200,9 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     dsn_vnic_states_copy(&to->vnics, &from->vnics);
     copy_neighbours(to, from);
     if (mbuf->port >= from->config.port_count) /* not loaded: no flow begins there */
-        return;
+        return now;
     if (!dsn_path_key(from, root, mbuf, &packet, &key))
-        return;
+        return now;
     uint32_t ref = 0;
     if (dsn_is_later(&packet)) {
         first = dsn_fragment_of(&from->fragments, &packet, now);
@@ -210,9 +212,10 @@ void dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const stru
     } else {
         ref = dsn_flows_find(&from->flows, &key, dsn_flows_hash(&from->flows, &key));
     }
-    if (ref == 0 || !lives(dsn_ref_connection(&from->flows, ref), now))
-        return;
+    if (ref == 0 || !lives(from, dsn_ref_connection(&from->flows, ref), now))
+        return now;
     uint32_t number = copy_connection(to, from, ref >> 1);
     if (number != 0 && first != NULL)
         dsn_fragment_copy(&to->fragments, first, dsn_ref(number, ref & 1));
+    return now;
 }

@@ -97,7 +97,11 @@ struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *r
  * drain and call again. */
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now);
 
-/* Adds what sessions counted so far to their rules. */
+/* Adds what sessions counted so far to their rules, and takes out what has expired. Over a million connections that is a
+ * tenth of a second, and a worker's queues hold milliseconds: a bounded part of it in a call. Begun with 0 in *cursor, it
+ * is done when there is a 0 again: all is added that was counted before the first call. */
+void dsn_shard_settle_some(struct dsn_shard *shard, const struct dsn_root *root, uint64_t *cursor);
+/* The whole at once, where nobody waits for the shard. */
 void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root);
 
 /* Up to `count` connections from *cursor on that match; *cursor is 0 at the end. Looks at a bounded number of places
@@ -108,6 +112,9 @@ uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, c
  * Returns bytes written, 0 where there is no such connection. */
 size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now, char *text,
                             size_t size);
+/* Takes out what matches, in parts by *cursor like the others; returns how many. */
+uint32_t dsn_shard_forget_some(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                               uint64_t now, uint64_t *cursor);
 uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                           uint64_t now);
 /* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. Returns the time at

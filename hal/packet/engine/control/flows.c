@@ -130,34 +130,48 @@ bool dsn_do_flow(struct dsn_control *control, struct dsn_exchange *exchange) {
     return exchange->answer_fd >= 0;
 }
 
-struct forget_call {
+struct part_call {
     const struct dsn_root *root;
     const struct dsn_flows_ask *ask;
-    uint64_t now, forgotten;
+    uint64_t now, cursor, forgotten;
 };
 
+/* Part by part, so that packets go on between two of them. */
+static void in_parts(struct dsn_control *control, struct dsn_replay *replay,
+                     void (*fn)(struct dsn_shard *shard, void *argument), struct part_call *call) {
+    for (uint16_t worker = 0; worker < (replay ? 1 : control->engine.workers); worker++) {
+        if (!replay && control->engine.shard[worker] == NULL)
+            continue;
+        do
+            call_one(control, replay, worker, fn, call);
+        while (call->cursor != 0);
+    }
+}
+
 static void forget(struct dsn_shard *shard, void *argument) {
-    struct forget_call *call = argument;
-    call->forgotten += dsn_shard_forget(shard, call->root, call->ask, call->now);
+    struct part_call *call = argument;
+    call->forgotten += dsn_shard_forget_some(shard, call->root, call->ask, call->now, &call->cursor);
 }
 
 bool dsn_do_forget(struct dsn_control *control, struct dsn_exchange *exchange) {
-    struct forget_call call = {control->tables.live, exchange->body, dsn_now_ns(), 0};
-    dsn_each_shard(control, NULL, forget, &call);
+    struct part_call call = {.root = control->tables.live, .ask = exchange->body, .now = dsn_now_ns()};
+    in_parts(control, NULL, forget, &call);
     struct dsn_number answer = {call.forgotten};
     dsn_say(exchange, &answer, sizeof(answer));
     return true;
 }
 
-static void settle(struct dsn_shard *shard, void *root) {
-    dsn_shard_settle(shard, root);
+static void settle(struct dsn_shard *shard, void *argument) {
+    struct part_call *call = argument;
+    dsn_shard_settle_some(shard, call->root, &call->cursor);
 }
 
 bool dsn_do_settle(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct dsn_replay *replay = dsn_replay_of(control, exchange);
+    struct part_call call = {.root = control->tables.live};
     if (exchange->failure.kind)
         return false;
-    dsn_each_shard(control, replay, settle, control->tables.live);
+    in_parts(control, replay, settle, &call);
     return true;
 }
 

@@ -92,10 +92,11 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]--;
 }
 
-void dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget) {
+bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget) {
     uint32_t number;
     while (budget > 0 && (number = dsn_flows_next_expired(&shard->flows, now, &budget)) != 0)
         dsn_connection_remove(shard, number);
+    return budget > 0;
 }
 
 uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint64_t now) {

@@ -2,9 +2,9 @@
 #include "path/run.h"
 #include "path/words.h"
 
-#define PLACES 8192 /* records looked at in one call */
-#define SETTLE 1024 /* the same in one tick */
-#define SWEEP 1024
+#define PLACES 8192                   /* records looked at in one call */
+#define PAGE 1024                     /* the same where much is done with each: taken out, settled */
+#define SWEEPING UINT64_MAX           /* a cursor */
 #define TICK_WHILE (DSN_SECOND / 500) /* between two ticks of a round of settling */
 
 enum { GIVEN_VRF = 1 << 0, GIVEN_VNIC = 1 << 1, GIVEN_ID = 1 << 2, GIVEN_SOURCE = 1 << 3, GIVEN_DESTINATION = 1 << 4 };
@@ -89,27 +89,58 @@ size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root
     return 0;
 }
 
-uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
-                          uint64_t now) {
+uint32_t dsn_shard_forget_some(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                               uint64_t now, uint64_t *cursor) {
     uint32_t forgotten = 0;
+    uint64_t number = *cursor > 0 ? *cursor : 1;
     dsn_shard_use(shard, root);
-    for (uint32_t number = 1; number <= shard->flows.high; number++) {
+    for (uint32_t i = 0; i < PAGE && number <= shard->flows.high; i++, number++) {
         const struct dsn_connection *c = &shard->flows.connection[number];
         if (!lives(shard, c, now) || !matches(&shard->flows, c, which))
             continue;
-        dsn_connection_remove(shard, number);
+        dsn_connection_remove(shard, (uint32_t)number);
         forgotten++;
     }
+    *cursor = number <= shard->flows.high ? number : 0;
     return forgotten;
 }
 
-void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root) {
+uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
+                          uint64_t now) {
+    uint32_t forgotten = 0;
+    uint64_t cursor = 0;
+    do
+        forgotten += dsn_shard_forget_some(shard, root, which, now, &cursor);
+    while (cursor != 0);
+    return forgotten;
+}
+
+/* Those from *number on, a page of them; *number is then the next one's. */
+static void settle_page(struct dsn_shard *shard, uint32_t *number) {
+    const struct dsn_flows *flows = &shard->flows;
+    for (uint32_t i = 0; i < PAGE && *number <= flows->high; i++, ++*number)
+        if (dsn_line(&flows->connection[*number], 0)->ops != 0)
+            dsn_connection_settle(shard, *number);
+}
+
+void dsn_shard_settle_some(struct dsn_shard *shard, const struct dsn_root *root, uint64_t *cursor) {
     dsn_shard_use(shard, root);
-    dsn_connections_sweep(shard, shard->now, UINT32_MAX);
-    for (uint32_t number = 1; number <= shard->flows.high; number++)
-        if (dsn_line(&shard->flows.connection[number], 0)->ops != 0)
-            dsn_connection_settle(shard, number);
+    if (*cursor == 0 || *cursor == SWEEPING) {
+        bool swept = dsn_connections_sweep(shard, shard->now, PAGE);
+        *cursor = swept ? shard->flows.high > 0 : SWEEPING;
+    } else {
+        uint32_t number = (uint32_t)*cursor;
+        settle_page(shard, &number);
+        *cursor = number <= shard->flows.high ? number : 0;
+    }
     shard->counters.engine[DSN_COUNT_FLOWS_NOW] = shard->flows.used;
+}
+
+void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root) {
+    uint64_t cursor = 0;
+    do
+        dsn_shard_settle_some(shard, root, &cursor);
+    while (cursor != 0);
 }
 
 /* A round a second over all records, some a tick; none where no packet came since the last one. */
@@ -123,9 +154,7 @@ static bool settle_some(struct dsn_shard *shard, uint64_t now) {
         shard->settled_packets = packets;
         shard->settle_next = 1;
     }
-    for (uint32_t i = 0; i < SETTLE && shard->settle_next <= flows->high; i++, shard->settle_next++)
-        if (dsn_line(&flows->connection[shard->settle_next], 0)->ops != 0)
-            dsn_connection_settle(shard, shard->settle_next);
+    settle_page(shard, &shard->settle_next);
     if (shard->settle_next > flows->high)
         shard->settle_next = 0;
     return shard->settle_next != 0;
@@ -134,7 +163,7 @@ static bool settle_some(struct dsn_shard *shard, uint64_t now) {
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now) {
     if (!dsn_shard_begin(shard, root, now, true))
         return now;
-    dsn_connections_sweep(shard, now, SWEEP);
+    dsn_connections_sweep(shard, now, PAGE);
     uint64_t next = settle_some(shard, now) ? now + TICK_WHILE : now + DSN_SECOND;
     uint64_t pickup = shard->config.pickup_until_ns;
     if (pickup > now && pickup != DSN_FOREVER && pickup < next)

@@ -128,7 +128,7 @@ void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *conne
 uint32_t dsn_ops_hold(struct dsn_shard *shard, const struct dsn_ops *ops);
 void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number);
 /* Removes what has expired, at most `budget` records being looked at. */
-void dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget);
+bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget);
 /* A living connection's line; expired ones are removed. */
 uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint64_t now);
 

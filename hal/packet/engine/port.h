@@ -43,6 +43,11 @@ struct dsn_port {
     struct dsn_port_counters own;
 };
 
+/* For what several workers count of a port: who sends to it, and who loses what it has received. */
+static inline void dsn_port_add(uint64_t *counter, uint64_t more) {
+    __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
+}
+
 /* For the control thread: a netlink descriptor that turns readable when a link of this network namespace changed, or
  * -1. It says nothing about which, nor about ports in other namespaces: ask link() of all, then and now and again. */
 int dsn_link_watch(void);

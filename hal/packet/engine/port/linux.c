@@ -137,7 +137,7 @@ static enum taken take(struct dsn_port *port, const struct tpacket2_hdr *slot, s
     if (frame != p->large)
         return NO_BUFFER;
 lost:
-    port->counters->rx_errors++;
+    dsn_port_add(&port->counters->rx_errors, 1);
     return NOTHING;
 }
 
@@ -173,7 +173,7 @@ static uint16_t linux_rx(struct dsn_port *port, struct rte_mbuf **packets, uint1
         struct tpacket_stats stats;
         socklen_t size = sizeof(stats);
         if (getsockopt(p->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0)
-            port->counters->rx_errors += stats.tp_drops;
+            dsn_port_add(&port->counters->rx_errors, stats.tp_drops);
     }
     return taken;
 }

@@ -45,7 +45,7 @@ static uint16_t tap_rx(struct dsn_port *port, struct rte_mbuf **packets, uint16_
         }
         if (got == (ssize_t)p->room) { /* as long as that only where its end was cut off */
             rte_pktmbuf_free(mbuf);
-            port->counters->rx_errors++;
+            dsn_port_add(&port->counters->rx_errors, 1);
             continue;
         }
         mbuf->data_len = (uint16_t)got;

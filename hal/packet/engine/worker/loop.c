@@ -21,10 +21,6 @@ void dsn_worker_wake(struct dsn_worker *w) {
     }
 }
 
-static void add(uint64_t *counter, uint64_t more) {
-    __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
-}
-
 static void drop(struct dsn_worker *w, const struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
     enum dsn_reason_number reason =
         atomic_load_explicit(&port->up, memory_order_relaxed) ? DSN_REASON_PORT_FULL : DSN_REASON_PORT_DOWN;
@@ -84,11 +80,11 @@ static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbu
             break;
     }
     if (sent > 0) { /* several workers may send to a port */
-        add(&port->counters->tx_packets, sent);
-        add(&port->counters->tx_bytes, bytes);
+        dsn_port_add(&port->counters->tx_packets, sent);
+        dsn_port_add(&port->counters->tx_bytes, bytes);
     }
     if (sent < count) {
-        add(&port->counters->tx_full, count - sent);
+        dsn_port_add(&port->counters->tx_full, count - sent);
         drop(w, port, packets + sent, count - sent);
     }
 }
@@ -104,7 +100,7 @@ static void send(struct dsn_worker *w, uint16_t index, struct dsn_tx *tx) {
         unsigned put = rte_ring_sp_enqueue_burst(owner->sends[w->number], (void **)tx->packets, tx->count, NULL);
         dsn_worker_wake(owner);
         if (put < tx->count) {
-            add(&port->counters->tx_full, tx->count - put);
+            dsn_port_add(&port->counters->tx_full, tx->count - put);
             drop(w, port, tx->packets + put, (uint16_t)(tx->count - put));
         }
     }
@@ -117,7 +113,7 @@ static void hand_over(struct dsn_worker *w, uint16_t to, struct dsn_tx *tx) {
     dsn_worker_wake(owner);
     /* The owner is behind: they are lost before the path, as in a network card's full queue. */
     for (unsigned i = put; i < tx->count; i++) {
-        add(&w->engine->ports[tx->packets[i]->port]->counters->rx_errors, 1);
+        dsn_port_add(&w->engine->ports[tx->packets[i]->port]->counters->rx_errors, 1);
         rte_pktmbuf_free(tx->packets[i]);
     }
     tx->count = 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import mmap
 import os
+import resource
 import select
 import signal
 import socket
@@ -322,6 +323,12 @@ def test_idle_costs_next_to_nothing(card: Engine, run: Path) -> None:
     assert used() - before < 0.2
 
 
+def _scheduled(pid: int) -> float:
+    """Seconds in which a process's first thread has run or waited for a core."""
+    ran, waited, _ = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()
+    return (int(ran) + int(waited)) / 1e9
+
+
 def test_one_connection_too_many_is_told_so(card: Engine, run: Path) -> None:
     held = [dial(run / "write-agent.sock") for _ in range(64)]
     for one in held:  # accepted, all of them
@@ -334,6 +341,31 @@ def test_one_connection_too_many_is_told_so(card: Engine, run: Path) -> None:
     assert card.writer("agent").forget(FlowFilter(id=1)) == 0
     for one in held:
         one.close()
+
+
+def test_without_descriptors_it_waits_and_does_not_spin(card: Engine, run: Path) -> None:
+    """Who can't be taken in waits at the listener, which is readable all the while; it is asked ten times a second."""
+    pid = int((run / "engine.pid").read_text())
+
+    def wants_to_run() -> float:
+        """Share of half a second in which the control thread ran or waited for a core."""
+        before, begin = _scheduled(pid), time.monotonic()
+        select.select([], [], [], 0.5)
+        return (_scheduled(pid) - before) / (time.monotonic() - begin)
+
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    most = max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()) + 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+    held = [dial(run / "read.sock") for _ in range(40)]  # the free ones below are used up, and then some wait
+    waiting = held[-1]
+    waiting.sendall(request(Verb.HELLO))
+    assert select.select([waiting], [], [], 0.5)[0] == []
+    assert min(wants_to_run() for _ in range(4)) < 0.5
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+    assert select.select([waiting], [], [], 10)[0] == [waiting]
+    for one in held:
+        one.close()
+    assert answers(run)
 
 
 def test_writers_that_nobody_holds_are_closed(card: Engine) -> None:

@@ -54,6 +54,7 @@ struct dsn_server {
     struct connection *connections;
     struct source signals, timer, links;
     bool ended;
+    bool full; /* no descriptor for those who wait at the listeners: until the next tick nobody is taken in */
     struct dsn_exchange exchange;
     int descriptor[DESCRIPTORS];
     _Alignas(8) uint8_t message[DSN_WIRE_MAX + 8];
@@ -261,13 +262,24 @@ static void too_many(int fd) {
     close(fd);
 }
 
+/* `events`: EPOLLIN, or 0 for a rest. */
+static void listen_to_all(struct dsn_server *server, uint32_t events) {
+    server->full = events == 0;
+    for (unsigned i = 0; i < server->listeners; i++)
+        watch(server, &server->listener[i].source, events, EPOLL_CTL_MOD);
+}
+
 static void listener_ready(struct dsn_control *control, struct source *source, uint32_t events) {
     struct dsn_server *server = control->server;
     struct listener *listener = (struct listener *)source;
     (void)events;
     int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
+        /* Out of descriptors or memory: whoever waits would wake this thread again and again. */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            listen_to_all(server, 0);
         return;
+    }
     struct connection *connection = listener->connections < CONNECTIONS ? calloc(1, sizeof(*connection)) : NULL;
     if (connection == NULL) {
         too_many(fd);
@@ -348,8 +360,11 @@ static void signal_ready(struct dsn_control *control, struct source *source, uin
 static void timer_ready(struct dsn_control *control, struct source *source, uint32_t events) {
     uint64_t ticks;
     (void)events;
-    if (read(source->fd, &ticks, sizeof(ticks)) == (ssize_t)sizeof(ticks))
-        dsn_tick(control);
+    if (read(source->fd, &ticks, sizeof(ticks)) != (ssize_t)sizeof(ticks))
+        return;
+    dsn_tick(control);
+    if (control->server->full)
+        listen_to_all(control->server, EPOLLIN);
 }
 
 static void links_ready(struct dsn_control *control, struct source *source, uint32_t events) {

@@ -193,7 +193,7 @@ def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:
     assert "nothing was changed" in refused
     before, after = (json.loads((tmp_path / name).read_text()) for name in ("before.json", "after.json"))
     assert (before["generation"], before["engine_tag"]) == (after["generation"], after["engine_tag"])
-    assert (tmp_path / "left.txt").read_text().split() == ["intent.good", "seed"]
+    assert (tmp_path / "left.txt").read_text().split() == ["intent.good", "seed", "state.lock"]
     assert "generation" in (tmp_path / "two.txt").read_text()
 
 

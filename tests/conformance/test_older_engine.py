@@ -175,9 +175,21 @@ PACKETS = [
 ]
 
 
+NUMBERS = ("witnesses_tell_the_way", "witnesses_tell_drops")
+"""The checks of what a witness says in numbers: they are ours, whatever the engine's own are."""
+
+
 @pytest.mark.parametrize("check", PACKETS, ids=lambda check: check.name)
-def test_packets_meet_the_same(bench: Bench, check: Check) -> None:
+def test_packets_meet_the_same(bench: Bench, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kit asks of packets holds for it too: reasons, rows and states mean what they are called."""
+    if check.name in NUMBERS:
+        begin = Card.__init__
+
+        def in_ours(card: Card, *more: Any) -> None:
+            begin(card, *more)
+            card.schema = schema(own_only=True)
+
+        monkeypatch.setattr(Card, "__init__", in_ours)
     check.body(bench)
 
 

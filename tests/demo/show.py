@@ -198,7 +198,8 @@ def python_killed(demo: Demo) -> None:
              f"engine {after['engine_pid']}, generation {after['generation']}",
              same and before["daemon_pid"] != after["daemon_pid"])  # fmt: skip
     wanted = {"received": RATE * seconds, "missing": 0, "doubled": 0, "reordered": 0}
-    demo.see(f"{RATE:,} numbered packets a second meanwhile", "none missing", result,
+    seen = ", ".join(f"{count:,} {what}" for what, count in result.items()) or "nothing came"
+    demo.see(f"{RATE:,} numbered packets a second meanwhile", "none missing", seen,
              assert_ready == "ready" and result == wanted)  # fmt: skip
 
 

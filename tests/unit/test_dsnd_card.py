@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,80 +11,21 @@ from typing import Any, cast
 
 import pytest
 
-from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LoadConfig, PacketIn, PortConfig, Verdict
-from hal.packet.derive import SyncResult, sync
+from hal.packet.contract import PacketIn, Verdict
+from hal.packet.derive import sync
 from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
 from sdk.api.applied import Applied
-from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
-from sdk.dsnd.tables import Tables
 from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError
-from services.core.plan import Plan
-from services.core.service import discover
+from tests.tools import daemon
+from tests.tools.daemon import CONFIG, ONE, TWO, rows, until, whole
 from tests.tools.process import Process
-from tests.unit.test_dsnd_store import IN_ITS_PLACE, a_folder
-
-CONFIG = LoadConfig(ports=tuple(PortConfig(number, name, "replay") for number, name in enumerate(("host0", "uplink0"))))
-ONE = """
-kind: Subnet
-name: shop
-spec: {gateways: [10.1.0.1/24]}
-"""
-TWO = (
-    ONE
-    + """
----
-kind: Vnic
-name: web
-spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: shop, addresses: [10.1.0.10]}
-"""
-)
-
-
-@pytest.fixture
-def process() -> Process:
-    return Process()
-
-
-@pytest.fixture
-def start(process: Process, tmp_path: Path) -> Iterator[Callable[[], Card]]:
-    """Starts a daemon on the test's engine and state; the one before it is let go as if it had been killed."""
-    cards: list[Card] = []
-
-    def begin() -> Card:
-        for card in cards:
-            card.let_go()
-        card = Card(Hardware(facts("twin"), process), CONFIG, discover(), Store(tmp_path), lambda _: None,
-                    Backoff(first_s=0.01, most_s=0.02))  # fmt: skip
-        cards.append(card)
-        card.begin()
-        return card
-
-    yield begin
-    for card in cards:
-        card.let_go()
-
-
-def whole(text: str) -> tuple[tuple[str, str, str], ...]:
-    return (("", "a.yaml", text),)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def rows(card: Card, table: str) -> int:
-    return len(card.backend.snapshot([table]).rows(table))
 
 
 def test_a_new_daemon_adopts_the_engine_and_changes_nothing(process: Process, start: Callable[[], Card]) -> None:
@@ -104,7 +41,7 @@ def test_an_agent_that_committed_since_is_no_reason_to_load_anew(
     process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine's latest tag is the agent's; the daemon goes by its own."""
-    monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
+    monkeypatch.setattr(daemon, "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
     applied = start().apply(whole(TWO))
     assert process.engine is not None
     after = process.engine.writer("agent").commit([], tag="the agent's")
@@ -137,7 +74,7 @@ def test_a_pending_intent_is_good_though_an_agent_committed_since(
     process: Process, start: Callable[[], Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the engine holds of the daemon's is told by the daemon's own tag, whoever came last."""
-    monkeypatch.setattr(sys.modules[__name__], "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
+    monkeypatch.setattr(daemon, "CONFIG", replace(CONFIG, owners={"agent": ("next_hop",)}))
     start().apply(whole(TWO))
     store = Store(tmp_path)
     store.begin(StoredIntent(whole(ONE)))
@@ -288,149 +225,6 @@ def test_a_commit_without_an_answer_is_found_out_later(
     assert rows(card, "vnic") == int(takes)
 
 
-def test_a_damaged_pending_intent_is_dropped(start: Callable[[], Card], tmp_path: Path) -> None:
-    applied = start().apply(whole(TWO))
-    (tmp_path / "intent.pending").write_bytes(b"{")
-    second = start()
-    assert Store(tmp_path).pending() is None
-    assert second.backend.snapshot().tag == applied.digest
-
-
-def test_with_a_damaged_good_intent_a_running_engine_goes_on(start: Callable[[], Card], tmp_path: Path) -> None:
-    applied = start().apply(whole(TWO))
-    (tmp_path / "intent.good").write_bytes(b"{")
-    second = start()
-    assert second.backend.snapshot().tag == applied.digest
-    assert rows(second, "vnic") == 1
-    assert "CORRUPT: stored intent" in second.life.fault
-    assert "Apply the whole intent again" in second.life.fault
-    with pytest.raises(HalError, match="CORRUPT"):  # what the other sets hold nobody knows
-        second.apply(whole(ONE), only_set="edge")
-    second.apply(whole(ONE))
-    assert second.life.fault == ""
-    assert Store(tmp_path).good() == StoredIntent(whole(ONE))
-
-
-def test_with_a_damaged_good_intent_a_new_engine_forwards_nothing(
-    process: Process, start: Callable[[], Card], tmp_path: Path
-) -> None:
-    card = start()
-    card.apply(whole(TWO))
-    (tmp_path / "intent.good").write_bytes(b"{")
-    process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
-    assert rows(card, "vnic") == 0
-    assert "CORRUPT" in card.life.fault
-    card.apply(whole(TWO))
-    assert (rows(card, "vnic"), card.life.fault) == (1, "")
-
-
-def _without_host0(monkeypatch: pytest.MonkeyPatch) -> None:
-    """card.toml as of now lacks the port that the stored intent names."""
-    monkeypatch.setattr(sys.modules[__name__], "CONFIG", LoadConfig(ports=CONFIG.ports[1:]))
-
-
-def test_a_stored_intent_whose_port_is_gone_forwards_nothing_until_the_next_apply(
-    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    before = start().apply(whole(TWO))
-    assert rows(start(), "vnic") == 1
-    process.engine = None
-    _without_host0(monkeypatch)
-    card = start()
-    assert card.life.state == "forwarding"
-    assert (rows(card, "subnet"), rows(card, "vnic"), rows(card, "seed")) == (0, 0, 1)
-    assert card.backend.snapshot().tag != before.digest
-    for words in ("Vnic web", "field port", "host0", "Nothing is forwarded", "Apply an intent that fits"):
-        assert words in card.life.fault
-    assert Store(tmp_path).good() == StoredIntent(whole(TWO))  # who puts the port back has it again
-    with pytest.raises(IntentError, match="host0"):
-        card.apply(whole(ONE), only_set="edge")
-    card.apply(whole(ONE))
-    assert (rows(card, "subnet"), card.life.fault) == (1, "")
-    assert Store(tmp_path).good() == StoredIntent(whole(ONE))
-
-
-def test_with_the_port_back_the_stored_intent_holds_again(
-    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = CONFIG
-    applied = start().apply(whole(TWO))
-    process.engine = None
-    _without_host0(monkeypatch)
-    assert rows(start(), "vnic") == 0
-    process.engine = None
-    monkeypatch.setattr(sys.modules[__name__], "CONFIG", config)
-    card = start()
-    assert (rows(card, "vnic"), card.backend.snapshot().tag, card.life.fault) == (1, applied.digest, "")
-
-
-def test_a_running_engine_goes_on_with_a_stored_intent_that_does_not_plan_any_more(
-    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    applied = start().apply(whole(TWO))
-    monkeypatch.setattr(Tables, "planned", _unplannable(Tables.planned))
-    card = start()
-    assert (process.launches, card.life.state) == (1, "forwarding")
-    assert (rows(card, "vnic"), card.backend.snapshot().tag) == (1, applied.digest)
-    for words in ("Vnic web", "stage gone is not there", "goes on with what it holds", "Apply an intent that fits"):
-        assert words in card.life.fault
-    card.apply(whole(ONE))
-    assert (rows(card, "vnic"), card.life.fault) == (0, "")
-
-
-def test_what_a_new_engine_refuses_of_the_stored_intent_is_told_and_not_forwarded(
-    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start().apply(whole(TWO))
-    process.engine = None
-    real = Tables.commit
-
-    def commit(self: Tables, plan: Plan, digest: str, before: Plan | None) -> SyncResult:
-        if "vnic" in plan.tables:
-            raise HalError(ErrorKind.FULL, "table vnic", limit="memory")
-        return real(self, plan, digest, before)
-
-    monkeypatch.setattr(Tables, "commit", commit)
-    card = start()
-    assert rows(card, "subnet") == 0
-    assert "FULL: table vnic" in card.life.fault
-    card.apply(whole(ONE))
-    assert (rows(card, "subnet"), card.life.fault) == (1, "")
-
-
-def _unplannable(planned: Callable[..., Any]) -> Callable[..., Any]:
-    """As `planned`, of a card without a stage that each vNIC asks for."""
-
-    def without_stage(self: Tables, intent: StoredIntent, *context: Any) -> Any:
-        read, objects, plan = planned(self, intent, *context)
-        vnics = [one for one in objects if one.kind == "Vnic"]
-        if vnics:
-            raise IntentError([one.problem("stages", "stage gone is not there") for one in vnics])
-        return read, objects, plan
-
-    return without_stage
-
-
-def test_a_full_disk_refuses_before_anything_changes(
-    start: Callable[[], Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    card = start()
-    applied = card.apply(whole(ONE))
-
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
-        with pytest.raises(HalError, match=r"FULL: state folder .*No space left on device"):
-            card.apply(whole(TWO))
-    assert card.backend.snapshot().generation == applied.generation
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["intent.good", "seed"]
-    card.apply(whole(TWO))
-    assert rows(card, "vnic") == 1
-
-
 def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start: Callable[[], Card]) -> None:
     card = start()
     for number in (2, 3):
@@ -503,73 +297,6 @@ def _full(*_: Any, **__: Any) -> None:
     raise HalError(ErrorKind.FULL, "table vnic")
 
 
-@pytest.fixture
-def read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """Makes the state folder one of a file system that is mounted read-only, for root too."""
-
-    def refuse(path: Any, *_: Any, **__: Any) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    opened = os.open
-
-    def only_read(path: Any, flags: int, *words: Any, **more: Any) -> int:
-        if flags & (os.O_WRONLY | os.O_RDWR) and tmp_path in Path(path).parents:
-            refuse(path)
-        return opened(path, flags, *words, **more)
-
-    def begin() -> None:
-        monkeypatch.setattr(os, "open", only_read)
-        for name in ("unlink", "rename", "replace"):
-            monkeypatch.setattr(os, name, refuse)
-
-    return begin
-
-
-def test_a_state_folder_that_can_not_be_written_keeps_no_engine_down(
-    process: Process, start: Callable[[], Card], read_only: Callable[[], None]
-) -> None:
-    applied = start().apply(whole(TWO))
-    card = start()
-    read_only()
-    process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
-    assert rows(card, "vnic") == 1
-    assert "Read-only" not in card.life.fault
-    with pytest.raises(HalError, match=r"FULL: state folder .*: got Read-only file system, .* nothing was changed"):
-        card.apply(whole(ONE))
-    assert (card.backend.snapshot().tag, rows(card, "vnic")) == (applied.digest, 1)
-
-
-@pytest.mark.parametrize("dead", [True, False], ids=["started", "adopted"])
-@pytest.mark.parametrize("reached", [True, False], ids=["in force", "never sent"])
-def test_a_pending_intent_that_can_not_be_removed_is_no_reason_not_to_start(
-    process: Process,
-    start: Callable[[], Card],
-    tmp_path: Path,
-    read_only: Callable[[], None],
-    dead: bool,
-    reached: bool,
-) -> None:
-    card = start()
-    good = card.apply(whole(TWO))
-    pending = StoredIntent(whole(ONE))
-    Store(tmp_path).begin(pending)
-    if reached:
-        assert process.engine is not None
-        sync(process.engine.writer("dsnd"), process.engine, *card.tables.planned(pending)[2].rows, tag=pending.digest)
-    card.let_go()
-    read_only()
-    if dead:
-        process.engine = None
-    card = start()
-    assert card.life.state == "forwarding"
-    holds = pending.digest if reached and not dead else good.digest
-    assert card.backend.snapshot().tag == holds
-    assert card.holding is not None
-    assert card.holding.intent.digest == holds
-    assert Store(tmp_path).pending() == pending
-
-
 def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
     process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -621,34 +348,6 @@ def test_an_engine_that_is_stopped_as_it_would_be_started_again_stays_so(
     until(stopped.is_set)
     card.let_go()  # waits for the keeper
     assert (process.launches, card.life.state) == (1, "stopped")
-
-
-@pytest.mark.parametrize("damage", [*IN_ITS_PLACE, lambda path: path.write_bytes(b"[" * 200_000)])
-@pytest.mark.parametrize("adopted", [True, False], ids=["adopted", "started"])
-def test_no_damage_of_what_is_stored_keeps_the_card_down(
-    process: Process, start: Callable[[], Card], tmp_path: Path, damage: Callable[[Path], None], adopted: bool
-) -> None:
-    start().apply(whole(TWO))
-    for name in ("intent.good", "intent.pending"):
-        (tmp_path / name).unlink(missing_ok=True)
-        damage(tmp_path / name)
-    if not adopted:
-        process.engine = None
-    card = start()
-    assert card.life.state == "forwarding"
-    assert rows(card, "vnic") == adopted  # what holds goes on; what can't be read is not forwarded
-    assert "CORRUPT: stored intent" in card.life.fault
-    process.engine = None
-    until(lambda: process.launches == (2 if adopted else 3) and card.life.state == "forwarding")
-    assert rows(card, "vnic") == 0
-    if damage is a_folder:
-        with pytest.raises(HalError, match=r"CORRUPT: stored intent .*: got a folder"):
-            card.apply(whole(TWO))
-        assert rows(card, "vnic") == 0
-        return
-    card.apply(whole(TWO))
-    assert (rows(card, "vnic"), card.life.fault) == (1, "")
-    assert Store(tmp_path).good() == StoredIntent(whole(TWO))
 
 
 def test_an_engine_that_was_loaded_and_not_started_is_started(process: Process, start: Callable[[], Card]) -> None:

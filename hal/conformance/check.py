@@ -50,6 +50,7 @@ VERBS = {
     "trace": Level.STATELESS,
     "shard": Level.ALL,
     "flows": Level.STATEFUL,
+    "neighbours": Level.STATEFUL,
     "forget": Level.STATEFUL,
     "settle": Level.STATEFUL,
 }

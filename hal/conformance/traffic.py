@@ -14,6 +14,7 @@ from hal.packet.contract import (
     Events,
     Flow,
     FlowFilter,
+    Neighbour,
     Output,
     PacketIn,
     Shard,
@@ -61,6 +62,8 @@ class Traffic(Protocol):
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]: ...
 
+    def neighbours(self) -> list[Neighbour]: ...
+
     def settle(self) -> None: ...
 
     def counters(self) -> Counters: ...
@@ -82,6 +85,9 @@ class ShardTraffic:
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return self.shard.flows(which)
+
+    def neighbours(self) -> list[Neighbour]:
+        return self.shard.neighbours()
 
     def settle(self) -> None:
         self.shard.settle()
@@ -114,6 +120,9 @@ class WireTraffic:
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return self._backend.flows(which)
+
+    def neighbours(self) -> list[Neighbour]:
+        return self._backend.neighbours()
 
     def settle(self) -> None:
         self._backend.settle()

@@ -25,6 +25,7 @@ from hal.packet.contract import (
     Flow,
     FlowFilter,
     Name,
+    Neighbour,
     Operation,
     PacketIn,
     PacketResult,
@@ -206,6 +207,9 @@ class Card:
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return self.backend.flows(which)
+
+    def neighbours(self) -> list[Neighbour]:
+        return self.backend.neighbours()
 
     def counters(self) -> Counters:
         """Counters, with what connections have counted so far settled."""

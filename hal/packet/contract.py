@@ -40,6 +40,8 @@ __all__ = [
     "Loader",
     "Modify",
     "Name",
+    "Neighbour",
+    "NeighbourState",
     "Operation",
     "Outcome",
     "OutcomeKind",
@@ -391,6 +393,8 @@ class Shard(Protocol):
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]: ...
 
+    def neighbours(self) -> list[Neighbour]: ...
+
     def settle(self) -> None: ...
 
     def counters(self) -> Counters: ...
@@ -450,6 +454,31 @@ class FlowFilter:
     source_port: int | None = None
     destination_port: int | None = None
     id: int | None = None
+
+
+class NeighbourState(IntEnum):
+    """How far the card has come with a neighbour."""
+
+    INCOMPLETE = 1
+    """It was asked for and hasn't answered: packets to it wait."""
+    REACHABLE = 2
+    """It has answered: packets go to its MAC."""
+    PROBE = 3
+    """It is asked again whether it is there, and is used meanwhile."""
+    FAILED = 4
+    """It didn't answer three times: routes pass it over."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Somebody on an uplink whom a worker has asked for: `uplink` is the id of its row in table vnic, `mac` is "" until
+    it has answered for the first time."""
+
+    uplink: int
+    address: str
+    state: NeighbourState
+    mac: str = ""
+    worker: int = 0
 
 
 @dataclass(frozen=True)
@@ -560,6 +589,9 @@ class Reader(Protocol):
     def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot: ...
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]: ...
+
+    def neighbours(self) -> list[Neighbour]:
+        """What each worker knows of those on uplinks, ordered by uplink, address as 16 bytes, and worker."""
 
     def settle(self) -> None:
         """Add what sessions have counted so far to rules and objects, then return."""

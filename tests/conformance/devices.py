@@ -39,7 +39,7 @@ class TablesOnly(Twin):
     """A twin that only holds tables, as a new backend does."""
 
     def capabilities(self) -> Capabilities:
-        absent = ("counters", "events", "stage", "trace", "shard", "flows", "forget", "settle")
+        absent = ("counters", "events", "stage", "trace", "shard", "flows", "neighbours", "forget", "settle")
         return replace(super().capabilities(), absent=absent, level="tables")
 
     def writer(self, owner: str = "dsnd") -> Any:
@@ -55,6 +55,9 @@ class TablesOnly(Twin):
         _refuse()
 
     def flows(self, *arguments: Any) -> NoReturn:
+        _refuse()
+
+    def neighbours(self) -> NoReturn:
         _refuse()
 
     def settle(self) -> NoReturn:

@@ -194,7 +194,7 @@ def _send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Covera
 
 
 def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
-    """Flows, with their op lists, and counters have to agree too."""
+    """Flows, with their op lists, neighbours and counters have to agree too."""
     for shard in shards:
         shard.settle()
     flows = [sorted(shard.flows(), key=_order) for shard in shards]
@@ -208,6 +208,9 @@ def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
             raise Differs(f"op lists differ for {one}:\n  twin:  {words[0]}\n  other: {words[1]}")
         for op in (*words[0][0], *words[0][1]):
             coverage.ops[op.split(" ")[0]] += 1
+    known = [shard.neighbours() for shard in shards]
+    if known[0] != known[1]:
+        raise Differs(f"neighbours differ:\n  twin:  {known[0]}\n  other: {known[1]}")
     counters = [shard.counters() for shard in shards]
     for name in ("drops", "vnics", "rows"):
         one, two = (without_zeros(getattr(some, name)) for some in counters)

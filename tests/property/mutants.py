@@ -7,7 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, Counters, Flow, FlowFilter, Operation, PacketIn, PacketResult, Shard, Writer
+from hal.packet.contract import (
+    Backend,
+    Counters,
+    Flow,
+    FlowFilter,
+    Neighbour,
+    Operation,
+    PacketIn,
+    PacketResult,
+    Shard,
+    Writer,
+)
 
 Change = Callable[[Any], Any]
 
@@ -17,7 +28,7 @@ def same(value: Any) -> Any:
 
 
 class MutantShard:
-    """A shard whose packets, results, flows or counters pass through a change."""
+    """A shard whose packets, results, flows, neighbours or counters pass through a change."""
 
     def __init__(self, inner: Shard, changes: dict[str, Change]) -> None:
         self._inner = inner
@@ -30,6 +41,9 @@ class MutantShard:
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return [self._changes.get("flow", same)(flow) for flow in self._inner.flows(which)]
+
+    def neighbours(self) -> list[Neighbour]:
+        return [self._changes.get("neighbour", same)(one) for one in self._inner.neighbours()]
 
     def counters(self) -> Counters:
         changed: Counters = self._changes.get("counters", same)(self._inner.counters())
@@ -90,6 +104,7 @@ MUTANTS: dict[str, dict[str, Change]] = {
     "a flow's time-out": {"flow": lambda flow: replace(flow, timeout_ns=flow.timeout_ns + 1)},
     "a flow's bytes": {"flow": lambda flow: replace(flow, bytes=(flow.bytes[0] + 1, flow.bytes[1]))},
     "an op less": {"flow": lambda flow: replace(flow, operations=(flow.operations[0][1:], flow.operations[1]))},
+    "a neighbour's MAC": {"neighbour": lambda one: replace(one, mac="")},
     "drops not counted": {"counters": lambda counters: replace(counters, drops={})},
     "rules not counted": {"counters": lambda counters: replace(counters, rows={})},
     "an operation lost": {"operations": lambda operations: list(operations)[:-1]},

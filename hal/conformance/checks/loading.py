@@ -201,6 +201,7 @@ def _verb_calls(card: Card) -> dict[str, Any]:
         "trace": lambda: card.backend.trace(packet),
         "shard": card.shard,
         "flows": card.backend.flows,
+        "neighbours": card.backend.neighbours,
         "forget": lambda: card.writer().forget(FlowFilter()),
         "settle": card.backend.settle,
     }

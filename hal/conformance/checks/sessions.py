@@ -12,6 +12,7 @@ from hal.conformance.traffic import SECOND, Traffic
 from hal.conformance.world import A, B, C
 from hal.errors import HalError
 from hal.packet.contract import NONE_ID, EventKind, Flow, FlowFilter, PacketIn, RowCounters, StepKind, TcpState, Verdict
+from hal.packet.stages.route._generated import NextHop, Route
 
 NEEDS = ("packets", "bridge", "route", "flows")
 FIREWALL = (*NEEDS, "firewall")
@@ -384,6 +385,55 @@ def rules_log(bench: Bench) -> None:
     equal([event.data for event in told], words, "what RULE_LOG events say")
     equal({(event.table, event.id) for event in told}, {("firewall_rule", world.RULE)}, "which rule they are about")
     equal(told[1].time_ns - told[0].time_ns, SECOND, "time between them, in ns")
+
+
+@check(
+    Level.STATEFUL,
+    "How far the card has come with a neighbour.",
+    "It was asked for and hasn't answered: packets to it wait.",
+    "It has answered: packets go to its MAC.",
+    "It is asked again whether it is there, and is used meanwhile.",
+    "It didn't answer three times: routes pass it over.",
+    "Somebody on an uplink whom a worker has asked for: `uplink` is the id of its row in table vnic, `mac` is "
+    '"" until it has answered for the first time.',
+    "What each worker knows of those on uplinks, ordered by uplink, address as 16 bytes, and worker.",
+    needs=(*NEEDS, "shard", "neighbours"),
+)
+def neighbours_are_told(bench: Bench) -> None:
+    """A router that is asked for, answers, is asked again and doesn't; beside it one that never did."""
+    card = world.world(bench)
+    second = "192.0.2.10"  # as text before .9, as an address behind
+    card.commit(
+        insert(
+            *(NextHop(id=10 + number, port=0, address=address) for number, address in enumerate((second, "192.0.2.9"))),
+            Route(id=10, vrf=world.VRF, prefix="198.51.100.0/25", next_hop=10),
+            Route(id=11, vrf=world.VRF, prefix="198.51.100.128/25", next_hop=11),
+        )
+    )
+    traffic = card.traffic()
+    equal(traffic.neighbours(), [], "neighbours before the first packet")
+
+    def told() -> list[tuple[int, str, str, str, int]]:
+        return [(one.uplink, one.address, one.state.name, one.mac, one.worker) for one in traffic.neighbours()]
+
+    uplink = world.UPLINK_ID
+    world.far(traffic)
+    equal(told(), [(uplink, world.ROUTER, "INCOMPLETE", "", 0)], "a router that was asked for")
+    world.router_answers(traffic)
+    world.far(traffic).left_by(0, "a packet to a router that has answered")
+    known = (uplink, world.ROUTER, "REACHABLE", world.ROUTER_MAC, 0)
+    equal(told(), [known], "a router that has answered")
+    traffic.send(A.port, A.frame(udp(A.ip, "198.51.100.1", 1)))
+    traffic.send(A.port, A.frame(udp(A.ip, "198.51.100.129", 1)))
+    others = [(uplink, address, "INCOMPLETE", "", 0) for address in ("192.0.2.9", second)]
+    equal(told(), [known, *others], "all three")
+    again = world.far(traffic, after=60 * SECOND)
+    equal(again.verdict, Verdict.FORWARD, "verdict of a packet while the router is asked again")
+    failed = [(*one[:2], "FAILED", "", 0) for one in others]
+    equal(told(), [(*known[:2], "PROBE", *known[3:]), *failed], "a minute later")
+    traffic.send(A.port, A.frame(udp(A.ip, "198.51.100.1", 2))).dropped("next_hop_down", "one by a router that failed")
+    world.far(traffic, after=3 * SECOND)
+    equal(told()[0], (*known[:2], "FAILED", *known[3:]), "a router that doesn't answer any more")
 
 
 @check(Level.STATEFUL, "own flows, neighbours, meters and counters, empty at first", needs=(*NEEDS, "shard"))

@@ -13,6 +13,8 @@ from hal.packet.contract import (
     Capabilities,
     Flow,
     FlowFilter,
+    Neighbour,
+    NeighbourState,
     Output,
     PacketIn,
     PacketResult,
@@ -62,6 +64,17 @@ def flow(one: wire.FlowRecord) -> Flow:
         packets=(one.packets[0], one.packets[1]), bytes=(one.bytes[0], one.bytes[1]),
         rules=(one.rules[0], one.rules[1]),
     )  # fmt: skip
+
+
+def neighbours(records: Sequence[wire.NeighbourRecord]) -> list[Neighbour]:
+    """Neighbours in the contract's order."""
+    return [
+        Neighbour(
+            one.uplink, unpack_address(bytes(one.address)), NeighbourState(one.state),
+            bytes(one.mac).hex(":") if any(one.mac) else "", one.worker,
+        )
+        for one in sorted(records, key=lambda one: (one.uplink, bytes(one.address), one.worker))
+    ]  # fmt: skip
 
 
 def flow_with_words(one: Flow, text: bytes) -> Flow:

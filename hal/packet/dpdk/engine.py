@@ -23,6 +23,7 @@ from hal.packet.contract import (
     FlowFilter,
     LoadConfig,
     Name,
+    Neighbour,
     Operation,
     Outcome,
     OutcomeKind,
@@ -216,6 +217,17 @@ class _Looking:
     def _words(self, flow: int) -> bytes:
         reply = self._link.ask(Verb.FLOW, answers.flows_ask(FlowFilter(id=flow)), shard=self._number)
         return reply.data()[ctypes.sizeof(wire.FlowRecord) :]
+
+    def neighbours(self) -> list[Neighbour]:
+        records: list[wire.NeighbourRecord] = []
+        cursor = 0
+        while True:
+            reply = self._link.ask(Verb.NEIGHBOURS, wire.Number(cursor), shard=self._number)
+            page = reply.structure(wire.Page)
+            records += wire.records(wire.NeighbourRecord, reply.data(), page.count)
+            cursor = page.cursor
+            if cursor == 0:
+                return answers.neighbours(records)
 
     def settle(self) -> None:
         self._link.ask(Verb.SETTLE, shard=self._number).close()

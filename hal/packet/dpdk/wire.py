@@ -31,6 +31,7 @@ class Verb(IntEnum):
     COUNTERS = 24
     EVENTS = 25
     CAPABILITIES = 26
+    NEIGHBOURS = 27
     SHARD = 30
     REPLAY = 31
     SHARD_CLOSE = 32
@@ -170,6 +171,13 @@ class FlowRecord(ctypes.Structure):
     )  # fmt: skip
 
 
+class NeighbourRecord(ctypes.Structure):
+    _fields_ = (
+        ("uplink", c_uint64), ("address", c_uint8 * 16), ("mac", c_uint8 * 6), ("worker", c_uint16),
+        ("state", c_uint8), ("reserved", c_uint8 * 7),
+    )  # fmt: skip
+
+
 class EventRecord(ctypes.Structure):
     _fields_ = (
         ("number", c_uint64), ("time_ns", c_uint64), ("kind", c_uint16), ("table", c_int16), ("reserved", c_uint32),
@@ -206,7 +214,8 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "dsn_load_port": LoadPort, "dsn_load_owner": LoadOwner, "dsn_load_capacity": LoadCapacity, "dsn_commit": Commit,
     "dsn_section": Section, "dsn_name": Name, "dsn_owner_tag": OwnerTag, "dsn_committed": Committed,
     "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_snapshot_ask": SnapshotAsk,
-    "dsn_flows_ask": FlowsAsk, "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_event_record": EventRecord,
+    "dsn_flows_ask": FlowsAsk, "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_neighbour_record": NeighbourRecord,
+    "dsn_event_record": EventRecord,
     "dsn_shard_ask": ShardAsk, "dsn_replay_ask": ReplayAsk, "dsn_packet_in": PacketInRecord,
     "dsn_packet_out": PacketOutRecord, "dsn_step": StepRecord,
 }  # fmt: skip

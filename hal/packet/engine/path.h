@@ -108,6 +108,9 @@ void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root);
  * a call. Runs in the thread that owns the shard. */
 uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                          uint64_t now, struct dsn_flow_record *records, uint32_t count, uint64_t *cursor);
+/* The same of the neighbours that it knows, in no order. */
+uint32_t dsn_shard_neighbours(struct dsn_shard *shard, struct dsn_neighbour_record *records, uint32_t count,
+                              uint64_t *cursor);
 /* Both op lists of a connection in words, NUL-separated entries, an empty entry between the two and at the end.
  * Returns bytes written, 0 where there is no such connection. */
 size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now, char *text,

@@ -34,13 +34,14 @@ enum dsn_verb {
     DSN_VERB_COUNTERS = 24,     /* -> memfd, read-only and shared: the live counter segment (counters.h) */
     DSN_VERB_EVENTS = 25,       /* dsn_number: cursor -> dsn_page, memfd: dsn_event_record[] */
     DSN_VERB_CAPABILITIES = 26, /* -> memfd: JSON */
+    DSN_VERB_NEIGHBOURS = 27,   /* dsn_number: cursor -> dsn_page, memfd: dsn_neighbour_record[] */
     DSN_VERB_SHARD = 30,        /* dsn_shard_ask -> dsn_number */
     DSN_VERB_REPLAY = 31,       /* dsn_replay_ask, memfd: dsn_packet_in[] each followed by its bytes padded to 8
                            -> dsn_page, memfd: dsn_packet_out[], see there */
     DSN_VERB_SHARD_CLOSE = 32,  /* dsn_number */
     DSN_VERB_TRACE = 33, /* dsn_replay_ask with the live shards' flows copied: -> as REPLAY, two results a packet:
                            by the installed flow (verdict 0: none), and by the chain now */
-    /* FLOWS, FLOW, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0: live */
+    /* FLOWS, FLOW, NEIGHBOURS, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0: live */
 };
 
 struct dsn_request {
@@ -168,7 +169,7 @@ struct dsn_flows_ask { /* a field holds where its bit in `given` is set, in the 
 };
 struct dsn_page {
     uint64_t count;  /* elements in the memfd */
-    uint64_t cursor; /* where to go on; FLOWS: 0 at the end */
+    uint64_t cursor; /* where to go on; FLOWS, NEIGHBOURS: 0 at the end */
     uint64_t missed; /* EVENTS */
 };
 struct dsn_flow_record { /* the versioned external form of a connection */
@@ -179,6 +180,13 @@ struct dsn_flow_record { /* the versioned external form of a connection */
     uint16_t source_port, destination_port;
     uint8_t protocol, tcp_state;
     uint16_t worker;
+};
+struct dsn_neighbour_record {
+    uint64_t uplink; /* id of its row in table vnic */
+    uint8_t address[16], mac[6];
+    uint16_t worker;
+    uint8_t state; /* a NeighbourState of the contract */
+    uint8_t reserved[7];
 };
 struct dsn_event_record {
     uint64_t number, time_ns;

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
+from hal.packet import contract
+from hal.packet.contract import NeighbourState as State
 from hal.packet.model.flows import SECOND
 from hal.packet.model.parse import Dropped
+from hal.packet.schema.rows import unpack_address
 
 QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL = 4, 32, 256
 """Packets that wait: for a neighbour, of those that came from a vNIC or uplink, in all."""
@@ -21,13 +23,6 @@ RETRY = 10 * SECOND
 """Between two requests to one that failed."""
 INTEREST = 60 * SECOND
 """One that failed is asked for as long after a packet needed it."""
-
-
-class State(Enum):
-    INCOMPLETE = "incomplete"
-    REACHABLE = "reachable"
-    PROBE = "probe"
-    FAILED = "failed"
 
 
 class NeighbourKey(NamedTuple):
@@ -84,6 +79,13 @@ class Neighbours:
 
     def known(self, key: NeighbourKey) -> bool:
         return key in self._known
+
+    def listed(self) -> list[contract.Neighbour]:
+        """All that are known, as the contract tells them."""
+        return [
+            contract.Neighbour(key.uplink, unpack_address(key.address), one.state, one.mac.hex(":"))
+            for key, one in sorted(self._known.items())
+        ]
 
     def resolve(self, key: NeighbourKey, waiting: Waiting, now: int) -> bytes | None:
         """Its MAC; None where the packet waits for it from now on."""

@@ -69,7 +69,7 @@ class TablesBackend(Twin):
     stages: tuple[str, ...] = ()
     """Stages that it has code for; profiles may name no others."""
     level = "tables"
-    absent: tuple[str, ...] = ("counters", "events", "trace", "shard", "flows", "forget", "settle")
+    absent: tuple[str, ...] = ("counters", "events", "trace", "shard", "flows", "neighbours", "forget", "settle")
 
     def __init__(self, stages: Iterable[str] = ()) -> None:
         super().__init__(stages)
@@ -131,6 +131,9 @@ class TablesBackend(Twin):
 
     def flows(self, *_: Any) -> NoReturn:
         _refuse("flows")
+
+    def neighbours(self) -> NoReturn:
+        _refuse("neighbours")
 
     def settle(self) -> NoReturn:
         _refuse("settle")

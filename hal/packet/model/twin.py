@@ -17,6 +17,7 @@ from hal.packet.contract import (
     FlowFilter,
     LoadConfig,
     Name,
+    Neighbour,
     Operation,
     Outcome,
     Output,
@@ -129,6 +130,9 @@ class TwinShard:
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         path = self._current()
         return [connection.flow() for connection in path.flows.matching(which, path.now)]
+
+    def neighbours(self) -> list[Neighbour]:
+        return self._current().neighbours.listed()
 
     def settle(self) -> None:
         self._current().settle()
@@ -249,6 +253,9 @@ class Twin:
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]
+
+    def neighbours(self) -> list[Neighbour]:
+        return self.live.neighbours.listed()
 
     def settle(self) -> None:
         self.live.settle()

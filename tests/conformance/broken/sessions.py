@@ -11,6 +11,7 @@ from hal.packet.contract import (
     Flow,
     FlowFilter,
     LoadConfig,
+    Neighbour,
     Output,
     PacketIn,
     PacketResult,
@@ -267,6 +268,20 @@ class TimelessLog(EventRing):
 
     def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
         super().add(0 if kind is EventKind.RULE_LOG else now, kind, table, identity, data)
+
+
+@breaks(BREAKS, "neighbours_are_told")
+class ByText(Twin):
+    """neighbours are ordered by the text of their addresses"""
+
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        class Other(TwinShard):
+            def neighbours(self) -> list[Neighbour]:
+                return sorted(super().neighbours(), key=lambda one: one.address)
+
+        shard = super().shard(*arguments, **more)
+        shard.__class__ = Other
+        return shard
 
 
 @breaks(BREAKS, "shards_have_their_own_flows")

@@ -68,6 +68,7 @@ static inline void fuzz_bulk_holds(int fd, uint16_t verb, const void *body) {
     case DSN_VERB_REPLAY:
     case DSN_VERB_TRACE: fuzz_results_hold(data, size, page->count); break;
     case DSN_VERB_FLOWS: FUZZ_CHECK(size == page->count * sizeof(struct dsn_flow_record)); break;
+    case DSN_VERB_NEIGHBOURS: FUZZ_CHECK(size == page->count * sizeof(struct dsn_neighbour_record)); break;
     case DSN_VERB_EVENTS: FUZZ_CHECK(size == page->count * sizeof(struct dsn_event_record)); break;
     default: break;
     }

@@ -89,8 +89,8 @@ static inline void dsn_say(struct dsn_exchange *exchange, const void *answer, si
 typedef bool dsn_verb_fn(struct dsn_control *control, struct dsn_exchange *exchange);
 dsn_verb_fn dsn_do_load, dsn_do_start, dsn_do_stop;
 dsn_verb_fn dsn_do_commit, dsn_do_outcome, dsn_do_stage, dsn_do_make, dsn_do_unstage, dsn_do_forget;
-dsn_verb_fn dsn_do_snapshot, dsn_do_flows, dsn_do_flow, dsn_do_settle, dsn_do_counters, dsn_do_events;
-dsn_verb_fn dsn_do_capabilities, dsn_do_hello;
+dsn_verb_fn dsn_do_snapshot, dsn_do_flows, dsn_do_flow, dsn_do_neighbours, dsn_do_settle, dsn_do_counters;
+dsn_verb_fn dsn_do_events, dsn_do_capabilities, dsn_do_hello;
 dsn_verb_fn dsn_do_shard, dsn_do_replay, dsn_do_shard_close, dsn_do_trace;
 
 /* commit.c: the second copy follows, behind the answer and before the next commit. */

@@ -1,10 +1,10 @@
-/* Verbs about what shards hold: flows, counters, events. Live shards are asked in their workers' own threads. */
+/* Verbs about what shards hold: flows, neighbours, counters, events. Live shards are asked in their workers' own threads. */
 #include "control.h"
 #include "memfd.h"
 
 #include <stdlib.h>
 
-#define PAGE 4096       /* connections in one answer */
+#define PAGE 4096       /* connections or neighbours in one answer */
 #define CALLS 256       /* looks into shards for one answer: an answer is bounded in time, whatever the filter */
 #define WORDS 65536     /* bytes of op lists */
 #define GIVEN_ID 4u     /* bit of `id` in dsn_flows_ask.given */
@@ -14,13 +14,21 @@ struct page_call {
     const struct dsn_root *root;
     const struct dsn_flows_ask *ask;
     uint64_t now, cursor;
-    struct dsn_flow_record *records;
+    void *records;
     uint32_t room, found;
 };
 
-static void take_page(struct dsn_shard *shard, void *argument) {
+/* Puts a page of what a shard holds into call->records. */
+typedef void page_fn(struct dsn_shard *shard, void *call);
+
+static void take_flows(struct dsn_shard *shard, void *argument) {
     struct page_call *call = argument;
     call->found = dsn_shard_flows(shard, call->root, call->ask, call->now, call->records, call->room, &call->cursor);
+}
+
+static void take_neighbours(struct dsn_shard *shard, void *argument) {
+    struct page_call *call = argument;
+    call->found = dsn_shard_neighbours(shard, call->records, call->room, &call->cursor);
 }
 
 void dsn_each_shard(struct dsn_control *control, struct dsn_replay *replay,
@@ -48,9 +56,9 @@ static uint16_t shards_of(const struct dsn_control *control, const struct dsn_re
     return control->running ? control->engine.workers : 0;
 }
 
-/* Fills a page from *cursor on; *cursor is 0 at the end. */
-static uint32_t collect(struct dsn_control *control, struct dsn_replay *replay, const struct dsn_flows_ask *ask,
-                        uint64_t *cursor, struct dsn_flow_record *records, uint32_t room) {
+/* Fills a page of records of this size from *cursor on; *cursor is 0 at the end. */
+static uint32_t collect(struct dsn_control *control, struct dsn_replay *replay, page_fn *take,
+                        const struct dsn_flows_ask *ask, uint64_t *cursor, void *records, size_t size, uint32_t room) {
     uint16_t worker = (uint16_t)(*cursor >> WORKER_SHIFT), workers = shards_of(control, replay);
     uint32_t found = 0;
     struct page_call call = {.root = control->tables.live,
@@ -58,9 +66,9 @@ static uint32_t collect(struct dsn_control *control, struct dsn_replay *replay, 
                              .now = replay ? replay->now : dsn_now_ns(),
                              .cursor = *cursor & ((UINT64_C(1) << WORKER_SHIFT) - 1)};
     for (int calls = 0; worker < workers && found < room && calls < CALLS; calls++) {
-        call.records = records + found;
+        call.records = (char *)records + found * size;
         call.room = room - found;
-        call_one(control, replay, worker, take_page, &call);
+        call_one(control, replay, worker, take, &call);
         found += call.found;
         worker += call.cursor == 0;
     }
@@ -72,20 +80,31 @@ static bool no_memory(struct dsn_exchange *exchange, const char *what) {
     return dsn_refuse(&exchange->failure, DSN_FULL, what, "", "memory for it", NULL);
 }
 
-bool dsn_do_flows(struct dsn_control *control, struct dsn_exchange *exchange) {
-    const struct dsn_flows_ask *ask = exchange->body;
+static bool answer_page(struct dsn_control *control, struct dsn_exchange *exchange, const char *what, page_fn *take,
+                        const struct dsn_flows_ask *ask, uint64_t cursor, size_t size) {
     struct dsn_replay *replay = dsn_replay_of(control, exchange);
     if (exchange->failure.kind)
         return false;
-    struct dsn_flow_record *records = malloc(PAGE * sizeof(*records));
+    void *records = malloc(PAGE * size);
     if (records == NULL)
-        return no_memory(exchange, "flows");
-    struct dsn_page page = {.cursor = ask->cursor};
-    page.count = collect(control, replay, ask, &page.cursor, records, PAGE);
-    exchange->answer_fd = dsn_bulk_copy("dsn-flows", records, page.count * sizeof(*records), &exchange->failure);
+        return no_memory(exchange, what);
+    struct dsn_page page = {.cursor = cursor};
+    page.count = collect(control, replay, take, ask, &page.cursor, records, size, PAGE);
+    exchange->answer_fd = dsn_bulk_copy(what, records, page.count * size, &exchange->failure);
     free(records);
     dsn_say(exchange, &page, sizeof(page));
     return exchange->answer_fd >= 0;
+}
+
+bool dsn_do_flows(struct dsn_control *control, struct dsn_exchange *exchange) {
+    const struct dsn_flows_ask *ask = exchange->body;
+    return answer_page(control, exchange, "flows", take_flows, ask, ask->cursor, sizeof(struct dsn_flow_record));
+}
+
+bool dsn_do_neighbours(struct dsn_control *control, struct dsn_exchange *exchange) {
+    const struct dsn_number *ask = exchange->body;
+    return answer_page(control, exchange, "neighbours", take_neighbours, NULL, ask->number,
+                       sizeof(struct dsn_neighbour_record));
 }
 
 struct words_call {
@@ -117,7 +136,7 @@ bool dsn_do_flow(struct dsn_control *control, struct dsn_exchange *exchange) {
         return no_memory(exchange, "flow");
     do {
         if (ask.given)
-            found = collect(control, replay, &ask, &ask.cursor, &whole->record, 1);
+            found = collect(control, replay, take_flows, &ask, &ask.cursor, &whole->record, sizeof(whole->record), 1);
     } while (found == 0 && ask.cursor != 0);
     struct words_call call = {control->tables.live, ask.id, replay ? replay->now : dsn_now_ns(), whole->text, 0};
     if (found)

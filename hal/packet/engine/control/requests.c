@@ -29,6 +29,7 @@ static const struct verb {
     {DSN_VERB_SETTLE, DSN_READER, NO_MEMFD, true, true, 0, dsn_do_settle},
     {DSN_VERB_COUNTERS, DSN_READER, NO_MEMFD, true, true, 0, dsn_do_counters},
     {DSN_VERB_EVENTS, DSN_READER, NO_MEMFD, false, true, sizeof(struct dsn_number), dsn_do_events},
+    {DSN_VERB_NEIGHBOURS, DSN_READER, NO_MEMFD, true, true, sizeof(struct dsn_number), dsn_do_neighbours},
     {DSN_VERB_CAPABILITIES, DSN_READER, NO_MEMFD, false, false, 0, dsn_do_capabilities},
     {DSN_VERB_SHARD, DSN_READER, NO_MEMFD, true, false, sizeof(struct dsn_shard_ask), dsn_do_shard},
     {DSN_VERB_REPLAY, DSN_READER, MEMFD, true, true, sizeof(struct dsn_replay_ask), dsn_do_replay},

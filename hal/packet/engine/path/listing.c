@@ -78,6 +78,25 @@ uint32_t dsn_shard_flows(struct dsn_shard *shard, const struct dsn_root *root, c
     return found;
 }
 
+uint32_t dsn_shard_neighbours(struct dsn_shard *shard, struct dsn_neighbour_record *records, uint32_t count,
+                              uint64_t *cursor) {
+    const struct dsn_neighbours *neighbours = &shard->neighbours;
+    uint32_t found = 0, looked = 0;
+    uint64_t number = *cursor > 0 ? *cursor : 1;
+    for (; number <= neighbours->high && found < count && looked < PLACES; number++, looked++) {
+        const struct dsn_neighbour *one = &neighbours->neighbour[number];
+        if (one->state == DSN_NEIGHBOUR_NONE)
+            continue;
+        struct dsn_neighbour_record *record = &records[found++];
+        *record =
+            (struct dsn_neighbour_record){.uplink = one->uplink, .worker = shard->config.worker, .state = one->state};
+        memcpy(record->address, one->address, 16);
+        memcpy(record->mac, one->mac, 6);
+    }
+    *cursor = number <= neighbours->high ? number : 0;
+    return found;
+}
+
 size_t dsn_shard_flow_words(struct dsn_shard *shard, const struct dsn_root *root, uint64_t id, uint64_t now, char *text,
                             size_t size) {
     (void)root;

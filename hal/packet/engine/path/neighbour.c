@@ -236,6 +236,7 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
         one->tries = 1;
         one->used = false;
         one->needed = 0;
+        memset(one->mac, 0, 6); /* of whoever was known by this address before */
         set_timer(n, number, now + DSN_SECOND);
         ask(shard, one);
     }

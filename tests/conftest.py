@@ -1,6 +1,7 @@
 """What holds for every suite: only a pass is a pass, a failure is told at once, and `--long` looks longer."""
 
-from collections.abc import Generator
+import random
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +21,7 @@ hypothesis.settings.register_profile("long", max_examples=5_000, deadline=None, 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run at length: more examples, more kills, more time")
+    parser.addoption("--seed", type=int, help="draw what a run with this seed drew, instead of something new")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +53,32 @@ class _Teller:
 def long(request: pytest.FixtureRequest) -> bool:
     """True if this run was asked to take its time."""
     return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Prints what is to be read of tests that pass, too."""
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    assert terminal is not None
+    assert capture is not None
+
+    def line(words: object) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(str(words))
+            terminal.flush()
+
+    return line
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest, tell: Callable[[object], None]) -> int:
+    """What a test draws its numbers from: another one each run, printed; `--seed` brings one back."""
+    given: int | None = request.config.getoption("--seed")
+    drawn = random.SystemRandom().randrange(1 << 32) if given is None else given
+    tell(f"{request.node.name}: --seed={drawn}")
+    return drawn
 
 
 def _refuse(report: pytest.TestReport | pytest.CollectReport) -> None:

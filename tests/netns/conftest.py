@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,10 @@ UNDER_LOAD = ("test_mixture",)
 
 
 @pytest.fixture(scope="module")
-def program(request: pytest.FixtureRequest) -> Path:
+def program(request: pytest.FixtureRequest, tell: Callable[[object], None]) -> Path:
     """The engine of this module's cards; which one it is, is printed."""
     chosen = RELEASED if request.module.__name__.rsplit(".", 1)[-1] in UNDER_LOAD else SANITIZED
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
-    terminal.write_line(f"{Path(request.module.__file__).name}: the card runs {chosen.parent.name}")
+    tell(f"{Path(request.module.__file__).name}: the card runs {chosen.parent.name}")
     return chosen
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 
-from hal.errors import HalError
-from sdk.api.client import IntentText
+from hal.errors import ErrorKind, HalError
+from sdk.api.client import GrpcCard, IntentText
 from tests.demo.show import INTENT, NUMBERED, Demo, curl
 
 
@@ -57,11 +58,36 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
     assert all(counters[vnic]["rx_packets"] >= values["rx_packets"] for vnic, values in bytes_before.items())
 
 
-def _ends(iperf: subprocess.Popen[bytes]) -> None:
-    """Ends a client that still ran, in a way that its server learns of: one that is cut off keeps it busy."""
-    assert iperf.poll() is None
-    iperf.terminate()
-    iperf.wait(20)
+MOVED = 100_000
+"""Bytes of payload, on a host, behind which a connection is said to go on: far more than a socket's own."""
+
+
+class Load:
+    """A running iperf3, both ways at once between client and web."""
+
+    def __init__(self, card: Demo) -> None:
+        self._receivers = (card.host("web"), card.host("client"))
+        self._client = card.host("client").start("iperf3", "-c", card.host("web").ipv4, "-t", "3600", "--bidir")
+        self.goes_on()
+
+    def _received(self) -> list[int]:
+        """Bytes of payload that web and client have received by connections that they have: none for acknowledging."""
+        said = (host.run("ss", "-tinH", "state", "established").stdout for host in self._receivers)
+        return [sum(map(int, re.findall(r"bytes_received:(\d+)", words))) for words in said]
+
+    def goes_on(self) -> None:
+        """Wait until both hosts have received more, by the very same connections."""
+        begin, deadline = self._received(), time.monotonic() + 60
+        while min(now - then for now, then in zip(self._received(), begin, strict=True)) < MOVED:
+            assert self._client.poll() is None, "iperf3 ended"
+            assert time.monotonic() < deadline, f"web and client received {begin}, a minute later {self._received()}"
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        """End the client in a way that its server learns of: one that is cut off keeps it busy."""
+        assert self._client.poll() is None
+        self._client.terminate()
+        self._client.wait(20)
 
 
 @pytest.mark.parametrize("direction", [[], ["-R"]], ids=["to web", "from web"])
@@ -84,81 +110,153 @@ def test_the_engine_is_killed_and_a_running_iperf3_goes_on(card: Demo, direction
     assert curl(client, web.ipv6) == "hello from web"
 
 
-def _two_intents(card: Demo) -> tuple[str, str, dict[str, int]]:
-    """Two intents that differ in a rule, the first of them in force, and how many rules each has, by its tag."""
-    text = INTENT.read_text()
-    other = text.replace("port 80,443", "port 80,443,8443")
-    rules = {}
-    for one in (other, text):
-        card.apply(one)
-        rules[card.dsn("card", "status")["engine_tag"]] = len(card.dsn("show", "tables", "firewall_rule"))
-    return text, other, rules
+class Applies:
+    """Two intents that differ in a rule, applied in turn by somebody who is killed, or whose engine is.
+
+    Attributes:
+        met: what kills met -> how often.
+    """
+
+    def __init__(self, card: Demo, source: random.Random) -> None:
+        self._card = card
+        self._source = source
+        self._pending = card.world.folder / "state/intent.pending"
+        self._file = str(card.world.folder / "intent.yaml")
+        self.text = INTENT.read_text()
+        other = self.text.replace("port 80,443", "port 80,443,8443")
+        self._texts: dict[str, str] = {}
+        self._rules: dict[str, int] = {}
+        self.met: Counter[str] = Counter()
+        with closing(card.world.api()) as api:
+            for one in (other, self.text):
+                self._longest, self._commit = self._measured(api, one)
+                tag = api.status().engine_tag
+                self._texts[tag] = one
+                self._rules[tag] = len(api.snapshot(["firewall_rule"]).rows("firewall_rule"))
+        assert len(set(self._rules.values())) == 2
+
+    def _measured(self, api: GrpcCard, text: str) -> tuple[float, float]:
+        """How long an apply takes, and the part of it in which its intent is pending."""
+        began = time.monotonic()
+        applying = self._begun(api, text, [])
+        waits(lambda: self._pending.exists() or not applying.is_alive())
+        pending = time.monotonic()
+        applying.join()
+        return time.monotonic() - began, time.monotonic() - pending
+
+    def _begun(self, api: GrpcCard, text: str, errors: list[HalError]) -> threading.Thread:
+        def call() -> None:
+            try:
+                api.apply([IntentText(self._file, text.encode())])
+            except HalError as error:
+                errors.append(error)
+
+        applying = threading.Thread(target=call)
+        applying.start()
+        return applying
+
+    def killed_in_one(self, *numbers: int, late: bool) -> str:
+        """Apply the intent that isn't in force, and kill processes at a drawn moment of it: any, or where it is `late`
+        any behind the one from which on its commit is on its way.
+
+        Returns:
+            The tag that the card has to have now, where the apply was acknowledged, else "".
+        """
+        errors: list[HalError] = []
+        with closing(self._card.world.api()) as api:
+            held = api.status().engine_tag
+            wanted = next(tag for tag in self._texts if tag != held)
+            applying = self._begun(api, self._texts[wanted], errors)
+            if late:
+                waits(lambda: self._pending.exists() or not applying.is_alive())
+            time.sleep(self._source.uniform(0, self._commit if late else 1.3 * self._longest))
+            in_flight = self._pending.exists()
+            for number in numbers:
+                os.kill(number, signal.SIGKILL)
+            applying.join()
+        if not errors:
+            self.met["an apply that was acknowledged"] += 1
+            return wanted
+        assert errors[0].kind in (ErrorKind.LOST, ErrorKind.TIMEOUT), errors
+        self.met["a commit in flight" if in_flight else "an apply that was planned"] += 1
+        return ""
+
+    def hold(self, api: GrpcCard, acknowledged: str) -> None:
+        """The engine holds one intent whole, the card says which, and it is the one that was acknowledged."""
+        now = api.status()
+        assert now.engine_tag == now.intent_digest
+        assert acknowledged in ("", now.engine_tag)
+        assert len(api.snapshot(["firewall_rule"]).rows("firewall_rule")) == self._rules[now.engine_tag]
+        assert not self._pending.exists()
 
 
 KILLS = {1: 20, 2: 6}
 """Number of workers -> how often."""
 
 
-def test_killed_at_random_moments_with_a_commit_in_flight(card: Demo) -> None:
-    """Whatever moment Python dies at, the engine holds one intent whole, and the card says which."""
-    client, web = card.host("client"), card.host("web")
-    source = random.Random(20)
-    text, other, rules = _two_intents(card)
-    iperf = client.start("iperf3", "-c", web.ipv4, "-t", "600")
-    _, engine = pids(card)
+def kills_of(card: Demo, long: bool) -> int:
     with closing(card.world.api()) as api:
-        kills = KILLS[api.status().capabilities.workers]
-    for turn in range(kills):
-        with closing(card.world.api()) as api:
-            before = api.status()
-            assert before.engine_pid == engine
-            intent = [IntentText(str(card.world.folder / "intent.yaml"), (other, text)[turn % 2].encode())]
-            applying = threading.Thread(target=suppressed, args=(api.apply, intent))
-            applying.start()
-            time.sleep(source.uniform(0.0, 0.12))
-            os.kill(before.daemon_pid, signal.SIGKILL)
-            applying.join()
+        return KILLS[api.status().capabilities.workers] * (3 if long else 1)
+
+
+def still_well(card: Demo, applies: Applies) -> None:
+    assert curl(card.host("client"), card.host("web").ipv4) == "hello from web"
+    assert card.apply(applies.text).returncode == 0
+
+
+def test_python_is_killed_at_random_moments_with_a_commit_in_flight(
+    card: Demo, seed: int, long: bool, tell: Callable[[object], None]
+) -> None:
+    """Whatever moment Python dies at, hosts don't notice, the engine holds one intent whole and the card says which."""
+    applies, load = Applies(card, random.Random(seed)), Load(card)
+    daemon, engine = pids(card)
+    for turn in range(kills_of(card, long)):
+        acknowledged = applies.killed_in_one(daemon, late=turn % 2 == 1)
+        load.goes_on()  # with nobody but the engine
         card.world.start_card()
         with closing(card.world.api()) as api:
-            after = api.status()
-            assert after.engine_pid == engine
-            assert after.engine_tag == after.intent_digest
-            held = len(api.snapshot(["firewall_rule"]).rows("firewall_rule"))
-        assert held == rules[after.engine_tag]
-    _ends(iperf)
-    assert curl(client, web.ipv4) == "hello from web"
-    assert card.apply(text).returncode == 0
+            assert api.status().engine_pid == engine
+            daemon = api.status().daemon_pid
+            applies.hold(api, acknowledged)
+        load.goes_on()
+    load.end()
+    tell(dict(applies.met))
+    assert applies.met["a commit in flight"] >= 1
+    still_well(card, applies)
 
 
-def test_the_engine_is_killed_with_a_commit_in_flight_under_iperf3(card: Demo) -> None:
-    """Whatever moment the engine dies at, the new one holds one intent whole, the card says which, and hosts go on."""
-    client, web = card.host("client"), card.host("web")
-    source = random.Random(21)
-    text, other, rules = _two_intents(card)
-    iperf = client.start("iperf3", "-c", web.ipv4, "-t", "600")
-    with closing(card.world.api()) as api:
-        for turn in range(5):
-            before = api.status()
-            intent = [IntentText(str(card.world.folder / "intent.yaml"), (other, text)[turn % 2].encode())]
-            applying = threading.Thread(target=suppressed, args=(api.apply, intent))
-            applying.start()
-            time.sleep(source.uniform(0.0, 0.12))
-            os.kill(before.engine_pid, signal.SIGKILL)
-            applying.join()
-            deadline = time.monotonic() + 60
-            while (after := api.status()).engine_pid == before.engine_pid or after.engine_state != "forwarding":
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            assert after.daemon_pid == before.daemon_pid
-            assert after.engine_tag == after.intent_digest
-            assert len(api.snapshot(["firewall_rule"]).rows("firewall_rule")) == rules[after.engine_tag]
-            time.sleep(1)  # of load, and a bigger one than a death in a row
-    _ends(iperf)
-    assert curl(client, web.ipv4) == "hello from web"
-    assert card.apply(text).returncode == 0
+def test_the_engine_is_killed_at_random_moments_with_a_commit_in_flight(
+    card: Demo, seed: int, long: bool, tell: Callable[[object], None]
+) -> None:
+    """Whatever moment the engine dies at, now and then with Python, the new one holds one intent whole, the card says
+    which, and connections go on."""
+    applies, load = Applies(card, random.Random(seed)), Load(card)
+    daemon, engine = pids(card)
+    for turn in range(kills_of(card, long)):
+        together = turn % 4 == 3  # which makes the next death a first one, too: after many in a row it waits for long
+        acknowledged = applies.killed_in_one(engine, *[daemon] * together, late=turn % 2 == 1)
+        if together:
+            card.world.start_card()
+        with closing(card.world.api()) as api:
+            waits(lambda api=api, engine=engine: _runs_anew(api, engine))
+            assert (api.status().daemon_pid == daemon) == (not together)
+            daemon, engine = api.status().daemon_pid, api.status().engine_pid
+            applies.hold(api, acknowledged)
+        load.goes_on()
+    load.end()
+    tell(dict(applies.met))
+    assert applies.met["a commit in flight"] >= 1
+    still_well(card, applies)
 
 
-def suppressed(call: Callable[..., object], *arguments: object) -> None:
-    """A call whose other end may be killed while it runs."""
-    with contextlib.suppress(HalError):
-        call(*arguments)
+def _runs_anew(api: GrpcCard, engine: int) -> bool:
+    now = api.status()
+    return now.engine_pid != engine and now.engine_state == "forwarding"
+
+
+def waits(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, a minute at most; looked at often, as an intent is pending for milliseconds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.0005)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -42,16 +41,14 @@ def side(device: Device, workers: int) -> Iterator[Side]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_live_traffic_is_the_twins(workers: int) -> None:
+def test_live_traffic_is_the_twins(workers: int, seed: int, tell: Callable[[object], None]) -> None:
     """A connection belongs to the worker that the twin says, both ways, and is treated alike by whichever it meets."""
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}, {workers} workers")
     with side(TwinDevice(), workers) as twin, side(EngineOnPorts(), workers) as engine:
         play = Play(twin, engine, seed)
         play.run()
         counters = engine.backend.counters()
-        print(f"{play.frames} frames, drops { ({name: n for name, n in counters.drops.items() if n}) }")
-        print({name: counters.engine[name] for name in ("flows_opened", "chain_walks", "handovers")})
+        tell(f"{play.frames} frames, drops { ({name: n for name, n in counters.drops.items() if n}) }")
+        tell({name: counters.engine[name] for name in ("flows_opened", "chain_walks", "handovers")})
         assert play.frames > 300
         assert sum(counters.drops.values()) > 20
         assert {flow.worker for flow in engine.backend.flows()} == set(range(workers))

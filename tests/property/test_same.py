@@ -7,7 +7,7 @@ sees anything at all is shown on twins that are wrong in one small thing.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
@@ -55,14 +55,12 @@ ELSEWHERE = {
 """Reasons that these stories can't cause -> where they have a test of their own."""
 
 
-def test_the_engine_is_the_twin(pair: Pair, request: pytest.FixtureRequest) -> None:
-    """Many stories from one seed, printed; what they reached is printed and bounded below."""
-    seed = random.SystemRandom().randrange(1 << 32)
-    count = STORIES * (10 if request.config.getoption("--long") else 1)
-    print(f"seed {seed}, {count} stories")
+def test_the_engine_is_the_twin(pair: Pair, seed: int, long: bool, tell: Callable[[object], None]) -> None:
+    """Many stories from one seed; what they reached is printed and bounded below."""
+    count = STORIES * (10 if long else 1)
     source = random.Random(seed)
     coverage = play_many(pair, (random_story(source) for _ in range(count)))
-    print(coverage)
+    tell(coverage)
     assert coverage.too_few(AT_LEAST, schema(own_only=True).reason_numbers.keys() - ELSEWHERE.keys()) == {}
 
 

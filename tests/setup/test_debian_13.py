@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,8 @@ def test_parts(engine: Path) -> None:
     assert "Fail:               0" in said
 
 
-def test_commits_and_packets_are_the_twins(engine: Path) -> None:
+def test_commits_and_packets_are_the_twins(engine: Path, seed: int, tell: Callable[[object], None]) -> None:
     """Commits by its control socket, packets by `replay`, compared with the twin as in tests/property."""
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {seed}, {STORIES} stories")
     source = random.Random(seed)
     with running(engine) as started:
         twin = Twin()
@@ -59,7 +58,7 @@ def test_commits_and_packets_are_the_twins(engine: Path) -> None:
             backend.load(LOAD)
             backend.start()
         coverage = play_many(Pair(twin, started), (random_story(source) for _ in range(STORIES)))
-    print(coverage)
+    tell(coverage)
     assert coverage.verdicts["FORWARD"] > STORIES
     assert coverage.commits > STORIES
 

@@ -18,7 +18,7 @@ from contextlib import closing
 import pytest
 
 from hal.errors import ErrorKind, HalError
-from sdk.api.client import GrpcCard, IntentText
+from sdk.api.client import CardStatus, GrpcCard, IntentText
 from tests.demo.show import INTENT, NUMBERED, Demo, curl
 
 
@@ -238,9 +238,9 @@ def test_the_engine_is_killed_at_random_moments_with_a_commit_in_flight(
         if together:
             card.world.start_card()
         with closing(card.world.api()) as api:
-            waits(lambda api=api, engine=engine: _runs_anew(api, engine))
-            assert (api.status().daemon_pid == daemon) == (not together)
-            daemon, engine = api.status().daemon_pid, api.status().engine_pid
+            now = runs_anew(api, engine)
+            assert (now.daemon_pid == daemon) == (not together)
+            daemon, engine = now.daemon_pid, now.engine_pid
             applies.hold(api, acknowledged)
         load.goes_on()
     load.end()
@@ -249,9 +249,10 @@ def test_the_engine_is_killed_at_random_moments_with_a_commit_in_flight(
     still_well(card, applies)
 
 
-def _runs_anew(api: GrpcCard, engine: int) -> bool:
-    now = api.status()
-    return now.engine_pid != engine and now.engine_state == "forwarding"
+def runs_anew(api: GrpcCard, engine: int) -> CardStatus:
+    """How the card is when another engine than this one forwards."""
+    waits(lambda: (now := api.status()).engine_pid != engine and now.engine_state == "forwarding")
+    return api.status()
 
 
 def waits(condition: Callable[[], bool]) -> None:

@@ -18,6 +18,7 @@ from contextlib import closing
 import pytest
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.dpdk import Engine, connect
 from sdk.api.client import CardStatus, GrpcCard, IntentText
 from tests.demo.show import INTENT, NUMBERED, Demo, curl
 
@@ -118,36 +119,30 @@ class Applies:
     """
 
     def __init__(self, card: Demo, source: random.Random) -> None:
-        self._card = card
         self._source = source
+        self._world = card.world
         self._pending = card.world.folder / "state/intent.pending"
-        self._file = str(card.world.folder / "intent.yaml")
-        self.text = INTENT.read_text()
-        other = self.text.replace("port 80,443", "port 80,443,8443")
+        self._turn = 0
+        self._asked = ""
+        self._took = 0.0
         self._texts: dict[str, str] = {}
         self._rules: dict[str, int] = {}
+        self.text = INTENT.read_text()
         self.met: Counter[str] = Counter()
         with closing(card.world.api()) as api:
-            for one in (other, self.text):
-                self._longest, self._commit = self._measured(api, one)
+            for one in (self.text.replace("port 80,443", "port 80,443,8443"), self.text):
+                began = time.monotonic()
+                self._begun(api, one, []).join()
+                self._took = time.monotonic() - began
                 tag = api.status().engine_tag
                 self._texts[tag] = one
                 self._rules[tag] = len(api.snapshot(["firewall_rule"]).rows("firewall_rule"))
         assert len(set(self._rules.values())) == 2
 
-    def _measured(self, api: GrpcCard, text: str) -> tuple[float, float]:
-        """How long an apply takes, and the part of it in which its intent is pending."""
-        began = time.monotonic()
-        applying = self._begun(api, text, [])
-        waits(lambda: self._pending.exists() or not applying.is_alive())
-        pending = time.monotonic()
-        applying.join()
-        return time.monotonic() - began, time.monotonic() - pending
-
     def _begun(self, api: GrpcCard, text: str, errors: list[HalError]) -> threading.Thread:
         def call() -> None:
             try:
-                api.apply([IntentText(self._file, text.encode())])
+                api.apply([IntentText("intent.yaml", text.encode())])
             except HalError as error:
                 errors.append(error)
 
@@ -155,31 +150,44 @@ class Applies:
         applying.start()
         return applying
 
-    def killed_in_one(self, *numbers: int, late: bool) -> str:
-        """Apply the intent that isn't in force, and kill processes at a drawn moment of it: any, or where it is `late`
-        any behind the one from which on its commit is on its way.
+    def _moment(self, engine: Engine, applying: threading.Thread) -> None:
+        """Wait for one, by turns: any of an apply; one behind which its commit is on its way, as the pending intent on
+        disk tells; one behind which the engine has it."""
+        kind, self._turn = self._turn % 3, self._turn + 1
+        begins = (lambda: True, self._pending.exists, lambda: engine.snapshot(["seed"]).tags["dsnd"] == self._asked)
+        waits(lambda: not applying.is_alive() or begins[kind]())
+        time.sleep(self._source.uniform(0, self._took * (1.3, 0.1, 0.01)[kind]))
+
+    def killed_in_one(self, *numbers: int) -> str:
+        """Apply the intent that isn't in force, and kill processes at a moment of it.
 
         Returns:
             The tag that the card has to have now, where the apply was acknowledged, else "".
         """
         errors: list[HalError] = []
-        with closing(self._card.world.api()) as api:
-            held = api.status().engine_tag
-            wanted = next(tag for tag in self._texts if tag != held)
-            applying = self._begun(api, self._texts[wanted], errors)
-            if late:
-                waits(lambda: self._pending.exists() or not applying.is_alive())
-            time.sleep(self._source.uniform(0, self._commit if late else 1.3 * self._longest))
+        with closing(self._world.api()) as api, closing(connect(self._world.run_folder / "engine")) as engine:
+            held = engine.snapshot(["seed"]).tags["dsnd"]
+            self._asked = next(tag for tag in self._texts if tag != held)
+            applying = self._begun(api, self._texts[self._asked], errors)
+            self._moment(engine, applying)
             in_flight = self._pending.exists()
             for number in numbers:
                 os.kill(number, signal.SIGKILL)
             applying.join()
         if not errors:
             self.met["an apply that was acknowledged"] += 1
-            return wanted
+            return self._asked
         assert errors[0].kind in (ErrorKind.LOST, ErrorKind.TIMEOUT), errors
         self.met["a commit in flight" if in_flight else "an apply that was planned"] += 1
         return ""
+
+    def engine_alone(self) -> tuple[int, str]:
+        """Generation and tag of the engine, while the daemon is dead."""
+        with closing(connect(self._world.run_folder / "engine")) as engine:
+            snapshot = engine.snapshot(["seed"])
+        if self._pending.exists() and snapshot.tags["dsnd"] == self._asked:
+            self.met["a commit that was made, unacknowledged"] += 1
+        return snapshot.generation, snapshot.tags["dsnd"]
 
     def hold(self, api: GrpcCard, acknowledged: str) -> None:
         """The engine holds one intent whole, the card says which, and it is the one that was acknowledged."""
@@ -210,13 +218,15 @@ def test_python_is_killed_at_random_moments_with_a_commit_in_flight(
     """Whatever moment Python dies at, hosts don't notice, the engine holds one intent whole and the card says which."""
     applies, load = Applies(card, random.Random(seed)), Load(card)
     daemon, engine = pids(card)
-    for turn in range(kills_of(card, long)):
-        acknowledged = applies.killed_in_one(daemon, late=turn % 2 == 1)
+    for _ in range(kills_of(card, long)):
+        acknowledged = applies.killed_in_one(daemon)
         load.goes_on()  # with nobody but the engine
+        generation, tag = applies.engine_alone()
         card.world.start_card()
         with closing(card.world.api()) as api:
-            assert api.status().engine_pid == engine
-            daemon = api.status().daemon_pid
+            now = api.status()
+            assert (now.engine_pid, now.generation, now.engine_tag) == (engine, generation, tag)
+            daemon = now.daemon_pid
             applies.hold(api, acknowledged)
         load.goes_on()
     load.end()
@@ -234,7 +244,7 @@ def test_the_engine_is_killed_at_random_moments_with_a_commit_in_flight(
     daemon, engine = pids(card)
     for turn in range(kills_of(card, long)):
         together = turn % 4 == 3  # which makes the next death a first one, too: after many in a row it waits for long
-        acknowledged = applies.killed_in_one(engine, *[daemon] * together, late=turn % 2 == 1)
+        acknowledged = applies.killed_in_one(engine, *[daemon] * together)
         if together:
             card.world.start_card()
         with closing(card.world.api()) as api:

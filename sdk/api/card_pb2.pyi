@@ -1042,11 +1042,17 @@ class ObjectStatus(_message.Message):
     name: _builtins.str
     summary: _builtins.str
     wanted_generation: _builtins.int
-    """Of what was asked for last; 0 where it has none, since it was refused or the engine hasn't said yet."""
+    """As applied_generation; the next one, at the earliest, where what was asked for last would change this object and
+    isn't in force.
+    """
     applied_generation: _builtins.int
+    """In which this engine got the object as it is; 0 where it was asked for and isn't in force."""
     reason: _builtins.str
+    """Why they differ: what is wrong with this object, or else with the intent that would have changed it."""
     status: _builtins.str
-    """The kind's own status message as JSON: by its fields' names, ids as text, counts as numbers."""
+    """The kind's own status message as JSON: by its fields' names, ids as text, counts as numbers; {} where the object
+    isn't in force.
+    """
     def __init__(
         self,
         *,

@@ -158,7 +158,7 @@ class CardServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetObjects(self, request, context):
-        """The status of each object: generation asked for, generation applied, the reason if they differ.
+        """Each object's own status: generation asked for, generation applied, the reason if they differ.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

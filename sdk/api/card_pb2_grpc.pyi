@@ -45,7 +45,7 @@ class CardStub:
     GetCounters: _grpc.UnaryUnaryMultiCallable[_card_pb2.GetCountersRequest, _card_pb2.Counters]
     GetEvents: _grpc.UnaryUnaryMultiCallable[_card_pb2.GetEventsRequest, _card_pb2.Events]
     GetObjects: _grpc.UnaryStreamMultiCallable[_card_pb2.GetObjectsRequest, _card_pb2.ObjectStatus]
-    """The status of each object: generation asked for, generation applied, the reason if they differ."""
+    """Each object's own status: generation asked for, generation applied, the reason if they differ."""
     Trace: _grpc.UnaryUnaryMultiCallable[_card_pb2.TraceRequest, _card_pb2.TraceReply]
     """What a described packet would meet on the installed state."""
     Replay: _grpc.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.ReplayReply]
@@ -68,7 +68,7 @@ class CardAsyncStub(CardStub):
     GetCounters: _aio.UnaryUnaryMultiCallable[_card_pb2.GetCountersRequest, _card_pb2.Counters]  # type: ignore[assignment]
     GetEvents: _aio.UnaryUnaryMultiCallable[_card_pb2.GetEventsRequest, _card_pb2.Events]  # type: ignore[assignment]
     GetObjects: _aio.UnaryStreamMultiCallable[_card_pb2.GetObjectsRequest, _card_pb2.ObjectStatus]  # type: ignore[assignment]
-    """The status of each object: generation asked for, generation applied, the reason if they differ."""
+    """Each object's own status: generation asked for, generation applied, the reason if they differ."""
     Trace: _aio.UnaryUnaryMultiCallable[_card_pb2.TraceRequest, _card_pb2.TraceReply]  # type: ignore[assignment]
     """What a described packet would meet on the installed state."""
     Replay: _aio.StreamStreamMultiCallable[_card_pb2.ReplayRequest, _card_pb2.ReplayReply]  # type: ignore[assignment]
@@ -148,7 +148,7 @@ class CardServicer(metaclass=_abc_1.ABCMeta):
         request: _card_pb2.GetObjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_card_pb2.ObjectStatus], _abc.AsyncIterator[_card_pb2.ObjectStatus]]:
-        """The status of each object: generation asked for, generation applied, the reason if they differ."""
+        """Each object's own status: generation asked for, generation applied, the reason if they differ."""
 
     @_abc_1.abstractmethod
     def Trace(

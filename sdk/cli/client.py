@@ -34,16 +34,17 @@ class ObjectStatus:
 
     Args:
         words: it in one line (a policy: a line for each rule).
-        asked: the generation of the intent that was asked for last, None where it has none: refused, or not sure yet.
-        applied: the generation of the intent that is in force. Others commit, too: the card may be further on.
-        reason: why they differ, "" if they don't.
+        applied: the generation in which it was put in or last changed; 0 where it was asked for and isn't in force.
+        asked: the same; where what was asked for last would change this object and isn't in force, the next one, at the
+            earliest: others commit, too.
+        reason: why they differ, "" if they don't: what is wrong with this object, or with the intent it came with.
         status: the object's status message as plain values (`services.core.plain`).
     """
 
     kind: str
     name: str
     words: str
-    asked: int | None
+    asked: int
     applied: int
     reason: str = ""
     status: Mapping[str, Any] = field(default_factory=dict)

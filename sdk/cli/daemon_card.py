@@ -57,7 +57,7 @@ class DaemonCard:
                 one.kind,
                 one.name,
                 one.summary,
-                one.wanted_generation or None,
+                one.wanted_generation,
                 one.applied_generation,
                 one.reason,
                 json.loads(one.status or "{}"),

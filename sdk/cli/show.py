@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FOLLOW_S = 0.5
+WIDE = 120
+"""Columns of a terminal from which on objects are shown as they are written, too."""
 
 
 @click.group(epilog=EXIT_CODES)
@@ -56,7 +58,8 @@ def speaker_of(card: CardClient, context: click.Context, with_rules: bool = Fals
 @with_option
 @click.pass_context
 def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Path, ...], as_json: bool) -> None:
-    """Every object with its status: generation asked for and applied, why they differ, what it counted."""
+    """Every object with its status: the generation in which it was last changed, what it has counted, how it is doing;
+    of one that was asked for otherwise, why it isn't so. With NAME, as it is written, too."""
     with guarded(as_json), a_card(context, intent_files) as card:
         known = services(context).kinds
         if kind and kind not in known:
@@ -71,40 +74,69 @@ def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Pa
             limit = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
             raise HalError(ErrorKind.INVALID, f"{kind} {name}", limit=limit or f"there is no {kind}",
                            fix=f"Did you mean {near}?" if near else "List them: dsn show objects.")  # fmt: skip
-        emit(as_json, [one.to_dict() for one in found], lambda console: _print_objects(console, found))
+
+        def render(console: Console) -> None:
+            if name:
+                _print_object(console, found[0])
+            else:
+                _print_objects(console, found)
+
+        emit(as_json, [one.to_dict() for one in found], render)
 
 
 def _print_objects(console: Console, found: list[ObjectStatus]) -> None:
-    rows = []
+    wide = console.width >= WIDE
+    rows = [
+        (one.kind, one.name, _generations(one), _status_words(one.status), *([one.words] if wide else ()))
+        for one in found
+    ]
+    console.print(table("", ("kind", "name", "generation", "status", *(["as written"] if wide else ())), rows))
     for one in found:
-        state = f"the intent of generation {one.applied}: {one.reason}" if one.reason else "applied"
-        rows.append(
-            (
-                one.kind,
-                one.name,
-                state,
-                _status_words(one.status),
-                one.words,
-            )
-        )
-    console.print(table("", ("kind", "name", "state", "status", "words"), rows))
+        if one.reason:
+            console.print(f"{one.kind} {one.name}: {one.reason}")
+
+
+def _print_object(console: Console, one: ObjectStatus) -> None:
+    console.print(f"{one.kind} {one.name}: generation {_generations(one)}")
+    if one.reason:
+        console.print(f"  {one.reason}")
+    for line in (*one.words.splitlines(), *_status_words(one.status).splitlines()):
+        console.print(f"  {line}")
+
+
+def _generations(one: ObjectStatus) -> str:
+    """The generation that is applied, and the one that was asked for where that is another."""
+    applied = str(one.applied) if one.applied else "none"
+    return applied if one.asked == one.applied else f"{applied}, asked for {one.asked}"
 
 
 def _plain(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _status_words(status: Any) -> str:
-    """A status message in words: its numbers, and one line for each member of its lists."""
-    plain = [
-        f"{key} {_plain(value)}" for key, value in status.items() if not isinstance(value, list | dict) and key != "id"
-    ]
-    lines = [", ".join(plain)] if plain else []
-    for members in (value for value in status.values() if isinstance(value, list)):
-        for member in members:
-            rest = ", ".join(f"{key} {_plain(value)}" for key, value in member.items() if key != "name")
-            lines.append(f"{member.get('name', '')}: {rest}")
-    return "\n".join(lines)
+def _fields(status: Mapping[str, Any]) -> str:
+    """The single values of a status message in words: "rx packets 12, link yes". What is empty is left out."""
+    return ", ".join(
+        f"{key.replace('_', ' ')} {_plain(value)}"
+        for key, value in status.items()
+        if not isinstance(value, list | dict) and key not in ("id", "name") and value not in ("", None)
+    )
+
+
+def _status_words(status: Mapping[str, Any]) -> str:
+    """A status message in words: its single values, and a line for each of its lists of words and each member of its
+    lists of messages."""
+    lines = [_fields(status)]
+    for key, members in status.items():
+        if not isinstance(members, list) or not members:
+            continue
+        if isinstance(members[0], dict):
+            lines += [f"{member.get('name', '')}: {_fields(member)}" for member in members]
+        else:
+            lines.append(f"{key.replace('_', ' ')}: {', '.join(map(str, members))}")
+    return "\n".join(filter(None, lines))
 
 
 @show.command(epilog=f"Examples: dsn show tables; dsn show tables firewall_rule. {EXIT_CODES}")

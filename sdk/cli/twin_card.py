@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Final
 
@@ -24,7 +24,7 @@ from hal.packet.derive import sync
 from sdk.api.applied import Applied
 from sdk.cli.client import CardStatus, ObjectStatus, Replay
 from services.core import intent
-from services.core.diff import change_summary, changes, words
+from services.core.diff import change_summary, changes, since, words
 from services.core.intent import Source
 from services.core.objects import Objects
 from services.core.plain import plain
@@ -45,6 +45,7 @@ class TwinCard:
     loaded: Objects | None = None
     plan: Plan | None = None
     generation: int = 0
+    since: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def status(self) -> CardStatus:
         ports = {port.config.name: port.link for port in self.capabilities().ports}
@@ -53,14 +54,12 @@ class TwinCard:
     def objects(self) -> list[ObjectStatus]:
         if self.loaded is None or self.plan is None:
             return []
-        self.settle()
-        states = {port.config.name: port for port in self.capabilities().ports}
-        view = View(self.plan, self.counters(), states)
+        view = View.of(self.plan, self.backend)
         result = []
         for item in self.loaded:
             status = plain(self.services.status(item, self.loaded, view))
             said = words(item, self.services)
-            both = (self.generation, self.generation)
+            both = (self.since[item.key], self.since[item.key])
             result.append(ObjectStatus(item.kind, item.name, said, *both, "", status))
         return result
 
@@ -79,6 +78,7 @@ class TwinCard:
         tables = self.capabilities().schema.table_numbers
         made = sync(self.backend.writer(), self.backend, *plan.rows, tables=tables, tag=digest, names=plan.names)
         self.generation = made.generation
+        self.since = since(self.loaded or Objects(), self.since, objects, self.generation)
         summary = change_summary(changes(self.loaded or Objects(), objects, self.services))
         self.files, self.loaded, self.plan = tuple(files), objects, plan
         return Applied(self.generation, digest, summary, tuple(one.sentence for one in loaded.warnings))

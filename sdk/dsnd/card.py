@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from board_support.board import Hardware
@@ -19,6 +19,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, EventKind, FlowFilter, LoadConfig
 from hal.packet.derive import SyncResult
 from sdk.api.applied import Applied
+from sdk.dsnd.asked import Outstanding, refusal
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record, check
@@ -26,6 +27,7 @@ from sdk.dsnd.patience import Probe
 from sdk.dsnd.store import EMPTY, Store, StoredIntent
 from sdk.dsnd.tables import OWNER, NobodyKnowsError, Tables
 from sdk.dsnd.taps import Taps
+from services.core.diff import since
 from services.core.objects import IntentError, Objects
 from services.core.plan import Plan
 from services.core.service import Services
@@ -42,12 +44,14 @@ REFUSALS = (ErrorKind.INVALID, ErrorKind.DENIED, ErrorKind.FULL, ErrorKind.UNSUP
 
 @dataclass(frozen=True)
 class Holding:
-    """What the card holds: the intent as given, its objects, its plan, and the generation that carries them."""
+    """What the card holds: the intent as given, its objects, its plan, the generation that carries them, and for each
+    object, by kind and name, the one in which this engine got it as it is."""
 
     intent: StoredIntent
     objects: Objects
     plan: Plan
     generation: int
+    since: Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ class Card:
         self._ending = threading.Event()
         self._backend: Backend | None = None
         self._unsure: _Asked | None = None  # what was committed without an answer
-        self._refused = ""  # what was asked for last and isn't held, and why
+        self._asking: _Asked | None = None  # what is about to be committed
+        self._refused: Outstanding | None = None  # what was asked for last and isn't held, and why
         self._damaged = False  # the good intent on disk can't be read, or can't be in force on this card
         self._closed = False
         self._refusal = ""
@@ -236,7 +241,7 @@ class Card:
             self._log("the engine goes on with what it holds")
         elif good.digest == tag:
             _, objects, plan = planned
-            self.holding = Holding(good, objects, plan, self.backend.snapshot(["seed"]).generation)
+            self._hold_all(good, objects, plan, self.backend.snapshot(["seed"]).generation)
             self.tables.settle_taps(plan)
         else:
             self._log(f"the engine holds {tag or 'nothing'}, the card {good.digest}: brought to it")
@@ -266,7 +271,11 @@ class Card:
     def _bring(self, intent: StoredIntent) -> None:
         _, objects, plan = self.tables.planned(intent)
         result = self.tables.commit(plan, intent.digest, self._plan())
-        self.holding = Holding(intent, objects, plan, result.generation)
+        self._hold_all(intent, objects, plan, result.generation)
+
+    def _hold_all(self, intent: StoredIntent, objects: Objects, plan: Plan, generation: int) -> None:
+        """An engine holds it that hadn't it from us before."""
+        self.holding = Holding(intent, objects, plan, generation, since(Objects(), {}, objects, generation))
 
     def _doubt(self, error: IntentError | HalError, so: str) -> None:
         """The good intent can't be in force on this card, as after a change of card.toml or of what is installed. The
@@ -304,25 +313,25 @@ class Card:
         try:
             applied = self._apply(files, only_set)
         except (IntentError, HalError) as error:
-            self._refused = (
-                "" if isinstance(error, NobodyKnowsError) else f"the last apply was refused: {_first(error)}"
-            )
+            asking, self._refused = self._asking, None
+            if not isinstance(error, NobodyKnowsError):
+                plans = (asking.plan if asking is not None else None, self._plan())
+                self._refused = refusal(error, asking.objects if asking is not None else None, *plans)
             raise
         else:
-            self._refused = ""
+            self._refused = None
             return applied
         finally:
+            self._asking = None
             self._applying.release()
 
-    def wanted(self) -> tuple[int, str]:
-        """The generation that what was asked for last is, 0 where it is none; and why: "" if it is what the card has.
-        Others commit, too: which one it would become nobody knows."""
-        holding, unsure = self.holding, self._unsure
-        generation = holding.generation if holding is not None else 0
+    def outstanding(self) -> Outstanding | None:
+        """What was asked for last and isn't held; None where the card has what was asked for."""
+        unsure, asking = self._unsure, self._asking
         if unsure is not None:
             words = f"intent {unsure.intent.digest} was committed, and the engine hasn't said yet whether it holds"
-            return 0, words
-        return (0, self._refused) if self._refused else (generation, "")
+            return Outstanding(unsure.objects, words)
+        return Outstanding(asking.objects, "it is being applied") if asking is not None else self._refused
 
     def _apply(self, files: tuple[tuple[str, str, str], ...], only_set: str) -> Applied:
         files = tuple((only_set, name, text) for _set, name, text in files)
@@ -334,10 +343,11 @@ class Card:
                 backend, context = self.backend, self.tables.context()
             intent = StoredIntent((*kept, *files))
             read, objects, plan = self.tables.planned(intent, context)  # long for a large one: nobody waits for it
+            self._asking = _Asked(intent, objects, plan)
             with self._held():
                 self._open()
                 if self._backend is backend:
-                    result = self._commit(_Asked(intent, objects, plan))
+                    result = self._commit(self._asking)
                     warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
                     return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
         raise HalError(ErrorKind.LOST, "packet engine", got=f"it died {PLANNED_AGAIN} times meanwhile",
@@ -365,7 +375,10 @@ class Card:
         return self.holding.plan if self.holding is not None else None
 
     def _hold(self, asked: _Asked, generation: int) -> None:
-        self.holding = Holding(asked.intent, asked.objects, asked.plan, generation)
+        old, before = (self.holding.objects, self.holding.since) if self.holding is not None else (Objects(), {})
+        kept = since(old, before, asked.objects, generation)
+        self.holding = Holding(asked.intent, asked.objects, asked.plan, generation, kept)
+        self._asking = None
         self.store.confirm()
         if self._damaged:
             self._damaged = False

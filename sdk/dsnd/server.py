@@ -20,10 +20,12 @@ from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
 from sdk.api import card_pb2_grpc, problems, values
 from sdk.card_config import owned
+from sdk.dsnd.asked import states
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
 from sdk.dsnd.tables import OWNER
+from services.core.diff import words
 from services.core.objects import IntentError
 from services.core.plain import plain
 from services.core.service import View
@@ -200,25 +202,23 @@ class CardServicer(card_pb2_grpc.CardServicer):
 
     @_answers
     def GetObjects(self, request: pb.GetObjectsRequest, context: grpc.ServicerContext) -> Iterator[pb.ObjectStatus]:
-        holding = self._card.holding
-        if holding is None:
-            return
-        wanted, reason = self._card.wanted()
+        services = self._card.services
         with self._card.steady() as backend:
-            backend.settle()
-            ports = {port.config.name: port for port in backend.capabilities().ports}
-            view = View(holding.plan, backend.counters(), ports)
-        for item in holding.objects:
-            words = self._card.services.by_kind[item.kind].words.get(item.kind)
-            status = self._card.services.status(item, holding.objects, view)
+            holding, outstanding = self._card.holding, self._card.outstanding()
+            if holding is None:
+                return
+            view = View.of(holding.plan, backend)
+        for state in states(holding.objects, holding.since, holding.generation, outstanding):
+            item = state.item
+            held = item.key in holding.objects
             yield pb.ObjectStatus(
                 kind=item.kind,
                 name=item.name,
-                summary=words(item.spec) if words else "",
-                wanted_generation=wanted,
-                applied_generation=holding.generation,
-                reason=reason,
-                status=json.dumps(plain(status)),
+                summary=words(item, services),
+                wanted_generation=state.wanted,
+                applied_generation=state.applied,
+                reason=state.reason,
+                status=json.dumps(plain(services.status(item, holding.objects, view))) if held else "{}",
             )
 
     @_answers

@@ -105,7 +105,7 @@ class Tables:
         plan = plan_all(objects, context, self._services)
         errors = [problem for problem in plan.problems if not problem.warning]
         if errors:
-            raise IntentError((*read.warnings, *with_excerpts(errors, _sources(intent))))
+            raise IntentError((*read.warnings, *with_excerpts(errors, _sources(intent))), objects)
         return read, objects, plan
 
     # --- writing ---

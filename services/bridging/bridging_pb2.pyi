@@ -195,6 +195,9 @@ class UplinkStatus(_message.Message):
     TX_PACKETS_FIELD_NUMBER: _builtins.int
     TX_BYTES_FIELD_NUMBER: _builtins.int
     DROPS_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    RESOLVED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry, which flows and traces speak of."""
     link: _builtins.bool
@@ -209,6 +212,12 @@ class UplinkStatus(_message.Message):
     """Bytes to the network."""
     drops: _builtins.int
     """Frames from the network that were dropped."""
+    neighbours: _builtins.int
+    """Neighbours on it that were asked for, routers among them; 0, too, where the card doesn't tell them."""
+    resolved: _builtins.int
+    """Those of them that have answered and are used."""
+    failed: _builtins.int
+    """Those of them that didn't answer: packets to them are dropped, and routes pass them over."""
     def __init__(
         self,
         *,
@@ -219,10 +228,13 @@ class UplinkStatus(_message.Message):
         tx_packets: _builtins.int = ...,
         tx_bytes: _builtins.int = ...,
         drops: _builtins.int = ...,
+        neighbours: _builtins.int = ...,
+        resolved: _builtins.int = ...,
+        failed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "id", b"id", "link", b"link", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "failed", b"failed", "id", b"id", "link", b"link", "neighbours", b"neighbours", "resolved", b"resolved", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,25 +274,55 @@ Global___Subnet: _TypeAlias = Subnet  # noqa: Y015
 
 @_typing.final
 class SubnetStatus(_message.Message):
-    """What is in a subnet."""
+    """What is in a subnet, and what its vNICs have counted together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     VNICS_FIELD_NUMBER: _builtins.int
+    VNICS_WITH_LINK_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    RX_PACKETS_FIELD_NUMBER: _builtins.int
+    RX_BYTES_FIELD_NUMBER: _builtins.int
+    TX_PACKETS_FIELD_NUMBER: _builtins.int
+    TX_BYTES_FIELD_NUMBER: _builtins.int
+    DROPS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry."""
     vnics: _builtins.int
     """How many vNICs are in it."""
+    vnics_with_link: _builtins.int
+    """Those of them whose port has link."""
+    addresses: _builtins.int
+    """Addresses of vNICs that the card answers ARP and neighbour discovery for, link-local ones included. They are
+    declared, never learned.
+    """
+    rx_packets: _builtins.int
+    """Frames from its vNICs."""
+    rx_bytes: _builtins.int
+    """Bytes from its vNICs."""
+    tx_packets: _builtins.int
+    """Frames to its vNICs."""
+    tx_bytes: _builtins.int
+    """Bytes to its vNICs."""
+    drops: _builtins.int
+    """Frames from its vNICs that were dropped."""
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         vnics: _builtins.int = ...,
+        vnics_with_link: _builtins.int = ...,
+        addresses: _builtins.int = ...,
+        rx_packets: _builtins.int = ...,
+        rx_bytes: _builtins.int = ...,
+        tx_packets: _builtins.int = ...,
+        tx_bytes: _builtins.int = ...,
+        drops: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "vnics", b"vnics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "drops", b"drops", "id", b"id", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets", "vnics", b"vnics", "vnics_with_link", b"vnics_with_link"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,25 +366,57 @@ Global___Profile: _TypeAlias = Profile  # noqa: Y015
 
 @_typing.final
 class ProfileStatus(_message.Message):
-    """Where a profile is used."""
+    """Where a profile is used, and what those have counted together that have it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
+    INGRESS_FIELD_NUMBER: _builtins.int
+    RX_PACKETS_FIELD_NUMBER: _builtins.int
+    RX_BYTES_FIELD_NUMBER: _builtins.int
+    TX_PACKETS_FIELD_NUMBER: _builtins.int
+    TX_BYTES_FIELD_NUMBER: _builtins.int
+    DROPS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry."""
     users: _builtins.int
-    """How many vNICs and uplinks have it."""
+    """How many vNICs and uplinks have it, punt taps not among them."""
+    rx_packets: _builtins.int
+    """Frames from its vNICs and uplinks."""
+    rx_bytes: _builtins.int
+    """Bytes from its vNICs and uplinks."""
+    tx_packets: _builtins.int
+    """Frames to its vNICs and uplinks."""
+    tx_bytes: _builtins.int
+    """Bytes to its vNICs and uplinks."""
+    drops: _builtins.int
+    """Frames from its vNICs and uplinks that were dropped."""
+    @_builtins.property
+    def egress(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stages in force for packets from them, in order."""
+
+    @_builtins.property
+    def ingress(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stages in force for packets to them, in order."""
+
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         users: _builtins.int = ...,
+        egress: _abc.Iterable[_builtins.str] | None = ...,
+        ingress: _abc.Iterable[_builtins.str] | None = ...,
+        rx_packets: _builtins.int = ...,
+        rx_bytes: _builtins.int = ...,
+        tx_packets: _builtins.int = ...,
+        tx_bytes: _builtins.int = ...,
+        drops: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "egress", b"egress", "id", b"id", "ingress", b"ingress", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,29 +6,65 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.message import Message
 
+from hal.packet.contract import NeighbourState
 from services.bridging import bridging_pb2 as pb
 from services.core.objects import Object, Objects
 from services.core.service import View
+
+ANSWERED = frozenset({NeighbourState.REACHABLE, NeighbourState.PROBE})
+"""States of a neighbour that packets are sent to."""
 
 
 def status(item: Object[Message], objects: Objects, view: View) -> Message:
     """The status of a Vnic, Uplink, Subnet or Profile."""
     spec = item.spec
-    if isinstance(spec, pb.Vnic | pb.Uplink):
-        row = next((row_id for _, row_id, _ in view.plan.entries(item, "vnic")), 0)
-        counted = view.counters.vnics.get(row, {})
-        port = view.ports.get(spec.port)
-        make = pb.VnicStatus if isinstance(spec, pb.Vnic) else pb.UplinkStatus
-        names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
-        return make(id=row, link=port is not None and port.link, **{name: counted.get(name, 0) for name in names})
+    if isinstance(spec, pb.Vnic):
+        return pb.VnicStatus(id=view.row_id(item, "vnic"), link=view.has_link(spec.port), **view.traffic([item]))
+    if isinstance(spec, pb.Uplink):
+        return _uplink(item, spec, view)
     if isinstance(spec, pb.Subnet):
-        row = next((row_id for _, row_id, _ in view.plan.entries(item, "subnet")), 0)
-        members = sum(vnic.spec.subnet == item.name for vnic in objects.of(pb.Vnic))
-        return pb.SubnetStatus(id=row, vnics=members)
-    row = next((row_id for _, row_id, _ in view.plan.entries(item, "profile")), 0)
-    users = sum(one.spec.profile == item.name for one in objects.of(pb.Vnic))
-    users += sum(one.spec.profile == item.name for one in objects.of(pb.Uplink))
-    return pb.ProfileStatus(id=row, users=users)
+        return _subnet(item, objects, view)
+    users = view.once(_by_profile, objects).get(item.name, ())
+    stages = spec if isinstance(spec, pb.Profile) else pb.Profile()
+    return pb.ProfileStatus(
+        id=view.row_id(item, "profile"), users=len(users), egress=stages.egress, ingress=stages.ingress,
+        **view.traffic(users),
+    )  # fmt: skip
+
+
+def _uplink(item: Object[Message], spec: pb.Uplink, view: View) -> pb.UplinkStatus:
+    row_id = view.row_id(item, "vnic")
+    states = [{one.state for one in each} for each in view.neighbours_by_uplink.get(row_id, {}).values()]
+    return pb.UplinkStatus(
+        id=row_id, link=view.has_link(spec.port), **view.traffic([item]), neighbours=len(states),
+        resolved=sum(not ANSWERED.isdisjoint(some) for some in states),
+        failed=sum(NeighbourState.FAILED in some and ANSWERED.isdisjoint(some) for some in states),
+    )  # fmt: skip
+
+
+def _subnet(item: Object[Message], objects: Objects, view: View) -> pb.SubnetStatus:
+    members = view.once(_by_subnet, objects).get(item.name, ())
+    return pb.SubnetStatus(
+        id=view.row_id(item, "subnet"), vnics=len(members),
+        vnics_with_link=sum(view.has_link(vnic.spec.port) for vnic in members),
+        addresses=sum(1 for vnic in members for _ in view.plan.entries(vnic, "vnic_address")), **view.traffic(members),
+    )  # fmt: skip
+
+
+def _by_subnet(objects: Objects, _view: View) -> Mapping[str, list[Object[pb.Vnic]]]:
+    found: dict[str, list[Object[pb.Vnic]]] = {}
+    for vnic in objects.of(pb.Vnic):
+        found.setdefault(vnic.spec.subnet, []).append(vnic)
+    return found
+
+
+def _by_profile(objects: Objects, _view: View) -> Mapping[str, list[Object[Message]]]:
+    found: dict[str, list[Object[Message]]] = {}
+    for vnic in objects.of(pb.Vnic):
+        found.setdefault(vnic.spec.profile, []).append(vnic)
+    for uplink in objects.of(pb.Uplink):
+        found.setdefault(uplink.spec.profile, []).append(uplink)
+    return found
 
 
 def _port(port: str, vlan: int) -> str:

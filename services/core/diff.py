@@ -65,6 +65,19 @@ def changes(old: Objects, new: Objects, services: Services) -> list[Change]:
     return [*removed, *changed, *added]
 
 
+def since(
+    old: Objects, before: Mapping[tuple[str, str], int], new: Objects, generation: int
+) -> dict[tuple[str, str], int]:
+    """(kind, name) -> the generation in which an object was put in or last changed: for one that is as it was, that of
+    `before`, else this one."""
+    result = {}
+    for item in new:
+        same = old.find(item.key)
+        kept = same is not None and same.spec == item.spec
+        result[item.key] = before.get(item.key, generation) if kept else generation
+    return result
+
+
 def change_summary(found: Sequence[Change]) -> str:
     """Changes as numbers of objects: "2 removed, 1 changed, 3 added"."""
     names = (("-", "removed"), ("~", "changed"), ("+", "added"))

@@ -55,7 +55,7 @@ class Intent:
     def require(self) -> Objects:
         """The objects. Raises IntentError if there is an error."""
         if self.errors:
-            raise IntentError(self.problems)
+            raise IntentError(self.problems, self.objects)
         return self.objects
 
 

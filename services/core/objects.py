@@ -129,10 +129,12 @@ def excerpt(line: str, column: int) -> str:
 
 
 class IntentError(Exception):
-    """An intent that is refused. `problems` has all that is wrong with it, warnings included."""
+    """An intent that is refused. `problems` has all that is wrong with it, warnings included; `objects` what could be
+    read of it all the same, None where that isn't known."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], objects: Objects | None = None) -> None:
         self.problems = tuple(problems)
+        self.objects = objects
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -219,6 +221,10 @@ class Objects:
         """All objects of the kind whose message this is."""
         kind = message.DESCRIPTOR.name
         return [item for item in self._by_kind.get(kind, ()) if isinstance(item.spec, message)]  # type: ignore[misc]
+
+    def find(self, key: tuple[str, str]) -> Object[Message] | None:
+        """The object of this kind and name."""
+        return self._by_key.get(key)
 
     def get(self, message: type[M], name: str) -> Object[M] | None:
         found = self._by_key.get((message.DESCRIPTOR.name, name))

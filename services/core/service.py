@@ -10,17 +10,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Counters, PortState
+from hal.packet.contract import Counters, Neighbour, PortState, Reader
 from hal.packet.schema.registry import make_known
 from services.core import formats
 from services.core.formats import Format
@@ -28,6 +28,8 @@ from services.core.objects import Object, Objects, Problem
 
 if TYPE_CHECKING:
     from services.core.plan import Context, Plan, Planned
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Grammar:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object; it is called as its message is. `doc` is one sentence for `dsn show` and `dsn schema`."""
+    """A kind of object, by its message and that of its status; it is called as its message is."""
 
     message: type[Message]
     status: type[Message]
@@ -66,7 +68,7 @@ class Kind:
         return self.message.DESCRIPTOR.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """What a card says about itself at one moment, for the status of objects.
 
@@ -74,11 +76,61 @@ class View:
         plan: the plan that was applied: which entries an object has.
         counters: after `settle`.
         ports: the card's ports as they are.
+        neighbours: who is known on its uplinks; None where the card doesn't tell.
     """
 
     plan: Plan
     counters: Counters
     ports: Mapping[str, PortState] = field(default_factory=dict)
+    neighbours: Sequence[Neighbour] | None = None
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, plan: Plan, card: Reader) -> View:
+        """The card as it is now, with what sessions have counted so far. Raises HalError."""
+        card.settle()
+        ports = {port.config.name: port for port in card.capabilities().ports}
+        try:
+            neighbours = card.neighbours()
+        except HalError as error:
+            if error.kind is not ErrorKind.UNSUPPORTED:
+                raise
+            neighbours = None  # a backend without, or an engine of the release before
+        return cls(plan, card.counters(), ports, neighbours)
+
+    def row_id(self, item: Object[Message], table: str) -> int:
+        """The id of an object's entry in a table where it has one; 0 where it has none."""
+        return next((row_id for _, row_id, _ in self.plan.entries(item, table)), 0)
+
+    def traffic(self, items: Iterable[Object[Message]]) -> dict[str, int]:
+        """What rows of table vnic of these objects have counted together: rx_packets, rx_bytes, tx_packets, tx_bytes,
+        drops."""
+        rows = [row_id for item in items for _, row_id, _ in self.plan.entries(item, "vnic")]
+        counted = [self.counters.vnics.get(row_id, {}) for row_id in rows]
+        return {name: sum(one.get(name, 0) for one in counted) for name in TRAFFIC}
+
+    def has_link(self, port: str) -> bool:
+        """Whether the card has this port, and it has link."""
+        return port in self.ports and self.ports[port].link
+
+    @cached_property
+    def neighbours_by_uplink(self) -> Mapping[int, Mapping[str, Sequence[Neighbour]]]:
+        """Id of an uplink's row -> address -> what each worker that knows it says."""
+        found: dict[int, dict[str, list[Neighbour]]] = {}
+        for one in self.neighbours or ():
+            found.setdefault(one.uplink, {}).setdefault(one.address, []).append(one)
+        return found
+
+    def once(self, make: Callable[[Objects, View], T], objects: Objects) -> T:
+        """What `make` finds out for all objects together: it is asked once a view, not once an object."""
+        if make not in self._made:
+            self._made[make] = make(objects, self)
+        found: T = self._made[make]
+        return found
+
+
+TRAFFIC: Final = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
+"""Counters of a row of table vnic."""
 
 
 def _no_problems(_objects: Objects, _context: Context | None) -> Iterable[Problem]:

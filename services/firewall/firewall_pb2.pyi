@@ -168,10 +168,19 @@ class FirewallPolicyStatus(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     VNICS_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry."""
     vnics: _builtins.int
     """vNICs that have it."""
+    hits: _builtins.int
+    """What they decided together: connections and dropped first packets."""
+    packets: _builtins.int
+    """Packets of the connections that they allowed, both ways."""
+    bytes: _builtins.int
+    """IP bytes of the connections that they allowed, both ways."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleStatus]:
         """Its rules, in order."""
@@ -182,10 +191,13 @@ class FirewallPolicyStatus(_message.Message):
         id: _builtins.int = ...,
         vnics: _builtins.int = ...,
         rules: _abc.Iterable[Global___RuleStatus] | None = ...,
+        hits: _builtins.int = ...,
+        packets: _builtins.int = ...,
+        bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "rules", b"rules", "vnics", b"vnics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "hits", b"hits", "id", b"id", "packets", b"packets", "rules", b"rules", "vnics", b"vnics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,21 +267,49 @@ Global___Group: _TypeAlias = Group  # noqa: Y015
 
 @_typing.final
 class GroupStatus(_message.Message):
-    """How large a group is."""
+    """Whom a group means, which rules name it, and what they have decided together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PREFIXES_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    USED_BY_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
     prefixes: _builtins.int
     """Prefixes after vNICs and groups are resolved and adjacent ones are joined."""
+    rules: _builtins.int
+    """How many rules name it, or a group that it is in."""
+    hits: _builtins.int
+    """Connections and dropped first packets that these rules decided, whoever else they name."""
+    packets: _builtins.int
+    """Packets of the connections that these rules allowed, both ways."""
+    bytes: _builtins.int
+    """IP bytes of the connections that these rules allowed, both ways."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first 64 of them, IPv4 before IPv6, in ascending order."""
+
+    @_builtins.property
+    def used_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first 64 of them, as POLICY/RULE."""
+
     def __init__(
         self,
         *,
         prefixes: _builtins.int = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+        rules: _builtins.int = ...,
+        used_by: _abc.Iterable[_builtins.str] | None = ...,
+        hits: _builtins.int = ...,
+        packets: _builtins.int = ...,
+        bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefixes", b"prefixes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "hits", b"hits", "members", b"members", "packets", b"packets", "prefixes", b"prefixes", "rules", b"rules", "used_by", b"used_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from services.core import options_pb2 as services_dot_core_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eservices/routing/routing.proto\x12\x0b\x64sn.routing\x1a\x1bservices/core/options.proto\"\x05\n\x03Vrf\":\n\tVrfStatus\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06routes\x18\x02 \x01(\x04\x12\x11\n\tpunt_port\x18\x03 \x01(\t\"\x7f\n\x05Route\x12\"\n\x08prefixes\x18\x01 \x03(\tB\x10\x8a\xe7\x18\x0c\n\x06prefix\x10\x01\x30\x01\x12\x1f\n\x03vrf\x18\x02 \x01(\tB\x12\x8a\xe7\x18\x0e\x1a\x03VrfJ\x07\x64\x65\x66\x61ult\x12\x1e\n\x03via\x18\x03 \x03(\tB\x11\x8a\xe7\x18\r\n\x08next_hop8\x80\x02\x12\x11\n\tblackhole\x18\x04 \x01(\x08\"1\n\x0bRouteStatus\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x11\n\tnext_hops\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eservices/routing/routing.proto\x12\x0b\x64sn.routing\x1a\x1bservices/core/options.proto\"\x05\n\x03Vrf\"\xcd\x01\n\tVrfStatus\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06routes\x18\x02 \x01(\x04\x12\x11\n\tpunt_port\x18\x03 \x01(\t\x12\r\n\x05vnics\x18\x04 \x01(\r\x12\x0f\n\x07uplinks\x18\x05 \x01(\r\x12\x12\n\nrx_packets\x18\x06 \x01(\x04\x12\x10\n\x08rx_bytes\x18\x07 \x01(\x04\x12\x12\n\ntx_packets\x18\x08 \x01(\x04\x12\x10\n\x08tx_bytes\x18\t \x01(\x04\x12\r\n\x05\x64rops\x18\n \x01(\x04\x12\x16\n\x0epunted_packets\x18\x0b \x01(\x04\"\x7f\n\x05Route\x12\"\n\x08prefixes\x18\x01 \x03(\tB\x10\x8a\xe7\x18\x0c\n\x06prefix\x10\x01\x30\x01\x12\x1f\n\x03vrf\x18\x02 \x01(\tB\x12\x8a\xe7\x18\x0e\x1a\x03VrfJ\x07\x64\x65\x66\x61ult\x12\x1e\n\x03via\x18\x03 \x03(\tB\x11\x8a\xe7\x18\r\n\x08next_hop8\x80\x02\x12\x11\n\tblackhole\x18\x04 \x01(\x08\"h\n\x0bRouteStatus\x12\x0f\n\x07\x65ntries\x18\x01 \x01(\x04\x12\x11\n\tnext_hops\x18\x02 \x01(\r\x12\x0c\n\x04live\x18\x03 \x01(\r\x12\'\n\x03via\x18\x04 \x03(\x0b\x32\x1a.dsn.routing.NextHopStatus\"Q\n\rNextHopStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0b\n\x03mac\x18\x03 \x01(\t\x12\x16\n\x0e\x66\x61iled_workers\x18\x04 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTE'].fields_by_name['via']._serialized_options = b'\212\347\030\r\n\010next_hop8\200\002'
   _globals['_VRF']._serialized_start=76
   _globals['_VRF']._serialized_end=81
-  _globals['_VRFSTATUS']._serialized_start=83
-  _globals['_VRFSTATUS']._serialized_end=141
-  _globals['_ROUTE']._serialized_start=143
-  _globals['_ROUTE']._serialized_end=270
-  _globals['_ROUTESTATUS']._serialized_start=272
-  _globals['_ROUTESTATUS']._serialized_end=321
+  _globals['_VRFSTATUS']._serialized_start=84
+  _globals['_VRFSTATUS']._serialized_end=289
+  _globals['_ROUTE']._serialized_start=291
+  _globals['_ROUTE']._serialized_end=418
+  _globals['_ROUTESTATUS']._serialized_start=420
+  _globals['_ROUTESTATUS']._serialized_end=524
+  _globals['_NEXTHOPSTATUS']._serialized_start=526
+  _globals['_NEXTHOPSTATUS']._serialized_end=607
 # @@protoc_insertion_point(module_scope)

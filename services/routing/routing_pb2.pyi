@@ -37,29 +37,61 @@ Global___Vrf: _TypeAlias = Vrf  # noqa: Y015
 
 @_typing.final
 class VrfStatus(_message.Message):
-    """What is in a routing domain."""
+    """What is in a routing domain, and what its vNICs and uplinks have counted together."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     PUNT_PORT_FIELD_NUMBER: _builtins.int
+    VNICS_FIELD_NUMBER: _builtins.int
+    UPLINKS_FIELD_NUMBER: _builtins.int
+    RX_PACKETS_FIELD_NUMBER: _builtins.int
+    RX_BYTES_FIELD_NUMBER: _builtins.int
+    TX_PACKETS_FIELD_NUMBER: _builtins.int
+    TX_BYTES_FIELD_NUMBER: _builtins.int
+    DROPS_FIELD_NUMBER: _builtins.int
+    PUNTED_PACKETS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry."""
     routes: _builtins.int
     """Routes in it, connected ones included."""
     punt_port: _builtins.str
     """Port of its punt tap, by which the card's own programs are reached; "" where it has none."""
+    vnics: _builtins.int
+    """vNICs in it, by their subnets."""
+    uplinks: _builtins.int
+    """Uplinks in it."""
+    rx_packets: _builtins.int
+    """Frames from its vNICs and uplinks."""
+    rx_bytes: _builtins.int
+    """Bytes from its vNICs and uplinks."""
+    tx_packets: _builtins.int
+    """Frames to its vNICs and uplinks."""
+    tx_bytes: _builtins.int
+    """Bytes to its vNICs and uplinks."""
+    drops: _builtins.int
+    """Frames from its vNICs and uplinks that were dropped."""
+    punted_packets: _builtins.int
+    """Frames that were taken by its punt tap for the card's own programs."""
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         routes: _builtins.int = ...,
         punt_port: _builtins.str = ...,
+        vnics: _builtins.int = ...,
+        uplinks: _builtins.int = ...,
+        rx_packets: _builtins.int = ...,
+        rx_bytes: _builtins.int = ...,
+        tx_packets: _builtins.int = ...,
+        tx_bytes: _builtins.int = ...,
+        drops: _builtins.int = ...,
+        punted_packets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "punt_port", b"punt_port", "routes", b"routes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "id", b"id", "punt_port", b"punt_port", "punted_packets", b"punted_packets", "routes", b"routes", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets", "uplinks", b"uplinks", "vnics", b"vnics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,26 +137,73 @@ Global___Route: _TypeAlias = Route  # noqa: Y015
 
 @_typing.final
 class RouteStatus(_message.Message):
-    """What became of a route."""
+    """What became of a route. It has no counters of packets (ADR 0101); those of its uplinks say what they sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_HOPS_FIELD_NUMBER: _builtins.int
+    LIVE_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
     entries: _builtins.int
     """Entries installed for its prefixes."""
     next_hops: _builtins.int
     """Its next hops."""
+    live: _builtins.int
+    """Those of them that packets are sent to: of a route with none, packets are dropped as `next_hop_down`."""
+    @_builtins.property
+    def via(self) -> _containers.RepeatedCompositeFieldContainer[Global___NextHopStatus]:
+        """Each of them, in the written order."""
+
     def __init__(
         self,
         *,
         entries: _builtins.int = ...,
         next_hops: _builtins.int = ...,
+        live: _builtins.int = ...,
+        via: _abc.Iterable[Global___NextHopStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_hops", b"next_hops"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "live", b"live", "next_hops", b"next_hops", "via", b"via"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteStatus: _TypeAlias = RouteStatus  # noqa: Y015
+
+@_typing.final
+class NextHopStatus(_message.Message):
+    """How a next hop is doing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    FAILED_WORKERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The router and its uplink, as "192.0.2.1@uplink0"."""
+    state: _builtins.str
+    """resolved: it has answered, and packets go to its MAC. unresolved: it was asked for, and packets wait. unused: nobody
+    has needed it lately; it counts as live. failed: it didn't answer. no link: its uplink's port has none. unknown: the
+    card doesn't tell neighbours.
+    """
+    mac: _builtins.str
+    """Its MAC, "" while none is known."""
+    failed_workers: _builtins.int
+    """Workers for which it failed while it is there for another: each finds out for itself."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        mac: _builtins.str = ...,
+        failed_workers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_workers", b"failed_workers", "mac", b"mac", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NextHopStatus: _TypeAlias = NextHopStatus  # noqa: Y015

@@ -233,18 +233,18 @@ def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monke
     pending = served.card.store.pending()
     assert pending is not None
     told = served.api.objects()
-    assert "green" not in {one.name for one in told}
-    assert {(one.wanted_generation, one.applied_generation) for one in told} == {(0, generation)}
-    assert {one.reason for one in told} == {
-        f"intent {pending.digest} was committed, and the engine hasn't said yet whether it holds"
-    }
+    (green,) = (one for one in told if one.name == "green")
+    assert (green.applied_generation, green.wanted_generation, green.status) == (0, generation + 1, "{}")
+    assert green.reason == f"intent {pending.digest} was committed, and the engine hasn't said yet whether it holds"
+    others = [one for one in told if one is not green]
+    assert [one for one in others if one.reason or one.wanted_generation != one.applied_generation] == []
+    assert generation in {one.applied_generation for one in others}
     answers.set()
     until(lambda: served.card.store.pending() is None)
     told = served.api.objects()
-    assert "green" in {one.name for one in told}
-    assert {(one.wanted_generation, one.applied_generation, one.reason) for one in told} == {
-        (generation + 1, generation + 1, "")
-    }
+    found = {one.name: (one.wanted_generation, one.applied_generation, one.reason) for one in told}
+    assert found.pop("green") == (generation + 1, generation + 1, "")
+    assert {(wanted - applied, reason) for wanted, applied, reason in found.values()} == {(0, "")}
 
 
 def mistakes(many: int) -> bytes:
@@ -260,7 +260,9 @@ def test_all_that_is_wrong_comes_over_the_socket(served: Served) -> None:
         (f"Vrf v{n}", f"wrong{n}", 4 * n + 4) for n in range(200)
     ]
     assert str(told[-1]).splitlines()[1].endswith("spec: {wrong199: " + "x" * 80 + "}")
-    assert served.api.objects()[0].reason.startswith("the last apply was refused: a.yaml:4:")
+    told_of = {one.name: one.reason for one in served.api.objects()}
+    assert told_of["v0"].startswith("the last apply was refused: a.yaml:4:")
+    assert told_of["v1"].startswith("the last apply was refused: a.yaml:8:")
 
 
 @pytest.mark.parametrize("name", ["a.yaml", "\N{SNOWMAN}" * 2000])
@@ -328,9 +330,11 @@ def test_what_others_need_is_refused_by_name(served: Served) -> None:
         "INVALID: table vrf blue (a.yaml:5): got 1 rows that refer to it, limit no row that refers to it. "
         "Keep it, or have my-agent take the entry out first."
     )
-    assert {(one.wanted_generation, one.applied_generation) for one in served.api.objects()} == {(0, applied)}
     with closing(DaemonCard(served.socket)) as card:
-        assert {one.asked for one in card.objects()} == {None}
+        found = {one.name: one for one in card.objects()}
+    assert (found["keep"].applied, found["keep"].asked, found["keep"].reason) == (applied, applied, "")
+    assert (found["blue"].applied, found["blue"].asked) == (applied, applied + 1)
+    assert found["blue"].reason == f"the last apply was refused: {caught.value}"
 
 
 def test_an_entry_that_refers_is_told_by_name_too(served: Served) -> None:

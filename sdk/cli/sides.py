@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Flow, PacketIn, PacketResult, Snapshot, StepKind
+from hal.packet.contract import LONGEST_FRAME, Flow, PacketIn, PacketResult, Snapshot, StepKind
 from hal.packet.frame._generated import Vnic
-from sdk.cli import capture, neighbours
+from sdk.cli import capture, neighbours, segments
 from sdk.cli.client import CardClient
 from sdk.cli.frames import ACK, RST, SYN, TCP, Seen, Talk, frame_words, read
 from services.core.objects import nearest
@@ -30,15 +30,20 @@ class Side(Enum):
     PICKED_UP = "picked up mid-stream"
     ANSWER = "not judged"
     SENT = "sent by the card"
+    TOO_LONG = "too long"
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A frame and where it was. `port` is None for what the card sent, `packet.port` then means nothing."""
+    """A frame and where it was. `port` is None for what the card sent, `packet.port` then means nothing. `number` is
+    that of the frame in the capture, from 1; of a large one that was cut, this is the one `segment` of `segments`."""
 
     packet: PacketIn
     side: Side
     port: int | None
+    number: int
+    segment: int = 1
+    segments: int = 1
 
 
 class Wiring:
@@ -58,6 +63,7 @@ class Wiring:
             if row.role != "uplink":
                 self.behind.setdefault(str(row.mac), set()).add(row.port)
         self.uplinks = {row.port for row in rows if row.role == "uplink"}
+        self.mtus = {row.port: max(one.mtu for one in rows if one.port == row.port) for row in rows}
         names = {name.text: row.port for row in rows if (name := snapshot.names.get(("vnic", row.id))) is not None}
         self.ports = ports
         self.named = {**ports, **names}
@@ -116,11 +122,25 @@ def sort(frames: Sequence[capture.Frame], wiring: Wiring, where: str = "") -> li
         if one is not None and (one.destination_mac, neighbours.told(one)) in asked:
             port = None
         ports.append(port)
+    most = segments.announced(seen)
+    large = segments.offloaded(((frame.data, one) for frame, one in zip(frames, seen, strict=True)), most)
     result, clock = [], 0
-    for frame, port, side in zip(frames, ports, _sides(seen, ports), strict=True):
+    for number, (frame, one, port, side) in enumerate(zip(frames, seen, ports, _sides(seen, ports), strict=True), 1):
         clock = max(clock, frame.time_ns)
-        result.append(Captured(PacketIn(frame.data, port or 0, clock), side, port))
+        parts = [frame.data]
+        if port is not None and one is not None and one.talk in large:
+            parts = segments.cut(frame.data, one, wiring.mtus.get(port, LONGEST_FRAME), most.get(one.talk, 0))
+        if side in _RUN and max(map(len, parts)) > LONGEST_FRAME:
+            side = Side.TOO_LONG
+        result += [
+            Captured(PacketIn(part, port or 0, clock), side, port, number, place, len(parts))
+            for place, part in enumerate(parts, 1)
+        ]
     return result
+
+
+_RUN = (Side.CAME_IN, Side.PICKED_UP)
+"""What is put through a shard."""
 
 
 def _sides(seen: Sequence[Seen | None], ports: Sequence[int | None]) -> Iterator[Side]:
@@ -177,6 +197,12 @@ class Replayed:
     def count(self, side: Side) -> int:
         return sum(one.side is side for one in self.frames)
 
+    @property
+    def cut(self) -> tuple[int, int]:
+        """How many frames of the capture were cut, into how many segments."""
+        sizes = [one.segments for one in self.frames if one.segments > 1 and one.segment == 1]
+        return len(sizes), sum(sizes)
+
 
 def replay(card: CardClient, captured: Sequence[Captured]) -> Replayed:
     """Run what came in through private shards: one that picks TCP up mid-stream for those it is asked of, one for all
@@ -185,7 +211,7 @@ def replay(card: CardClient, captured: Sequence[Captured]) -> Replayed:
     results: list[PacketResult | None] = [None] * len(frames)
     flows: list[Flow] = []
     above = answering = 0
-    for side in (Side.CAME_IN, Side.PICKED_UP):
+    for side in _RUN:
         places = [place for place, one in enumerate(frames) if one.side is side]
         if not places:
             continue

@@ -10,14 +10,14 @@ import click
 
 from hal.errors import ErrorKind, HalError
 from hal.packet import describe
-from hal.packet.contract import Flow, PacketIn, PortConfig, Snapshot, Trace, Verdict
+from hal.packet.contract import LONGEST_FRAME, Flow, PacketIn, PortConfig, Snapshot, Trace, Verdict
 from sdk.card_config import load_card_config
 from sdk.cli import capture
 from sdk.cli.client import CardClient
 from sdk.cli.frames import SYN, frame_words, read
 from sdk.cli.options import a_card, card_option, intent_option, json_option, services, with_option
 from sdk.cli.output import EXIT_CODES, emit, guarded
-from sdk.cli.sides import Replayed, Side, Wiring, replay, sort
+from sdk.cli.sides import Captured, Replayed, Side, Wiring, replay, sort
 from sdk.cli.witness import Say, Speaker
 from services.core import intent
 from services.core.service import Services
@@ -69,7 +69,8 @@ def trace(
     and skipped. Others came in by the interface that the capture names (a port or its Linux device), else by --from
     NAME, else by the port of the vNIC with their MAC, else by the only uplink. At a known port, what is bridged to it
     from another vNIC was sent by the card, too. What a capture at one port shows the card send came in elsewhere: of
-    such connections TCP is picked up mid-stream, and answers are not judged.
+    such connections TCP is picked up mid-stream, and answers are not judged. Large segments, taken before a host's
+    segmentation offload, are cut as its device would have done.
     """
     with guarded(as_json), a_card(context, intent_files, card_toml) as card:
         capabilities = card.capabilities()
@@ -179,14 +180,16 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
     value = {
         "packets": [
             {
-                "number": number,
+                "number": one.number,
+                "segment": one.segment,
+                "segments": one.segments,
                 "time_ns": one.packet.time_ns,
                 "port": None if one.port is None else speaker.port(one.port),
                 "side": one.side.value,
                 "words": frame_words(one.packet.data),
                 **(speaker.result_dict(result, _PICKED_UP.get(one.side, "")) if result is not None else NOT_RUN),
             }
-            for number, (one, result) in enumerate(zip(frames, results, strict=True), 1)
+            for one, result in zip(frames, results, strict=True)
         ],
         "flows": [speaker.flow_value(flow) for flow in found.flows],
         "note": _note(found),
@@ -194,16 +197,17 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
 
     def render(console: Console) -> None:
         start = frames[0].packet.time_ns if frames else 0
-        for number, (one, result) in enumerate(zip(frames, results, strict=True), 1):
+        for one, result in zip(frames, results, strict=True):
             after = (one.packet.time_ns - start) / 1e9
             where = "" if one.port is None else f"in by {speaker.port(one.port)}: "
-            console.print(f"{number}. +{after:.6f} s, {where}{frame_words(one.packet.data)}")
+            part = f", segment {one.segment} of {one.segments}" if one.segments > 1 else ""
+            console.print(f"{one.number}{part}. +{after:.6f} s, {where}{frame_words(one.packet.data)}")
             picked_up = _PICKED_UP.get(one.side, "")
-            for line in speaker.result(result, picked_up) if result is not None else (SIDE_WORDS[one.side],):
+            for line in speaker.result(result, picked_up) if result is not None else (_why_not(one),):
                 console.print(f"     {line}")
         dropped = sum(result is not None and result.verdict is Verdict.DROP for result in results)
         counts = [f"{len(frames):,} packets", f"{dropped:,} dropped"]
-        counts += [f"{count:,} {side.value}" for side in (Side.SENT, Side.ANSWER) if (count := found.count(side))]
+        counts += [f"{count:,} {side.value}" for side in SIDE_WORDS if (count := found.count(side))]
         console.print(", ".join([*counts, f"{len(found.flows):,} flows"]))
         if note := _note(found):
             console.print(note)
@@ -216,14 +220,28 @@ _PICKED_UP: Final = {Side.PICKED_UP: "its handshake isn't whole in this capture"
 SIDE_WORDS: Final = {
     Side.SENT: "sent by the card: skipped",
     Side.ANSWER: "answers what the card sent here; what that stems from is not in this capture: not judged",
+    Side.TOO_LONG: f"is longer than {LONGEST_FRAME:,}, and no TCP or UDP segment that could be cut: skipped",
 }
+"""Why a frame isn't run."""
+
+
+def _why_not(one: Captured) -> str:
+    words = SIDE_WORDS[one.side]
+    return f"frame {one.number}, of {len(one.packet.data):,} bytes, {words}" if one.side is Side.TOO_LONG else words
 
 
 def _note(found: Replayed) -> str:
     """What a capture can't show; "" where it shows all."""
     parts = []
     if sent := found.count(Side.SENT):
-        parts.append(f"{sent:,} frames were sent by the card and skipped.")
+        parts.append(f"{sent:,} {'frame was' if sent == 1 else 'frames were'} sent by the card and skipped.")
+    whole, pieces = found.cut
+    if whole:
+        were = "frame was" if whole == 1 else "frames were"
+        cut = f"cut into {pieces:,}, as the sender's device would have done."
+        parts.append(f"{whole:,} {were} taken before segmentation offload: {cut}")
+    if too_long := found.count(Side.TOO_LONG):
+        parts.append(f"{too_long:,} {'frame was' if too_long == 1 else 'frames were'} too long and skipped.")
     if found.count(Side.PICKED_UP) or found.count(Side.ANSWER):
         parts.append(
             "What came in elsewhere for them is not in this capture: TCP is seen from one side only and picked up "

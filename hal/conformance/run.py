@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -22,10 +22,12 @@ from hal.conformance.device import MEANS, Device, has_means
 from hal.errors import HalError
 from hal.text import printable_line
 
-__all__ = ["Report", "Result", "State", "checks_for", "run", "run_one", "say"]
+__all__ = ["Report", "Result", "State", "checks_for", "run", "run_one", "say", "tested_levels"]
 
 
 MEANS_WORDS = "means of its device: "
+UNSEEN = "verb shard, or a wire to its ports"
+"""What a card lacks of which no packet can be seen."""
 
 
 class State(Enum):
@@ -77,8 +79,13 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """No check failed, and the card claims no more than it was held to."""
-        return bool(self.results) and not self.failed and not self.lacking
+        """No check failed, and the card reached what it was held to; of a run of some checks only: none failed."""
+        return bool(self.results) and not self.failed and (not self.whole or self.reached is self.level)
+
+    @property
+    def whole(self) -> bool:
+        """Every check up to the level it was held to was run. Some of them say nothing about a level."""
+        return {check.name for check in checks_for(self.level)} <= {result.check.name for result in self.results}
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -91,14 +98,23 @@ class Report:
 
     @property
     def reached(self) -> Level | None:
-        """The highest level of which no check failed, up to the one it was held to; None where there is none."""
+        """The highest level that was tested whole and of which no check failed, up to the one it was held to. A level
+        without checks of its own is reached by nobody, nor one whose packets nobody saw. None where there is none."""
+        if not self.whole:
+            return None
         found: Level | None = None
-        for level in Level:
-            bad = any(result.check.level <= level for result in self.failed)
+        for level in tested_levels():
+            below = [result for result in self.results if result.check.level <= level]
+            bad = any(result.state is State.FAILED or result.words == UNSEEN for result in below)
             if level > self.level or bad or any(VERBS[verb] <= level for verb in self.absent if verb in VERBS):
                 break
             found = level
         return found
+
+    @property
+    def untested(self) -> Mapping[str, int]:
+        """What is missing -> how many checks could not be run for the lack of it, most first."""
+        return dict(Counter(one.words for one in self.results if one.state is State.ABSENT).most_common())
 
     def next(self) -> list[str]:
         """What to build next, first things first."""
@@ -114,12 +130,28 @@ class Report:
             f"Build what is absent, {words}: {count} checks of level {first.word if first else ''} wait for it"
             for words, count in sorted(waiting.items(), key=lambda item: -item[1])
         ]
-        above = [level for level in Level if level > self.level]
-        if not advice and above:
+        above = [level for level in tested_levels() if level > self.level]
+        if not advice and above and self.whole:
             advice.append(f"Run the kit at level {above[0].word}.")
         for words, count in Counter(one.words for one in means).items():
             advice.append(f"Give the kit {words}: {count} check{' waits' if count == 1 else 's wait'} for it")
         return advice
+
+    def verdict(self) -> list[str]:
+        """What it is admitted for, and what nobody tested for that; nothing for a run of some checks only."""
+        told = []
+        if not self.whole:
+            told.append(f"no level is told: {len(self.results)} of {len(checks_for(self.level))} checks were run")
+        else:
+            told.append(f"admitted for: {self.reached.word if self.reached else 'nothing yet'}")
+            if self.level not in tested_levels():
+                told.append(f"level {self.level.word} has no checks yet: nothing can be admitted for it")
+        if self.whole and self.lacking:
+            told.append(f"level {self.level.word} needs what the card declares absent: {', '.join(self.lacking)}")
+        if self.untested:
+            told.append(f"not tested: {sum(self.untested.values())} of {len(self.results)} checks")
+            told += [f"    for lack of {words}: {count}" for words, count in self.untested.items()]
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -128,6 +160,8 @@ class Report:
             "told": self.told,
             "reached": self.reached.word if self.reached else None,
             "passed": self.passed,
+            "whole": self.whole,
+            "untested": dict(self.untested),
             "absent": list(self.absent),
             "next": self.next(),
             "results": [result.to_dict() for result in self.results],
@@ -155,7 +189,8 @@ class Report:
                 if result.state is State.FAILED:
                     for sentence in result.check.sentences:
                         say(console, f"    the contract: {sentence}")
-        say(console, f"admitted for: {self.reached.word if self.reached else 'nothing yet'}")
+        for line in self.verdict():
+            say(console, line)
         for advice in self.next():
             say(console, f"next: {advice}")
 
@@ -171,6 +206,11 @@ def checks_for(level: Level = Level.ALL, modules: Iterable[ModuleType] = MODULES
     return sorted(found, key=lambda check: check.level)
 
 
+def tested_levels() -> list[Level]:
+    """The levels that have checks of their own, lowest first."""
+    return sorted({check.level for check in checks_for()})
+
+
 def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check: Check) -> str:
     """What this check needs and can't have; "" where nothing is in its way."""
     for need in check.needs:
@@ -181,7 +221,7 @@ def _without(device: Device, absent: Sequence[str], stages: Sequence[str], check
         if need == "wire" and not _has_wire(device):
             return "a wire to its ports"
         if need == "packets" and "shard" in absent and not _has_wire(device):
-            return "verb shard, or a wire to its ports"
+            return UNSEEN
         if need in ("wire", "packets"):
             continue
         if need in absent or (need not in VERBS and need not in stages):

@@ -10,7 +10,7 @@ from rich.console import Console
 from hal.conformance import Check, Level, State, bench, check, checks, checks_for, find_device, run, run_one
 from hal.conformance.__main__ import main
 from hal.conformance.device import MEANS
-from hal.conformance.run import MEANS_WORDS, Report, Result
+from hal.conformance.run import MEANS_WORDS, UNSEEN, Report, Result
 from hal.errors import ErrorKind, HalError
 from hal.packet.model.device import TwinDevice
 from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, TablesOnlyDevice
@@ -85,11 +85,56 @@ def test_every_kind_of_error_is_provoked(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_matrix_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--backend", "twin", "--level", "tables", "--check", "rows_are_ordered", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["passed"], told["reached"]) == (True, "tables")
+    assert (told["passed"], told["whole"], told["reached"]) == (True, False, None)
     assert [result["state"] for result in told["results"]] == ["passed"]
     assert "ordered by id" in told["results"][0]["sentences"][0]
     assert main(["--backend", "twin", "--check", "rows_are_ordered"]) == 0
-    assert "admitted for: stateful" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "admitted" not in said
+    assert "next: Run" not in said
+    assert f"no level is told: 1 of {len(CHECKS)} checks were run" in said
+
+
+def _passed(level: Level, words: str = "", absent: tuple[str, ...] = ()) -> Report:
+    """All checks of a level, all passed; where there are words, those of packets could not be run."""
+    results = [
+        Result(one, State.ABSENT, words) if words and "packets" in one.needs else Result(one, State.PASSED)
+        for one in checks_for(level)
+    ]
+    return Report("acme", level, level.word, absent, tuple(results))
+
+
+def _said(report: Report) -> str:
+    console = Console(record=True, width=200, file=io.StringIO())
+    report.print(console)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("level", [Level.NAT, Level.ALL])
+def test_nobody_reaches_a_level_without_checks(level: Level) -> None:
+    report = _passed(level)
+    assert (report.reached, report.passed) == (Level.STATEFUL, False)
+    said = _said(report)
+    assert "admitted for: stateful\n" in said
+    assert f"level {level.word} has no checks yet: nothing can be admitted for it" in said
+    below = _passed(Level.STATEFUL)
+    assert (below.reached, below.passed, below.next()) == (Level.STATEFUL, True, [])
+    assert _passed(Level.TABLES).next() == ["Run the kit at level stateless."]
+
+
+def test_nobody_is_admitted_for_packets_that_were_not_seen() -> None:
+    report = _passed(Level.STATEFUL, UNSEEN, ("shard",))
+    assert (report.reached, report.passed) == (Level.TABLES, False)
+    count = sum("packets" in one.needs for one in CHECKS)
+    said = _said(report)
+    assert f"not tested: {count} of {len(report.results)} checks\n    for lack of {UNSEEN}: {count}\n" in said
+    assert _passed(Level.STATEFUL, "verb shard", ("shard",)).passed
+
+
+def test_what_a_level_needs_and_a_card_lacks_is_said() -> None:
+    report = _passed(Level.STATELESS, absent=("trace",))
+    assert (report.reached, report.passed) == (Level.TABLES, False)
+    assert "level stateless needs what the card declares absent: trace" in _said(report)
 
 
 def test_list_tells_sentences(capsys: pytest.CaptureFixture[str]) -> None:

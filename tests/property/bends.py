@@ -78,6 +78,12 @@ def flip_bit(good: Straight, where: int, value: int) -> bytes:
     return bytes(frame)
 
 
+def version(good: Straight, _where: int, value: int) -> bytes:
+    frame = good.frame()
+    frame[good.at] = value % 16 << 4 | frame[good.at] & 15
+    return bytes(frame)
+
+
 def destination_mac(good: Straight, where: int, value: int) -> bytes:
     odd = (
         b"\xff" * 6,
@@ -204,7 +210,9 @@ def noise(_good: Straight, where: int, value: int) -> bytes:
 Bend = Callable[[Straight, int, int], bytes]
 
 BENDS: tuple[Bend, ...] = (
-    cut, change_byte, flip_bit, destination_mac, source_mac, tag, ethertype, pad, ipv4_options, extension_headers,
-    odd_address, icmp_type, ping_card, ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport,
-    data_offset, udp_length, lying_length, noise,
+    cut, change_byte, flip_bit, version, destination_mac, destination_mac, source_mac, tag, ethertype, ethertype, pad,
+    ipv4_options, ipv4_options, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
+    ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport, data_offset, udp_length,
+    lying_length, lying_length, noise,
 )  # fmt: skip
+"""Those whose reasons are rare have more than one place."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from enum import IntEnum
 
 from hal.packet.contract import PacketIn
+from hal.packet.model.fragments import ROOM
 from tests.property import frames
 from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
@@ -35,7 +36,7 @@ SECOND = 1_000_000_000
 
 
 class Kind(IntEnum):
-    """What a command's first number (modulo the length of `WEIGHTED`) asks for."""
+    """What a command asks for, as `kind_of` reads its first number."""
 
     CONVERSE = 0
     RESHAPE = 1
@@ -54,6 +55,7 @@ class Kind(IntEnum):
     REMAC = 14
     KNOCK = 15
     SCAN = 16
+    FLOOD = 17
 
 
 WEIGHTS = {
@@ -76,6 +78,13 @@ WEIGHTS = {
     Kind.SCAN: 1,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
+FLOOD = 1 << 16
+"""The first number of a `Kind.FLOOD`: drawn on purpose, as one takes as many packets as a hundred stories."""
+
+
+def kind_of(first: int) -> Kind:
+    return Kind.FLOOD if first == FLOOD else WEIGHTED[first % len(WEIGHTED)]
+
 
 WAITS = (
     1, 1_000_000, SECOND // 2, SECOND, SECOND, 3 * SECOND, 10 * SECOND, 31 * SECOND, 61 * SECOND, 120 * SECOND,
@@ -134,6 +143,8 @@ class Story:
                 yield from self._knock(*numbers)
             case Kind.SCAN:
                 yield from self._scan(*numbers)
+            case Kind.FLOOD:
+                yield from self._flood(*numbers)
 
     def _talk(self, which: int) -> Conversation:
         return self.conversations[which % len(self.conversations)]
@@ -218,6 +229,16 @@ class Story:
             else:
                 yield from self._fragment(which, place, size, 0)
 
+    def _flood(self, which: int, family: int, first: int, many: int) -> Iterator[PacketIn]:
+        """As many first fragments as a worker remembers, and some more."""
+        talk = replace(self._talk(which), v6=bool(family % 2), protocol=frames.UDP)
+        source, destination = talk.ends(False)
+        ip = talk.ip(False)
+        number, whole = talk.l4(ip, False, 0, 64)
+        for place in range(ROOM + 24 + many % 16):
+            one = replace(ip, more=True, identification=(first + place) & 0xFFFF)
+            yield self._packet(source, wrap(source, destination, one, number, whole[:16]))
+
     def reshape(self, which: int, ends: int, protocol: int, ports: int) -> None:
         """Make one conversation another one."""
         self.conversations[which % len(self.conversations)] = Conversation(
@@ -232,7 +253,8 @@ class Story:
 
     def _bend(self, which: int, how: int, where: int, value: int) -> Iterator[PacketIn]:
         talk = self._talk(which)
-        yield self._packet(talk.ends(False)[0], BENDS[how % len(BENDS)](straight(talk), where, value))
+        bend = BENDS[(how + 8 * which) % len(BENDS)]  # small numbers are drawn more often than large ones
+        yield self._packet(talk.ends(False)[0], bend(straight(talk), where, value))
 
     def _resolve(self, who: int, what: int, target: int, how: int) -> Iterator[PacketIn]:
         end = ENDS[who % len(ENDS)]
@@ -376,4 +398,4 @@ STARTS = (
 )
 """Where stories begin: mostly, most things pass."""
 
-__all__ = ["STARTS", "WEIGHTED", "Command", "Kind", "Story"]
+__all__ = ["FLOOD", "STARTS", "WEIGHTED", "Command", "Kind", "Story", "kind_of"]

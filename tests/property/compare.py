@@ -28,7 +28,7 @@ from hal.packet.contract import (
 )
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import Route
-from tests.property.commands import STARTS, WEIGHTED, Command, Kind, Story
+from tests.property.commands import STARTS, Command, Kind, Story, kind_of
 from tests.property.universe import difference, tables
 
 OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
@@ -139,7 +139,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
     try:
         for place, (first, *rest) in enumerate(commands):
             numbers = (rest[0], rest[1], rest[2], rest[3])
-            match kind := WEIGHTED[first % len(WEIGHTED)]:
+            match kind := kind_of(first):
                 case Kind.WAIT:
                     story.wait(numbers[0])
                 case Kind.RESHAPE:
@@ -158,9 +158,26 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
             shard.close()
 
 
-def play_many(pair: Pair, stories: Iterable[list[Command]]) -> Coverage:
+def play_unconfigured(pair: Pair, stories: Iterable[list[Command]], coverage: Coverage) -> None:
+    """Play the packets of stories on backends that have never had a commit. Raises Differs."""
+    shards = pair.shards()
+    story = Story(STARTS[0])
+    try:
+        for place, (first, which, *rest) in enumerate(command for commands in stories for command in commands):
+            if (kind := kind_of(first)) is Kind.RESHAPE:
+                story.reshape(which, rest[0], rest[1], rest[2])
+            else:
+                packets = list(story.packets(kind, (which, rest[0], rest[1], rest[2])))
+                _send(shards, packets, coverage, f"before the first commit, command {place}")
+        look(shards, coverage)
+    finally:
+        for shard in shards:
+            shard.close()
+
+
+def play_many(pair: Pair, stories: Iterable[list[Command]], coverage: Coverage | None = None) -> Coverage:
     """Play stories one by one. Raises Differs at the first difference."""
-    coverage = Coverage()
+    coverage = Coverage() if coverage is None else coverage
     for story in stories:
         play(pair, story, coverage)
     return coverage

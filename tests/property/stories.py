@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from tests.property.commands import WEIGHTED, Command
+from tests.property.commands import FLOOD, WEIGHTED, Command
 
 LENGTH = 60
 
@@ -26,3 +27,14 @@ def random_story(source: random.Random) -> list[Command]:
         (source.randrange(len(WEIGHTED)), number(), number(), number(), number())
         for _ in range(source.randint(1, LENGTH))
     ]
+
+
+def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
+    """Stories from a seeded generator; each two-hundredth begins with a flood, the first of a
+    conversation that passes."""
+    for place in range(count):
+        story = random_story(source)
+        if place % 200 == 0:
+            which = source.choice((0, source.randrange(6))) if place else 0
+            story.insert(0, (FLOOD, which, source.randrange(2), source.randrange(4096), source.randrange(64)))
+        yield story

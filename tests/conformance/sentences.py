@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.tools.tree import ROOT
@@ -43,22 +43,33 @@ def _documents(node: ast.AST, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _sentences_of(document: str) -> Iterator[str]:
-    """Sentences, and entries of Args; a list of errors by its causes."""
-    for part in re.split(r"\n\s*\n|\n(?=\s*[a-z_][\w, ]*: )|\n(?=\s*HalError: )|\n(?=\s*(?:Args|Raises):)", document):
-        part = re.sub(r"^(Args|Raises):\s*", "", squeezed(part))
-        if part.startswith("HalError: "):
-            yield from re.findall(r"[^,;(:]+(?:\([^)]*\))?[^,;(:]*", part.removeprefix("HalError: INVALID ("))
-            continue
-        yield from re.split(r"(?<=[.])\s+(?=[A-Z`])", part)
+    """Sentences, and entries of Args and Raises."""
+    text, *sections = re.split(r"^ *(?:Args|Raises):$", document, flags=re.MULTILINE)
+    parts = re.split(r"\n\s*\n", text)
+    for section in sections:
+        parts += re.split(r"\n\s*\n|\n(?= *\w[\w, ]*: )", section)
+    for part in parts:
+        yield from re.split(r"(?<=[.])\s+(?=[A-Z`])", squeezed(part))
 
 
 def sentences() -> list[tuple[str, str]]:
     """(what it is about, sentence) of the whole contract."""
     tree = ast.parse(CONTRACT.read_text())
-    found = [
-        (about, sentence.strip(" ,;()")) for about, document in _documents(tree) for sentence in _sentences_of(document)
-    ]
+    found = [(about, sentence) for about, document in _documents(tree) for sentence in _sentences_of(document)]
     return [(about, sentence) for about, sentence in found if sentence]
+
+
+def unquoted(sentence: str, quotes: Iterable[str]) -> str:
+    """What is left of a sentence without the parts that are quoted; "" where that is no word but `and`."""
+    sentence = sentence.removeprefix("HalError: ")
+    covered = [False] * len(sentence)
+    for quote in quotes:
+        if sentence in quote:
+            return ""
+        for found in re.finditer(rf"(?<!\w){re.escape(quote.rstrip(' .,;'))}(?!\w)", sentence):
+            covered[found.start() : found.end()] = [True] * (found.end() - found.start())
+    left = squeezed("".join(" " if hidden else letter for letter, hidden in zip(sentence, covered, strict=True)))
+    return left if set(re.findall(r"[\w`]+", left)) - {"and"} else ""
 
 
 def text_of(path: Path) -> str:

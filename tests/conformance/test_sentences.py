@@ -1,7 +1,9 @@
 """Every sentence of the contract has a check that quotes it, or a reason here why it promises nothing to check."""
 
+from collections.abc import Iterable
+
 from hal.conformance import Level, checks_for
-from tests.conformance.sentences import SOURCES, sentences, squeezed, text_of
+from tests.conformance.sentences import SOURCES, sentences, squeezed, text_of, unquoted
 
 QUOTES = {squeezed(quote): check.name for check in checks_for(Level.ALL) for quote in check.sentences}
 
@@ -28,19 +30,28 @@ NO_PROMISE = {
 """Sentence -> why no check quotes it."""
 
 
-def _is_quoted(sentence: str) -> bool:
-    return any(quote in sentence or sentence in quote for quote in QUOTES)
+PARTS_WITHOUT_PROMISE = {
+    "Who holds a `Loader` opens ports and starts and stops forwarding": "a matter of types: the handle has these verbs",
+    "who holds a `Reader` looks": "a matter of types: the handle has no other verbs",
+}
+"""Part of a sentence -> why no check quotes it, though checks quote the rest."""
 
 
-def test_every_sentence_has_a_check() -> None:
-    missing = [f"{about}: {one}" for about, one in sentences() if not _is_quoted(one) and one not in NO_PROMISE]
-    assert missing == []
+def _left(sentence: str, quotes: Iterable[str] = QUOTES) -> str:
+    return unquoted(sentence, (*quotes, *PARTS_WITHOUT_PROMISE))
+
+
+def test_every_word_of_every_sentence_has_a_check() -> None:
+    left = {f"{about}: {one}": _left(one) for about, one in sentences() if one not in NO_PROMISE}
+    assert {sentence: words for sentence, words in left.items() if words} == {}
 
 
 def test_no_excuse_is_stale() -> None:
     known = {sentence for _, sentence in sentences()}
     assert [one for one in NO_PROMISE if one not in known] == []
-    assert [one for one in NO_PROMISE if _is_quoted(one)] == []
+    assert [one for one in NO_PROMISE if not unquoted(one, QUOTES)] == []
+    partly = " ".join(unquoted(one, QUOTES) for one in known)
+    assert [part for part in PARTS_WITHOUT_PROMISE if part not in partly] == []
 
 
 def test_quotes_are_word_for_word() -> None:
@@ -48,5 +59,11 @@ def test_quotes_are_word_for_word() -> None:
     assert [(name, quote) for quote, name in QUOTES.items() if not any(quote in text for text in texts)] == []
 
 
-def test_a_new_sentence_is_seen() -> None:
-    assert not _is_quoted("A backend may sing.")
+def test_a_part_is_not_the_whole() -> None:
+    whole = "A backend may sing, and two may dance."
+    assert unquoted(whole, []) == whole
+    assert unquoted(whole, ["A backend may sing"]) == ", and two may dance."
+    assert unquoted(whole, ["two may dance.", "A backend may sing,"]) == ""
+    assert unquoted(whole, ["backend may sing", "two may dance"]) == "A , and ."
+    assert unquoted(whole, ["two may", "dance", "A back", "A backend may sin", "g"]) == "A backend may sing, and ."
+    assert unquoted("A backend may sing", [f"{whole} So it is."]) == ""

@@ -31,7 +31,7 @@ def nothing_passes_before_the_first_commit(bench: Bench) -> None:
     expect(traffic.counters().drops.get("not_configured", 0) >= 2, "drops as not_configured are not counted")
 
 
-@check(Level.STATELESS, SENT_ON, "`data` from the destination MAC on, without FCS", needs=NEEDS)
+@check(Level.STATELESS, SENT_ON, "A frame that arrives: `data` from the destination MAC on, without FCS", needs=NEEDS)
 def bridges_in_a_subnet(bench: Bench) -> None:
     """To a vNIC of the same subnet a frame goes as it came."""
     traffic = world.world(bench).traffic()
@@ -65,7 +65,7 @@ def the_longest_prefix_decides(bench: Bench) -> None:
     world.routed(card.traffic()).left_by(C.port, "a packet to the next longest prefix")
 
 
-@check(Level.STATELESS, DROPPED, "all reasons are there", needs=(*NEEDS, "counters"))
+@check(Level.STATELESS, DROPPED, "`drops` by reason (all reasons are there)", needs=(*NEEDS, "counters"))
 def drops_have_reasons(bench: Bench) -> None:
     """What is dropped is counted under the reason declared for it, and no other."""
     card = world.world(bench)

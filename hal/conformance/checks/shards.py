@@ -266,7 +266,8 @@ def no_witness_is_no_cost(bench: Bench) -> None:
 
 @check(
     Level.STATELESS,
-    "`vnics` by id (rx_packets, rx_bytes, tx_packets, tx_bytes, drops; rx is from the vNIC into the card",
+    "`vnics` by id (rx_packets, rx_bytes, tx_packets, tx_bytes, drops; rx is from the vNIC into the card, and so "
+    "are the packets that were dropped)",
     "Counters at one moment.",
     needs=PACKETS,
 )

@@ -5,6 +5,7 @@ Written against `Backend` alone, so that they hold any backend to the same.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ from tests.packets.packets import Description, udp
 from tests.packets.world import GATEWAY_MACS, HOSTS, Host
 
 SECOND = 1_000_000_000
+PROVOKED: set[str] = set()
+"""Reasons that packets of this run were seen to be dropped for."""
 
 
 def checksums_hold(frame: bytes) -> bool:
@@ -81,7 +84,11 @@ class Sent:
         return self
 
     def is_dropped(self, reason: str) -> Sent:
+        """It was, and is counted: once, as is each other one that was dropped for this reason."""
         assert (self.result.verdict, self.result.reason) == (Verdict.DROP, reason), self.result
+        count = self.card.shard.counters().drops[reason] - self.card.became[reason]
+        assert 0 <= count <= self.card.became[Verdict.QUEUE.name]  # one that waited may have been dropped meanwhile
+        PROVOKED.add(reason)
         return self
 
     def silently(self) -> Sent:
@@ -160,14 +167,20 @@ class Card:
         self.backend = backend
         self.now = SECOND
         self.shard: Shard = backend.shard(connections=connections, pickup=pickup)
+        self.became: Counter[str] = Counter()
 
     def host(self, name: str) -> Sender:
         return Sender(self, HOSTS[name])
 
     def receives(self, data: bytes, host: Host) -> Sent:
         """A frame arrives where this host is."""
-        (result,) = self.shard.replay([PacketIn(data, host.port, self.now)], witness=True)
+        (result,) = self.replays([PacketIn(data, host.port, self.now)], witness=True)
         return Sent(self, host, result, data)
+
+    def replays(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        results = self.shard.replay(packets, witness)
+        self.became.update(result.reason or result.verdict.name for result in results)
+        return results
 
     def after(self, seconds: float) -> Card:
         self.now += round(seconds * SECOND)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,16 @@ from hal.packet.contract import Backend, Insert, LoadConfig
 from hal.packet.model import Twin
 from hal.packet.schema.rows import as_rows
 from tests.packets import world
-from tests.packets.card import Card
+from tests.packets.card import PROVOKED, Card
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--provoked", type=Path, help="write which drop reasons were provoked, as JSON")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if path := session.config.getoption("--provoked"):
+        path.write_text(json.dumps(sorted(PROVOKED)))
 
 
 def _twin(config: LoadConfig) -> Backend:

@@ -72,7 +72,7 @@ def scans(card: Card, count: int, step_ns: int = 0) -> None:
         frame[34:36] = port.to_bytes(2, "big")
         card.now += step_ns
         packets.append(PacketIn(bytes(frame), HOSTS["client"].port, card.now))
-    assert {result.reason for result in card.shard.replay(packets)} == {"firewall_rule"}
+    assert {result.reason for result in card.replays(packets)} == {"firewall_rule"}
 
 
 def test_a_flood_of_logs_is_cut(card: Card) -> None:

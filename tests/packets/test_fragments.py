@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from scapy.all import IP, UDP, IPv6, IPv6ExtHdrFragment, Raw
+from scapy.utils import checksum
 
+from hal.packet.contract import PacketIn, Verdict
 from tests.packets.card import Card, Sent
 from tests.packets.packets import Description, udp
+from tests.packets.world import HOSTS
 
 WHOLE = bytes(UDP(sport=1, dport=53, len=8 + 800)) + bytes(800)
 
@@ -99,8 +102,13 @@ def test_beyond_the_longest_datagram(card: Card) -> None:
 
 
 def test_no_room_for_another_first(card: Card) -> None:
-    for identification in range(4096):
-        send(card, piece(0, 400, True, identification=identification)).arrives_at("web")
+    frame = bytearray(send(card, piece(0, 400, True, identification=0)).arrives_at("web").data)
+    packets = []
+    for identification in range(1, 4096):  # scapy takes its time
+        frame[18:20], frame[24:26] = identification.to_bytes(2, "big"), bytes(2)
+        frame[24:26] = checksum(bytes(frame[14:34])).to_bytes(2, "big")
+        packets.append(PacketIn(bytes(frame), HOSTS["client"].port, card.now))
+    assert {result.verdict for result in card.replays(packets)} == {Verdict.FORWARD}
     send(card, piece(0, 400, True, identification=5000)).is_dropped("fragment_table_full")
     send(card, udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
     card.after(30)

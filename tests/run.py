@@ -14,17 +14,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests import lanes
+from tests import continued, lanes
 from tests.lanes import HOSTS, Interrupted, Result, Suite
 
 ROOT = Path(__file__).resolve().parent.parent
 FINISHED = ROOT / "build" / "test-long.json"
+PASSED = FINISHED.with_suffix(".passed")
+"""The first has the suites that passed at length, the second the tests of those that were interrupted."""
 
 
 # In this order: what is fast and says most comes first. A folder with tests that is missing here is an error,
@@ -74,6 +76,14 @@ def state_of_tree(root: Path) -> str:
     return digest.hexdigest()
 
 
+def is_of(path: Path, state: str) -> bool:
+    """Whether what is kept of a long run is of the tree as it is now."""
+    try:
+        return bool(json.loads(path.read_text())["tree"] == state)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def load_finished(path: Path, state: str) -> dict[str, Result]:
     """Suites that passed at length with the tree as it is now."""
     try:
@@ -90,6 +100,11 @@ def save_finished(path: Path, state: str, results: Iterable[Result]) -> None:
     new = path.with_suffix(".new")
     new.write_text(json.dumps({"tree": state, "suites": [asdict(result) for result in results]}, indent=1))
     new.replace(path)
+
+
+def passed_of(suite: str, path: Path) -> list[str]:
+    """Tests of a suite that have passed at length, in a run that was interrupted, or in this one."""
+    return [name for name in continued.passed(path) if name.startswith(f"tests/{suite}/")]
 
 
 def summarise(results: Sequence[Result], seconds: float, console: Console) -> bool:
@@ -126,6 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [known[name] for name in options.suites] or list(SUITES)
     state = state_of_tree(ROOT) if options.long else ""
     finished = load_finished(FINISHED, state) if options.long else {}
+    if options.long and not is_of(FINISHED, state):
+        PASSED.unlink(missing_ok=True)
+        save_finished(FINISHED, state, [])
+    earlier = {suite.name: len(passed_of(suite.name, PASSED)) for suite in chosen} if options.long else {}
     results: dict[str, Result] = {}
     waiting: dict[str, list[Suite]] = {}
     for suite in chosen:
@@ -135,18 +154,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             waiting.setdefault(suite.lane if options.lanes > 1 else "", []).append(suite)
 
+    for name, count in earlier.items():
+        if count and name not in finished:
+            console.print(f"{name}: goes on behind {count} tests that passed (earlier, same tree)", highlight=False)
+
     def done(result: Result) -> None:
+        if again := earlier.get(result.suite, 0):
+            whole = result.passed + again if result.failed else len(passed_of(result.suite, PASSED))
+            result = replace(result, passed=whole)
         results[result.suite] = result
         if options.long and not result.failed:
             finished[result.suite] = result
             save_finished(FINISHED, state, finished.values())
+
+    at_length = ["--long", "--timeout=7200", "-p", "tests.continued", f"--continued={PASSED}"]
 
     def summary() -> bool:
         in_order = [results[suite.name] for suite in chosen if suite.name in results]
         return summarise(in_order, time.monotonic() - began, console)
 
     try:
-        lanes.run(waiting, ROOT, ["--long", "--timeout=7200"] if options.long else [], console, lanes.Ends(), done)
+        lanes.run(waiting, ROOT, at_length if options.long else [], console, lanes.Ends(), done)
     except Interrupted:
         summary()
         sys.stderr.write("interrupted\n")

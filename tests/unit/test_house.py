@@ -180,6 +180,7 @@ from pathlib import Path
 from tests import lanes, run
 
 run.ROOT = Path(sys.argv[1])
+run.FINISHED, run.PASSED = run.ROOT / "build/long.json", run.ROOT / "build/long.passed"
 lanes.PROGRESS_S = 0.5
 suites = (
     lanes.Suite("reckons", "a lane of its own"),
@@ -188,6 +189,13 @@ suites = (
 )
 run.SUITES = tuple(suite for suite in suites if (run.ROOT / "tests" / suite.name).exists())
 sys.exit(run.main(sys.argv[2:]))
+"""
+
+
+OPTION = """
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true")
+    parser.addoption("--timeout")
 """
 
 
@@ -285,6 +293,81 @@ def test_one_lane_runs_suites_in_the_order_asked_for(tmp_path: Path) -> None:
     with runner(tmp_path, {"reckons": quick, "last": quick}, "--lanes=1", "last", "reckons") as ran:
         said, _ = ran.communicate(timeout=60)
     assert said.index("last: 1 passed") < said.index("reckons: a lane") < said.index("reckons: 1 passed")
+
+
+TOLD = """
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+@pytest.fixture(autouse=True)
+def told(request):
+    with (HERE / "ran.log").open("a") as file:
+        file.write(request.node.name + " ")
+
+@pytest.fixture(scope="module")
+def shared():
+    yield
+    assert not (HERE / "breaks").exists()
+
+def test_alone():
+    pass
+
+def test_shares(shared):
+    pass
+
+def test_waits():
+    (HERE / "waits").touch()
+    while not (HERE / "go on").exists():
+        time.sleep(0.05)
+
+def test_last(shared):
+    pass
+"""
+
+
+def test_a_long_run_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    """Behind the tests that passed; those whose module's fixture had not come to its end run again."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("build\n__pycache__\n.pytest_cache\ntests/*/*\n!tests/*/test_*.py\n")
+    (tmp_path / "conftest.py").write_text(OPTION)
+    here = tmp_path / "tests/real"
+    first = runner(tmp_path, {"real": TOLD, "last": QUICK.replace("NICE", str(os.nice(0)))}, "--long")
+    try:
+        wait_for(here / "waits")
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+    finally:
+        first.kill()
+        first.wait()
+    assert (here / "ran.log").read_text().split() == ["test_alone", "test_shares", "test_waits"]
+
+    (here / "go on").touch()
+    (here / "breaks").touch()
+    (here / "ran.log").unlink()
+    with runner(tmp_path, {}, "--long") as second:
+        said, _ = second.communicate(timeout=60)
+    assert "real: goes on behind 1 tests that passed" in said
+    assert (here / "ran.log").read_text().split() == ["test_shares", "test_waits", "test_last"]
+    assert second.returncode == 1
+
+    (here / "breaks").unlink()
+    (here / "ran.log").unlink()
+    with runner(tmp_path, {}, "--long") as third:
+        said, _ = third.communicate(timeout=60)
+    assert (here / "ran.log").read_text().split() == ["test_shares", "test_last"]
+    assert "last: 1 passed, 0 failed" in said
+    assert said.splitlines()[-1] == "5 passed, 0 failed"  # four of the one, one of the other
+    assert third.returncode == 0
+
+    (here / "test_real.py").write_text(TOLD + "\n")
+    (here / "ran.log").unlink()
+    with runner(tmp_path, {}, "--long") as anew:
+        said, _ = anew.communicate(timeout=60)
+    assert (here / "ran.log").read_text().split() == ["test_alone", "test_shares", "test_waits", "test_last"]
 
 
 def test_a_second_wish_to_end_does_not_wait(tmp_path: Path) -> None:

@@ -165,9 +165,10 @@ class Play:
             one, two = (without_zeros(getattr(some, name)) for some in counters)
             if one != two:
                 raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")
-        opened = [some.engine["flows_opened"] for some in counters]
-        if opened[0] != opened[1]:
-            raise Differs(f"flows opened: {opened}")
+        for name in ("flows_opened", "chain_walks"):
+            counts = [some.engine[name] for some in counters]
+            if counts[0] != counts[1]:
+                raise Differs(f"{name}: {counts}")
 
 
 def by_port(outputs: Sequence[Output]) -> Counter[tuple[int, bytes]]:

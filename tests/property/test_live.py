@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -12,9 +14,11 @@ from hal.conformance import Device, Wire
 from hal.packet.contract import Output
 from hal.packet.model.device import TwinDevice
 from tests.conformance.engines import EngineOnVeth
+from tests.property import frames
 from tests.property.compare import Differs
-from tests.property.live import Play, Side, load_config
-from tests.property.universe import PORTS
+from tests.property.live import Play, Side, by_port, collected, load_config, start_setting
+from tests.property.talk import Conversation, wrap
+from tests.property.universe import PORTS, difference, tables
 
 
 class EngineOnPorts(EngineOnVeth):
@@ -53,6 +57,32 @@ def test_live_traffic_is_the_twins(workers: int, seed: int, tell: Callable[[obje
         assert sum(counters.drops.values()) > 20
         assert {flow.worker for flow in engine.backend.flows()} == set(range(workers))
         assert (counters.engine["handovers"] > 100) == (workers > 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_packets_of_a_flow_make_one_chain_walk(workers: int, seed: int) -> None:
+    """Both ways, whichever worker they meet and however many come at once; a commit that touches none adds none."""
+    source = random.Random(seed)
+    some = [Conversation(0, 1, v6=n % 2 > 0, protocol=frames.UDP, sport=30_000 + n, dport=53) for n in range(16)]
+    allowed = replace(start_setting(), rules=(((3, 0, 0, 0, 0, 1, 0),), ()))
+    with side(EngineOnPorts(), workers) as card:
+        card.backend.writer().commit(difference({}, tables(allowed)))
+        for turn in range(40):
+            sent = []
+            for talk in some * source.randrange(1, 12):
+                reply = turn > 0 and source.random() < 0.5
+                begin, end = talk.ends(reply)
+                ip = talk.ip(reply)
+                sent.append((begin.port, end.port, wrap(begin, end, ip, *talk.l4(ip, reply, 0, 8))))
+            source.shuffle(sent)
+            for port, _, data in sent:
+                card.wire.send(port, data)
+            assert by_port(collected(card.wire, len(sent))) == Counter((port, data) for _, port, data in sent)
+            counters = card.backend.counters().engine
+            assert (counters["flows_opened"], counters["chain_walks"], counters["reevaluations"]) == (16, 16, 0)
+            if turn == 20:
+                card.backend.writer().commit([])
+        assert (card.backend.counters().engine["handovers"] > 100) == (workers > 1)
 
 
 class Lossy:

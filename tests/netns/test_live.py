@@ -149,7 +149,7 @@ def test_a_device_deleted_under_traffic() -> None:
             ["ip", "netns", "exec", made.namespace(1), "ping", "-q", "-f", made.ipv4(0)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        time.sleep(0.5)
+        assert until(lambda: card.engine.counters().ports[1]["rx_packets"] > 100)
         made.in_card("ip", "link", "delete", "p0")
         assert until(lambda: card.links() == [False, True, True, True], 2)
         assert until(lambda: card.engine.counters().drops["port_down"] > 0)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hal.packet.dpdk.linux_port import open_tap, tap_mac
-from tests.netns.ports import PACKET_VNET_HDR, ROOT, SOL_PACKET, Field, field, frames, inside, run, until
+from tests.netns.ports import PACKET_VNET_HDR, ROOT, SOL_PACKET, Field, Forward, field, frames, inside, run, until
 from tests.tools import pcap
 
 MARK = 0x88B5
@@ -222,7 +222,7 @@ def test_a_device_deleted_under_traffic() -> None:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         made.ping(0, 1)
-        time.sleep(0.5)
+        assert until(lambda: forward.counters()["ports"][1]["rx_packets"] > 100)
         made.in_card("ip", "link", "delete", "p0")
         assert until(lambda: forward.links() == [False, True, True, True], 2)
         with made.wire(1) as out:
@@ -237,6 +237,21 @@ def test_a_device_deleted_under_traffic() -> None:
         assert forward.ask("call 10").split()[0] == "10"
 
 
+def sums(forward: Forward) -> tuple[int, int, int, int, int]:
+    """Of a full device: what came for it, of that what was taken in, what it refused as it and as its sender counts,
+    what it took."""
+    now = forward.counters()
+    one, two = now["ports"][:2]
+    return (
+        one["rx_packets"] + one["rx_errors"], one["rx_packets"], two["tx_full"], now["port_full"], two["tx_packets"]
+    )  # fmt: skip
+
+
+def all_told(now: tuple[int, int, int, int, int]) -> bool:
+    _, came, full, refused, taken = now
+    return full == refused and refused + taken == came
+
+
 def test_sending_never_blocks() -> None:
     """A device that takes nothing more: its packets are counted as port_full, and others' go on."""
     with field(4) as made, made.forward() as forward, made.wire(0) as out:
@@ -247,14 +262,17 @@ def test_sending_never_blocks() -> None:
             if place % 100 == 0:
                 time.sleep(0.002)  # where others have the cores, the ring is not to fill meanwhile
         made.ping(2, 3)
-        assert until(lambda: sum(forward.counters()["ports"][0][name] for name in ("rx_packets", "rx_errors")) >= 5000)
+        # Workers count while they are read, and hosts say things of themselves: at rest the sums are right.
+        assert until(lambda: (now := sums(forward))[0] >= 5000 and sums(forward) == now and all_told(now)), sums(
+            forward
+        )
         counters = forward.counters()
-        assert counters["port_full"] > 4000
-        assert counters["port_full"] == counters["ports"][1]["tx_full"]
-        assert counters["port_full"] + counters["ports"][1]["tx_packets"] == counters["ports"][0]["rx_packets"]
+        assert counters["ports"][0]["rx_packets"] > 1000  # a ring overflows where others have the cores for long
+        assert counters["port_full"] > 0.8 * counters["ports"][0]["rx_packets"]
         # Each vNIC has what was taken of its own, where a burst that is cut holds some of several.
-        for port in counters["ports"]:
-            assert port["sent"] == [port["tx_packets"], port["tx_bytes"]]
+        assert until(
+            lambda: all(one["sent"] == [one["tx_packets"], one["tx_bytes"]] for one in forward.counters()["ports"])
+        ), forward.counters()
 
 
 def test_order_through_two_workers() -> None:

@@ -1,4 +1,4 @@
-"""A daemon's card without its process, on an engine that outlives it."""
+"""What tests of several files begin with: an engine's process; a daemon's card without its process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,29 @@ from pathlib import Path
 import pytest
 
 from board_support.board import Hardware, facts
+from hal.packet.dpdk.engine import Engine
 from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.store import Store
 from services.core.service import discover
 from tests.tools import daemon
+from tests.tools.control import loaded
+from tests.tools.engine import running
 from tests.tools.process import Process
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    """Run folder of an engine that is up."""
+    with running(tmp_path / "run"):
+        yield tmp_path / "run"
+
+
+@pytest.fixture
+def card(run: Path) -> Iterator[Engine]:
+    """The same, loaded."""
+    with loaded(run) as engine:
+        yield engine
 
 
 @pytest.fixture

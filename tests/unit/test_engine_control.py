@@ -12,7 +12,6 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,23 +25,8 @@ from hal.packet.dpdk.link import sealed_memfd
 from hal.packet.dpdk.process import start
 from hal.packet.dpdk.wire import Verb
 from hal.packet.stages.route._generated import Route
-from tests.tools.control import CONFIG, answers, ask, dial, is_closed, loaded, request
+from tests.tools.control import CONFIG, answers, ask, dial, is_closed, request
 from tests.tools.engine import binary, listens, running
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Path]:
-    """Run folder of an engine that is up."""
-    with running(tmp_path / "run"):
-        yield tmp_path / "run"
-
-
-@pytest.fixture
-def card(run: Path) -> Iterator[Engine]:
-    """The same, loaded."""
-    with loaded(run) as engine:
-        yield engine
-
 
 # --- the process ---
 

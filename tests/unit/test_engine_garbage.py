@@ -7,7 +7,6 @@ import fcntl
 import os
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,7 @@ from hal.packet.dpdk import wire
 from hal.packet.dpdk.engine import Engine
 from hal.packet.dpdk.link import SEALS, sealed_memfd
 from hal.packet.dpdk.wire import Verb
-from tests.tools.control import answers, ask, dial, is_closed, loaded, request
-from tests.tools.engine import running
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Path]:
-    """Run folder of an engine that is up."""
-    with running(tmp_path / "run"):
-        yield tmp_path / "run"
-
-
-@pytest.fixture
-def card(run: Path) -> Iterator[Engine]:
-    """The same, loaded."""
-    with loaded(run) as engine:
-        yield engine
+from tests.tools.control import answers, ask, dial, is_closed, request
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hal.packet.contract import (
     Backend,
     Capabilities,
     Delete,
+    Generation,
     Insert,
     LoadConfig,
     Modify,
@@ -91,7 +92,7 @@ class Card:
             self._writers[owner] = self.backend.writer(owner)
         return self._writers[owner]
 
-    def commit(self, *operations: Sequence[Operation], owner: str = "dsnd", **more: Any) -> int:
+    def commit(self, *operations: Sequence[Operation], owner: str = "dsnd", **more: Any) -> Generation:
         """Commit these lists of operations as one; `more` as `Writer.commit` has it."""
         return self.writer(owner).commit([one for some in operations for one in some], **more)
 
@@ -106,6 +107,10 @@ class Card:
         }
         held = {name: rows for name, rows in tables.items() if rows}
         return State(now.generation, now.tag, dict(now.tags), held, dict(now.names))
+
+    def generation(self, number: int) -> Generation:
+        """One of this life of the card."""
+        return Generation(number, self.backend.snapshot([]).generation.life)
 
     def ids(self, table: str) -> list[int]:
         parts = self.backend.snapshot([table]).tables.get(table, ())

@@ -11,6 +11,7 @@ from hal.conformance.device import Wire
 from hal.packet.contract import (
     Backend,
     Counters,
+    Cursor,
     Events,
     Flow,
     FlowFilter,
@@ -68,7 +69,7 @@ class Traffic(Protocol):
 
     def counters(self) -> Counters: ...
 
-    def events(self, cursor: int = 0) -> Events: ...
+    def events(self, cursor: Cursor | None = None) -> Events: ...
 
 
 class ShardTraffic:
@@ -95,7 +96,7 @@ class ShardTraffic:
     def counters(self) -> Counters:
         return self.shard.counters()
 
-    def events(self, cursor: int = 0) -> Events:
+    def events(self, cursor: Cursor | None = None) -> Events:
         return self.shard.events(cursor)
 
 
@@ -130,5 +131,5 @@ class WireTraffic:
     def counters(self) -> Counters:
         return self._backend.counters()
 
-    def events(self, cursor: int = 0) -> Events:
+    def events(self, cursor: Cursor | None = None) -> Events:
         return self._backend.events(cursor)

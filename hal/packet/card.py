@@ -20,10 +20,12 @@ from hal.packet import derive
 from hal.packet.contract import (
     Backend,
     Counters,
+    Cursor,
     Delete,
     Events,
     Flow,
     FlowFilter,
+    Generation,
     Name,
     Neighbour,
     Operation,
@@ -127,7 +129,7 @@ class CardWriter:
         """Bring this owner's tables to exactly these rows; see `derive.sync`."""
         return derive.sync(self._writer, self._backend, *rows, tables=self.tables, tag=tag, names=names)
 
-    def commit(self, operations: Sequence[Operation], **more: Any) -> int:
+    def commit(self, operations: Sequence[Operation], **more: Any) -> Generation:
         """As `hal.packet.contract.Writer.commit`; DENIED for tables that this writer was not made for."""
         for one in operations:
             table = one.table if isinstance(one, Delete) else one.rows.row.LAYOUT.table.name
@@ -216,5 +218,5 @@ class Card:
         self.backend.settle()
         return self.backend.counters()
 
-    def events(self, cursor: int = 0) -> Events:
+    def events(self, cursor: Cursor | None = None) -> Events:
         return self.backend.events(cursor)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hal.packet.life import Cursor, Generation
 from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
@@ -29,12 +30,14 @@ __all__ = [
     "NONE_ID",
     "Capabilities",
     "Counters",
+    "Cursor",
     "Delete",
     "Event",
     "EventKind",
     "Events",
     "Flow",
     "FlowFilter",
+    "Generation",
     "Insert",
     "LoadConfig",
     "Loader",
@@ -187,7 +190,7 @@ class Outcome:
     """What became of a transaction: COMMITTED as `generation`, REFUSED with `error` (its words), or UNKNOWN."""
 
     kind: OutcomeKind
-    generation: int = 0
+    generation: Generation | None = None
     error: str = ""
 
 
@@ -198,7 +201,7 @@ class Staged(Protocol):
     """A commit that is checked and built but not made; `trace` and `replay` can look at it. Dropped at its lease's
     end or with its connection."""
 
-    def make(self) -> int:
+    def make(self) -> Generation:
         """Commit it; raises STALE if its owner's tables changed since it was staged."""
 
     def drop(self) -> None: ...
@@ -214,12 +217,12 @@ class Writer(Protocol):
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         transaction: int | None = None,
         tag: str = "",
         depends: Sequence[tuple[str, int]] = (),
         names: Sequence[Name] = (),
-    ) -> int:
+    ) -> Generation:
         """Apply all operations in one step that every packet sees whole or not at all, and return its generation
         (ascending by one) when packets see it.
 
@@ -227,7 +230,8 @@ class Writer(Protocol):
 
         Args:
             operations: what changes.
-            base: the generation this was computed from; None for whatever is there.
+            base: the generation this was computed from, as `commit` or `snapshot` gave it; None for whatever is
+                there. A plain number is INVALID: it doesn't say of which life of the card it is.
             transaction: 64-bit id to ask `outcome` with; None: a random one.
             tag: opaque text (at most 127 bytes) kept with the generation.
             depends: (table, id) of rows of others that this builds on.
@@ -237,19 +241,20 @@ class Writer(Protocol):
             HalError: INVALID (a field out of range, non-zero padding, bits beyond a prefix's length, an id that
                 exists (Insert) or doesn't (Modify, Delete), a key used twice, a reference to nothing, a row taken
                 out that others refer to, two writes to one id), FULL, STALE (this owner's tables, or a row in
-                `depends`, changed since `base`), DENIED (another owner's table), UNSUPPORTED (a stage without code),
-                CORRUPT: after all of these nothing changed. LOST or TIMEOUT: `outcome` knows.
+                `depends`, changed since `base`, or it is of another life of the card), DENIED (another owner's
+                table), UNSUPPORTED (a stage without code), CORRUPT: after all of these nothing changed. LOST or
+                TIMEOUT: `outcome` knows.
         """
 
     def outcome(self, transaction: int) -> Outcome:
         """What became of a transaction of this owner; asked within its next 1,024 commits UNKNOWN means: nothing of
-        it is or will be applied."""
+        it is or will be applied. A card that was started anew knows nothing of before, and holds nothing of it."""
 
     def stage(
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         tag: str = "",
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
@@ -276,7 +281,7 @@ class Snapshot:
         tags: owner -> the tag of its own last commit, whatever others committed since; none of one that never did.
     """
 
-    generation: int
+    generation: Generation
     tag: str
     tables: Mapping[str, tuple[Rows, ...]]
     names: Mapping[tuple[str, int], Name] = field(default_factory=dict)
@@ -399,7 +404,7 @@ class Shard(Protocol):
 
     def counters(self) -> Counters: ...
 
-    def events(self, cursor: int = 0) -> Events: ...
+    def events(self, cursor: Cursor | None = None) -> Events: ...
 
     def close(self) -> None: ...
 
@@ -539,11 +544,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Events:
-    """`missed`: how many were overwritten before this reader came; read on with `cursor`."""
+    """`missed`: how many were overwritten before this reader came; read on with `cursor`. With one of another life of
+    the card, `lost` is set and these begin with this life's first: what that one still had to tell is gone. A cursor
+    that was never given is INVALID."""
 
     events: tuple[Event, ...]
     missed: int
-    cursor: int
+    cursor: Cursor
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -598,7 +606,7 @@ class Reader(Protocol):
 
     def counters(self) -> Counters: ...
 
-    def events(self, cursor: int = 0) -> Events: ...
+    def events(self, cursor: Cursor | None = None) -> Events: ...
 
     def capabilities(self) -> Capabilities: ...
 

@@ -14,6 +14,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import (
     FILE_BYTES,
     Delete,
+    Generation,
     Insert,
     LoadConfig,
     Modify,
@@ -49,7 +50,7 @@ def with_limits(config: LoadConfig) -> LoadConfig:
 class SyncResult:
     """What a sync came to: `changes` is table -> (added, changed, removed) for tables in which anything was."""
 
-    generation: int
+    generation: Generation
     changes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     seconds: float = 0.0
 

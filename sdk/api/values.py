@@ -11,11 +11,13 @@ from hal.later import Later
 from hal.packet.contract import (
     Capabilities,
     Counters,
+    Cursor,
     Event,
     EventKind,
     Events,
     Flow,
     FlowFilter,
+    Generation,
     Name,
     Output,
     PacketIn,
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     import numpy as np
 else:
     np = Later("numpy")
+
+NO_LIFE = 0
+"""Of generations and cursors that came by the daemon: who commits speaks to the engine itself, and has them from it."""
 
 FILTER_FIELDS = ("vrf", "vnic", "protocol", "source", "destination", "source_port", "destination_port", "id")
 
@@ -139,7 +144,7 @@ def events_from_pb(message: pb.Events) -> Events:
     some = tuple(
         Event(one.number, one.time_ns, EventKind(one.kind), one.table, one.id, one.data) for one in message.events
     )
-    return Events(some, message.missed, message.cursor)
+    return Events(some, message.missed, Cursor(message.cursor, NO_LIFE))
 
 
 def packet_to_pb(packet: PacketIn) -> pb.PacketIn:
@@ -290,7 +295,7 @@ def snapshot_from_parts(parts: Iterable[pb.TablePart], classes: Mapping[str, typ
         )
         for table, by_row in pieces.items()
     }
-    return Snapshot(generation, tag, tables, names, tags)
+    return Snapshot(Generation(generation, NO_LIFE), tag, tables, names, tags)
 
 
 def _describe(dtype: np.dtype[Any]) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from dataclasses import replace
 from heapq import merge
 
 from hal.errors import HalError
-from hal.packet.contract import Backend, Event, EventKind, Events
+from hal.packet.contract import Backend, Cursor, Event, EventKind, Events
 
 CAPACITY = 65536
 EVERY_SECONDS = 0.25
@@ -29,7 +30,8 @@ class Collector:
         self._logs: deque[Event] = deque(maxlen=capacity)  # apart: who sends what a rule logs pushes nothing else out
         self._next = 1
         self._source: Backend | None = None
-        self._cursor = 0
+        self._cursor: Cursor | None = None
+        self._life = secrets.randbelow((1 << 64) - 1) + 1
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
@@ -48,7 +50,7 @@ class Collector:
             try:
                 backend = self._backend()
                 if backend is not self._source:
-                    self._source, self._cursor = backend, 0
+                    self._source, self._cursor = backend, None
                 while True:
                     page = backend.events(self._cursor)
                     self._next += page.missed
@@ -75,7 +77,7 @@ class Collector:
             both = merge(self._ring, self._logs, key=lambda event: event.number)
             some = [event for event in both if event.number >= cursor]
             between = range(max(cursor, 1), self._next)
-            return Events(tuple(some), len(between) - len(some), self._next)
+            return Events(tuple(some), len(between) - len(some), Cursor(self._next, self._life))
 
     def _run(self) -> None:
         while not self._ending.wait(EVERY_SECONDS):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pyroute2.netlink.exceptions import NetlinkError
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, FlowFilter, LoadConfig, OutcomeKind, Writer
+from hal.packet.contract import Backend, FlowFilter, Generation, LoadConfig, OutcomeKind, Writer
 from hal.packet.derive import SyncResult, sync
 from sdk.card_config import owned
 from sdk.dsnd.naming import named
@@ -146,7 +146,7 @@ class Tables:
         self._transaction = secrets.randbits(64)
         return self._transaction
 
-    def _outcome(self, error: HalError) -> int | None:
+    def _outcome(self, error: HalError) -> Generation | None:
         """The generation that a commit became which ended in this error, None where nothing of it is or will be.
 
         Raises:
@@ -168,7 +168,7 @@ class Tables:
             self._log(f"the engine is gone: {other}")
             return None
 
-    def went_through(self) -> int | None:
+    def went_through(self) -> Generation | None:
         """The generation that the last commit became, None where nothing of it is or will be. Raises HalError where
         the engine doesn't say."""
         if self._transaction is None:

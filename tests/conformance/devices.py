@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from hal.conformance import Device
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Capabilities
+from hal.packet.contract import Capabilities, Cursor
 from hal.packet.model.device import TwinDevice
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import BrokenDevice
@@ -66,7 +66,7 @@ class TablesOnly(Twin):
     def counters(self) -> NoReturn:
         _refuse()
 
-    def events(self, cursor: int = 0) -> NoReturn:
+    def events(self, cursor: Cursor | None = None) -> NoReturn:
         _refuse()
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hal.packet.contract import EventKind, PacketIn
+from hal.packet.contract import Cursor, EventKind, PacketIn
 from hal.packet.stages.firewall._generated import FirewallBinding
 from tests.packets.card import Card
 from tests.packets.packets import Description, other, ping, pong, tcp, udp
@@ -98,7 +98,7 @@ def test_logs_push_out_nothing_but_logs(card: Card) -> None:
     logs = [event.number for event in found.events if event.kind is EventKind.RULE_LOG]
     assert logs == list(range(4201 - 4095, 4202))
     assert (found.missed, card.shard.counters().engine["logs_suppressed"]) == (4200 - 4096, 0)
-    again = card.shard.events(cursor=4200)
+    again = card.shard.events(Cursor(4200, found.cursor.life))
     assert ([event.number for event in again.events], again.missed) == ([4201], 0)
 
 

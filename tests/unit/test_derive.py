@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LoadConfig, Name, OutcomeKind
+from hal.packet.contract import Generation, LoadConfig, Name, OutcomeKind
 from hal.packet.derive import SyncResult, sync
 from hal.packet.frame._generated import Vrf
 from hal.packet.model import Twin
@@ -138,5 +138,7 @@ def test_from_any_rows_to_any_rows(before: dict[int, Any], after: dict[int, Any]
 
 
 def test_a_result_reads_as_a_sentence() -> None:
-    result = SyncResult(42, {"next_hop": (1, 0, 0), "route": (1062046, 0, 2), "firewall_policy": (0, 3, 0)}, 0.93)
+    result = SyncResult(
+        Generation(42, 1), {"next_hop": (1, 0, 0), "route": (1062046, 0, 2), "firewall_policy": (0, 3, 0)}, 0.93
+    )
     assert str(result) == "generation 42: +1 next hop, +1,062,046 routes, -2 routes, ~3 firewall policies, 0.9 s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, Event, EventKind, Events
+from hal.packet.contract import Backend, Cursor, Event, EventKind, Events
 from sdk.dsnd.collector import Collector
 
 
@@ -16,10 +16,10 @@ class Source:
         self.some = [Event(number, 0, EventKind.COMMIT, data=f"{id(self)}") for number in range(1, count + 1)]
         self.missed = missed
 
-    def events(self, cursor: int = 0) -> Events:
-        new = tuple(event for event in self.some if event.number >= max(cursor, 1))
-        missed = self.missed if cursor == 0 else 0
-        return Events(new, missed, len(self.some) + 1)
+    def events(self, cursor: Cursor | None = None) -> Events:
+        new = tuple(event for event in self.some if event.number >= max(cursor or 0, 1))
+        missed = self.missed if cursor is None else 0
+        return Events(new, missed, Cursor(len(self.some) + 1, 1))
 
 
 class Holder:

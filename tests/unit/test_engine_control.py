@@ -187,7 +187,7 @@ def test_who_does_not_read_is_not_waited_for(run: Path) -> None:
         sent = 0
         try:
             while sent < 100_000:
-                slow.send(request(Verb.EVENTS, bytes(8), number=sent))
+                slow.send(request(Verb.EVENTS, bytes(16), number=sent))
                 sent += 1
         except BlockingIOError:
             pass

@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Name, Operation, OutcomeKind, PacketIn, PortConfig
+from hal.packet.contract import (
+    Delete,
+    Generation,
+    Insert,
+    LoadConfig,
+    Modify,
+    Name,
+    Operation,
+    OutcomeKind,
+    PacketIn,
+    PortConfig,
+)
 from hal.packet.frame._generated import Profile, ProfileStage, Seed, Vnic, Vrf
 from hal.packet.model import Twin
 from hal.packet.model.twin import TwinWriter
@@ -189,7 +200,7 @@ def test_stale_is_of_the_owner(agent: TwinWriter, dsnd: TwinWriter, twin: Twin) 
     dsnd.commit(inserts(Vrf(id=2)))
     agent.commit(inserts(TEN), base=base)
     refused(ErrorKind.STALE, lambda: agent.commit([], base=base), twin)
-    refused(ErrorKind.STALE, lambda: agent.commit([], base=99), twin)
+    refused(ErrorKind.STALE, lambda: agent.commit([], base=Generation(99, base.life)), twin)
 
 
 def test_depends(agent: TwinWriter, dsnd: TwinWriter, twin: Twin) -> None:

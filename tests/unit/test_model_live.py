@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from hal.errors import HalError
-from hal.packet.contract import Backend, EventKind, FlowFilter, Insert, Modify, PacketIn, StepKind, TcpState, Verdict
+from hal.packet.contract import (
+    Backend,
+    Cursor,
+    EventKind,
+    FlowFilter,
+    Insert,
+    Modify,
+    PacketIn,
+    StepKind,
+    TcpState,
+    Verdict,
+)
 from hal.packet.model import Twin
 from hal.packet.model.keys import flow_hash, fold
 from hal.packet.schema.rows import as_rows, pack_address
@@ -155,7 +166,7 @@ def test_links(twin: Twin) -> None:
 def test_late_readers_learn_what_they_missed(twin: Twin) -> None:
     for _ in range(5000):
         twin.writer().commit([])
-    events = twin.events(cursor=1)
+    events = twin.events(Cursor(1, twin.events().cursor.life))
     assert (len(events.events), events.missed, events.cursor) == (4096, 5001 - 4096 - 1, 5001)
     assert twin.events(events.cursor).events == ()
 

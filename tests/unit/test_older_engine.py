@@ -137,7 +137,7 @@ def snapshot_of(dictionary: Dictionary, *operations: Insert | Modify) -> tuple[w
 def test_what_it_holds_is_read_in_our_form(dictionary: Dictionary) -> None:
     rows = [vnic(flow_limit=9), Vrf(id=1), Route(id=3, vrf=1, prefix="10.0.0.0/8", next_hop=1)]
     answer, body = snapshot_of(dictionary, *(Insert(row.rows()) for row in rows))
-    read = commit.unpack(answer, body, dictionary, row_classes())
+    read = commit.unpack(answer, body, dictionary, row_classes(), 7)
     assert read.generation == 12
     assert read.rows("vnic") == [rows[0]]
     assert read.rows("vrf") == [rows[1]]

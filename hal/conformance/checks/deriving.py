@@ -6,7 +6,7 @@ from typing import Any
 
 from hal.conformance.bench import OTHER, Bench, Card, insert
 from hal.conformance.check import Level, check, equal
-from hal.packet.contract import Writer
+from hal.packet.contract import Generation, Writer
 from hal.packet.derive import sync
 from hal.packet.frame._generated import Vrf
 from hal.packet.stages.bridge._generated import Subnet
@@ -60,7 +60,7 @@ class _Late:
     def owner(self) -> str:
         return self._writer.owner
 
-    def commit(self, *operations: Any, **more: Any) -> int:
+    def commit(self, *operations: Any, **more: Any) -> Generation:
         if self.turns:
             self.turns -= 1
             self._card.commit(insert(Vrf(id=100 + self.turns)))

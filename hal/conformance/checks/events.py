@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from hal.conformance.bench import OTHER, Bench, Card, insert
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import tcp
 from hal.conformance.traffic import Traffic
 from hal.conformance.world import A, C, firewalled, replied, routed, rule
-from hal.packet.contract import LOGS_PER_SECOND, EventKind
+from hal.errors import ErrorKind
+from hal.packet.contract import LOGS_PER_SECOND, Cursor, EventKind
 from hal.packet.frame._generated import Vrf
 
 MOST = 200_000
@@ -16,7 +20,7 @@ NEEDS = ("events",)
 SECOND = 1_000_000_000
 
 
-def _numbers(card: Card, cursor: int = 0) -> list[int]:
+def _numbers(card: Card, cursor: Any = None) -> list[int]:
     return [event.number for event in card.backend.events(cursor).events]
 
 
@@ -100,6 +104,37 @@ def events_are_read_on(bench: Bench) -> None:
     equal([event.data for event in second.events if event.kind is EventKind.COMMIT], ["b"], "events since")
     equal(second.missed, 0, "events missed by a reader who came in time")
     expect(len(_numbers(card)) == len(first.events) + len(second.events), "a reading took events away from others")
+
+
+@check(
+    Level.STATELESS,
+    "With one of another life of the card, `lost` is set and these begin with this life's first: what that one still "
+    "had to tell is gone.",
+    needs=NEEDS,
+)
+def a_cursor_of_another_life_begins_anew(bench: Bench) -> None:
+    """A reader who comes with the cursor of a card before this one is told so, and gets all that this one has told."""
+    before, card = bench.card(), bench.card()
+    before.commit()
+    for _ in range(4):
+        card.commit()
+    old, all_of_it = before.backend.events().cursor, card.backend.events()
+    found = card.backend.events(old)
+    equal((found.events, found.missed, found.lost), (all_of_it.events, 0, True), "events behind another life's cursor")
+    again = card.backend.events(Cursor.of(found.cursor.token))
+    equal((again.missed, again.lost), (0, False), "events missed and lost behind this life's cursor")
+    expect(not all_of_it.lost, "a reader who came without a cursor is told that he lost something")
+
+
+@check(Level.STATELESS, "A cursor that was never given is INVALID.", needs=NEEDS)
+def a_cursor_is_one_that_was_given(bench: Bench) -> None:
+    """INVALID where a cursor is a plain number, or beyond the last event."""
+    card = bench.card()
+    card.commit()
+    last = card.backend.events().cursor
+    for wrong in (int(last), 0, -1, Cursor(-1, last.life), Cursor(last + 1, last.life), "1"):
+        card.refuses(ErrorKind.INVALID, f"events behind {wrong!r}", partial(_numbers, card, wrong), field="cursor")
+    expect(not card.backend.events(last).lost, "the last event's own cursor is told to be of another life")
 
 
 @check(Level.STATELESS, "`missed`: how many were overwritten before this reader came", needs=NEEDS)

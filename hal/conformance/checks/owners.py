@@ -5,12 +5,12 @@ from __future__ import annotations
 from hal.conformance.bench import OTHER, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.errors import ErrorKind
-from hal.packet.contract import Outcome, OutcomeKind
+from hal.packet.contract import Generation, Outcome, OutcomeKind
 from hal.packet.frame._generated import Vrf
 from hal.packet.stages.route._generated import NextHop
 
 STALE = ErrorKind.STALE
-BASE = "STALE (this owner's tables, or a row in `depends`, changed since `base`)"
+BASE = "STALE (this owner's tables, or a row in `depends`, changed since `base`"
 OUTCOME = "What became of a transaction: COMMITTED as `generation`, REFUSED with `error` (its words), or UNKNOWN."
 LAST = 1024
 
@@ -26,14 +26,14 @@ def an_old_base_is_stale(bench: Bench) -> None:
     base = card.commit(insert(Vrf(id=1)))
     card.commit(insert(_hop(1)))
     card.refuses_commit(STALE, "a commit from before this owner's last", insert(Vrf(id=2)), base=base)
-    card.refuses_commit(STALE, "a commit from before the first", insert(Vrf(id=2)), base=0)
+    card.refuses_commit(STALE, "a commit from before the first", insert(Vrf(id=2)), base=card.generation(0))
 
 
 @check(Level.TABLES, BASE, "base: the generation this was computed from")
 def a_current_base_is_not_stale(bench: Bench) -> None:
     """The generation that is there is no stale base, from the first commit on."""
     card = bench.card()
-    base = card.commit(insert(Vrf(id=1)), base=0)
+    base = card.commit(insert(Vrf(id=1)), base=card.generation(0))
     base = card.commit(insert(Vrf(id=2)), base=base)
     equal(card.commit(delete("vrf", 1), base=base), 3, "generation of a third commit on a current base")
 
@@ -46,7 +46,37 @@ def a_base_is_judged_per_owner(bench: Bench) -> None:
     for number in range(1, 5):
         card.commit(insert(_hop(number)), owner=OTHER)
     card.commit(insert(Vrf(id=2)), base=base)
-    card.commit(insert(_hop(9)), owner=OTHER, base=5)
+    card.commit(insert(_hop(9)), owner=OTHER, base=card.generation(5))
+
+
+@check(
+    Level.TABLES,
+    "or it is of another life of the card",
+    "A card that was started anew knows nothing of before, and holds nothing of it.",
+)
+def a_base_of_another_life_is_stale(bench: Bench) -> None:
+    """STALE where the base is a generation of a card before this one, though this one has come to the same number and
+    knows nothing of what was committed there."""
+    before, card = bench.card(), bench.card()
+    empty = before.generation(0)
+    base = before.commit(insert(Vrf(id=1)), transaction=7)
+    own = card.commit(insert(Vrf(id=2)))
+    expect(int(own) == int(base) and own != base, f"{own!r} and {base!r} are generations of two lives, and as one")
+    card.refuses_commit(STALE, "a base of another life, as new as this one's", insert(Vrf(id=3)), base=base)
+    card.refuses_commit(STALE, "a base of another life, before its first", insert(Vrf(id=3)), base=empty)
+    equal(_outcome(card, 7), Outcome(OutcomeKind.UNKNOWN), "outcome of a commit in another life")
+    card.commit(insert(Vrf(id=3)), base=own)
+
+
+@check(Level.TABLES, "A plain number is INVALID: it doesn't say of which life of the card it is.")
+def a_plain_number_is_no_base(bench: Bench) -> None:
+    """INVALID where a base is a number that doesn't say of which life, or that no commit can have come to."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)))
+    for wrong in (int(base), 0, -1, card.generation(-1), card.generation((1 << 64) - 1), "1"):
+        words = f"a commit on base {wrong!r}"
+        card.refuses_commit(ErrorKind.INVALID, words, insert(Vrf(id=2)), place={"field": "base"}, base=wrong)
+    card.commit(insert(Vrf(id=2)), base=Generation.of(base.token))
 
 
 @check(Level.TABLES, "None for whatever is there.")
@@ -77,7 +107,7 @@ def a_dependence_that_changed_is_stale(bench: Bench) -> None:
     on_it = [("next_hop", 2), ("next_hop", 1)]
     place = {"table": "next_hop", "row_id": 1}
     card.refuses_commit(STALE, "a commit on a changed row", insert(Vrf(id=1)), base=base, depends=on_it, place=place)
-    card.commit(insert(Vrf(id=1)), base=base + 1, depends=on_it)
+    card.commit(insert(Vrf(id=1)), base=card.generation(base + 1), depends=on_it)
 
 
 @check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")
@@ -136,7 +166,11 @@ def outcome_of_a_commit(bench: Bench) -> None:
     for number, transaction in enumerate(ids, 1):
         card.commit(insert(Vrf(id=number)), transaction=transaction)
     for number, transaction in enumerate(ids, 1):
-        equal(_outcome(card, transaction), Outcome(OutcomeKind.COMMITTED, number), f"outcome of {transaction}")
+        equal(
+            _outcome(card, transaction),
+            Outcome(OutcomeKind.COMMITTED, card.generation(number)),
+            f"outcome of {transaction}",
+        )
 
 
 @check(Level.TABLES, OUTCOME)
@@ -145,7 +179,7 @@ def outcome_of_a_refused_commit(bench: Bench) -> None:
     card = bench.card()
     card.commit(insert(Vrf(id=1)))
     error = card.refuses_commit(ErrorKind.INVALID, "an id that exists", insert(Vrf(id=1)), transaction=7)
-    equal(_outcome(card, 7), Outcome(OutcomeKind.REFUSED, 0, str(error)), "outcome of a refused commit")
+    equal(_outcome(card, 7), Outcome(OutcomeKind.REFUSED, None, str(error)), "outcome of a refused commit")
 
 
 @check(

@@ -116,8 +116,8 @@ def staging_refuses_as_commit_does(bench: Bench) -> None:
     card.refuses(ErrorKind.DENIED, "staging into another's table", lambda: card.stage(denied))
     card.refuses(ErrorKind.FULL, "staging an entry too many", lambda: _vrf(card, 3))
     stale = modify(Vrf(id=1, punt_port=1))
-    card.refuses(ErrorKind.STALE, "staging on an old base", lambda: card.stage(stale, base=1))
-    equal(card.stage(stale, base=2).make(), 3, "generation of what was staged then")
+    card.refuses(ErrorKind.STALE, "staging on an old base", lambda: card.stage(stale, base=card.generation(1)))
+    equal(card.stage(stale, base=card.generation(2)).make(), 3, "generation of what was staged then")
 
 
 @check(Level.STATELESS, "raises STALE if its owner's tables changed since it was staged.", needs=NEEDS)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import FILE_BYTES, NAME_BYTES, TAG_BYTES, Delete, Insert, Name, Operation, Snapshot
+from hal.packet.contract import FILE_BYTES, NAME_BYTES, TAG_BYTES, Delete, Generation, Insert, Name, Operation, Snapshot
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.dpdk.wire import SectionKind
@@ -112,8 +112,10 @@ def pack(
     return sections
 
 
-def unpack(answer: wire.Committed, data: bytes, dictionary: Dictionary, classes: dict[str, type[Row]]) -> Snapshot:
-    """The snapshot that a memfd of sections holds."""
+def unpack(
+    answer: wire.Committed, data: bytes, dictionary: Dictionary, classes: dict[str, type[Row]], life: int
+) -> Snapshot:
+    """The snapshot that a memfd of sections holds, of this life of the engine."""
     tables: dict[str, list[Rows]] = {}
     names: dict[tuple[str, int], Name] = {}
     tags: dict[str, str] = {}
@@ -133,6 +135,5 @@ def unpack(answer: wire.Committed, data: bytes, dictionary: Dictionary, classes:
         if found is not None and found[0] in classes:
             row_name, rows = found
             tables[table].append(Rows(classes[row_name], rows).take(np.argsort(rows["id"], kind="stable")))
-    return Snapshot(
-        answer.generation, wire.text(answer.tag), {name: tuple(rows) for name, rows in tables.items()}, names, tags
-    )
+    held = {name: tuple(rows) for name, rows in tables.items()}
+    return Snapshot(Generation(answer.generation, life), wire.text(answer.tag), held, names, tags)

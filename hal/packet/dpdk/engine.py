@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,14 +14,17 @@ from typing import Any
 from weakref import WeakSet
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.arguments import check_base, check_cursor
 from hal.packet.contract import (
     Capabilities,
     Counters,
+    Cursor,
     Event,
     EventKind,
     Events,
     Flow,
     FlowFilter,
+    Generation,
     LoadConfig,
     Name,
     Neighbour,
@@ -53,15 +57,14 @@ class _Connection:
         self.link = Link(path)
         try:
             reply = self.link.ask(Verb.HELLO)
-            self.hello = reply.structure(wire.Hello)
-            if self.hello.version != wire.VERSION:
+            version = int.from_bytes(reply.body[:4], sys.byteorder)  # another one's greeting may be shorter
+            if version != wire.VERSION:
+                reply.close()
                 raise HalError(
-                    ErrorKind.UNSUPPORTED,
-                    "engine",
-                    field="protocol version",
-                    got=self.hello.version,
-                    limit=str(wire.VERSION),
-                )
+                    ErrorKind.UNSUPPORTED, "engine", field="protocol version", got=version, limit=str(wire.VERSION),
+                    fix="Use the dsn that it was started with, or load it anew: dsn card stop, dsn card start.",
+                )  # fmt: skip
+            self.hello = reply.structure(wire.Hello)
             self.dictionary = Dictionary(reply.data(), ours)
         except BaseException:
             self.link.close()
@@ -94,6 +97,11 @@ class EngineWriter:
     def link(self) -> Link:
         return self._connection.link
 
+    @property
+    def life(self) -> int:
+        """Of the engine that it is connected to."""
+        return int(self._connection.hello.life)
+
     def close(self) -> None:
         self._connection.link.close()
 
@@ -110,19 +118,20 @@ class EngineWriter:
         self,
         verb: Verb,
         operations: Sequence[Operation],
-        base: int | None,
+        base: Generation | None,
         transaction: int | None,
         tag: str,
         depends: Sequence[tuple[str, int]],
         names: Sequence[Name],
         lease_ns: int,
     ) -> wire.Committed:
+        check_base(base)
         commit.check_tag(tag)
         sections = commit.pack(operations, depends, names, self._connection.dictionary)
         head = wire.Commit(
             transaction if transaction is not None else secrets.randbits(64),
             wire.ANY_BASE if base is None else base,
-            lease_ns, len(sections.heads), 0, wire.fixed(tag, 128),
+            lease_ns, len(sections.heads), 0, wire.fixed(tag, 128), 0 if base is None else base.life,
         )  # fmt: skip
         fd = sealed_memfd(sections.bytes())
         try:
@@ -140,15 +149,15 @@ class EngineWriter:
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         transaction: int | None = None,
         tag: str = "",
         depends: Sequence[tuple[str, int]] = (),
         names: Sequence[Name] = (),
-    ) -> int:
+    ) -> Generation:
         """See `hal.packet.contract.Writer.commit`."""
         answer = self._send(Verb.COMMIT, operations, base, transaction, tag, depends, names, 0)
-        return int(answer.generation)
+        return Generation(answer.generation, self.life)
 
     def outcome(self, transaction: int) -> Outcome:
         answer = self._connection.link.ask(Verb.OUTCOME, wire.OutcomeAsk(transaction)).structure(wire.OutcomeAnswer)
@@ -156,13 +165,14 @@ class EngineWriter:
         error = ""
         if kind is OutcomeKind.REFUSED:
             error = str(self._connection.link.error(ErrorKind(answer.error_kind), answer.error))
-        return Outcome(kind, int(answer.generation), error)
+        committed = kind is OutcomeKind.COMMITTED
+        return Outcome(kind, Generation(answer.generation, self.life) if committed else None, error)
 
     def stage(
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         tag: str = "",
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
@@ -185,8 +195,9 @@ class EngineStaged:
         self._writer = writer
         self.number = number
 
-    def make(self) -> int:
-        return int(self._writer.link.ask(Verb.MAKE, wire.Number(self.number)).structure(wire.Committed).generation)
+    def make(self) -> Generation:
+        made = self._writer.link.ask(Verb.MAKE, wire.Number(self.number)).structure(wire.Committed)
+        return Generation(made.generation, self._writer.life)
 
     def drop(self) -> None:
         self._writer.link.ask(Verb.UNSTAGE, wire.Number(self.number)).close()
@@ -235,15 +246,17 @@ class _Looking:
     def counters(self) -> Counters:
         return read_counters(self._link.ask(Verb.COUNTERS, shard=self._number).data(), self._dictionary)
 
-    def events(self, cursor: int = 0) -> Events:
-        reply = self._link.ask(Verb.EVENTS, wire.Number(cursor), shard=self._number)
+    def events(self, cursor: Cursor | None = None) -> Events:
+        check_cursor(cursor)
+        ask = wire.Cursor(cursor, cursor.life) if cursor is not None else wire.Cursor()
+        reply = self._link.ask(Verb.EVENTS, ask, shard=self._number)
         page = reply.structure(wire.Page)
         some = tuple(
             Event(one.number, one.time_ns, EventKind(one.kind), self._dictionary.table_name(one.table), one.id,
                   wire.text(one.data))
             for one in wire.records(wire.EventRecord, reply.data(), page.count)
         )  # fmt: skip
-        return Events(some, int(page.missed), int(page.cursor))
+        return Events(some, int(page.missed), Cursor(page.cursor, page.life), bool(page.lost))
 
 
 class EngineShard(_Looking):
@@ -368,7 +381,8 @@ class Engine(_Looking):
             bits |= 1 << self._dictionary.table_number(table)
         nothing = tables is not None and not bits  # 0 means all to the engine: one table is read and left out
         reply = self._link.ask(Verb.SNAPSHOT, wire.SnapshotAsk(1 if nothing else bits))
-        found = commit.unpack(reply.structure(wire.Committed), reply.data(), self._dictionary, self._classes)
+        found = commit.unpack(reply.structure(wire.Committed), reply.data(), self._dictionary, self._classes,
+                              int(self._read.hello.life))  # fmt: skip
         return replace(found, tables={}, names={}) if nothing else found
 
     def capabilities(self) -> Capabilities:

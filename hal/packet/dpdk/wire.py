@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 MAGIC = 0x314E5344
-VERSION = 1
+VERSION = 2
 MAX_MESSAGE = 8192
 ANY_BASE = (1 << 64) - 1
 
@@ -72,7 +72,7 @@ class Hello(ctypes.Structure):
     _fields_ = (
         ("version", c_uint32), ("pid", c_uint32), ("started_ns", c_uint64), ("generation", c_uint64),
         ("loaded", c_uint32), ("running", c_uint32), ("owner", c_char * 32), ("tag", c_char * 128),
-        ("build", c_char * 64),
+        ("build", c_char * 64), ("life", c_uint64),
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ class LoadCapacity(ctypes.Structure):
 class Commit(ctypes.Structure):
     _fields_ = (
         ("transaction", c_uint64), ("base", c_uint64), ("lease_ns", c_uint64), ("sections", c_uint32),
-        ("reserved", c_uint32), ("tag", c_char * 128),
+        ("reserved", c_uint32), ("tag", c_char * 128), ("life", c_uint64),
     )  # fmt: skip
 
 
@@ -139,6 +139,10 @@ class Number(ctypes.Structure):
     _fields_ = (("number", c_uint64),)
 
 
+class Cursor(ctypes.Structure):
+    _fields_ = (("number", c_uint64), ("life", c_uint64))
+
+
 class SnapshotAsk(ctypes.Structure):
     _fields_ = (("tables", c_uint64),)
 
@@ -158,7 +162,9 @@ FLOWS_GIVEN = ("vrf", "vnic", "id", "source", "destination", "source_len", "dest
 
 
 class Page(ctypes.Structure):
-    _fields_ = (("count", c_uint64), ("cursor", c_uint64), ("missed", c_uint64))
+    _fields_ = (
+        ("count", c_uint64), ("cursor", c_uint64), ("missed", c_uint64), ("life", c_uint64), ("lost", c_uint64),
+    )  # fmt: skip
 
 
 class FlowRecord(ctypes.Structure):
@@ -213,7 +219,8 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "dsn_request": Request, "dsn_answer": Answer, "dsn_error": Error, "dsn_hello": Hello, "dsn_load": Load,
     "dsn_load_port": LoadPort, "dsn_load_owner": LoadOwner, "dsn_load_capacity": LoadCapacity, "dsn_commit": Commit,
     "dsn_section": Section, "dsn_name": Name, "dsn_owner_tag": OwnerTag, "dsn_committed": Committed,
-    "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_snapshot_ask": SnapshotAsk,
+    "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_cursor": Cursor,
+    "dsn_snapshot_ask": SnapshotAsk,
     "dsn_flows_ask": FlowsAsk, "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_neighbour_record": NeighbourRecord,
     "dsn_event_record": EventRecord,
     "dsn_shard_ask": ShardAsk, "dsn_replay_ask": ReplayAsk, "dsn_packet_in": PacketInRecord,

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define DSN_WIRE_MAGIC 0x314e5344u /* "DSN1" */
-#define DSN_WIRE_VERSION 1
+#define DSN_WIRE_VERSION 2
 #define DSN_WIRE_MAX 8192 /* longest message */
 
 enum dsn_verb {
@@ -32,7 +32,7 @@ enum dsn_verb {
     DSN_VERB_FLOW = 22, /* dsn_flows_ask with id -> memfd: dsn_flow_record, then both op lists as text, NUL-separated */
     DSN_VERB_SETTLE = 23,
     DSN_VERB_COUNTERS = 24,     /* -> memfd, read-only and shared: the live counter segment (counters.h) */
-    DSN_VERB_EVENTS = 25,       /* dsn_number: cursor -> dsn_page, memfd: dsn_event_record[] */
+    DSN_VERB_EVENTS = 25,       /* dsn_cursor -> dsn_page, memfd: dsn_event_record[] */
     DSN_VERB_CAPABILITIES = 26, /* -> memfd: JSON */
     DSN_VERB_NEIGHBOURS = 27,   /* dsn_number: cursor -> dsn_page, memfd: dsn_neighbour_record[] */
     DSN_VERB_SHARD = 30,        /* dsn_shard_ask -> dsn_number */
@@ -83,6 +83,7 @@ struct dsn_hello {
     char owner[32]; /* whose write socket this is */
     char tag[128];
     char build[64];
+    uint64_t life; /* drawn at the engine's start, never 0: what bases and cursors are of */
 };
 
 struct dsn_load { /* then ports, owners, capacities in this order */
@@ -116,6 +117,7 @@ struct dsn_commit {
     uint32_t sections;
     uint32_t reserved;
     char tag[128];
+    uint64_t life; /* that `base` is of */
 };
 enum dsn_section_kind { DSN_INSERT = 1, DSN_MODIFY, DSN_DELETE, DSN_DEPENDS, DSN_NAMES, DSN_TAGS };
 struct dsn_section { /* the memfd begins with these, then the data at their offsets (multiples of 8) */
@@ -156,6 +158,9 @@ struct dsn_outcome {
 struct dsn_number {
     uint64_t number;
 };
+struct dsn_cursor { /* both 0: from the first event on */
+    uint64_t number, life;
+};
 struct dsn_snapshot_ask {
     uint64_t tables; /* a bit a table number; 0: all */
 };
@@ -171,6 +176,8 @@ struct dsn_page {
     uint64_t count;  /* elements in the memfd */
     uint64_t cursor; /* where to go on; FLOWS, NEIGHBOURS: 0 at the end */
     uint64_t missed; /* EVENTS */
+    uint64_t life;   /* EVENTS: that `cursor` is of */
+    uint64_t lost;   /* EVENTS: 1 where the one that was asked with is of another life */
 };
 struct dsn_flow_record { /* the versioned external form of a connection */
     uint64_t id, vrf, ingress, egress;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 
-from hal.packet.contract import Counters, Event, EventKind, Events, RowCounters
+from hal.errors import ErrorKind, HalError
+from hal.packet.arguments import check_cursor
+from hal.packet.contract import Counters, Cursor, Event, EventKind, Events, RowCounters
 from hal.packet.model.tables import Tables
 
 VNIC_COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
@@ -87,6 +90,7 @@ class EventRing:
     """The latest events, numbered from 1 on. Logs, which packets make, push out each other and nothing else."""
 
     def __init__(self) -> None:
+        self.life = random.SystemRandom().randrange(1, 1 << 64)
         self._logs: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._others: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._last = 0
@@ -96,8 +100,17 @@ class EventRing:
         ring = self._logs if kind is EventKind.RULE_LOG else self._others
         ring.append(Event(self._last, now, kind, table, identity, data))
 
-    def read(self, cursor: int) -> Events:
-        """Events behind `cursor`, which is the number of the last one that was read, 0 at first."""
-        found = [event for event in (*self._others, *self._logs) if event.number > cursor]
+    def read(self, cursor: Cursor | None) -> Events:
+        """Events behind `cursor`, which is the number of the last one that was read, None at first.
+
+        Raises:
+            HalError: INVALID for one of ours that was never given.
+        """
+        check_cursor(cursor)
+        lost = cursor is not None and cursor.life != self.life
+        last = 0 if cursor is None or lost else int(cursor)
+        if last > self._last:
+            raise HalError(ErrorKind.INVALID, "events", field="cursor", limit=f"0..{self._last}", got=last)
+        found = [event for event in (*self._others, *self._logs) if event.number > last]
         events = tuple(sorted(found, key=lambda event: event.number))
-        return Events(events, max(0, self._last - cursor - len(events)), self._last)
+        return Events(events, self._last - last - len(events), Cursor(self._last, self.life), lost)

@@ -21,6 +21,7 @@ from hal.packet.contract import (
     NAME_BYTES,
     TAG_BYTES,
     Delete,
+    Generation,
     Insert,
     LoadConfig,
     Modify,
@@ -210,7 +211,7 @@ class Stage:
     operations: tuple[Operation, ...]
     tag: str
     names: tuple[Name, ...]
-    base: int
+    base: Generation
     version: Version
     ends_ns: int
 
@@ -239,17 +240,23 @@ class Store:
         self._changed: dict[str, int] = {}
         self._outcomes: dict[str, OrderedDict[int, Outcome]] = {}
         self._staged: dict[str, Stage] = {}
+        self.life = random.SystemRandom().randrange(1, 1 << 64)
 
     @property
     def generation(self) -> int:
         return self.current.tables.generation
+
+    @property
+    def current_generation(self) -> Generation:
+        """As it is told: with the life that it is of."""
+        return Generation(self.generation, self.life)
 
     def commit(
         self,
         owner: str,
         operations: Sequence[Operation],
         *,
-        base: int | None,
+        base: Generation | None,
         transaction: int | None,
         tag: str,
         depends: Sequence[tuple[str, int]],
@@ -271,7 +278,7 @@ class Store:
         except HalError as error:
             self._remember(outcomes, transaction, Outcome(OutcomeKind.REFUSED, error=str(error)))
             raise
-        self._remember(outcomes, transaction, Outcome(OutcomeKind.COMMITTED, self.generation))
+        self._remember(outcomes, transaction, Outcome(OutcomeKind.COMMITTED, self.current_generation))
         return self.generation
 
     def outcome(self, owner: str, transaction: int) -> Outcome:
@@ -283,7 +290,7 @@ class Store:
         owner: str,
         operations: Sequence[Operation],
         *,
-        base: int | None,
+        base: Generation | None,
         tag: str,
         lease_ns: int,
         names: Sequence[Name],
@@ -309,7 +316,7 @@ class Store:
             )
         version = self._build(owner, operations, base, tag, (), names)
         self._staged[owner] = Stage(
-            owner, tuple(operations), tag, tuple(names), self.generation, version, self._now() + lease_ns
+            owner, tuple(operations), tag, tuple(names), self.current_generation, version, self._now() + lease_ns
         )
         return self._staged[owner]
 
@@ -353,7 +360,7 @@ class Store:
         self,
         owner: str,
         operations: Sequence[Operation],
-        base: int | None,
+        base: Generation | None,
         tag: str,
         depends: Sequence[tuple[str, int]],
         names: Sequence[Name],
@@ -399,9 +406,14 @@ class Store:
                 table=table,
             )
 
-    def _check_base(self, owner: str, base: int | None, depends: Sequence[tuple[str, int]]) -> None:
-        base = self.generation if base is None else base
+    def _check_base(self, owner: str, base: Generation | None, depends: Sequence[tuple[str, int]]) -> None:
+        base = self.current_generation if base is None else base
         stale = "Read the tables again and compute the commit from them."
+        if base.life != self.life:
+            raise HalError(
+                ErrorKind.STALE, "commit", field="base", limit="a generation of this life of the card",
+                got=f"generation {base} of another", fix=stale,
+            )  # fmt: skip
         if self._changed.get(owner, 0) > base or base > self.generation:
             now = self._changed.get(owner, 0)
             raise HalError(

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Capabilities, FlowFilter, LoadConfig
+from hal.packet.contract import Capabilities, Cursor, FlowFilter, LoadConfig
 from hal.packet.model.store import Store, Version
 from hal.packet.model.tables import Record, Tables, TableVersion
 from hal.packet.model.twin import Twin, TwinWriter
@@ -141,7 +141,7 @@ class TablesBackend(Twin):
     def counters(self) -> NoReturn:
         _refuse("counters")
 
-    def events(self, cursor: int = 0) -> NoReturn:
+    def events(self, cursor: Cursor | None = None) -> NoReturn:
         del cursor
         _refuse("events")
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.arguments import check_base
 from hal.packet.contract import (
     Capabilities,
     Counters,
+    Cursor,
     EventKind,
     Events,
     Flow,
     FlowFilter,
+    Generation,
     LoadConfig,
     Name,
     Neighbour,
@@ -50,7 +53,7 @@ class TwinStaged:
     twin: Twin
     stage: Stage
 
-    def make(self) -> int:
+    def make(self) -> Generation:
         return self.twin._make(self.stage)
 
     def drop(self) -> None:
@@ -68,12 +71,13 @@ class TwinWriter:
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         transaction: int | None = None,
         tag: str = "",
         depends: Sequence[tuple[str, int]] = (),
         names: Sequence[Name] = (),
-    ) -> int:
+    ) -> Generation:
+        check_base(base)
         store = self.twin.store
         store.commit(
             self.owner,
@@ -93,11 +97,12 @@ class TwinWriter:
         self,
         operations: Sequence[Operation],
         *,
-        base: int | None = None,
+        base: Generation | None = None,
         tag: str = "",
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
     ) -> TwinStaged:
+        check_base(base)
         store = self.twin.store
         stage = store.stage(self.owner, operations, base=base, tag=tag, lease_ns=lease_ns, names=names)
         return TwinStaged(self.twin, stage)
@@ -140,7 +145,7 @@ class TwinShard:
     def counters(self) -> Counters:
         return self._current().read_counters()
 
-    def events(self, cursor: int = 0) -> Events:
+    def events(self, cursor: Cursor | None = None) -> Events:
         return self._path.events.read(cursor)
 
     def close(self) -> None:
@@ -249,7 +254,7 @@ class Twin:
                 parts.append(Rows(row, np.frombuffer(b"".join(records), row.LAYOUT.dtype)))
             found[name] = tuple(parts)
         known = {key: name for key, name in version.names.items() if key[0] in found}
-        return Snapshot(version.tables.generation, version.tag, found, known, version.tags)
+        return Snapshot(self.store.current_generation, version.tag, found, known, version.tags)
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
         return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]
@@ -263,7 +268,7 @@ class Twin:
     def counters(self) -> Counters:
         return self.live.read_counters()
 
-    def events(self, cursor: int = 0) -> Events:
+    def events(self, cursor: Cursor | None = None) -> Events:
         return self.live.events.read(cursor)
 
     def capabilities(self) -> Capabilities:
@@ -328,15 +333,15 @@ class Twin:
     def _version(self, stage: Stage | None) -> Version:
         return self.store.staged_version(stage) if stage else self.store.current
 
-    def _make(self, stage: Stage) -> int:
+    def _make(self, stage: Stage) -> Generation:
         self.store.make(stage)
         return self._committed()
 
-    def _committed(self) -> int:
+    def _committed(self) -> Generation:
         version = self.store.current
         self.live.use(version)
         self.live.events.add(self.live.now, EventKind.COMMIT, identity=version.tables.generation, data=version.tag)
-        return version.tables.generation
+        return self.store.current_generation
 
     def _check_running(self) -> None:
         if not self._running:

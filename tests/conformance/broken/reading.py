@@ -14,7 +14,18 @@ import numpy as np
 from hal.conformance.checks import deriving
 from hal.errors import ErrorKind, HalError
 from hal.packet import derive
-from hal.packet.contract import LONGEST_LEASE_NS, Delete, EventKind, Events, Modify, Outcome, OutcomeKind, Snapshot
+from hal.packet.contract import (
+    LONGEST_LEASE_NS,
+    Cursor,
+    Delete,
+    EventKind,
+    Events,
+    Generation,
+    Modify,
+    Outcome,
+    OutcomeKind,
+    Snapshot,
+)
 from hal.packet.model.counters import EventRing
 from hal.packet.model.store import Stage, Store, Version
 from hal.packet.model.twin import Twin
@@ -124,7 +135,7 @@ class TwoReadings(Twin):
         found = super().snapshot(tables)
         time.sleep(0.0005)
         later = self.store.current
-        return replace(found, generation=later.tables.generation, tag=later.tag, tags=later.tags)
+        return replace(found, generation=self.store.current_generation, tag=later.tag, tags=later.tags)
 
 
 # --- whose tables changed ----------------------------------------------------------------------------------------
@@ -147,7 +158,7 @@ class PerTable(Store):
 class DeletesAreStale(Store):
     """what only deletes needs a base newer than the newest"""
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         if vars(self).get("deletes") and base is not None and base == self.generation:
             raise _stale("base")
         super()._check_base(owner, base, depends)
@@ -161,10 +172,35 @@ class DeletesAreStale(Store):
 class FewOthers(Store):
     """after four commits of others a base is old"""
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         if base is not None and self.generation - base >= 4:
             raise _stale("base")
         super()._check_base(owner, base, depends)
+
+
+@breaks(BREAKS, "a_base_of_another_life_is_stale")
+class OneLife(Store):
+    """of a base only the number counts"""
+
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
+        ours = Generation(base, self.life) if base is not None else None
+        super()._check_base(owner, ours, depends)
+
+
+@breaks(BREAKS, "a_plain_number_is_no_base")
+class NumbersAreBases(Twin):
+    """a plain number that is a generation of this life is a base"""
+
+    def writer(self, owner: str = "dsnd") -> Any:
+        store = self.store
+
+        class Numbers(Handle):
+            def commit(self, operations: Any, *, base: Any = None, **more: Any) -> Generation:
+                if type(base) is int and 0 < base <= store.generation:
+                    base = Generation(base, store.life)
+                return self._writer.commit(operations, base=base, **more)
+
+        return Numbers(super().writer(owner))
 
 
 @breaks(BREAKS, "no_base_is_never_stale")
@@ -173,9 +209,9 @@ class OwnBase(Twin):
 
     def writer(self, owner: str = "dsnd") -> Any:
         class Remembering(Handle):
-            last: int | None = None
+            last: Generation | None = None
 
-            def commit(self, operations: Any, *, base: int | None = None, **more: Any) -> int:
+            def commit(self, operations: Any, *, base: Generation | None = None, **more: Any) -> Generation:
                 self.last = self._writer.commit(operations, base=self.last if base is None else base, **more)
                 return self.last
 
@@ -194,7 +230,7 @@ class RefusedIsChanged(Store):
                 self._changed[owner] = self.generation + 1
             raise
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         if base is not None:
             super()._check_base(owner, base, depends)
 
@@ -203,7 +239,7 @@ class RefusedIsChanged(Store):
 class DependsOnBeing(Store):
     """of rows depended on only their being there counts"""
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         rows = self.current.tables.versions
         super()._check_base(owner, base, [(table, one) for table, one in depends if one not in rows[table].rows])
 
@@ -212,7 +248,7 @@ class DependsOnBeing(Store):
 class DependsOnNothing(Store):
     """rows depended on that went are passed over"""
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         rows = self.current.tables.versions
         super()._check_base(owner, base, [(table, one) for table, one in depends if one in rows[table].rows])
 
@@ -221,7 +257,7 @@ class DependsOnNothing(Store):
 class DependsOnTables(Store):
     """a whole table is depended on, not a row"""
 
-    def _check_base(self, owner: str, base: int | None, depends: Any) -> None:
+    def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         rows = self.current.tables.versions
         super()._check_base(owner, base, [(table, one) for table, _ in depends for one in rows[table].rows] or depends)
 
@@ -395,7 +431,7 @@ class StagesTooMuch(Store):
         except HalError as error:
             if error.kind is not ErrorKind.FULL:
                 raise
-            return Stage(owner, tuple(operations), "", (), 0, self.current, 0)
+            return Stage(owner, tuple(operations), "", (), self.current_generation, self.current, 0)
 
 
 @breaks(BREAKS, "a_staged_commit_may_be_stale")
@@ -403,7 +439,7 @@ class NeverStale(Store):
     """what was staged is made over whatever came since"""
 
     def make(self, stage: Stage) -> int:
-        stage.base = self.generation
+        stage.base = self.current_generation
         return super().make(stage)
 
 
@@ -467,16 +503,37 @@ class NoGeneration(EventRing):
 class LastAgain(EventRing):
     """the last event that was read is read again"""
 
-    def read(self, cursor: int) -> Events:
+    def read(self, cursor: Cursor | None) -> Events:
         found = super().read(cursor)
-        return replace(super().read(max(0, cursor - 1)), missed=found.missed)
+        earlier = Cursor(max(0, cursor - 1), cursor.life) if cursor is not None else None
+        return replace(super().read(earlier), missed=found.missed)
+
+
+@breaks(BREAKS, "a_cursor_of_another_life_begins_anew")
+class SilentLife(EventRing):
+    """of a cursor only the number counts, as far as there are events"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        if isinstance(cursor, Cursor) and cursor.life != self.life:
+            cursor = Cursor(min(cursor, self._last), self.life)
+        return super().read(cursor)
+
+
+@breaks(BREAKS, "a_cursor_is_one_that_was_given")
+class EndlessCursor(EventRing):
+    """a cursor beyond the last event is the last one's"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        if isinstance(cursor, Cursor) and cursor.life == self.life and cursor > self._last:
+            cursor = Cursor(self._last, cursor.life)
+        return super().read(cursor)
 
 
 @breaks(BREAKS, "late_readers_learn_what_they_missed")
 class OneLess(EventRing):
     """one less is missed than was"""
 
-    def read(self, cursor: int) -> Events:
+    def read(self, cursor: Cursor | None) -> Events:
         found = super().read(cursor)
         return replace(found, missed=max(0, found.missed - 1))
 

@@ -165,7 +165,7 @@ static const struct {
     {DSN_VERB_FLOW, sizeof(struct dsn_flows_ask)},
     {DSN_VERB_SETTLE, 0},
     {DSN_VERB_COUNTERS, 0},
-    {DSN_VERB_EVENTS, sizeof(struct dsn_number)},
+    {DSN_VERB_EVENTS, sizeof(struct dsn_cursor)},
     {DSN_VERB_CAPABILITIES, 0},
     {DSN_VERB_SHARD, sizeof(struct dsn_shard_ask)},
     {DSN_VERB_SHARD_CLOSE, sizeof(struct dsn_number)},

@@ -133,6 +133,7 @@ bool dsn_do_hello(struct dsn_control *control, struct dsn_exchange *exchange) {
         .generation = control->loaded ? control->tables.live->generation : 0,
         .loaded = control->loaded,
         .running = control->running,
+        .life = control->life,
     };
     if (exchange->owner >= 0)
         memcpy(hello.owner, control->tables.owner[exchange->owner].name, sizeof(hello.owner));

@@ -113,6 +113,16 @@ static bool is_new(const struct dsn_outcomes *outcomes, uint64_t transaction, st
     return dsn_got(failure, "%" PRIu64, transaction);
 }
 
+/* Generations count from 1 in each life: another one's says nothing about these tables. */
+static bool of_this_life(const struct dsn_control *control, const struct dsn_commit *head,
+                         struct dsn_failure *failure) {
+    if (head->base == UINT64_MAX || head->life == control->life)
+        return true;
+    dsn_refuse(failure, DSN_STALE, "commit", "base", "a generation of this life of the card",
+               "Read the tables again and compute the commit from them.");
+    return dsn_got(failure, "generation %" PRIu64 " of another", head->base);
+}
+
 static bool open_and_build(struct dsn_control *control, struct dsn_exchange *exchange,
                            struct dsn_transaction *transaction) {
     int memfd = exchange->memfd;
@@ -121,8 +131,11 @@ static bool open_and_build(struct dsn_control *control, struct dsn_exchange *exc
     if (!dsn_transaction_open(transaction, &control->tables, (unsigned)exchange->owner, exchange->body, memfd,
                               &exchange->failure))
         return false;
-    step_aside(control);
-    bool built = dsn_transaction_build(transaction, &control->tables, &exchange->failure);
+    bool built = of_this_life(control, &transaction->head, &exchange->failure);
+    if (built) {
+        step_aside(control);
+        built = dsn_transaction_build(transaction, &control->tables, &exchange->failure);
+    }
     if (!built)
         dsn_transaction_close(transaction);
     return built;

@@ -43,6 +43,7 @@ struct dsn_control {
     const struct dsn_options *options;
     int run; /* the run folder */
     uint64_t started_ns;
+    uint64_t life; /* drawn at the start */
     struct dsn_engine engine;
     struct dsn_tables tables;
     struct dsn_staged staged[DSN_TABLES + 1]; /* by owner */

@@ -1,6 +1,13 @@
 #include "events.h"
 
 #include <stdio.h>
+#include <sys/random.h>
+
+bool dsn_life_draw(uint64_t *life) {
+    bool drawn = getrandom(life, sizeof(*life), 0) == (ssize_t)sizeof(*life);
+    *life |= *life == 0;
+    return drawn;
+}
 
 static void put(struct dsn_events *events, const struct dsn_event_record *record) {
     struct dsn_event_ring *ring = record->kind == DSN_EVENT_RULE_LOG ? &events->logs : &events->others;
@@ -33,13 +40,15 @@ static const struct dsn_event_record *from_oldest(const struct dsn_event_ring *r
     return place < kept ? &ring->record[(ring->put - kept + place) % DSN_EVENTS_KEPT] : NULL;
 }
 
-struct dsn_page dsn_events_read(const struct dsn_events *events, uint64_t cursor, struct dsn_event_record *records) {
+bool dsn_events_read(const struct dsn_events *events, const struct dsn_cursor *cursor, struct dsn_event_record *records,
+                     struct dsn_page *page) {
     const struct dsn_event_record *other, *log;
     uint64_t others = 0, logs = 0;
-    struct dsn_page page = {0};
-    /* A cursor of an engine before this one: everything is new. */
-    if (cursor > events->last)
-        cursor = 0;
+    bool lost = cursor->life != 0 && cursor->life != events->life;
+    uint64_t seen = lost ? 0 : cursor->number;
+    if (seen > events->last)
+        return false;
+    *page = (struct dsn_page){.cursor = events->last, .life = events->life, .lost = lost};
     for (;;) { /* by number */
         other = from_oldest(&events->others, others);
         log = from_oldest(&events->logs, logs);
@@ -49,10 +58,9 @@ struct dsn_page dsn_events_read(const struct dsn_events *events, uint64_t cursor
         const struct dsn_event_record *next = is_log ? log : other;
         logs += is_log;
         others += !is_log;
-        if (next->number > cursor)
-            records[page.count++] = *next;
+        if (next->number > seen)
+            records[page->count++] = *next;
     }
-    page.cursor = events->last;
-    page.missed = events->last - cursor - page.count;
-    return page;
+    page->missed = events->last - seen - page->count;
+    return true;
 }

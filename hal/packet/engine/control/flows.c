@@ -2,6 +2,7 @@
 #include "control.h"
 #include "memfd.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define PAGE 4096       /* connections or neighbours in one answer */
@@ -92,7 +93,8 @@ static bool answer_page(struct dsn_control *control, struct dsn_exchange *exchan
     page.count = collect(control, replay, take, ask, &page.cursor, records, size, PAGE);
     exchange->answer_fd = dsn_bulk_copy(what, records, page.count * size, &exchange->failure);
     free(records);
-    dsn_say(exchange, &page, sizeof(page));
+    if (exchange->answer_fd >= 0)
+        dsn_say(exchange, &page, sizeof(page));
     return exchange->answer_fd >= 0;
 }
 
@@ -205,7 +207,7 @@ bool dsn_do_counters(struct dsn_control *control, struct dsn_exchange *exchange)
 }
 
 bool dsn_do_events(struct dsn_control *control, struct dsn_exchange *exchange) {
-    const struct dsn_number *ask = exchange->body;
+    const struct dsn_cursor *ask = exchange->body;
     struct dsn_replay *replay = dsn_replay_of(control, exchange);
     if (exchange->failure.kind)
         return false;
@@ -217,9 +219,17 @@ bool dsn_do_events(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct dsn_event_record *records = malloc(2 * DSN_EVENTS_KEPT * sizeof(*records));
     if (records == NULL)
         return no_memory(exchange, "events");
-    struct dsn_page page = dsn_events_read(events, ask->number, records);
-    exchange->answer_fd = dsn_bulk_copy("dsn-events", records, page.count * sizeof(*records), &exchange->failure);
+    struct dsn_page page;
+    if (dsn_events_read(events, ask, records, &page)) {
+        exchange->answer_fd = dsn_bulk_copy("dsn-events", records, page.count * sizeof(*records), &exchange->failure);
+    } else {
+        dsn_refuse(&exchange->failure, DSN_INVALID, "events", "cursor", NULL,
+                   "Give the cursor of what was read before.");
+        dsn_limit(&exchange->failure, "0..%" PRIu64, events->last);
+        dsn_got(&exchange->failure, "%" PRIu64, ask->number);
+    }
     free(records);
-    dsn_say(exchange, &page, sizeof(page));
+    if (exchange->answer_fd >= 0)
+        dsn_say(exchange, &page, sizeof(page));
     return exchange->answer_fd >= 0;
 }

@@ -99,7 +99,9 @@ static int run(const struct dsn_options *options, bool keep_network) {
     control.options = options;
     control.started_ns = dsn_now_ns();
     control.engine.cpus = options->cpus;
-    bool served = dsn_index_seed() && dsn_server_create(&control);
+    bool served = dsn_index_seed() && dsn_life_draw(&control.life);
+    control.events.life = control.life;
+    served = served && dsn_server_create(&control);
     if (served)
         dsn_server_run(&control);
     dsn_server_destroy(&control);

@@ -86,7 +86,7 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
         return false;
     replay->events = calloc(1, sizeof(*replay->events));
     replay->shard = dsn_shard_for(control, &replay->segment, ask->connections, ask->pickup ? UINT64_MAX : 0, failure);
-    if (!replay->shard || !replay->events) {
+    if (!replay->shard || !replay->events || !dsn_life_draw(&replay->events->life)) {
         if (!replay->events)
             dsn_refuse(failure, DSN_FULL, "shard", "", "memory for it", NULL);
         dsn_replay_end(control, replay);

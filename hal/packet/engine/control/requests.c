@@ -28,7 +28,7 @@ static const struct verb {
     {DSN_VERB_FLOW, DSN_READER, NO_MEMFD, true, true, sizeof(struct dsn_flows_ask), dsn_do_flow},
     {DSN_VERB_SETTLE, DSN_READER, NO_MEMFD, true, true, 0, dsn_do_settle},
     {DSN_VERB_COUNTERS, DSN_READER, NO_MEMFD, true, true, 0, dsn_do_counters},
-    {DSN_VERB_EVENTS, DSN_READER, NO_MEMFD, false, true, sizeof(struct dsn_number), dsn_do_events},
+    {DSN_VERB_EVENTS, DSN_READER, NO_MEMFD, false, true, sizeof(struct dsn_cursor), dsn_do_events},
     {DSN_VERB_NEIGHBOURS, DSN_READER, NO_MEMFD, true, true, sizeof(struct dsn_number), dsn_do_neighbours},
     {DSN_VERB_CAPABILITIES, DSN_READER, NO_MEMFD, false, false, 0, dsn_do_capabilities},
     {DSN_VERB_SHARD, DSN_READER, NO_MEMFD, true, false, sizeof(struct dsn_shard_ask), dsn_do_shard},
@@ -86,7 +86,7 @@ bool dsn_request_answer(struct dsn_control *control, enum dsn_authority authorit
         return corrupt(exchange, "magic", "0x314e5344", request->magic);
     /* A greeting is understood in any version: its answer says ours. */
     if (request->version != DSN_WIRE_VERSION && request->verb != DSN_VERB_HELLO)
-        return corrupt(exchange, "version", "1", request->version);
+        return corrupt(exchange, "version", "2", request->version);
     if (request->length != size - sizeof(*request))
         return corrupt(exchange, "length", "that of the message", request->length);
     const struct verb *verb = find(request->verb);

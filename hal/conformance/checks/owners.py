@@ -19,7 +19,7 @@ def _hop(number: int, port: int = 0) -> NextHop:
     return NextHop(id=number, port=port, address=f"::{number}")
 
 
-@check(Level.TABLES, BASE, "base: the generation this was computed from")
+@check(Level.TABLES, BASE, "base: the generation this was computed from, as `commit` or `snapshot` gave it")
 def an_old_base_is_stale(bench: Bench) -> None:
     """STALE where this owner's tables changed since, whichever of them."""
     card = bench.card()
@@ -29,7 +29,7 @@ def an_old_base_is_stale(bench: Bench) -> None:
     card.refuses_commit(STALE, "a commit from before the first", insert(Vrf(id=2)), base=card.generation(0))
 
 
-@check(Level.TABLES, BASE, "base: the generation this was computed from")
+@check(Level.TABLES, BASE, "base: the generation this was computed from, as `commit` or `snapshot` gave it")
 def a_current_base_is_not_stale(bench: Bench) -> None:
     """The generation that is there is no stale base, from the first commit on."""
     card = bench.card()

@@ -1,18 +1,17 @@
 """Commits: who may write what, all or nothing, one generation after another.
 
 What is asked first decides what is answered: authority (DENIED), staleness (STALE), the rows' own fields, ids, room
-(FULL), keys, references. Nothing is changed before everything was asked.
+(FULL), keys, references. Nothing is changed before everything was asked. Writers may be of several threads: they take
+turns, and whoever asks for an outcome waits for the commit that is on its way.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import (
@@ -31,176 +30,14 @@ from hal.packet.contract import (
     OutcomeKind,
 )
 from hal.packet.model.check import Bytes, check_rows, column
-from hal.packet.model.tables import Record, Tables, TableVersion, is_unique
-from hal.packet.schema.declare import Match, Table, Type
-from hal.packet.schema.layout import layout
+from hal.packet.model.draft import Draft, Names, Version, invalid
+from hal.packet.model.tables import Record, Tables, TableVersion
 from hal.packet.schema.registry import Schema
-from hal.packet.schema.rows import Rows
+
+__all__ = ["DEFAULT_OWNER", "OUTCOMES", "Draft", "Stage", "Store", "Version", "entries_of", "invalid"]
 
 OUTCOMES = 1024
 DEFAULT_OWNER = "dsnd"
-
-Names = dict[tuple[str, int], Name]
-
-
-@dataclass(frozen=True)
-class Version:
-    """Everything that one generation is."""
-
-    tables: Tables
-    tag: str = ""
-    """Of the generation, whoever committed it."""
-    names: Names = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """Owner -> that of its own last commit."""
-
-
-def invalid(table: str, **more: Any) -> HalError:
-    return HalError(ErrorKind.INVALID, f"table {table}", table=table, **more)
-
-
-class Draft:
-    """The next generation while it is being made: tables are copied when they are first touched."""
-
-    def __init__(self, before: Version, generation: int, capacities: Mapping[str, int]) -> None:
-        self._before = before
-        self._generation = generation
-        self._capacities = capacities
-        self._touched: dict[str, TableVersion] = {}
-        self._schema = before.tables.schema
-
-    def _read(self, table: str) -> TableVersion:
-        return self._touched.get(table) or self._before.tables.versions[table]
-
-    def _write(self, table: str) -> TableVersion:
-        if table not in self._touched:
-            self._touched[table] = self._before.tables.versions[table].copy()
-        return self._touched[table]
-
-    def _count(self, table: Table, action: int, data: Bytes, sign: int) -> None:
-        """Add the references that these rows make to the counts of what they refer to, or take them off."""
-        form = layout(table, table.actions[action])
-        for slot in form.slots:
-            if slot.type is not Type.ID or slot.field is None or not len(data):
-                continue
-            ids, counts = np.unique(column(data, slot), return_counts=True)
-            references = self._write(slot.field.ref).references
-            for identity, count in zip(ids.tolist(), counts.tolist(), strict=True):
-                references[identity] += sign * count
-                if not references[identity]:
-                    del references[identity]
-
-    def _lengths(self, version: TableVersion, data: Bytes, sign: int) -> None:
-        """Count the prefix lengths that a table matched by longest prefix has."""
-        if version.table.match is not Match.LPM or not len(data):
-            return
-        form = layout(version.table, version.table.actions[0])
-        slot = next(slot for slot in form.slots if slot.name == version.table.key[-1].name + "_len")
-        lengths, counts = np.unique(column(data, slot), return_counts=True)
-        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
-            version.lengths[length] += sign * count
-            if not version.lengths[length]:
-                del version.lengths[length]
-
-    def has(self, table: str, identity: int) -> bool:
-        return identity in self._read(table).rows
-
-    def remove(self, table: str, ids: Sequence[int]) -> None:
-        if not ids:
-            return
-        version = self._write(table)
-        gone: dict[int, list[bytes]] = {}
-        key_end = layout(version.table, version.table.actions[0]).key_end
-        for identity in ids:
-            record = version.rows.pop(identity)
-            version.keys.pop(record.data[8:key_end], None)
-            gone.setdefault(record.action, []).append(record.data)
-        for action, records in gone.items():
-            data = np.frombuffer(b"".join(records), np.uint8).reshape(len(records), -1)
-            self._lengths(version, data, -1)
-            self._count(version.table, action, data, -1)
-
-    def put(self, rows: Rows, data: Bytes) -> None:
-        """Rows that are new, or whose older selves were removed. Keys may clash until `finish` has looked."""
-        table = rows.row.LAYOUT.table
-        action = table.actions.index(rows.row.LAYOUT.action)
-        version = self._write(table.name)
-        size, blob = rows.row.LAYOUT.size, data.tobytes()
-        for place, identity in enumerate(column(data, rows.row.LAYOUT.slots[0]).tolist()):
-            older = self._before.tables.born(table.name, identity)
-            data_of_one = blob[place * size : (place + 1) * size]
-            version.rows[identity] = Record(action, data_of_one, self._generation, older or self._generation)
-        self._lengths(version, data, +1)
-        self._count(table, action, data, +1)
-
-    def check_room(self) -> None:
-        for name, version in self._touched.items():
-            if len(version.rows) > self._capacities[name]:
-                raise HalError(
-                    ErrorKind.FULL,
-                    f"table {name}",
-                    limit=f"{self._capacities[name]} entries",
-                    got=f"{len(version.rows)} entries",
-                    fix="Remove entries, or load with a larger capacity.",
-                    table=name,
-                )
-
-    def check_keys(self, rows: Rows, data: Bytes) -> None:
-        table = rows.row.LAYOUT.table
-        if not is_unique(table):
-            return
-        version = self._write(table.name)
-        ids = column(data, rows.row.LAYOUT.slots[0]).tolist()
-        end, size, blob = rows.row.LAYOUT.key_end, rows.row.LAYOUT.size, data.tobytes()
-        for place, identity in enumerate(ids):
-            key = blob[place * size + 8 : place * size + end]
-            other = version.keys.setdefault(key, identity)
-            if other != identity:
-                raise invalid(
-                    table.name,
-                    field=", ".join(part.name for part in table.key),
-                    limit="a key that no other row has",
-                    got=f"that of id {other}",
-                    row=place,
-                    row_id=identity,
-                )
-
-    def check_references(self, rows: Rows, data: Bytes) -> None:
-        form = rows.row.LAYOUT
-        for slot in form.slots:
-            if slot.type is not Type.ID or slot.field is None:
-                continue
-            values = column(data, slot)
-            there = self._read(slot.field.ref).rows
-            missing = [one for one in np.unique(values).tolist() if one not in there]
-            missing = [one for one in missing if not (slot.field.optional and one == (1 << 64) - 1)]
-            if missing:
-                place = int(np.argmax(np.isin(values, np.array(missing, np.uint64))))
-                raise invalid(
-                    form.table.name,
-                    field=slot.name,
-                    limit=f"an id of table {slot.field.ref}",
-                    got=int(values[place]),
-                    row=place,
-                    row_id=int(column(data, form.slots[0])[place]),
-                )
-
-    def check_removed(self, removed: Iterable[tuple[str, int]]) -> None:
-        for table, identity in removed:
-            count = self._read(table).references[identity]
-            if count:
-                raise invalid(
-                    table,
-                    field="id",
-                    row_id=identity,
-                    limit="no row that refers to it",
-                    got=f"{count} rows that refer to it",
-                    fix="Remove or change those in the same commit.",
-                )
-
-    def finish(self, owner: str, tag: str, names: Names, tags: Mapping[str, str]) -> Version:
-        versions = {**self._before.tables.versions, **self._touched}
-        return Version(Tables(self._schema, self._generation, versions), tag, names, {**tags, owner: tag})
 
 
 @dataclass
@@ -230,6 +67,8 @@ class Store:
         self, schema: Schema, config: LoadConfig, refuse: Callable[[Tables], None], now: Callable[[], int]
     ) -> None:
         self.schema = schema
+        self.lock = threading.RLock()
+        """Held by who commits, from the first look at the tables to the generation's being told."""
         self.current = Version(Tables(schema, 0, {table.name: TableVersion(table) for table in schema.tables}))
         self.capacities = {t.name: config.capacities.get(t.name, t.capacity) for t in schema.tables}
         self.owners = {table.name: DEFAULT_OWNER for table in schema.tables}
@@ -262,28 +101,30 @@ class Store:
         depends: Sequence[tuple[str, int]],
         names: Sequence[Name],
     ) -> int:
-        outcomes = self._outcomes.setdefault(owner, OrderedDict())
-        if transaction is None:
-            transaction = random.SystemRandom().getrandbits(64)
-        if not 0 <= transaction < 1 << 64 or transaction in outcomes:
-            raise HalError(
-                ErrorKind.INVALID,
-                "commit",
-                field="transaction",
-                limit="a 64-bit number that this owner's last 1,024 commits didn't have",
-                got=transaction,
-            )
-        try:
-            self._make(owner, self._build(owner, operations, base, tag, depends, names))
-        except HalError as error:
-            self._remember(outcomes, transaction, Outcome(OutcomeKind.REFUSED, error=str(error)))
-            raise
-        self._remember(outcomes, transaction, Outcome(OutcomeKind.COMMITTED, self.current_generation))
-        return self.generation
+        with self.lock:
+            outcomes = self._outcomes.setdefault(owner, OrderedDict())
+            if transaction is None:
+                transaction = random.SystemRandom().getrandbits(64)
+            if not 0 <= transaction < 1 << 64 or transaction in outcomes:
+                raise HalError(
+                    ErrorKind.INVALID,
+                    "commit",
+                    field="transaction",
+                    limit="a 64-bit number that this owner's last 1,024 commits didn't have",
+                    got=transaction,
+                )
+            try:
+                self._make(owner, self._build(owner, operations, base, tag, depends, names))
+            except HalError as error:
+                self._remember(owner, transaction, Outcome(OutcomeKind.REFUSED, error=str(error)))
+                raise
+            self._remember(owner, transaction, Outcome(OutcomeKind.COMMITTED, self.current_generation))
+            return self.generation
 
     def outcome(self, owner: str, transaction: int) -> Outcome:
-        outcomes = self._outcomes.get(owner)
-        return (outcomes and outcomes.get(transaction)) or Outcome(OutcomeKind.UNKNOWN)
+        with self.lock:
+            outcomes = self._outcomes.get(owner)
+            return (outcomes and outcomes.get(transaction)) or Outcome(OutcomeKind.UNKNOWN)
 
     def stage(
         self,
@@ -304,48 +145,53 @@ class Store:
                 got=lease_ns,
                 fix="Stage it again when it ends.",
             )
-        before = self._staged.get(owner)
-        if before and self._now() < before.ends_ns:
-            tenths = (before.ends_ns - self._now() + 99_999_999) // 100_000_000
-            raise HalError(
-                ErrorKind.BUSY,
-                "staged commit",
-                limit="one an owner at a time",
-                got=f"another while {owner} holds one for {tenths // 10}.{tenths % 10} s more",
-                fix="Make or drop the one that is staged, or wait for its end.",
+        with self.lock:
+            before = self._staged.get(owner)
+            if before and self._now() < before.ends_ns:
+                tenths = (before.ends_ns - self._now() + 99_999_999) // 100_000_000
+                raise HalError(
+                    ErrorKind.BUSY,
+                    "staged commit",
+                    limit="one an owner at a time",
+                    got=f"another while {owner} holds one for {tenths // 10}.{tenths % 10} s more",
+                    fix="Make or drop the one that is staged, or wait for its end.",
+                )
+            version = self._build(owner, operations, base, tag, (), names)
+            self._staged[owner] = Stage(
+                owner, tuple(operations), tag, tuple(names), self.current_generation, version, self._now() + lease_ns
             )
-        version = self._build(owner, operations, base, tag, (), names)
-        self._staged[owner] = Stage(
-            owner, tuple(operations), tag, tuple(names), self.current_generation, version, self._now() + lease_ns
-        )
-        return self._staged[owner]
+            return self._staged[owner]
 
     def staged_version(self, stage: Stage) -> Version:
         """What the tables would be, over what other owners committed since. Raises STALE if it was dropped, made, its
         lease is over, or its owner committed since."""
-        if stage is not self._staged.get(stage.owner) or self._now() >= stage.ends_ns:
-            raise HalError(ErrorKind.STALE, "staged commit", limit="its lease", fix="Stage it again.")
-        if stage.version.tables.generation != self.generation + 1:
-            stage.version = self._build(stage.owner, stage.operations, stage.base, stage.tag, (), stage.names)
-        return stage.version
+        with self.lock:
+            if stage is not self._staged.get(stage.owner) or self._now() >= stage.ends_ns:
+                raise HalError(ErrorKind.STALE, "staged commit", limit="its lease", fix="Stage it again.")
+            if stage.version.tables.generation != self.generation + 1:
+                stage.version = self._build(stage.owner, stage.operations, stage.base, stage.tag, (), stage.names)
+            return stage.version
 
     def make(self, stage: Stage) -> int:
         """Commit what was staged. Refused, it is gone too."""
-        try:
-            version = self.staged_version(stage)
-        finally:
-            self._end(stage)
-        self._make(stage.owner, version)
-        return self.generation
+        with self.lock:
+            try:
+                version = self.staged_version(stage)
+            finally:
+                self._end(stage)
+            self._make(stage.owner, version)
+            return self.generation
 
     def drop(self, stage: Stage) -> None:
-        self._end(stage)
+        with self.lock:
+            self._end(stage)
 
     def _end(self, stage: Stage) -> None:
         if stage is self._staged.get(stage.owner):
             del self._staged[stage.owner]
 
-    def _remember(self, outcomes: OrderedDict[int, Outcome], transaction: int, outcome: Outcome) -> None:
+    def _remember(self, owner: str, transaction: int, outcome: Outcome) -> None:
+        outcomes = self._outcomes[owner]
         outcomes[transaction] = outcome
         while len(outcomes) > OUTCOMES:
             outcomes.popitem(last=False)
@@ -369,6 +215,10 @@ class Store:
         for table in [_table_of(one) for one in operations] + [name.table for name in names]:
             self._check_owner(owner, table)
         self._check_base(owner, base, depends)
+        return self._drafted(owner, operations, tag, names)
+
+    def _drafted(self, owner: str | None, operations: Sequence[Operation], tag: str, names: Sequence[Name]) -> Version:
+        """The next generation, if what is in it may be. Without an owner it is nobody's commit."""
         written = [(one, check_rows(one.rows)) for one in operations if not isinstance(one, Delete)]
         modified, deleted = self._check_ids(operations, written)
         draft = Draft(self.current, self.generation + 1, self.capacities)

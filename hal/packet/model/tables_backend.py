@@ -18,40 +18,19 @@ and takes its name out of `absent`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
-
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Capabilities, Cursor, FlowFilter, LoadConfig
-from hal.packet.model.store import Store, Version
-from hal.packet.model.tables import Record, Tables, TableVersion
+from hal.packet.contract import Capabilities, Cursor, FlowFilter, LoadConfig, Snapshot
+from hal.packet.model.hardware import Change, HardwareStore
+from hal.packet.model.stage import Stage
+from hal.packet.model.store import Store
 from hal.packet.model.twin import Twin, TwinWriter
-from hal.packet.schema.rows import Row
+from hal.packet.schema.rows import Row, Rows
 
 __all__ = ["Change", "TablesBackend"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One row before and after a commit; None where it isn't there."""
-
-    table: str
-    id: int
-    before: Row | None
-    after: Row | None
-
-
-class _Store(Store):
-    """A store that tells of a generation before it becomes current."""
-
-    tell: Callable[[Tables, Tables], None]
-
-    def _make(self, owner: str, version: Version) -> None:
-        self.tell(self.current.tables, version.tables)
-        super()._make(owner, version)
 
 
 class _Writer(TwinWriter):
@@ -71,28 +50,43 @@ class TablesBackend(Twin):
     level = "tables"
     absent: tuple[str, ...] = ("counters", "events", "trace", "shard", "flows", "neighbours", "forget", "settle")
 
-    def __init__(self, stages: Iterable[str] = ()) -> None:
-        super().__init__(stages)
-        self.chain._stages = {name: stage for name, stage in self.chain._stages.items() if name in self.stages}
-
     def program(self, changes: Sequence[Change]) -> None:
         """Bring the hardware from the rows before to those after, in one step, and return when packets see it.
 
+        Called by one thread at a time, with what a commit changes and nothing else, deletions first.
+
         Raises:
-            HalError: and leaves the hardware as it was; the commit is then refused with this error.
+            HalError: of any kind but LOST and TIMEOUT: it left the hardware as it was, and the commit is refused with
+                this error. LOST, TIMEOUT and whatever isn't a HalError mean: nobody knows what the hardware did. Then
+                `held` is asked; where it can't say, the card is closed: commits, outcomes and snapshots are LOST until
+                it can.
         """
         raise NotImplementedError
+
+    def held(self) -> Iterable[Row | Rows] | None:
+        """All rows that the hardware holds now; None: it can't be read back.
+
+        Asked at `load`, where they become generation 1 of a card that runs already, and after `program` was lost:
+        are they those after the commit, it was made; else the hardware is brought to those before it.
+
+        Raises:
+            HalError: LOST or TIMEOUT where it can't be reached now.
+        """
+        return None
 
     # --- what follows from it ----------------------------------------------------------------------------------
 
     def load(self, config: LoadConfig) -> None:
         super().load(config)
-        store = self.store
-        store.__class__ = _Store
-        vars(store).update(tell=self._tell, _now=time.monotonic_ns)
+        self._hardware.adopt()
+        self.live.use(self.store.current)
 
     def writer(self, owner: str = "dsnd") -> TwinWriter:
         return _Writer(self, super().writer(owner).owner)
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        self._hardware.look()
+        return super().snapshot(tables)
 
     def capabilities(self) -> Capabilities:
         return replace(
@@ -104,32 +98,25 @@ class TablesBackend(Twin):
             stages=tuple(name for name in self.chain.names if name in self.stages),
         )
 
-    def _tell(self, before: Tables, after: Tables) -> None:
-        self.program(list(self._changes(before, after)))
+    def _with_code(self, stages: Mapping[str, Stage]) -> Mapping[str, Stage]:
+        return {name: stage for name, stage in stages.items() if name in self.stages}
 
-    def _changes(self, before: Tables, after: Tables) -> Iterator[Change]:
-        for table, new in after.versions.items():
-            old = before.versions[table]
-            if new is old:
-                continue
-            for identity in sorted({*old.rows, *new.rows}):
-                was, is_now = old.rows.get(identity), new.rows.get(identity)
-                if (was and was[:2]) != (is_now and is_now[:2]):
-                    yield Change(table, identity, self._row(old, was), self._row(new, is_now))
+    def _new_store(self, config: LoadConfig) -> Store:
+        """A store that tells the hardware. Leases are counted by the machine's clock: no packets bring one."""
+        self._hardware = HardwareStore(self.schema, config, self.chain.refuse, time.monotonic_ns, self, self._rows)
+        return self._hardware
 
-    def _row(self, version: TableVersion, record: Record | None) -> Row | None:
-        if record is None:
-            return None
-        row = self._rows[version.table.actions[record.action].row]
-        return row.from_wire(np.frombuffer(record.data, row.LAYOUT.dtype)[0])
+    def decided(self) -> None:
+        """A commit that was lost has turned out to be made."""
+        self._committed()
 
-    def shard(self, *_: Any, **__: Any) -> NoReturn:
+    def shard(self, *_: object, **__: object) -> NoReturn:
         _refuse("shard")
 
-    def trace(self, *_: Any, **__: Any) -> NoReturn:
+    def trace(self, *_: object, **__: object) -> NoReturn:
         _refuse("trace")
 
-    def flows(self, *_: Any) -> NoReturn:
+    def flows(self, *_: object) -> NoReturn:
         _refuse("flows")
 
     def neighbours(self) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ from hal.packet.model.chain import Chain, load_stages
 from hal.packet.model.load import check_load
 from hal.packet.model.path import FOREVER, PathShard
 from hal.packet.model.ports import Ports
+from hal.packet.model.stage import Stage as PathStage
 from hal.packet.model.store import Stage, Store, Version, entries_of
 from hal.packet.schema.classes import row_classes
 from hal.packet.schema.registry import found_packages
@@ -79,16 +80,17 @@ class TwinWriter:
     ) -> Generation:
         check_base(base)
         store = self.twin.store
-        store.commit(
-            self.owner,
-            operations,
-            base=base,
-            transaction=transaction,
-            tag=tag,
-            depends=depends,
-            names=names,
-        )
-        return self.twin._committed()
+        with store.lock:
+            store.commit(
+                self.owner,
+                operations,
+                base=base,
+                transaction=transaction,
+                tag=tag,
+                depends=depends,
+                names=names,
+            )
+            return self.twin._committed()
 
     def outcome(self, transaction: int) -> Outcome:
         return self.twin.store.outcome(self.owner, transaction)
@@ -109,9 +111,10 @@ class TwinWriter:
 
     def forget(self, which: FlowFilter) -> int:
         live = self.twin.live
-        found = live.flows.matching(which, live.now)
-        for connection in found:
-            live.flows.remove(connection)
+        with self.twin.store.lock:
+            found = live.flows.matching(which, live.now)
+            for connection in found:
+                live.flows.remove(connection)
         return len(found)
 
 
@@ -164,7 +167,7 @@ class Twin:
     def __init__(self, stages: Iterable[str] = ()) -> None:
         more = tuple(stages)
         self.schema = find_schema(more)
-        self.chain = Chain(self.schema, load_stages(tuple(found_packages(more)), self.schema))
+        self.chain = Chain(self.schema, self._with_code(load_stages(tuple(found_packages(more)), self.schema)))
         self._rows = row_classes(more)
         self._config: LoadConfig | None = None
         self._running = False
@@ -180,7 +183,7 @@ class Twin:
         check_load(config, self.schema)
         self._config = config = with_limits(config)
         self._ports = Ports({port.number: port for port in config.ports})
-        self._store = Store(self.schema, config, self.chain.refuse, lambda: self.live.now)
+        self._store = self._new_store(config)
         self._live = self._path(config.connections, config.pickup_ns, self.store.current)
 
     def start(self) -> None:
@@ -199,12 +202,14 @@ class Twin:
     def inject(self, packet: PacketIn) -> PacketResult:
         """A frame arrives at a port of the running card."""
         self._check_running()
-        return self.live.run(packet)
+        with self.store.lock:
+            return self.live.run(packet)
 
     def advance(self, time_ns: int) -> tuple[Output, ...]:
         """Time passes without a packet; returns what timers sent."""
         self._check_running()
-        return self.live.advance(time_ns)
+        with self.store.lock:
+            return self.live.advance(time_ns)
 
     def set_link(self, port: int, up: bool) -> None:
         """Plug a port's cable in or out."""
@@ -254,22 +259,28 @@ class Twin:
                 parts.append(Rows(row, np.frombuffer(b"".join(records), row.LAYOUT.dtype)))
             found[name] = tuple(parts)
         known = {key: name for key, name in version.names.items() if key[0] in found}
-        return Snapshot(self.store.current_generation, version.tag, found, known, version.tags)
+        made = Generation(version.tables.generation, self.store.life)
+        return Snapshot(made, version.tag, found, known, version.tags)
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
-        return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]
+        with self.store.lock:
+            return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]
 
     def neighbours(self) -> list[Neighbour]:
-        return self.live.neighbours.listed()
+        with self.store.lock:
+            return self.live.neighbours.listed()
 
     def settle(self) -> None:
-        self.live.settle()
+        with self.store.lock:
+            self.live.settle()
 
     def counters(self) -> Counters:
-        return self.live.read_counters()
+        with self.store.lock:
+            return self.live.read_counters()
 
     def events(self, cursor: Cursor | None = None) -> Events:
-        return self.live.events.read(cursor)
+        with self.store.lock:
+            return self.live.events.read(cursor)
 
     def capabilities(self) -> Capabilities:
         versions = self.store.current.tables.versions
@@ -291,7 +302,8 @@ class Twin:
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
         version = self._version(_stage_of(staged))
         packet = replace(packet, time_ns=max(packet.time_ns, self.live.now))
-        met, now = self.live.clone(), self.live.clone()
+        with self.store.lock:
+            met, now = self.live.clone(), self.live.clone()
         met.use(version)
         now.use(version)
         installed: PacketResult | None = met.run(packet, witness=True)
@@ -306,6 +318,16 @@ class Twin:
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> TwinShard:
         stage = _stage_of(staged)
         return TwinShard(self, self._path(connections, FOREVER if pickup else 0, self._version(stage)), stage)
+
+    # --- for who derives from it -------------------------------------------------------------------------------
+
+    def _with_code(self, stages: Mapping[str, PathStage]) -> Mapping[str, PathStage]:
+        """Of the stages that have a twin those that this card has."""
+        return stages
+
+    def _new_store(self, config: LoadConfig) -> Store:
+        """The store of a card that is being loaded."""
+        return Store(self.schema, config, self.chain.refuse, lambda: self.live.now)
 
     # --- for the handles ---------------------------------------------------------------------------------------
 
@@ -334,8 +356,9 @@ class Twin:
         return self.store.staged_version(stage) if stage else self.store.current
 
     def _make(self, stage: Stage) -> Generation:
-        self.store.make(stage)
-        return self._committed()
+        with self.store.lock:
+            self.store.make(stage)
+            return self._committed()
 
     def _committed(self) -> Generation:
         version = self.store.current

@@ -301,10 +301,10 @@ class AnyonesOutcome(Store):
 class ThousandOutcomes(Store):
     """a thousand outcomes are kept, not 1,024"""
 
-    def _remember(self, outcomes: Any, transaction: int, outcome: Outcome) -> None:
-        super()._remember(outcomes, transaction, outcome)
-        while len(outcomes) > 1000:
-            outcomes.popitem(last=False)
+    def _remember(self, owner: str, transaction: int, outcome: Outcome) -> None:
+        super()._remember(owner, transaction, outcome)
+        while len(self._outcomes[owner]) > 1000:
+            self._outcomes[owner].popitem(last=False)
 
 
 @breaks(BREAKS, "a_transaction_needs_no_id")

@@ -21,7 +21,7 @@ TABLE, FIELD = "vnic", "punt_limit"
 """The field that it lacks."""
 _WITHOUT = {
     "engine/meson.build": (f"'{STAGE}', ", ""),
-    "engine/path/derive.c": ("        .punt_limit = row->punt_limit,\n", ""),
+    "engine/path/derive_vnics.c": ("        .punt_limit = row->punt_limit,\n", ""),
     # The op that checks a source MAC is of every engine; without the stage no chain has it.
     "engine/path/way.h": ("DSN_REASON_SPOOFED_MAC", "DSN_REASON_MAC_MISMATCH"),
 }

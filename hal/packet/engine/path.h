@@ -128,14 +128,20 @@ uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const 
  * has lost since it was last asked. */
 bool dsn_shard_event(struct dsn_shard *shard, struct dsn_event_record *event, uint64_t *missed);
 
-/* Called by the control thread for each row that a commit puts in or takes out of the idle root (modify: both), and
- * once behind them all. Stamps say which connections have to be decided again (path/stamps.c); derive rebuilds what
- * the path precomputes (path/derive.c) and is false where memory lacks: the commit is then undone and FULL. */
+/* Called by the control thread for each row that a commit puts in or takes out of the idle root (modify: both). Stamps
+ * say which connections have to be decided again (path/stamps.c). */
 void dsn_stamp_row(struct dsn_root *root, enum dsn_table_number table, uint8_t action, const void *row, uint32_t slot,
                    uint64_t generation);
-bool dsn_derive(struct dsn_root *root, uint64_t changed_tables);
-/* Stamps and derived state of a fresh root, whose tables have their capacities; false: no memory. All memory is taken
- * here, so that dsn_derive can't fail for lack of it when the same operations are applied to the other root. */
+/* What the path precomputes (path/derive.c) follows the same rows when all of them stand in the root: first each that
+ * came out, then each that came in. What a row had put in is kept, so its bytes may be gone. */
+void dsn_derive_out(struct dsn_root *root, enum dsn_table_number table, uint32_t slot);
+void dsn_derive_in(struct dsn_root *root, enum dsn_table_number table, uint32_t slot);
+/* The arrays of it that rows of this table need; how many. */
+unsigned dsn_derive_extents(const struct dsn_root *root, enum dsn_table_number table,
+                            struct dsn_extent extent[DSN_MOST_EXTENTS]);
+/* Records that were looked at or written for it, ever: what a commit has cost is the difference. */
+uint64_t dsn_derive_looked(const struct dsn_root *root);
+/* Stamps and derived state of a fresh root, whose tables have their capacities and no rows; false: no memory. */
 bool dsn_root_extras_create(struct dsn_root *root);
 void dsn_root_extras_destroy(struct dsn_root *root);
 /* A port's link changed (dsn_port.up already says so): connections over next hops are decided again. Any thread. */

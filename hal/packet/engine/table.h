@@ -17,6 +17,21 @@
 
 struct dsn_root;
 
+/* An array that rows of a table need: reserved, and there only as far as it was touched. */
+enum dsn_extent_kind {
+    DSN_EXTENT_SURE,     /* as much as rows */
+    DSN_EXTENT_AT_WORST, /* as much as rows, depending on their keys */
+    DSN_EXTENT_A_SCOPE,  /* at worst as much as the rows that they belong to: VRFs, policies */
+};
+struct dsn_extent {
+    void *begin;
+    size_t size;
+    size_t each; /* bytes an entry, from the front on */
+    size_t page; /* not 0: touched all over instead, two pages of this size an entry at most */
+    enum dsn_extent_kind kind;
+};
+#define DSN_MOST_EXTENTS 8 /* of a match structure, or of what the path derives from a table */
+
 /* Match structures of LPM and PRIORITY tables (engine/match/). They hold slots, never copies of actions. Memory for
  * `capacity` entries, whatever their keys are, is taken at create; insert can't fail while capacity holds: what a commit
  * takes out goes first. remove gets the row as it was inserted.
@@ -27,6 +42,7 @@ struct dsn_match_ops {
     void (*insert)(void *match, const void *row, uint32_t slot);
     void (*remove)(void *match, const void *row, uint32_t slot);
     size_t (*bytes)(const void *match); /* in use, for `capabilities` and the bench */
+    unsigned (*extents)(const void *match, struct dsn_extent extent[DSN_MOST_EXTENTS]); /* how many */
 };
 extern const struct dsn_match_ops dsn_lpm_ops;      /* match/lpm.c */
 extern const struct dsn_match_ops dsn_priority_ops; /* match/classify.c */
@@ -51,7 +67,7 @@ struct dsn_table {
 };
 
 /* What the path precomputes from small tables, so that a packet never searches them (path/derive.c): chains of
- * stages, a subnet's own addresses, uplinks by port. Rebuilt for the idle root when one of these tables changed. */
+ * stages, a subnet's own addresses, uplinks by port. */
 struct dsn_derived;
 struct dsn_stamps;
 

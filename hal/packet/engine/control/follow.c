@@ -34,7 +34,23 @@ void dsn_match_build(struct dsn_transaction *transaction, struct dsn_tables *tab
     transaction->matched = true;
 }
 
-bool dsn_stamps_build(struct dsn_transaction *transaction, struct dsn_tables *tables) {
+/* What the path derives of the idle copy, whose rows stand: `before` and `after` are the changes whose rows it had, and
+ * has. */
+static void derive(struct dsn_tables *tables, const struct dsn_transaction *transaction, unsigned before,
+                   unsigned after) {
+    for (uint32_t i = 0; i < transaction->changes; i++) {
+        const struct dsn_change *change = &transaction->change[i];
+        if (change->done & before)
+            dsn_derive_out(tables->idle, (enum dsn_table_number)change->table, change->slot);
+    }
+    for (uint32_t i = 0; i < transaction->changes; i++) {
+        const struct dsn_change *change = &transaction->change[i];
+        if (change->done & after)
+            dsn_derive_in(tables->idle, (enum dsn_table_number)change->table, change->slot);
+    }
+}
+
+void dsn_stamps_build(struct dsn_transaction *transaction, struct dsn_tables *tables) {
     for (uint32_t i = 0; i < transaction->changes; i++) {
         const struct dsn_change *change = &transaction->change[i];
         if (change->done & DSN_HAD)
@@ -42,14 +58,7 @@ bool dsn_stamps_build(struct dsn_transaction *transaction, struct dsn_tables *ta
         if (change->done & DSN_HAS)
             stamp(tables->idle, change, tables->idle);
     }
-    return dsn_tables_derive(tables, transaction->touched);
-}
-
-bool dsn_tables_derive(struct dsn_tables *tables, uint64_t touched) {
-    tables->underived |= touched;
-    if (tables->underived && dsn_derive(tables->idle, tables->underived))
-        tables->underived = 0;
-    return tables->underived == 0;
+    derive(tables, transaction, DSN_HAD, DSN_HAS);
 }
 
 /* The keys of a table that each copy has for itself; NULL for none, or for those that both share. */
@@ -115,9 +124,8 @@ void dsn_transaction_undo(struct dsn_transaction *transaction, struct dsn_tables
         store->free_head = transaction->before[table].free_head;
         store->free_count = transaction->before[table].free_count;
     }
-    /* What was derived from the rows taken back is wrong now; where memory lacks, the next commit tries again. */
     if (transaction->matched)
-        dsn_tables_derive(tables, transaction->touched);
+        derive(tables, transaction, DSN_HAS, DSN_HAD);
     dsn_transaction_reset(transaction);
 }
 
@@ -152,5 +160,5 @@ void dsn_transaction_follow(struct dsn_transaction *transaction, struct dsn_tabl
         behind->table[table].changed = ahead->table[table].changed;
         behind->table[table].used = ahead->table[table].used;
     }
-    dsn_tables_derive(tables, transaction->touched);
+    derive(tables, transaction, DSN_HAD, DSN_HAS);
 }

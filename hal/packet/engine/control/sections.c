@@ -2,6 +2,7 @@
 #include "build_config.h"
 #include "check.h"
 #include "memfd.h"
+#include "memory.h"
 #include "transaction.h"
 
 #include <inttypes.h>
@@ -107,6 +108,13 @@ bool dsn_stages_check(const struct dsn_transaction *transaction, struct dsn_fail
 static bool content_valid(const struct dsn_transaction *transaction, const struct dsn_section *section,
                           struct dsn_failure *failure) {
     const uint8_t *data = dsn_section_data(transaction, section);
+    size_t size = (size_t)section->count * section->stride;
+    /* Behind holes of the sender's memfd there is nothing yet. */
+    if (size > DSN_MEMORY_SOME && !dsn_memory_read(data, size)) {
+        dsn_refuse_row(failure, DSN_FULL, section->table, -1, DSN_NONE_ID, NULL, "the memory that the kernel gives",
+                       "Commit in smaller parts, or give the engine more memory.");
+        return dsn_got(failure, "%zu MiB, to read %u rows", size >> 20, section->count);
+    }
     if (section->kind == DSN_INSERT || section->kind == DSN_MODIFY)
         return dsn_check_rows(section->table, section->action, data, section->count, failure);
     const struct dsn_name *name = (const struct dsn_name *)data;

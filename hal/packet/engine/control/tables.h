@@ -29,8 +29,9 @@ struct dsn_store {
     /* A ring, so that a slot rests as long as possible before it is used again. */
     uint32_t *free;
     uint32_t free_head, free_count;
-    uint32_t fresh; /* slots from here on were never used */
-    uint8_t owner;  /* place in dsn_tables.owner */
+    uint32_t fresh;         /* slots from here on were never used */
+    uint32_t ready, scopes; /* for so many slots memory is there, of so many VRFs, say (reserve.c) */
+    uint8_t owner;          /* place in dsn_tables.owner */
 };
 
 struct dsn_owner {
@@ -47,9 +48,8 @@ struct dsn_tables {
     struct dsn_store store[DSN_TABLES];
     struct dsn_owner owner[DSN_TABLES + 1];
     unsigned owners;
-    uint64_t underived; /* tables from which the idle copy has yet to derive */
-    uint32_t attempt;   /* counts commits that were tried */
-    char tag[128];      /* of the live generation */
+    uint32_t attempt; /* counts commits that were tried */
+    char tag[128];    /* of the live generation */
 };
 
 /* Both copies and the notes, for this many entries each. False: no memory, or none for `path`'s share of a root. */

@@ -1,5 +1,6 @@
 #include "transaction.h"
 
+#include "memory.h"
 #include "path.h"
 
 #include <inttypes.h>
@@ -92,17 +93,47 @@ static bool names_build(struct dsn_transaction *transaction, const struct dsn_ta
     return memory;
 }
 
-/* Memory for all that may have to be undone, before anything is done. */
+/* Memory for what comes and for all that may have to be undone, before anything is done. */
+static bool reserve(struct dsn_transaction *transaction, struct dsn_tables *tables, struct dsn_failure *failure) {
+    uint64_t rows[DSN_TABLES] = {0}, gone[DSN_TABLES] = {0}, count = 0, names = 0;
+    uint32_t wanted[DSN_TABLES] = {0};
+    int most = 0;
+    for (uint32_t i = 0; i < transaction->head.sections; i++) {
+        const struct dsn_section *section = &transaction->section[i];
+        names += section->kind == DSN_NAMES ? section->count : 0;
+        if (section->kind > DSN_DELETE)
+            continue;
+        count += section->count;
+        rows[section->table] += section->kind == DSN_INSERT ? section->count : 0;
+        gone[section->table] += section->kind == DSN_DELETE ? section->count : 0;
+        most = section->count > rows[most] ? (int)section->table : most;
+    }
+    for (int table = 0; table < DSN_TABLES; table++) {
+        uint64_t stay = tables->idle->table[table].used + rows[table];
+        if (stay <= tables->idle->table[table].capacity + gone[table]) /* else it will be refused for that */
+            wanted[table] = (uint32_t)rows[table];
+    }
+    size_t undo = count * sizeof(*transaction->change);
+    if (!dsn_tables_reserve(tables, wanted, undo + names * sizeof(struct dsn_name), failure))
+        return false;
+    if (transaction->head.sections)
+        transaction->first = calloc(transaction->head.sections, sizeof(*transaction->first));
+    if (count && count < UINT32_MAX)
+        transaction->change = malloc(undo);
+    if ((!count || (transaction->change && dsn_memory_take(transaction->change, undo))) &&
+        (!transaction->head.sections || transaction->first))
+        return true;
+    dsn_refuse_row(failure, DSN_FULL, most, -1, DSN_NONE_ID, NULL, "the memory that the kernel gives",
+                   "Commit in smaller parts, or give the engine more memory.");
+    return dsn_got(failure, "%zu KiB more, to undo %" PRIu64 " changes", (undo >> 10) + 1, count);
+}
+
 static bool begin(struct dsn_transaction *transaction, struct dsn_tables *tables, struct dsn_failure *failure) {
-    size_t count = 0;
     dsn_transaction_reset(transaction);
-    if (!dsn_tables_derive(tables, 0))
-        return dsn_refuse(failure, DSN_FULL, "commit", "", "memory for what the path derives", NULL);
     for (uint32_t i = 0; i < transaction->head.sections; i++) {
         const struct dsn_section *section = &transaction->section[i];
         if (section->kind > DSN_DELETE || section->count == 0)
             continue;
-        count += section->count;
         transaction->touched |= UINT64_C(1) << section->table;
         transaction->before[section->table].used = tables->idle->table[section->table].used;
         transaction->before[section->table].fresh = tables->store[section->table].fresh;
@@ -110,13 +141,7 @@ static bool begin(struct dsn_transaction *transaction, struct dsn_tables *tables
         transaction->before[section->table].free_count = tables->store[section->table].free_count;
     }
     tables->attempt++;
-    if (transaction->head.sections)
-        transaction->first = calloc(transaction->head.sections, sizeof(*transaction->first));
-    if (count && count < UINT32_MAX)
-        transaction->change = malloc(count * sizeof(*transaction->change));
-    if ((count && !transaction->change) || (transaction->head.sections && !transaction->first))
-        return dsn_refuse(failure, DSN_FULL, "commit", "", "memory to undo it", "Commit in smaller parts.");
-    return true;
+    return reserve(transaction, tables, failure);
 }
 
 bool dsn_transaction_build(struct dsn_transaction *transaction, struct dsn_tables *tables,
@@ -132,13 +157,10 @@ bool dsn_transaction_build(struct dsn_transaction *transaction, struct dsn_table
         for (int table = 0; table < DSN_TABLES; table++)
             if (transaction->touched >> table & 1)
                 tables->idle->table[table].changed = tables->idle->generation;
-        well = dsn_stamps_build(transaction, tables);
-        if (!well)
-            dsn_refuse(failure, DSN_FULL, "commit", "", "memory for old and new tables side by side",
-                       "Commit in smaller parts.");
-    }
-    if (!well)
+        dsn_stamps_build(transaction, tables);
+    } else {
         dsn_transaction_undo(transaction, tables);
+    }
     return well;
 }
 

@@ -44,7 +44,7 @@ struct dsn_transaction {
     uint32_t relabels;
     uint64_t touched; /* a bit a table */
     bool checked;     /* rows were looked at, field by field */
-    bool matched;     /* match structures hold what was built */
+    bool matched;     /* match structures and what the path derives hold what was built */
     struct {
         uint32_t used, free_head, free_count, fresh;
     } before[DSN_TABLES];
@@ -78,9 +78,7 @@ bool dsn_referrer(const struct dsn_tables *tables, int table, uint32_t slot, int
 /* The parts of build: in place (rows.c), then match structures, stamps, derived state (follow.c). */
 bool dsn_rows_build(struct dsn_transaction *transaction, struct dsn_tables *tables, struct dsn_failure *failure);
 void dsn_match_build(struct dsn_transaction *transaction, struct dsn_tables *tables);
-bool dsn_stamps_build(struct dsn_transaction *transaction, struct dsn_tables *tables);
-/* What the path derives, of the idle copy. False: memory lacks; it is tried again with the next commit. */
-bool dsn_tables_derive(struct dsn_tables *tables, uint64_t touched);
+void dsn_stamps_build(struct dsn_transaction *transaction, struct dsn_tables *tables);
 void dsn_references_count(struct dsn_tables *tables, const struct dsn_root *root, const struct dsn_change *change,
                           unsigned count, int by);
 

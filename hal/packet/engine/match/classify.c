@@ -356,5 +356,22 @@ static size_t priority_bytes(const void *match) {
            c->group_top * sizeof(struct group);
 }
 
-const struct dsn_match_ops dsn_priority_ops = {priority_create, priority_destroy, priority_insert, priority_remove,
-                                               priority_bytes};
+/* Heads are at most twice as many as buckets and groups, these as rules and policies. */
+static unsigned priority_extents(const void *match, struct dsn_extent *extent) {
+    const enum dsn_extent_kind sure = DSN_EXTENT_SURE, worst = DSN_EXTENT_AT_WORST, scope = DSN_EXTENT_A_SCOPE;
+    const struct classifier *c = match;
+    size_t entries = (size_t)c->capacity + 1, heads = c->heads.limit, word = sizeof(uint32_t);
+    struct dsn_extent all[] = {
+        {c->head, heads * sizeof(struct head), 2 * sizeof(struct head), 0, worst},
+        {c->group_heads.head, heads * word, 2 * word, 0, scope},
+        {c->rule, entries * sizeof(struct rule), sizeof(struct rule), 0, sure},
+        {c->links, entries * sizeof(struct rule_links), sizeof(struct rule_links), 0, sure},
+        {c->tuple, entries * sizeof(struct tuple), sizeof(struct tuple), 0, worst},
+        {c->group, entries * sizeof(struct group), sizeof(struct group), 0, scope},
+    };
+    memcpy(extent, all, sizeof(all));
+    return sizeof(all) / sizeof(*all);
+}
+
+const struct dsn_match_ops dsn_priority_ops = {priority_create, priority_destroy, priority_insert,
+                                               priority_remove, priority_bytes,   priority_extents};

@@ -354,6 +354,7 @@ static void *lpm_create(const struct dsn_table_desc *desc, uint32_t capacity) {
             lpm->length_at = field->offset + field->size;
         }
     }
+    lpm->capacity = capacity;
     uint32_t heads = dsn_heads_limit(capacity);
     uint32_t slot_cells = dsn_map_cells(capacity), level_cells = dsn_map_cells(2 * capacity);
     uint32_t fews = capacity / 8 + 64; /* only a help: scopes that get none do without */
@@ -397,4 +398,23 @@ static size_t lpm_bytes(const void *match) {
     return bytes + (pages < maps ? pages : maps);
 }
 
-const struct dsn_match_ops dsn_lpm_ops = {lpm_create, lpm_destroy, lpm_insert, lpm_remove, lpm_bytes};
+/* Heads are at most twice as many as entries, those of nodes in pairs. */
+static unsigned lpm_extents(const void *match, struct dsn_extent *extent) {
+    const enum dsn_extent_kind worst = DSN_EXTENT_AT_WORST, scope = DSN_EXTENT_A_SCOPE;
+    const struct lpm *lpm = match;
+    size_t heads = lpm->node_heads.limit, entries = (size_t)lpm->capacity + 1, word = sizeof(uint32_t);
+    struct dsn_extent all[] = {
+        {lpm->node_heads.head, 2 * heads * word, 4 * word, 0, worst},
+        {lpm->scope_heads.head, heads * word, 2 * word, 0, scope},
+        {lpm->node, entries * sizeof(struct node), sizeof(struct node), 0, worst},
+        {lpm->bits, entries * sizeof(struct bits), sizeof(struct bits), 0, worst},
+        {lpm->scope, (entries - 1) * sizeof(struct scope), sizeof(struct scope), 0, scope},
+        {lpm->few, (size_t)lpm->few_limit * sizeof(struct few), sizeof(struct few), 0, scope},
+        {lpm->slots.cell, (size_t)lpm->slots.cells * sizeof(uint64_t), 0, 4096, worst},
+        {lpm->levels.cell, (size_t)lpm->levels.cells * sizeof(uint64_t), 0, 4096, worst},
+    };
+    memcpy(extent, all, sizeof(all));
+    return sizeof(all) / sizeof(*all);
+}
+
+const struct dsn_match_ops dsn_lpm_ops = {lpm_create, lpm_destroy, lpm_insert, lpm_remove, lpm_bytes, lpm_extents};

@@ -63,7 +63,7 @@ struct lpm {
     uint32_t nodes, free_node, node_top; /* in use; free list; touched so far. Node 0 is none and never matches */
     uint32_t scopes, free_scope, scope_top;
     uint32_t free_few, few_top, few_limit; /* few 0 is none */
-    uint32_t entries;
+    uint32_t entries, capacity;
     uint16_t prefix_at, length_at;
     struct dsn_arena arena;
 };

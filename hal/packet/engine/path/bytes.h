@@ -30,6 +30,11 @@ static inline void dsn_put16(uint8_t *bytes, uint16_t value) {
     memcpy(bytes, &value, 2);
 }
 
+static inline void dsn_put64(uint8_t *bytes, uint64_t value) {
+    value = __builtin_bswap64(value);
+    memcpy(bytes, &value, 8);
+}
+
 static inline void dsn_put32(uint8_t *bytes, uint32_t value) {
     value = rte_cpu_to_be_32(value);
     memcpy(bytes, &value, 4);

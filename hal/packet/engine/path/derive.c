@@ -1,44 +1,11 @@
 #include "path/derive.h"
 
-#include "path.h"
-#include "path/ops.h"
+#include "path/derived.h"
 #include "path/packet.h"
 #include "path/stamps.h"
 #include "stage.h"
 
 #include <stdlib.h>
-
-struct port_vnics { /* of one port number: most have a single row, found without another look */
-    uint32_t number, count, slot;
-};
-
-struct chain {
-    uint32_t at, count;
-};
-
-struct group {
-    uint32_t at, count;
-    uint64_t weight;
-};
-
-struct place { /* of a profile's chain */
-    uint8_t position, stage;
-};
-
-struct dsn_derived {
-    uint32_t vnic_mask, hop_mask; /* of the hashes */
-    struct dsn_vnic *vnic;
-    struct port_vnics *port;       /* hash by number */
-    uint32_t *by_key, *by_id;      /* hashes of slots + 1 */
-    struct chain (*chain)[2];      /* by slot of profile */
-    struct place *place;           /* in the order of profile, direction, position */
-    uint8_t *stage;                /* the same, as chains are read */
-    struct dsn_subnet *subnet;     /* by slot */
-    uint32_t *tap;                 /* by slot of vrf: slot + 1 of its tap */
-    struct group *group;           /* by slot */
-    struct dsn_member *member;     /* in the order of group, position */
-    uint32_t *hop_head, *hop_next; /* chains of slots + 1 by uplink and address */
-};
 
 static uint32_t capacity(const struct dsn_root *root, enum dsn_table_number table) {
     return root->table[table].capacity;
@@ -55,9 +22,18 @@ static void *array(size_t count, size_t size) {
     return calloc(count ? count : 1, size);
 }
 
+static bool orders_create(struct dsn_root *root) {
+    struct dsn_derived *d = root->derived;
+    uint32_t vnics = capacity(root, DSN_TABLE_VNIC);
+    return dsn_order_create(&d->of_port, vnics, &d->looked) && dsn_order_create(&d->of_profile, vnics, &d->looked) &&
+           dsn_order_create(&d->of_subnet, vnics, &d->looked) &&
+           dsn_order_create(&d->addresses, capacity(root, DSN_TABLE_LOCAL_ADDRESS), &d->looked) &&
+           dsn_order_create(&d->of_group, capacity(root, DSN_TABLE_NEXT_HOP_MEMBER), &d->looked) &&
+           dsn_order_create(&d->hops, capacity(root, DSN_TABLE_NEXT_HOP), &d->looked);
+}
+
 bool dsn_root_extras_create(struct dsn_root *root) {
     uint32_t vnics = power_above(capacity(root, DSN_TABLE_VNIC));
-    uint32_t hops = power_above(capacity(root, DSN_TABLE_NEXT_HOP));
     struct dsn_derived *d = calloc(1, sizeof(*d));
     root->derived = d;
     root->stamps = calloc(1, sizeof(*root->stamps));
@@ -66,23 +42,19 @@ bool dsn_root_extras_create(struct dsn_root *root) {
         return false;
     }
     d->vnic_mask = vnics - 1;
-    d->hop_mask = hops - 1;
     d->vnic = array(capacity(root, DSN_TABLE_VNIC), sizeof(*d->vnic));
     d->port = array(vnics, sizeof(*d->port));
     d->by_key = array(vnics, sizeof(*d->by_key));
     d->by_id = array(vnics, sizeof(*d->by_id));
+    d->profile = array(capacity(root, DSN_TABLE_PROFILE), sizeof(*d->profile));
     d->chain = array(capacity(root, DSN_TABLE_PROFILE), sizeof(*d->chain));
     d->place = array(capacity(root, DSN_TABLE_PROFILE_STAGE), sizeof(*d->place));
-    d->stage = array(capacity(root, DSN_TABLE_PROFILE_STAGE), sizeof(*d->stage));
     d->subnet = array(capacity(root, DSN_TABLE_SUBNET), sizeof(*d->subnet));
-    d->tap = array(capacity(root, DSN_TABLE_VRF), sizeof(*d->tap));
     d->group = array(capacity(root, DSN_TABLE_NEXT_HOP_GROUP), sizeof(*d->group));
     d->member = array(capacity(root, DSN_TABLE_NEXT_HOP_MEMBER), sizeof(*d->member));
-    d->hop_head = array(hops, sizeof(*d->hop_head));
-    d->hop_next = array(capacity(root, DSN_TABLE_NEXT_HOP), sizeof(*d->hop_next));
-    if (d->vnic && d->port && d->by_key && d->by_id && d->chain && d->place && d->stage && d->subnet && d->tap &&
-        d->group && d->member && d->hop_head && d->hop_next)
-        return dsn_derive(root, UINT64_MAX);
+    if (d->vnic && d->port && d->by_key && d->by_id && d->profile && d->chain && d->place && d->subnet && d->group &&
+        d->member && orders_create(root))
+        return true;
     dsn_root_extras_destroy(root);
     return false;
 }
@@ -98,49 +70,22 @@ void dsn_root_extras_destroy(struct dsn_root *root) {
     free(d->port);
     free(d->by_key);
     free(d->by_id);
+    free(d->profile);
     free(d->chain);
     free(d->place);
-    free(d->stage);
     free(d->subnet);
-    free(d->tap);
     free(d->group);
     free(d->member);
-    free(d->hop_head);
-    free(d->hop_next);
+    dsn_order_destroy(&d->of_port);
+    dsn_order_destroy(&d->of_profile);
+    dsn_order_destroy(&d->of_subnet);
+    dsn_order_destroy(&d->addresses);
+    dsn_order_destroy(&d->of_group);
+    dsn_order_destroy(&d->hops);
     free(d);
 }
 
-/* Calls the body for each slot in use. */
-#define EACH(root, number, slot)                                                                                       \
-    for (uint32_t slot = 0; slot < (root)->table[number].capacity; slot++)                                             \
-        if (dsn_row_action(root, number, slot) != DSN_NO_ACTION)
-
-static uint64_t mix(uint64_t a, uint64_t b) {
-    return dsn_fold64(a ^ UINT64_C(0x9e3779b97f4a7c15), b ^ UINT64_C(0xbf58476d1ce4e5b9));
-}
-
-static uint32_t port_place(const struct dsn_derived *d, uint32_t number) {
-    uint32_t at = mix(number, 3) & d->vnic_mask;
-    while (d->port[at].count > 0 && d->port[at].number != number)
-        at = (at + 1) & d->vnic_mask;
-    return at;
-}
-
-static uint64_t key_hash(uint32_t port, uint16_t vlan, uint64_t mac) {
-    return mix((uint64_t)port << 16 | vlan, mac);
-}
-
-/* Actions of stages that leave an op on every packet, over a profile's egress chain. */
-static uint8_t chain_ops(const struct dsn_root *root, uint32_t profile) {
-    const struct dsn_derived *d = root->derived;
-    const struct chain *chain = &d->chain[profile][DSN_EGRESS];
-    uint8_t ops = 0;
-    for (uint32_t i = 0; i < chain->count; i++) {
-        const struct dsn_stage *stage = dsn_stage_table[d->stage[chain->at + i]];
-        ops |= stage != NULL ? stage->ops : 0;
-    }
-    return ops;
-}
+/* --- chains of stages --- */
 
 static uint8_t stage_number(const struct dsn_row_profile_stage *row) {
     for (uint8_t number = 1; number < DSN_STAGES; number++)
@@ -149,283 +94,264 @@ static uint8_t stage_number(const struct dsn_row_profile_stage *row) {
     return DSN_STAGE_FRAME; /* no code: the chain doesn't pass it */
 }
 
-static void derive_chains(struct dsn_root *root) {
-    struct dsn_derived *d = root->derived;
-    uint32_t at = 0;
-    memset(d->chain, 0, sizeof(*d->chain) * capacity(root, DSN_TABLE_PROFILE));
-    EACH(root, DSN_TABLE_PROFILE_STAGE, slot) {
-        const struct dsn_row_profile_stage *row = dsn_row(root, DSN_TABLE_PROFILE_STAGE, slot);
-        d->chain[dsn_row_ref(root, DSN_TABLE_PROFILE_STAGE, slot, 0)][row->direction - 1].count++;
+/* What stages of the egress chain leave on every packet; and vNICs that have the profile take it over. */
+static void find_ops(struct dsn_derived *d, uint32_t profile) {
+    const uint8_t *numbers = d->chain[profile][DSN_EGRESS].stage;
+    uint8_t ops = 0;
+    for (uint32_t i = 0; i < d->profile[profile].count[DSN_EGRESS]; i++) {
+        const struct dsn_stage *stage = dsn_stage_table[numbers[i]];
+        ops |= stage != NULL ? stage->ops : 0;
+        d->looked++;
     }
-    for (uint32_t profile = 0; profile < capacity(root, DSN_TABLE_PROFILE); profile++) {
-        for (unsigned direction = 0; direction < 2; direction++) {
-            struct chain *chain = &d->chain[profile][direction];
-            chain->at = at;
-            at += chain->count;
-            chain->count = 0;
-        }
-    }
-    EACH(root, DSN_TABLE_PROFILE_STAGE, slot) {
-        const struct dsn_row_profile_stage *row = dsn_row(root, DSN_TABLE_PROFILE_STAGE, slot);
-        struct chain *chain = &d->chain[dsn_row_ref(root, DSN_TABLE_PROFILE_STAGE, slot, 0)][row->direction - 1];
-        struct place *first = &d->place[chain->at];
-        uint32_t i = chain->count++;
-        for (; i > 0 && first[i - 1].position > row->position; i--)
-            first[i] = first[i - 1];
-        first[i] = (struct place){.position = row->position, .stage = stage_number(row)};
-    }
-    for (uint32_t i = 0; i < at; i++)
-        d->stage[i] = d->place[i].stage;
+    if (ops == d->profile[profile].ops)
+        return;
+    d->profile[profile].ops = ops;
+    dsn_derive_profile_ops(d, profile);
 }
 
-static void derive_vnic(struct dsn_root *root, uint32_t slot) {
+static void stage_out(struct dsn_derived *d, uint32_t slot) {
+    const struct place *place = &d->place[slot];
+    struct chain *chain = &d->chain[place->profile][place->direction];
+    uint32_t left = --d->profile[place->profile].count[place->direction], at = 0;
+    while (chain->position[at] != place->position)
+        at++;
+    memmove(chain->stage + at, chain->stage + at + 1, left - at);
+    memmove(chain->position + at, chain->position + at + 1, left - at);
+    d->looked++;
+    if (place->direction == DSN_EGRESS)
+        find_ops(d, place->profile);
+}
+
+static void stage_in(struct dsn_root *root, uint32_t slot) {
     struct dsn_derived *d = root->derived;
-    const struct dsn_row_vnic *row = dsn_row(root, DSN_TABLE_VNIC, slot);
-    bool uplink = row->role == DSN_VNIC_ROLE_UPLINK;
-    struct dsn_vnic *vnic = &d->vnic[slot];
-    *vnic = (struct dsn_vnic){
-        .id = row->id,
-        .vrf = row->vrf,
-        .scope = uplink ? 0 : row->id,
-        .own_mac = uplink ? dsn_mac(row->mac) : DSN_NO_MAC,
-        .mac = dsn_mac(row->mac),
-        .match_mac = dsn_mac(row->match_mac),
-        .slot = slot,
-        .port = row->port,
-        .vlan = row->vlan,
-        .mtu = row->mtu,
-        .role = row->role,
-        .key_flags = uplink ? DSN_KEY_UPLINK : 0,
-        .present = true,
-        .subnet = row->subnet,
-        .vrf_slot = dsn_row_ref(root, DSN_TABLE_VNIC, slot, 0),
-        .profile_slot = dsn_row_ref(root, DSN_TABLE_VNIC, slot, 1),
-        .subnet_slot = dsn_row_ref(root, DSN_TABLE_VNIC, slot, 2),
-        .flow_limit = row->flow_limit,
-        .inbound_flow_limit = row->inbound_flow_limit,
-        .punt_limit = row->punt_limit,
+    const struct dsn_row_profile_stage *row = dsn_row(root, DSN_TABLE_PROFILE_STAGE, slot);
+    struct place *place = &d->place[slot];
+    *place = (struct place){
+        .profile = dsn_row_ref(root, DSN_TABLE_PROFILE_STAGE, slot, 0),
+        .direction = row->direction - 1,
+        .position = row->position,
     };
-    vnic->ops = chain_ops(root, vnic->profile_slot);
-    if (!uplink && vnic->subnet_slot != DSN_NO_SLOT) {
-        const struct dsn_row_subnet *subnet = dsn_row(root, DSN_TABLE_SUBNET, vnic->subnet_slot);
-        vnic->own_mac = dsn_mac(subnet->mac);
+    struct chain *chain = &d->chain[place->profile][place->direction];
+    uint32_t at = d->profile[place->profile].count[place->direction]++;
+    for (; at > 0 && chain->position[at - 1] > row->position; at--) {
+        chain->stage[at] = chain->stage[at - 1];
+        chain->position[at] = chain->position[at - 1];
     }
-    struct port_vnics *port = &d->port[port_place(d, row->port)];
-    port->number = row->port;
-    port->slot = slot;
-    port->count++;
-    uint32_t at = key_hash(row->port, row->vlan, dsn_mac(row->match_mac)) & d->vnic_mask;
-    while (d->by_key[at] != 0)
-        at = (at + 1) & d->vnic_mask;
-    d->by_key[at] = slot + 1;
-    for (at = mix(row->id, 4) & d->vnic_mask; d->by_id[at] != 0; at = (at + 1) & d->vnic_mask) {}
-    d->by_id[at] = slot + 1;
+    chain->stage[at] = stage_number(row);
+    chain->position[at] = row->position;
+    d->looked++;
+    if (place->direction == DSN_EGRESS)
+        find_ops(d, place->profile);
 }
 
-static void derive_vnics(struct dsn_root *root) {
+/* --- a subnet's own addresses --- */
+
+enum { V4, LINK_LOCAL, OTHER_V6 };
+
+static struct dsn_order_key address_key(uint32_t subnet, unsigned kind, const uint8_t address[16], uint32_t slot) {
+    return (struct dsn_order_key){
+        {(uint64_t)subnet << 2 | kind, dsn_be64(address), dsn_be64(address + 8), slot},
+    };
+}
+
+static bool lowest(struct dsn_derived *d, uint32_t subnet, unsigned kind, uint8_t address[16]) {
+    static const uint8_t zero[16];
+    struct dsn_order_key first = address_key(subnet, kind, zero, 0);
+    uint32_t slot = dsn_order_from(&d->addresses, &first, &d->looked);
+    const struct dsn_order_key *found = slot != DSN_NO_SLOT ? dsn_order_key(&d->addresses, slot) : NULL;
+    bool has = found != NULL && found->word[0] == first.word[0];
+    dsn_put64(address, has ? found->word[1] : 0);
+    dsn_put64(address + 8, has ? found->word[2] : 0);
+    return has;
+}
+
+static void find_lowest(struct dsn_derived *d, uint32_t number, unsigned kind) {
+    struct dsn_subnet *subnet = &d->subnet[number];
+    uint8_t other[16];
+    if (kind == V4) {
+        subnet->has_v4 = lowest(d, number, V4, subnet->lowest_v4);
+        return;
+    }
+    subnet->has_v6 = lowest(d, number, OTHER_V6, subnet->lowest_v6);
+    subnet->has_any_v6 = lowest(d, number, LINK_LOCAL, subnet->lowest_any_v6);
+    if (subnet->has_v6 && (!subnet->has_any_v6 || memcmp(subnet->lowest_v6, subnet->lowest_any_v6, 16) < 0)) {
+        memcpy(other, subnet->lowest_v6, 16);
+        memcpy(subnet->lowest_any_v6, other, 16);
+        subnet->has_any_v6 = true;
+    }
+}
+
+static void address_out(struct dsn_derived *d, uint32_t slot) {
+    uint64_t word = dsn_order_key(&d->addresses, slot)->word[0];
+    dsn_order_take(&d->addresses, slot);
+    find_lowest(d, (uint32_t)(word >> 2), word & 3);
+}
+
+static void address_in(struct dsn_root *root, uint32_t slot) {
     struct dsn_derived *d = root->derived;
-    memset(d->vnic, 0, sizeof(*d->vnic) * capacity(root, DSN_TABLE_VNIC));
-    memset(d->port, 0, sizeof(*d->port) * (d->vnic_mask + 1));
-    memset(d->by_key, 0, sizeof(*d->by_key) * (d->vnic_mask + 1));
-    memset(d->by_id, 0, sizeof(*d->by_id) * (d->vnic_mask + 1));
-    memset(d->tap, 0, sizeof(*d->tap) * capacity(root, DSN_TABLE_VRF));
-    EACH(root, DSN_TABLE_VNIC, slot) {
-        derive_vnic(root, slot);
-    }
-    EACH(root, DSN_TABLE_VRF, vrf) {
-        const struct dsn_row_vrf *row = dsn_row(root, DSN_TABLE_VRF, vrf);
-        if (d->port[port_place(d, row->punt_port)].count == 0)
-            continue;
-        EACH(root, DSN_TABLE_VNIC, slot) {
-            const struct dsn_vnic *vnic = &d->vnic[slot];
-            if (vnic->role == DSN_VNIC_ROLE_CARD && vnic->port == row->punt_port &&
-                (d->tap[vrf] == 0 || vnic->id < d->vnic[d->tap[vrf] - 1].id))
-                d->tap[vrf] = slot + 1;
-        }
-    }
+    const struct dsn_row_local_address *row = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
+    uint32_t subnet = dsn_row_ref(root, DSN_TABLE_LOCAL_ADDRESS, slot, 1);
+    unsigned kind = dsn_is_v4(row->address) ? V4 : dsn_is_link_local(row->address) ? LINK_LOCAL : OTHER_V6;
+    dsn_order_put(&d->addresses, slot, address_key(subnet, kind, row->address, slot));
+    find_lowest(d, subnet, kind);
 }
 
-static void lowest(uint8_t mine[16], bool *has, const uint8_t address[16]) {
-    if (!*has || memcmp(address, mine, 16) < 0)
-        memcpy(mine, address, 16);
-    *has = true;
+/* --- groups of next hops --- */
+
+static uint32_t *link_to(struct dsn_derived *d, const struct dsn_order_key *key) {
+    uint32_t before = dsn_order_before(&d->of_group, key, &d->looked);
+    if (before == DSN_NO_SLOT || dsn_order_key(&d->of_group, before)->word[0] != key->word[0])
+        return &d->group[key->word[0]].first;
+    return &d->member[before].next;
 }
 
-static void derive_subnets(struct dsn_root *root) {
+static void member_out(struct dsn_derived *d, uint32_t slot) {
+    struct dsn_order_key key = *dsn_order_key(&d->of_group, slot);
+    struct group *group = &d->group[key.word[0]];
+    dsn_order_take(&d->of_group, slot);
+    *link_to(d, &key) = d->member[slot].next;
+    group->count--;
+    group->weight -= d->member[slot].weight;
+    d->member[slot] = (struct dsn_member){0};
+    d->looked++;
+}
+
+static void member_in(struct dsn_root *root, uint32_t slot) {
     struct dsn_derived *d = root->derived;
-    memset(d->subnet, 0, sizeof(*d->subnet) * capacity(root, DSN_TABLE_SUBNET));
-    for (uint32_t slot = 0; slot < capacity(root, DSN_TABLE_SUBNET); slot++)
-        d->subnet[slot].uplink = DSN_NO_SLOT;
-    EACH(root, DSN_TABLE_LOCAL_ADDRESS, slot) {
-        const struct dsn_row_local_address *row = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
-        struct dsn_subnet *subnet = &d->subnet[dsn_row_ref(root, DSN_TABLE_LOCAL_ADDRESS, slot, 1)];
-        if (dsn_is_v4(row->address)) {
-            lowest(subnet->lowest_v4, &subnet->has_v4, row->address);
-            continue;
-        }
-        lowest(subnet->lowest_any_v6, &subnet->has_any_v6, row->address);
-        if (!dsn_is_link_local(row->address))
-            lowest(subnet->lowest_v6, &subnet->has_v6, row->address);
-    }
-    EACH(root, DSN_TABLE_VNIC, slot) {
-        const struct dsn_vnic *vnic = &d->vnic[slot];
-        if (vnic->role != DSN_VNIC_ROLE_UPLINK || vnic->subnet_slot == DSN_NO_SLOT)
-            continue;
-        struct dsn_subnet *subnet = &d->subnet[vnic->subnet_slot];
-        if (subnet->uplink == DSN_NO_SLOT || vnic->id < d->vnic[subnet->uplink].id)
-            subnet->uplink = slot;
-    }
+    const struct dsn_row_next_hop_member *row = dsn_row(root, DSN_TABLE_NEXT_HOP_MEMBER, slot);
+    struct dsn_order_key key = {{dsn_row_ref(root, DSN_TABLE_NEXT_HOP_MEMBER, slot, 0), row->position}};
+    struct group *group = &d->group[key.word[0]];
+    uint32_t *link = link_to(d, &key);
+    d->member[slot] = (struct dsn_member){
+        .next_hop = dsn_row_ref(root, DSN_TABLE_NEXT_HOP_MEMBER, slot, 1),
+        .weight = row->weight,
+        .position = row->position,
+        .next = *link,
+    };
+    *link = slot + 1;
+    dsn_order_put(&d->of_group, slot, key);
+    group->count++;
+    group->weight += row->weight;
+    d->looked++;
 }
 
-static int by_position(const void *a, const void *b) {
-    const struct dsn_member *one = a, *other = b;
-    return (one->position > other->position) - (one->position < other->position);
+/* --- next hops by where they are --- */
+
+static struct dsn_order_key hop_key(uint32_t port, uint16_t vlan, const uint8_t address[16], uint64_t id) {
+    return (struct dsn_order_key){{(uint64_t)port << 16 | vlan, dsn_be64(address), dsn_be64(address + 8), id}};
 }
 
-static void derive_groups(struct dsn_root *root) {
+static void hop_in(struct dsn_root *root, uint32_t slot) {
+    const struct dsn_row_next_hop *row = dsn_row(root, DSN_TABLE_NEXT_HOP, slot);
+    dsn_order_put(&root->derived->hops, slot, hop_key(row->port, row->vlan, row->address, row->id));
+}
+
+/* --- a row comes, or goes --- */
+
+void dsn_derive_out(struct dsn_root *root, enum dsn_table_number table, uint32_t slot) {
     struct dsn_derived *d = root->derived;
-    uint32_t at = 0;
-    memset(d->group, 0, sizeof(*d->group) * capacity(root, DSN_TABLE_NEXT_HOP_GROUP));
-    EACH(root, DSN_TABLE_NEXT_HOP_MEMBER, slot) {
-        d->group[dsn_row_ref(root, DSN_TABLE_NEXT_HOP_MEMBER, slot, 0)].count++;
-    }
-    for (uint32_t slot = 0; slot < capacity(root, DSN_TABLE_NEXT_HOP_GROUP); slot++) {
-        d->group[slot].at = at;
-        at += d->group[slot].count;
-        d->group[slot].count = 0;
-    }
-    EACH(root, DSN_TABLE_NEXT_HOP_MEMBER, slot) {
-        const struct dsn_row_next_hop_member *row = dsn_row(root, DSN_TABLE_NEXT_HOP_MEMBER, slot);
-        struct group *group = &d->group[dsn_row_ref(root, DSN_TABLE_NEXT_HOP_MEMBER, slot, 0)];
-        d->member[group->at + group->count++] = (struct dsn_member){
-            .next_hop = dsn_row_ref(root, DSN_TABLE_NEXT_HOP_MEMBER, slot, 1),
-            .weight = row->weight,
-            .position = row->position,
-        };
-        group->weight += row->weight;
-    }
-    for (uint32_t slot = 0; slot < capacity(root, DSN_TABLE_NEXT_HOP_GROUP); slot++)
-        qsort(d->member + d->group[slot].at, d->group[slot].count, sizeof(*d->member), by_position);
-}
-
-static uint32_t hop_place(const struct dsn_derived *d, uint32_t port, uint16_t vlan, const uint8_t address[16]) {
-    return mix(mix(dsn_word(address, 0), dsn_word(address, 1)), (uint64_t)port << 16 | vlan) & d->hop_mask;
-}
-
-static void derive_next_hops(struct dsn_root *root) {
-    struct dsn_derived *d = root->derived;
-    memset(d->hop_head, 0, sizeof(*d->hop_head) * (d->hop_mask + 1));
-    EACH(root, DSN_TABLE_NEXT_HOP, slot) {
-        const struct dsn_row_next_hop *row = dsn_row(root, DSN_TABLE_NEXT_HOP, slot);
-        uint32_t *head = &d->hop_head[hop_place(d, row->port, row->vlan, row->address)];
-        d->hop_next[slot] = *head;
-        *head = slot + 1;
+    switch (table) {
+    case DSN_TABLE_PROFILE_STAGE: stage_out(d, slot); break;
+    case DSN_TABLE_VNIC: dsn_derive_vnic_out(d, slot); break;
+    case DSN_TABLE_LOCAL_ADDRESS: address_out(d, slot); break;
+    case DSN_TABLE_NEXT_HOP: dsn_order_take(&d->hops, slot); break;
+    case DSN_TABLE_NEXT_HOP_MEMBER: member_out(d, slot); break;
+    default: break; /* what is by slot of it is empty when nothing refers to it any more */
     }
 }
 
-bool dsn_derive(struct dsn_root *root, uint64_t changed_tables) {
-#define OF(table) (UINT64_C(1) << DSN_TABLE_##table)
-    uint64_t chains = OF(PROFILE) | OF(PROFILE_STAGE), vnics = chains | OF(VNIC) | OF(SUBNET) | OF(VRF);
-    if (changed_tables & chains)
-        derive_chains(root);
-    if (changed_tables & vnics)
-        derive_vnics(root);
-    if (changed_tables & (vnics | OF(LOCAL_ADDRESS)))
-        derive_subnets(root);
-    if (changed_tables & (OF(NEXT_HOP) | OF(NEXT_HOP_GROUP) | OF(NEXT_HOP_MEMBER)))
-        derive_groups(root);
-    if (changed_tables & OF(NEXT_HOP))
-        derive_next_hops(root);
-#undef OF
-    return true;
+void dsn_derive_in(struct dsn_root *root, enum dsn_table_number table, uint32_t slot) {
+    switch (table) {
+    case DSN_TABLE_PROFILE_STAGE: stage_in(root, slot); break;
+    case DSN_TABLE_VNIC: dsn_derive_vnic_in(root, slot); break;
+    case DSN_TABLE_SUBNET: dsn_derive_subnet_mac(root, slot); break;
+    case DSN_TABLE_LOCAL_ADDRESS: address_in(root, slot); break;
+    case DSN_TABLE_NEXT_HOP: hop_in(root, slot); break;
+    case DSN_TABLE_NEXT_HOP_MEMBER: member_in(root, slot); break;
+    default: break;
+    }
 }
 
-const struct dsn_vnic *dsn_vnics(const struct dsn_derived *d) {
-    return d->vnic;
+/* --- memory for rows to come --- */
+
+static struct dsn_extent extent_of(void *begin, size_t each, uint32_t count) {
+    return (struct dsn_extent){begin, each * count, each, 0, DSN_EXTENT_SURE};
 }
 
-const struct dsn_vnic *dsn_vnic_by_id(const struct dsn_root *root, uint64_t id) {
+static struct dsn_extent extent_of_order(const struct dsn_order *order, uint32_t count) {
+    return extent_of(order->node, sizeof(*order->node), count);
+}
+
+unsigned dsn_derive_extents(const struct dsn_root *root, enum dsn_table_number table,
+                            struct dsn_extent extent[DSN_MOST_EXTENTS]) {
     const struct dsn_derived *d = root->derived;
-    for (uint32_t at = mix(id, 4) & d->vnic_mask; d->by_id[at] != 0; at = (at + 1) & d->vnic_mask)
-        if (d->vnic[d->by_id[at] - 1].id == id)
-            return &d->vnic[d->by_id[at] - 1];
-    return NULL;
-}
-
-const struct dsn_vnic *dsn_vnic_by_key(const struct dsn_root *root, uint32_t port, uint16_t vlan, uint64_t mac) {
-    const struct dsn_derived *d = root->derived;
-    uint32_t at = key_hash(port, vlan, mac) & d->vnic_mask;
-    for (; d->by_key[at] != 0; at = (at + 1) & d->vnic_mask) {
-        const struct dsn_vnic *vnic = &d->vnic[d->by_key[at] - 1];
-        if (vnic->port == port && vnic->vlan == vlan && vnic->match_mac == mac)
-            return vnic;
+    uint32_t count = capacity(root, table);
+    size_t hash = (size_t)d->vnic_mask + 1;
+    switch (table) {
+    case DSN_TABLE_PROFILE:
+        extent[0] = extent_of(d->profile, sizeof(*d->profile), count);
+        extent[1] = extent_of(d->chain, sizeof(*d->chain), count);
+        return 2;
+    case DSN_TABLE_PROFILE_STAGE: extent[0] = extent_of(d->place, sizeof(*d->place), count); return 1;
+    case DSN_TABLE_VNIC:
+        extent[0] = extent_of(d->vnic, sizeof(*d->vnic), count);
+        extent[1] = extent_of_order(&d->of_port, count);
+        extent[2] = extent_of_order(&d->of_profile, count);
+        extent[3] = extent_of_order(&d->of_subnet, count);
+        extent[4] = (struct dsn_extent){d->port, hash * sizeof(*d->port), 0, 4096, DSN_EXTENT_SURE};
+        extent[5] = (struct dsn_extent){d->by_key, hash * sizeof(*d->by_key), 0, 4096, DSN_EXTENT_SURE};
+        extent[6] = (struct dsn_extent){d->by_id, hash * sizeof(*d->by_id), 0, 4096, DSN_EXTENT_SURE};
+        return 7;
+    case DSN_TABLE_SUBNET: extent[0] = extent_of(d->subnet, sizeof(*d->subnet), count); return 1;
+    case DSN_TABLE_LOCAL_ADDRESS: extent[0] = extent_of_order(&d->addresses, count); return 1;
+    case DSN_TABLE_NEXT_HOP: extent[0] = extent_of_order(&d->hops, count); return 1;
+    case DSN_TABLE_NEXT_HOP_GROUP: extent[0] = extent_of(d->group, sizeof(*d->group), count); return 1;
+    case DSN_TABLE_NEXT_HOP_MEMBER:
+        extent[0] = extent_of(d->member, sizeof(*d->member), count);
+        extent[1] = extent_of_order(&d->of_group, count);
+        return 2;
+    default: return 0;
     }
-    return NULL;
 }
 
-const struct dsn_vnic *dsn_vnic_of_frame(const struct dsn_root *root, uint32_t number, uint16_t vlan, uint64_t mac) {
-    const struct dsn_derived *d = root->derived;
-    const struct port_vnics *port = &d->port[port_place(d, number)];
-    if (port->count == 1) {
-        const struct dsn_vnic *vnic = &d->vnic[port->slot];
-        return vnic->vlan == vlan && (vnic->match_mac == 0 || vnic->match_mac == mac) ? vnic : NULL;
-    }
-    if (port->count == 0)
-        return NULL;
-    const struct dsn_vnic *vnic = dsn_vnic_by_key(root, number, vlan, mac);
-    return vnic != NULL ? vnic : dsn_vnic_by_key(root, number, vlan, 0);
+uint64_t dsn_derive_looked(const struct dsn_root *root) {
+    return root->derived->looked;
 }
 
-const struct dsn_vnic *dsn_vnic_alone(const struct dsn_root *root, uint32_t number) {
-    const struct dsn_derived *d = root->derived;
-    const struct port_vnics *port = &d->port[port_place(d, number)];
-    const struct dsn_vnic *vnic = port->count == 1 ? &d->vnic[port->slot] : NULL;
-    return vnic != NULL && vnic->match_mac == 0 ? vnic : NULL;
-}
+/* --- what packets ask --- */
 
 struct dsn_chain dsn_chain_of(const struct dsn_root *root, const struct dsn_vnic *vnic, unsigned direction) {
     const struct dsn_derived *d = root->derived;
-    const struct chain *chain = &d->chain[vnic->profile_slot][direction];
-    return (struct dsn_chain){.stage = d->stage + chain->at, .count = chain->count};
+    return (struct dsn_chain){
+        .stage = d->chain[vnic->profile_slot][direction].stage,
+        .count = d->profile[vnic->profile_slot].count[direction],
+    };
 }
 
 const struct dsn_subnet *dsn_subnet_at(const struct dsn_root *root, uint32_t slot) {
     return &root->derived->subnet[slot];
 }
 
-const struct dsn_vnic *dsn_tap_of(const struct dsn_root *root, uint32_t vrf_slot) {
-    uint32_t slot = root->derived->tap[vrf_slot];
-    return slot != 0 ? dsn_vnic_at(root, slot - 1) : NULL;
-}
-
 struct dsn_group dsn_group_at(const struct dsn_root *root, uint32_t slot) {
     const struct group *group = &root->derived->group[slot];
-    return (struct dsn_group){
-        .member = root->derived->member + group->at,
-        .count = group->count,
-        .weight = group->weight,
-    };
+    return (struct dsn_group){.first = group->first, .count = group->count, .weight = group->weight};
+}
+
+const struct dsn_member *dsn_members(const struct dsn_derived *derived) {
+    return derived->member;
 }
 
 uint32_t dsn_next_hops(const struct dsn_root *root, const struct dsn_vnic *uplink, const uint8_t address[16],
                        uint32_t *slots, uint32_t count) {
-    const struct dsn_derived *d = root->derived;
+    const struct dsn_order *hops = &root->derived->hops;
+    struct dsn_order_key first = hop_key(uplink->port, uplink->vlan, address, 0);
     uint32_t found = 0;
-    for (uint32_t slot = d->hop_head[hop_place(d, uplink->port, uplink->vlan, address)]; slot != 0;
-         slot = d->hop_next[slot - 1]) {
-        const struct dsn_row_next_hop *row = dsn_row(root, DSN_TABLE_NEXT_HOP, slot - 1);
-        if (row->port != uplink->port || row->vlan != uplink->vlan || memcmp(row->address, address, 16) != 0)
-            continue;
-        uint32_t i = found++;
-        if (i >= count)
-            continue;
-        for (; i > 0; i--) {
-            const struct dsn_row_next_hop *before = dsn_row(root, DSN_TABLE_NEXT_HOP, slots[i - 1]);
-            if (before->id < row->id)
-                break;
-            slots[i] = slots[i - 1];
-        }
-        slots[i] = slot - 1;
+    for (uint32_t slot = dsn_order_from(hops, &first, NULL);
+         slot != DSN_NO_SLOT && memcmp(dsn_order_key(hops, slot), &first, 24) == 0;
+         slot = dsn_order_next(hops, slot, NULL)) {
+        if (found == count)
+            return count + 1;
+        slots[found++] = slot;
     }
     return found;
 }

@@ -1,5 +1,6 @@
 /* What the path precomputes from small tables, one for each root: packets look things up here by slot or by one hash,
- * and never search a table. Rebuilt by dsn_derive for the idle root when one of the tables it follows from changed. */
+ * and never search a table. It follows the idle root row by row (dsn_derive_out, dsn_derive_in): a commit costs what its
+ * rows and what hangs on them cost, whatever the tables hold. */
 #ifndef DSN_PATH_DERIVE_H
 #define DSN_PATH_DERIVE_H
 
@@ -32,21 +33,22 @@ struct dsn_subnet {
     uint8_t lowest_v4[16], lowest_v6[16]; /* the card's numerically lowest addresses, link-local ones apart */
     uint8_t lowest_any_v6[16];
     bool has_v4, has_v6, has_any_v6;
-    uint32_t uplink; /* slot of the one with the lowest id, or DSN_NO_SLOT */
+    uint32_t uplink; /* slot + 1 of the one with the lowest id; 0: none */
 };
 
 struct dsn_member {
     uint32_t next_hop; /* slot */
     uint16_t weight, position;
+    uint32_t next; /* slot + 1 of the member with the next position; 0: this is the last */
 };
 
 struct dsn_group {
-    const struct dsn_member *member; /* by position */
+    uint32_t first; /* slot + 1 of the member with the lowest position */
     uint32_t count;
     uint64_t weight; /* of all */
 };
 
-struct dsn_derived; /* derive.c */
+struct dsn_derived; /* derived.h */
 
 const struct dsn_vnic *dsn_vnics(const struct dsn_derived *derived);
 
@@ -68,8 +70,9 @@ const struct dsn_subnet *dsn_subnet_at(const struct dsn_root *root, uint32_t slo
 /* The VRF's punt tap; NULL: none. */
 const struct dsn_vnic *dsn_tap_of(const struct dsn_root *root, uint32_t vrf_slot);
 struct dsn_group dsn_group_at(const struct dsn_root *root, uint32_t slot);
+const struct dsn_member *dsn_members(const struct dsn_derived *derived); /* by slot */
 /* Slots of next hops with this uplink and address, by ascending id: up to `count` are written; returns how many
- * there are. */
+ * there are, count + 1 where there are more. */
 uint32_t dsn_next_hops(const struct dsn_root *root, const struct dsn_vnic *uplink, const uint8_t address[16],
                        uint32_t *slots, uint32_t count);
 

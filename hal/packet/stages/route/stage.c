@@ -44,21 +44,24 @@ static bool leave_by(struct dsn_decision *d, uint32_t slot) {
 }
 
 /* The member that a point on all weights laid end to end falls on. */
-static uint32_t at(const struct dsn_group *group, uint64_t point) {
-    const struct dsn_member *member = group->member;
-    while (point >= member->weight)
-        point -= (member++)->weight;
+static uint32_t at(const struct dsn_member *members, const struct dsn_group *group, uint64_t point) {
+    const struct dsn_member *member = &members[group->first - 1];
+    while (point >= member->weight) {
+        point -= member->weight;
+        member = &members[member->next - 1];
+    }
     return member->next_hop;
 }
 
 /* Sixteen weighted picks, the first that is alive; then the first member that is. */
 static enum dsn_say spread(struct dsn_decision *d, uint32_t slot) {
     struct dsn_group group = dsn_group_at(d->root, slot);
+    const struct dsn_member *members = dsn_members(d->root->derived);
     for (unsigned attempt = 0; attempt < ATTEMPTS && group.weight > 0; attempt++)
-        if (leave_by(d, at(&group, dsn_flow_pick(d->flow_hash, attempt, group.weight))))
+        if (leave_by(d, at(members, &group, dsn_flow_pick(d->flow_hash, attempt, group.weight))))
             return DSN_LEAVE;
-    for (uint32_t i = 0; i < group.count; i++)
-        if (leave_by(d, group.member[i].next_hop))
+    for (uint32_t member = group.first; member != 0; member = members[member - 1].next)
+        if (leave_by(d, members[member - 1].next_hop))
             return DSN_LEAVE;
     return dsn_drop(d, DSN_REASON_NEXT_HOP_DOWN);
 }
@@ -73,8 +76,8 @@ static enum dsn_say deliver(struct dsn_decision *d, uint32_t subnet) {
         return dsn_leave(d, dsn_row_ref(d->root, DSN_TABLE_VNIC_ADDRESS, slot, 1), NULL);
     }
     uint32_t uplink = dsn_subnet_at(d->root, subnet)->uplink;
-    if (uplink != DSN_NO_SLOT)
-        return dsn_leave(d, uplink, d->header->destination);
+    if (uplink != 0)
+        return dsn_leave(d, uplink - 1, d->header->destination);
     dsn_miss(d, DSN_TABLE_VNIC_ADDRESS);
     return dsn_drop(d, DSN_REASON_VNIC_ADDRESS_UNKNOWN);
 }

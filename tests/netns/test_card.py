@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -43,16 +44,20 @@ def test_a_host_that_uses_anothers_address_is_stopped(card: Demo) -> None:
 
 def test_each_host_counts_a_hop_of_the_card(card: Demo) -> None:
     client = card.host("client")
+    before = card.drops()["ttl_exceeded"]
     done = client.run("ping", "-c", "1", "-W", "2", "-t", "1", "198.51.100.10", check=False)
     assert "From 10.1.0.1" in done.stdout
     assert "Time to live exceeded" in done.stdout
     assert " 1 received" in client.run("ping", "-c", "1", "-W", "2", "-t", "2", "198.51.100.10").stdout
     done = client.run("ping", "-c", "1", "-W", "2", "-t", "1", "2001:db8:ad::10", check=False)
     assert "Hop limit" in done.stdout
+    assert card.drops()["ttl_exceeded"] == before + 2
+    assert " 1 received" in client.run("ping", "-c", "1", "-W", "2", "-t", "2", "2001:db8:ad::10").stdout
 
 
 def test_a_packet_longer_than_the_mtu_is_told_of(card: Demo) -> None:
     client = card.host("client")
+    before = card.drops()["mtu_exceeded"]
     # The wire takes longer packets than the vNIC may send.
     client.run("ip", "link", "set", "eth0", "mtu", "1600")
     card.world.in_card("ip", "link", "set", client.port, "mtu", "1600")
@@ -63,7 +68,7 @@ def test_a_packet_longer_than_the_mtu_is_told_of(card: Demo) -> None:
         client.run("ip", "route", "flush", "cache")
         client.run("ip", "link", "set", "eth0", "mtu", "1500")
         card.world.in_card("ip", "link", "set", client.port, "mtu", "1500")
-    assert card.drops()["mtu_exceeded"] >= 1
+    assert card.drops()["mtu_exceeded"] == before + 1
     assert " 1 received" in client.run("ping", "-c", "1", "-W", "2", "-s", "1400", "198.51.100.10").stdout
 
 
@@ -87,6 +92,10 @@ def test_a_program_on_the_card_answers_a_host(card: Demo) -> None:
         assert card.drops()["punt_denied"] > before
 
 
+def iperf_flows(card: Demo) -> list[dict[str, Any]]:
+    return [flow for flow in card.dsn("show", "flows") if flow["destination_port"] == 5201]
+
+
 def test_the_rule_that_is_taken_out_ends_what_it_allowed(card: Demo) -> None:
     """An established connection obeys the next packet on; what other rules allow goes on."""
     client, web = card.host("client"), card.host("web")
@@ -94,18 +103,21 @@ def test_the_rule_that_is_taken_out_ends_what_it_allowed(card: Demo) -> None:
         ["ip", "netns", "exec", client.namespace, "iperf3", "-c", web.ipv4, "-t", "30", "-i", "0.5", "--forceflush"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    time.sleep(1.2)
-    assert [flow for flow in card.dsn("show", "flows") if flow["destination_port"] == 5201]
+    data: list[int] = []
+    while not data:
+        assert iperf.poll() is None
+        data = [flow["id"] for flow in iperf_flows(card) if sum(flow["bytes"]) > 1_000_000]
     text = INTENT.read_text()
-    card.apply("".join(line for line in text.splitlines(keepends=True) if "iperf:" not in line))
+    before = card.drops()
+    applied = card.apply("".join(line for line in text.splitlines(keepends=True) if "iperf:" not in line))
     try:
-        before = card.drops().get("tcp_no_session", 0)
-        time.sleep(0.8)
-        data = [
-            flow for flow in card.dsn("show", "flows") if flow["destination_port"] == 5201 and sum(flow["bytes"]) > 1e6
-        ]
-        assert not data
-        assert card.drops().get("tcp_no_session", 0) + card.drops().get("firewall_default", 0) > before
+        assert applied.returncode == 0
+        # With its next packet, which a sender that gets no answer sends a second later, at the latest.
+        deadline = time.monotonic() + 10
+        while [flow for flow in iperf_flows(card) if flow["id"] in data]:
+            assert time.monotonic() < deadline
+        now = card.drops()
+        assert sum(now[reason] - before[reason] for reason in ("tcp_no_session", "firewall_default")) > 0
         assert curl(client, web.ipv4) == "hello from web"
     finally:
         iperf.kill()

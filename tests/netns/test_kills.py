@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -41,11 +40,13 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
     assert receiver.stdout is not None
     assert receiver.stdout.readline().strip() == "ready"
     sender = client.start(sys.executable, str(NUMBERED), "send", web.ipv4, "5201", "5000", "4")
-    time.sleep(0.8)
+    sent = client.packets()
+    waits(lambda: client.packets() > sent + 1000)
     os.kill(before["daemon_pid"], signal.SIGKILL)
-    time.sleep(0.3)
     assert card.world.dsn("card", "status", check=False).returncode == 3
+    sent = client.packets()
     card.world.start_card()
+    assert client.packets() > sent + 1000
     after = card.dsn("card", "status")
     sender.wait(timeout=30)
     assert json.loads(receiver.communicate(timeout=30)[0]) == {
@@ -72,9 +73,7 @@ class Load:
         self.goes_on()
 
     def _received(self) -> list[int]:
-        """Bytes of payload that web and client have received by connections that they have: none for acknowledging."""
-        said = (host.run("ss", "-tinH", "state", "established").stdout for host in self._receivers)
-        return [sum(map(int, re.findall(r"bytes_received:(\d+)", words))) for words in said]
+        return [host.received() for host in self._receivers]
 
     def goes_on(self) -> None:
         """Wait until both hosts have received more, by the very same connections."""
@@ -98,7 +97,8 @@ def test_the_engine_is_killed_and_a_running_iperf3_goes_on(card: Demo, direction
         ["ip", "netns", "exec", client.namespace, "iperf3", "-c", web.ipv4, "-t", "8", "-i", "0.5", "-J", *direction],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    time.sleep(1.5)
+    receiver = client if direction else web
+    waits(lambda: receiver.received() > MOVED)
     _, engine = pids(card)
     os.kill(engine, signal.SIGKILL)
     output = iperf.communicate(timeout=40)[0]

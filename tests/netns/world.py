@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,15 @@ class Host:
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command on the host."""
         return run("ip", "netns", "exec", self.namespace, *command, check=check, timeout=timeout)
+
+    def received(self) -> int:
+        """Bytes of payload that it has received by TCP connections that it has now: none for acknowledging."""
+        said = self.run("ss", "-tinH", "state", "established").stdout
+        return sum(map(int, re.findall(r"bytes_received:(\d+)", said)))
+
+    def packets(self) -> int:
+        """Packets that it has sent."""
+        return int(self.run("cat", "/sys/class/net/eth0/statistics/tx_packets").stdout)
 
     def start(self, *command: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a program on the host; it ends with the world."""

@@ -14,7 +14,7 @@ from services.bridging.plan import subnet_mac
 from services.bridging.taps import without_tap
 from services.core import protocols
 from services.core.formats import FormatError, number, protocol_number, shown
-from services.core.objects import Object, Objects, Problem, nearest
+from services.core.objects import Guesses, Object, Objects, Problem, nearest
 from services.core.plan import Context
 from services.core.ports import SPARE_PREFIX
 
@@ -92,16 +92,16 @@ def _ports(objects: Objects, context: Context | None) -> Iterator[Problem]:
     if context is None:
         return
     ports = {name: port for name, port in context.ports.items() if not name.startswith(SPARE_PREFIX)}
+    names, guesses = sorted(ports), Guesses()
     for item in interfaces_of(objects):
         port = ports.get(item.spec.port)
         if port is not None:
             if item.spec.mtu > port.mtu:
                 yield item.problem("mtu", f"{item.spec.mtu} is longer than the port takes", limit=f"{port.mtu} bytes")
         elif item.spec.port:
-            names = sorted(ports)
             yield item.problem("port", f"the card has no port {item.spec.port}", limit=", ".join(names) or "no ports",
                                fix="Name one of these, or put it into card.toml; that counts from the next start on.",
-                               nearest=nearest(item.spec.port, names))  # fmt: skip
+                               nearest=guesses.nearest(item.spec.port, lambda: names))  # fmt: skip
 
 
 def _keys(objects: Objects) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
@@ -144,6 +144,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
     lower = {name.lower(): name for name in alike}
     found = difflib.get_close_matches(word[:64].lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else ""
+
+
+class Guesses:
+    """Guesses at what misspelt names mean, for no more of them than problems are told: each costs a comparison with
+    hundreds of names, and a file may have a million."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PROBLEMS
+
+    def nearest(self, word: str, known: Callable[[], Iterable[str]]) -> str:
+        """As the function `nearest`; "" when no guess is left. `known` is asked only where one is."""
+        if self._left == 0:
+            return ""
+        self._left -= 1
+        return nearest(word, known())
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
 from services.core import options_pb2
 from services.core.formats import NAME
-from services.core.objects import MAX_PROBLEMS, Object, Objects, Problem, nearest
+from services.core.objects import Guesses, Object, Objects, Problem
 
 FieldLike = Any
 """A field's descriptor: those of protobuf's Python and C implementations have no type in common."""
@@ -41,19 +42,22 @@ def references(message: Message, path: str = "") -> Iterator[tuple[str, str, tup
 
 def dangling(objects: Objects) -> Iterable[Problem]:
     """A problem for each name that nothing has; what was meant is guessed for no more than are told."""
-    guesses = iter(range(MAX_PROBLEMS))
+    guesses = Guesses()
     for item in objects:
         yield from _dangling(item, objects, guesses)
 
 
-def _dangling(item: Object[Message], objects: Objects, guesses: Iterator[int]) -> Iterator[Problem]:
+def _dangling(item: Object[Message], objects: Objects, guesses: Guesses) -> Iterator[Problem]:
     for path, name, kinds in references(item.spec):
         if not objects.has(kinds, name):
             what = " or ".join(kinds)
             # Where groups may stand, `any` may.
-            near = ""
-            if next(guesses, None) is not None:
-                near = nearest(name, [*objects.names(*kinds), *(["any"] if "Group" in kinds else [])])
+            words = ["any"] if "Group" in kinds else []
+            near = guesses.nearest(name, partial(_names, objects, kinds, words))
             yield item.problem(
                 path, f"no {what} is called {name}", nearest=near, fix=f"Declare it, or name another {what}."
             )
+
+
+def _names(objects: Objects, kinds: tuple[str, ...], more: list[str]) -> list[str]:
+    return [*objects.names(*kinds), *more]

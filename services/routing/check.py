@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from google.protobuf.message import Message
 
 from services.bridging import bridging_pb2 as bridging
 from services.bridging.addresses import host, network, no_host
 from services.bridging.check import nets_of
-from services.core.objects import Object, Objects, Problem, nearest
+from services.core.objects import Guesses, Object, Objects, Problem
 from services.core.plan import Context
 from services.routing import routing_pb2 as pb
 from services.routing.via import NextHop, parse
@@ -25,9 +26,10 @@ def check(objects: Objects, _context: Context | None) -> Iterable[Problem]:
         interfaces = spec.gateways if isinstance(spec, bridging.Subnet) else spec.addresses
         for interface in interfaces:
             taken.setdefault((spec.vrf, str(network(interface))), item)
+    guesses = Guesses()
     for route in objects.of(pb.Route):
         yield from _prefixes(route, taken)
-        yield from _targets(route, objects)
+        yield from _targets(route, objects, guesses)
 
 
 def _prefixes(item: Object[pb.Route], taken: dict[tuple[str, str], Object[Message]]) -> Iterator[Problem]:
@@ -46,7 +48,7 @@ def _prefixes(item: Object[pb.Route], taken: dict[tuple[str, str], Object[Messag
             yield item.problem(path, f"{first.title} says already where {prefix} goes in VRF {item.spec.vrf}", fix=fix)
 
 
-def _targets(item: Object[pb.Route], objects: Objects) -> Iterator[Problem]:
+def _targets(item: Object[pb.Route], objects: Objects, guesses: Guesses) -> Iterator[Problem]:
     spec = item.spec
     written = "via" in item.positions or bool(spec.via)
     if spec.blackhole and written:
@@ -70,10 +72,12 @@ def _targets(item: Object[pb.Route], objects: Objects) -> Iterator[Problem]:
                 path, f"{hop.address}@{hop.uplink} is there twice", fix="Give one of them a weight instead."
             )
         seen.add((hop.address, hop.uplink))
-        yield from _hop(item, path, hop, families, objects)
+        yield from _hop(item, path, hop, families, objects, guesses)
 
 
-def _hop(item: Object[pb.Route], path: str, hop: NextHop, families: set[bool], objects: Objects) -> Iterator[Problem]:
+def _hop(
+    item: Object[pb.Route], path: str, hop: NextHop, families: set[bool], objects: Objects, guesses: Guesses
+) -> Iterator[Problem]:
     if families and (":" in hop.address) not in families:
         wanted = "IPv6" if True in families else "IPv4"
         yield item.problem(path, f"{hop.address} for prefixes of the other family", limit=f"an {wanted} address")
@@ -81,7 +85,7 @@ def _hop(item: Object[pb.Route], path: str, hop: NextHop, families: set[bool], o
     uplink = objects.get(bridging.Uplink, hop.uplink)
     if uplink is None:
         if not objects.has(("Uplink",), hop.uplink):
-            near = nearest(hop.uplink, objects.names("Uplink"))
+            near = guesses.nearest(hop.uplink, partial(objects.names, "Uplink"))
             problem = item.problem(
                 path, f"no Uplink is called {hop.uplink}", nearest=near, fix="Declare it, or name another Uplink."
             )

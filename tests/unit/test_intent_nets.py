@@ -5,9 +5,11 @@ import pytest
 from hal.packet.contract import FlowFilter
 from hal.packet.model.flows import _within
 from hal.packet.schema.rows import pack_address
+from services.core import objects as objects_module
 from services.core.formats import FormatError, interface
 from services.core.intent import Source, load
-from services.core.plan import assumed_context, plan_all
+from services.core.objects import MAX_PROBLEMS
+from services.core.plan import Context, Port, assumed_context, plan_all
 from services.core.service import discover
 
 SERVICES = discover()
@@ -106,3 +108,32 @@ def test_indexes_are_those_of_the_file() -> None:
     assert sorted(fields) == ["via[0]", "via[1]", "via[2]", "via[3]"]
     assert "no Uplink is called right" in fields["via[1]"]
     assert "2001:db8::1 for prefixes of the other family" in fields["via[3]"]
+
+
+@pytest.mark.parametrize("what", ["next hops", "ports", "subnets"])
+def test_guesses_at_misspelt_names_are_bounded(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs a comparison with hundreds of names: a file with 2,560 misspelt ones may not take minutes."""
+    known = "".join(f"---\nkind: Uplink\nname: uplink{n}\nspec: {{port: p{n}, vlan: {n}}}\n" for n in range(5))
+    text, count = known, 2560
+    if what == "next hops":
+        for number in range(10):
+            via = ", ".join(f"192.0.{number}.{last}@uplonk{last}" for last in range(256))
+            text += f"---\nkind: Route\nname: r{number}\nspec: {{prefixes: [10.{number}.0.0/16], via: [{via}]}}\n"
+    elif what == "ports":
+        text += "".join(f"---\nkind: Uplink\nname: u{n}\nspec: {{port: o{n}}}\n" for n in range(count))
+    else:
+        vnic = "spec: {port: p0, byMac: true, mac: 02:00:00:00"
+        text += "".join(
+            f"---\nkind: Vnic\nname: v{n}\n{vnic}:{n >> 8:02x}:{n & 255:02x}, subnet: upl{n}}}\n" for n in range(count)
+        )
+    asked: list[str] = []
+
+    def ask(word: str, known: object) -> str:
+        asked.append(word)
+        return ""
+
+    monkeypatch.setattr(objects_module, "nearest", ask)
+    context = Context(ports={f"p{n}": Port(n) for n in range(5)})
+    problems = load([Source("x.yaml", text.encode())], SERVICES, context).problems
+    assert len(asked) == MAX_PROBLEMS
+    assert problems[-1].message == f"{count - MAX_PROBLEMS:,} more problems are not shown"

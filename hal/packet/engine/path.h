@@ -120,8 +120,11 @@ uint32_t dsn_shard_forget_some(struct dsn_shard *shard, const struct dsn_root *r
                                uint64_t now, uint64_t *cursor);
 uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                           uint64_t now);
-/* For `trace`: copies into `to` the living connections (and neighbours) that this packet could meet. Returns the time at
- * which to run it: `now`, or that of `from`, where it is later. */
+/* For `trace`: copies into `to` what any packet may need, neighbours and the states of vNICs, since a stage may send it to
+ * anybody. In parts, by *cursor like the others: a full table of neighbours takes milliseconds, and packets go on. */
+void dsn_shard_copy_some(struct dsn_shard *to, struct dsn_shard *from, uint64_t *cursor);
+/* And then the living connection that this packet could meet. Returns the time at which to run it: `now`, or that of
+ * `from`, where it is later. */
 uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
                             struct rte_mbuf *packet, uint64_t now);
 /* Events wait in a bounded ring of the shard (one thread puts, one takes); false: none. *missed: how many a full ring

@@ -350,6 +350,10 @@ static void copy(struct fuzz_input *in) {
     run();
     open_side(&side, 1, 0);
     struct rte_mbuf *mbuf = mbuf_of(&frame);
+    uint64_t cursor = 0;
+    do
+        dsn_shard_copy_some(side.shard[0], single.shard[0], &cursor);
+    while (cursor != 0);
     (void)dsn_shard_copy_for(side.shard[0], single.shard[0], fuzz_control.tables.live, mbuf, now);
     struct dsn_result result = dsn_path_witness(side.shard[0], fuzz_control.tables.live, mbuf, now, &witness);
     FUZZ_CHECK(result.verdict >= DSN_FORWARD && result.verdict <= DSN_PUNT);

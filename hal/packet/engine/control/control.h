@@ -110,6 +110,9 @@ void dsn_replay_end(struct dsn_control *control, struct dsn_replay *replay);
 /* Runs fn on the shard of each worker in turn, or on that of a replay. */
 void dsn_each_shard(struct dsn_control *control, struct dsn_replay *replay,
                     void (*fn)(struct dsn_shard *shard, void *argument), void *argument);
+/* The same, of each shard until *cursor is 0: part by part, so that packets go on between two of them. */
+void dsn_in_parts(struct dsn_control *control, struct dsn_replay *replay,
+                  void (*fn)(struct dsn_shard *shard, void *argument), void *argument, const uint64_t *cursor);
 
 /* load.c: the reverse of LOAD and START. */
 void dsn_unload(struct dsn_control *control);

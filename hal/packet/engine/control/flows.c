@@ -157,15 +157,14 @@ struct part_call {
     uint64_t now, cursor, forgotten;
 };
 
-/* Part by part, so that packets go on between two of them. */
-static void in_parts(struct dsn_control *control, struct dsn_replay *replay,
-                     void (*fn)(struct dsn_shard *shard, void *argument), struct part_call *call) {
+void dsn_in_parts(struct dsn_control *control, struct dsn_replay *replay,
+                  void (*fn)(struct dsn_shard *shard, void *argument), void *argument, const uint64_t *cursor) {
     for (uint16_t worker = 0; worker < (replay ? 1 : control->engine.workers); worker++) {
         if (!replay && control->engine.shard[worker] == NULL)
             continue;
         do
-            call_one(control, replay, worker, fn, call);
-        while (call->cursor != 0);
+            call_one(control, replay, worker, fn, argument);
+        while (*cursor != 0);
     }
 }
 
@@ -176,7 +175,7 @@ static void forget(struct dsn_shard *shard, void *argument) {
 
 bool dsn_do_forget(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct part_call call = {.root = control->tables.live, .ask = exchange->body, .now = dsn_now_ns()};
-    in_parts(control, NULL, forget, &call);
+    dsn_in_parts(control, NULL, forget, &call, &call.cursor);
     struct dsn_number answer = {call.forgotten};
     dsn_say(exchange, &answer, sizeof(answer));
     return true;
@@ -192,7 +191,7 @@ bool dsn_do_settle(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct part_call call = {.root = control->tables.live};
     if (exchange->failure.kind)
         return false;
-    in_parts(control, replay, settle, &call);
+    dsn_in_parts(control, replay, settle, &call, &call.cursor);
     return true;
 }
 

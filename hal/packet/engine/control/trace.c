@@ -19,8 +19,13 @@ struct copy_call {
     struct dsn_shard *to;
     const struct dsn_root *root;
     struct rte_mbuf *packet;
-    uint64_t now;
+    uint64_t now, cursor;
 };
+
+static void copy_some(struct dsn_shard *from, void *argument) {
+    struct copy_call *call = argument;
+    dsn_shard_copy_some(call->to, from, &call->cursor);
+}
 
 static void copy_for(struct dsn_shard *from, void *argument) {
     struct copy_call *call = argument;
@@ -31,9 +36,11 @@ static void copy_for(struct dsn_shard *from, void *argument) {
 static struct dsn_shard *copy(struct tracer *tracer, struct rte_mbuf *packet, uint64_t *now, uint64_t pickup_until,
                               struct dsn_failure *failure) {
     struct dsn_shard *shard = dsn_shard_for(tracer->control, &tracer->segment, CONNECTIONS, pickup_until, failure);
-    struct copy_call call = {shard, tracer->root, packet, *now};
-    if (shard)
+    struct copy_call call = {shard, tracer->root, packet, *now, 0};
+    if (shard) {
+        dsn_in_parts(tracer->control, tracer->source, copy_some, &call, &call.cursor);
         dsn_each_shard(tracer->control, tracer->source, copy_for, &call);
+    }
     *now = call.now;
     return shard;
 }

@@ -2,10 +2,11 @@
 #include "path/run.h"
 #include "path/words.h"
 
-#define PLACES 8192                   /* records looked at in one call */
-#define PAGE 1024                     /* the same where much is done with each: taken out, settled */
-#define SWEEPING UINT64_MAX           /* a cursor */
-#define TICK_WHILE (DSN_SECOND / 500) /* between two ticks of a round of settling */
+#define PLACES 8192                         /* records looked at in one call */
+#define PAGE 1024                           /* the same where much is done with each: taken out, settled */
+#define SWEEPING UINT64_MAX                 /* a cursor */
+#define COPY_NEIGHBOURS (UINT64_C(1) << 32) /* cursors above it are neighbours', those below are vNICs' */
+#define TICK_WHILE (DSN_SECOND / 500)       /* between two ticks of a round of settling */
 
 enum { GIVEN_VRF = 1 << 0, GIVEN_VNIC = 1 << 1, GIVEN_ID = 1 << 2, GIVEN_SOURCE = 1 << 3, GIVEN_DESTINATION = 1 << 4 };
 enum { GIVEN_PROTOCOL = 1 << 7, GIVEN_SOURCE_PORT = 1 << 9, GIVEN_DESTINATION_PORT = 1 << 10 };
@@ -228,9 +229,21 @@ static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, ui
     return taken;
 }
 
-static void copy_neighbours(struct dsn_shard *to, const struct dsn_shard *from) {
-    for (uint32_t place = 1; place <= from->neighbours.timers; place++)
-        dsn_neighbour_copy(&to->neighbours, &from->neighbours.neighbour[from->neighbours.heap[place]]);
+void dsn_shard_copy_some(struct dsn_shard *to, struct dsn_shard *from, uint64_t *cursor) {
+    const struct dsn_neighbours *neighbours = &from->neighbours;
+    uint64_t number = *cursor > 0 ? *cursor : 1, vnics = from->vnics.high;
+    for (uint32_t i = 0; i < PAGE && number <= COPY_NEIGHBOURS; i++, number++) {
+        if (number > vnics) {
+            number = COPY_NEIGHBOURS;
+            continue;
+        }
+        dsn_vnic_state_copy(&to->vnics, &from->vnics.state[number]);
+    }
+    for (uint32_t i = 0; i < PAGE && number > COPY_NEIGHBOURS && number <= COPY_NEIGHBOURS + neighbours->high;
+         i++, number++)
+        if (neighbours->neighbour[number - COPY_NEIGHBOURS].state != DSN_NEIGHBOUR_NONE)
+            dsn_neighbour_copy(&to->neighbours, &neighbours->neighbour[number - COPY_NEIGHBOURS]);
+    *cursor = number <= COPY_NEIGHBOURS + neighbours->high ? number : 0;
 }
 
 uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const struct dsn_root *root,
@@ -245,8 +258,6 @@ uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const 
     to->structure = from->structure;
     to->network = from->network;
     to->links = from->links;
-    dsn_vnic_states_copy(&to->vnics, &from->vnics);
-    copy_neighbours(to, from);
     if (mbuf->port >= from->config.port_count) /* not loaded: no flow begins there */
         return now;
     if (!dsn_path_key(from, root, mbuf, &packet, &key))

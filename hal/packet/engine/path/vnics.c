@@ -67,13 +67,11 @@ uint32_t dsn_vnic_state(struct dsn_vnic_states *v, uint64_t id) {
     return number;
 }
 
-void dsn_vnic_states_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from) {
-    for (uint32_t number = 1; number <= from->high; number++) {
-        uint32_t copy = dsn_vnic_state(to, from->state[number].id);
-        if (copy == 0)
-            return;
-        uint32_t next = to->state[copy].next;
-        to->state[copy] = from->state[number];
-        to->state[copy].next = next;
-    }
+void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state *one) {
+    uint32_t copy = dsn_vnic_state(to, one->id);
+    if (copy == 0)
+        return;
+    uint32_t next = to->state[copy].next;
+    to->state[copy] = *one;
+    to->state[copy].next = next;
 }

@@ -31,7 +31,8 @@ struct dsn_vnic_states {
 
 bool dsn_vnic_states_create(struct dsn_vnic_states *vnics);
 void dsn_vnic_states_destroy(struct dsn_vnic_states *vnics);
-void dsn_vnic_states_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from);
+/* One of another shard. */
+void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state *one);
 
 /* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits are given to others
  * when all are taken. */

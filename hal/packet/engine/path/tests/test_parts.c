@@ -57,7 +57,36 @@ static void all_is_forgotten(void) {
     dsn_shard_destroy(shard);
 }
 
+static void neighbours_and_vnics_are_copied(void) {
+    struct dsn_shard *from = shard_of_many(1, DSN_SECOND), *to = shard_of_many(1, DSN_SECOND);
+    struct dsn_neighbour one = {.uplink = 7, .state = DSN_NEIGHBOUR_REACHABLE, .due = DSN_SECOND};
+    uint64_t cursor = 0;
+    uint32_t vnics = 0, neighbours = 0, parts = 0;
+    for (uint32_t i = 1; i <= MANY; i++) {
+        memcpy(one.address, &i, sizeof(i));
+        dsn_neighbour_copy(&from->neighbours, &one);
+        from->vnics.state[dsn_vnic_state(&from->vnics, i)].open[0] = i;
+    }
+    do {
+        dsn_shard_copy_some(to, from, &cursor);
+        CHECK(to->vnics.high - vnics + to->neighbours.timers - neighbours <= 2 * PART);
+        vnics = to->vnics.high;
+        neighbours = to->neighbours.timers;
+        parts++;
+    } while (cursor != 0);
+    CHECK(vnics == MANY && neighbours == MANY && parts >= MANY / PART);
+    for (uint32_t i = 1; i <= MANY; i++) {
+        memcpy(one.address, &i, sizeof(i));
+        CHECK(to->vnics.state[dsn_vnic_state(&to->vnics, i)].open[0] == i);
+        uint32_t number = dsn_neighbour_find(&to->neighbours, 7, one.address);
+        CHECK(number != 0 && to->neighbours.neighbour[number].state == DSN_NEIGHBOUR_REACHABLE);
+    }
+    dsn_shard_destroy(from);
+    dsn_shard_destroy(to);
+}
+
 int main(void) {
+    neighbours_and_vnics_are_copied();
     all_is_settled();
     expired_are_taken_out();
     all_is_forgotten();

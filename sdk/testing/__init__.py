@@ -1,0 +1,1 @@
+"""Conformance kits and twins for authors of backends, stages, services and agents; a module for each. See README.md."""

@@ -60,7 +60,9 @@ def card() -> None:
     """Start, stop and look at the card of this machine."""
 
 
-@card.command(epilog=f"Example: dsn card start card.toml. {EXIT_CODES}")
+@card.command(
+    short_help="Start the card that CARD_TOML describes.", epilog=f"Example: dsn card start card.toml. {EXIT_CODES}"
+)
 @click.argument("card_toml", type=click.Path(path_type=Path, dir_okay=False), default="/etc/dsn/card.toml")
 @click.option("--state", type=click.Path(path_type=Path), default=STATE_FOLDER, show_default=True,
               help="Where the intent is kept.")  # fmt: skip
@@ -91,9 +93,14 @@ def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -
 def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     """Start dsnd in a session of its own and wait until it answers. Raises HalError."""
     folder = run_folder().absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log, refusal = folder / "dsnd.log", folder / "refusal.json"
-    refusal.unlink(missing_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refusal.unlink(missing_ok=True)
+        log.touch(mode=0o600)
+    except OSError as error:
+        fix = "Start the card as root, or set DSN_RUN to a folder that you may write."
+        raise HalError(ErrorKind.DENIED, f"run folder {folder}", got=error.strerror, fix=fix) from error
     arguments = ["--card", str(card_toml.resolve()), "--run", str(folder), "--state", str(state.resolve())]
     arguments += [word for one in more for word in ("--with", str(one.resolve()))]
     # -P: the folder this is called in is no place to find modules.

@@ -148,6 +148,6 @@ def _print_plan(console: Console, difference: list[Change], tables: list[TableCh
     for one in tables:
         name = f"{one.table} ({one.owner})" if one.owner else one.table
         rows.append((name, one.removed, one.changed, one.added, one.entries, one.capacity, f"{one.occupancy:.1%}"))
-    columns = ("table", "-", "~", "+", "entries after", "capacity", "full")
+    columns = ("table", "removed", "changed", "added", "entries after", "capacity", "full")
     console.print()
     console.print(table("", columns, rows, right=columns[1:]))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOLLOW_S = 0.5
 WIDE = 120
-"""Columns of a terminal from which on objects are shown as they are written, too."""
+"""Columns of a terminal from which on flows stand in a table, and objects as they are written beside their status."""
 
 
 @click.group(epilog=EXIT_CODES)
@@ -50,7 +50,10 @@ def speaker_of(card: CardClient, context: click.Context, with_rules: bool = Fals
     return Speaker(capabilities.schema, snapshot, rule_words(card, services(context), snapshot), ports)
 
 
-@show.command(epilog=f"Examples: dsn show objects; dsn show objects Vnic web. {EXIT_CODES}")
+@show.command(
+    short_help="Each object with its status and counters.",
+    epilog=f"Examples: dsn show objects; dsn show objects Vnic web. {EXIT_CODES}",
+)
 @click.argument("kind", default="")
 @click.argument("name", default="")
 @intent_option
@@ -277,11 +280,16 @@ def print_flows(console: Console, speaker: Speaker, shown: list[Flow], total: in
         for flow in shown
     ]
     columns = ("id", "protocol", "from", "to", "vNICs", "state", "packets", "bytes")
-    console.print(table("", columns, [(str(row[0]), *row[1:]) for row in rows], right=("id", "packets", "bytes")))
+    if console.width < WIDE:  # addresses in a column's width would be cut up
+        for number, protocol, source, destination, vnics, state, packets, size in rows:
+            console.print(f"{number}: {protocol} {source} > {destination}")
+            console.print(f"    {vnics}, {f'{state}, ' if state else ''}packets {packets}, bytes {size}")
+    else:
+        console.print(table("", columns, [(str(row[0]), *row[1:]) for row in rows], right=("id", "packets", "bytes")))
     console.print(f"{total:,} flows" + (f", {len(shown):,} shown" if len(shown) < total else ""))
 
 
-@show.command(epilog=f"Example: dsn show flow 17. {EXIT_CODES}")
+@show.command(short_help="One connection in full, in words.", epilog=f"Example: dsn show flow 17. {EXIT_CODES}")
 @click.argument("number", type=int)
 @json_option
 @with_option
@@ -322,7 +330,9 @@ def _named(speaker: Speaker, kind: str, row_id: int) -> str:
     return name.text if name is not None else str(row_id)
 
 
-@show.command(epilog=f"Example: dsn show counters --json. {EXIT_CODES}")
+@show.command(
+    short_help="Packets and bytes of vNICs, ports, rules.", epilog=f"Example: dsn show counters --json. {EXIT_CODES}"
+)
 @json_option
 @with_option
 @click.pass_context
@@ -375,7 +385,10 @@ def entry_counters(speaker: Speaker, found: Counters) -> list[tuple[str, int, in
     return [(label, sums[label][0], sums[label][1], sums[label][2]) for label in ordered]
 
 
-@show.command(epilog=f"Examples: dsn show drops; dsn show drops --all. {EXIT_CODES}")
+@show.command(
+    short_help="Dropped packets by reason, and what it means.",
+    epilog=f"Examples: dsn show drops; dsn show drops --all. {EXIT_CODES}",
+)
 @click.option("--all", "everything", is_flag=True, help="Reasons that never occurred, too.")
 @json_option
 @with_option

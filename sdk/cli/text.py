@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -18,8 +19,17 @@ class TextConsole(Console):
     no error."""
 
     def print(self, *objects: Any, **more: Any) -> None:
-        """One line for a text, whatever is in it."""
-        super().print(*(Text(printable_line(one)) if isinstance(one, str) else one for one in objects), **more)
+        """One line for a text, whatever is in it; on a terminal too narrow for it the rest stands below, further in."""
+        super().print(*(Text(self._wrapped(one)) if isinstance(one, str) else one for one in objects), **more)
+
+    def _wrapped(self, text: str) -> str:
+        line = printable_line(text)
+        if self.soft_wrap or len(line) <= self.width:
+            return line
+        below = " " * (len(line) - len(line.lstrip()) + 4)
+        return "\n".join(
+            textwrap.wrap(line, self.width, subsequent_indent=below, replace_whitespace=False, break_on_hyphens=False)
+        )
 
     def on_broken_pipe(self) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -34,7 +34,7 @@ def stop_orphan(run: Path) -> str:
     engine = run / ENGINE_FOLDER
     if not (engine / LOCK).exists() or not _runs(engine):
         raise HalError(ErrorKind.LOST, f"card {run}", got="no dsnd and no engine is running",
-                       fix="Start one: dsn card start CARD_TOML.")  # fmt: skip
+                       fix="There is nothing to stop.")  # fmt: skip
     lock = hold_folder(run)
     try:
         told = ""

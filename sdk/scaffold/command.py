@@ -23,7 +23,11 @@ def new() -> None:
 
 
 def _command(kind: str) -> click.Command:
-    @click.command(kind, help=f"Write the skeleton of a {kind} called NAME, a Python package in a folder of that name.")
+    @click.command(
+        kind,
+        help=f"Write the skeleton of a {kind} called NAME, a Python package in a folder of that name.",
+        short_help=f"A {kind} called NAME, in a folder of that name.",
+    )
     @click.argument("name")
     @click.option(
         "--into", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where; default: here."

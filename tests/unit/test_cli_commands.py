@@ -236,7 +236,8 @@ def test_show_on_a_twin() -> None:
 def test_without_a_card_is_exit_code_3(words: tuple[str, ...]) -> None:
     result = dsn(*words)
     assert result.exit_code == 3
-    assert "is running. Start one: dsn card start CARD_TOML." in result.stderr
+    fix = "There is nothing to stop." if words == ("card", "stop") else "Start one: dsn card start CARD_TOML."
+    assert f"is running. {fix}" in result.stderr
     assert json.loads(dsn(*words, "--json").stdout)["error"]["kind"] == "LOST"
 
 
@@ -251,6 +252,34 @@ def test_apply_refuses_before_it_asks_a_card(tmp_path: Path) -> None:
 )
 def test_a_wrong_command_line_is_exit_code_2(words: tuple[str, ...]) -> None:
     assert dsn(*words).exit_code == 2
+
+
+def test_a_misspelt_command_is_guessed_at() -> None:
+    result = dsn("shwo", "objects")
+    assert (result.exit_code, "No such command 'shwo'. Did you mean show?" in result.stderr) == (2, True)
+    assert "Did you mean" not in dsn("xyzzy").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("card",), ("show",), ("new",)])
+def test_help_says_each_command_whole(words: tuple[str, ...]) -> None:
+    """On a terminal of 80 columns, too."""
+    result = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if line.startswith("  ") and line.endswith("...")] == []
+
+
+def test_a_run_folder_that_can_not_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a fresh machine without root."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "file" / "run"))
+    card = tmp_path / "card.toml"
+    card.write_text('board = "twin"\n[ports]\nhost0 = "replay"\n')
+    result = dsn("card", "start", str(card), "--state", str(tmp_path / "state"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"dsn: DENIED: run folder {tmp_path}/file/run: got Not a directory. Start the card as"
+    )
+    assert "root, or set DSN_RUN to a folder that you may write." in result.stderr
 
 
 def test_a_missing_file_and_a_bad_card_toml(tmp_path: Path) -> None:

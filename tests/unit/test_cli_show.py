@@ -23,6 +23,7 @@ from sdk.cli.events import Reader, booted_ns
 from sdk.cli.main import main
 from sdk.cli.output import fail
 from sdk.cli.show import entry_counters
+from sdk.cli.text import TextConsole
 from sdk.cli.twin_card import TwinCard, open_twin
 from sdk.cli.witness import Speaker
 from services.core.intent import Source, sources
@@ -90,6 +91,30 @@ def test_flows(card: TwinCard) -> None:
     assert len(json.loads(dsn("show", "flows", "--json"))) == 2
     result = CliRunner().invoke(main, ["show", "flows", "--vnic", "wbe"])
     assert (result.exit_code, "Did you mean web?" in result.stderr) == (1, True)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    console = TextConsole(markup=False, emoji=False, highlight=False, width=80)
+    monkeypatch.setattr("sdk.cli.output.console", lambda: console)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_on_a_narrow_terminal_no_address_is_cut_up(card: TwinCard) -> None:
+    told = {words: dsn(*words) for words in (("show", "flows"), ("show", "objects"), ("plan", str(DEMO)),
+                                             ("trace", "tcp 10.1.0.66:1 > 10.1.0.10:80"))}  # fmt: skip
+    assert max(len(line) for text in told.values() for line in text.splitlines()) <= 80
+    flows = told["show", "flows"].splitlines()
+    assert "udp [2001:db8:1::b]:9 > [2001:db8:1::a]:5201" in flows[0]
+    assert flows[1].startswith("    client > web, packets 1/0, bytes ")
+    assert "    client > web, ESTABLISHED, packets 2/1, bytes 80/40" in flows
+    assert "192.0.2.1@uplink0: state unused" in " ".join(told["show", "objects"].split())
+    # What doesn't fit stands below, further in than its begin.
+    trace = told["trace", "tcp 10.1.0.66:1 > 10.1.0.10:80"].splitlines()
+    place = next(number for number, line in enumerate(trace) if "allow out any" in line)
+    assert trace[place].startswith("    matched firewall_rule clients/out")
+    assert trace[place + 1].startswith("        (")
 
 
 def test_one_flow_with_its_rules_and_operations(card: TwinCard) -> None:

@@ -96,7 +96,7 @@ class LoadConfig:
     Args:
         ports: the ports.
         owners: owner -> the tables it writes. A table has one owner; tables named nowhere belong to "dsnd".
-        capacities: table -> entries that fit, where it isn't the declared capacity.
+        capacities: table -> entries that fit, of all its actions together, where it isn't the declared capacity.
         workers: packet threads, 1-64.
         connections: connections (both directions count as one) that fit in each worker.
         pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
@@ -149,7 +149,8 @@ class Insert:
 
 @dataclass(frozen=True, eq=False)
 class Modify:
-    """Rows whose ids are in the table; all fields, the key and the action included, become these. Counters stay."""
+    """Rows whose ids are in the table; all fields, the key and the action included, become these. Counters stay.
+    In a full table they are never FULL: they take no room."""
 
     rows: Rows
 
@@ -234,21 +235,23 @@ class Writer(Protocol):
                 there. A plain number is INVALID: it doesn't say of which life of the card it is.
             transaction: 64-bit id to ask `outcome` with; None: a random one.
             tag: opaque text (at most 127 bytes) kept with the generation.
-            depends: (table, id) of rows of others that this builds on.
+            depends: (table, id) of rows of others that this builds on. One that was taken out has changed, though it
+                was put back.
             names: what people call entries.
 
         Raises:
             HalError: INVALID (a field out of range, non-zero padding, bits beyond a prefix's length, an id that
                 exists (Insert) or doesn't (Modify, Delete), a key used twice, a reference to nothing, a row taken
                 out that others refer to, two writes to one id), FULL, STALE (this owner's tables, or a row in
-                `depends`, changed since `base`, or it is of another life of the card), DENIED (another owner's
-                table), UNSUPPORTED (a stage without code), CORRUPT: after all of these nothing changed. LOST or
-                TIMEOUT: `outcome` knows.
+                `depends`, changed since `base`, or it is of another life of the card, or still to come), DENIED
+                (another owner's table), UNSUPPORTED (a stage without code), CORRUPT: after all of these nothing
+                changed. LOST or TIMEOUT: `outcome` knows.
         """
 
     def outcome(self, transaction: int) -> Outcome:
-        """What became of a transaction of this owner; asked within its next 1,024 commits UNKNOWN means: nothing of
-        it is or will be applied. A card that was started anew knows nothing of before, and holds nothing of it."""
+        """What became of a transaction of this owner, whichever of its writers asks; asked within its next 1,024
+        commits UNKNOWN means: nothing of it is or will be applied. A card that was started anew knows nothing of
+        before, and holds nothing of it."""
 
     def stage(
         self,
@@ -546,7 +549,8 @@ class Event:
 class Events:
     """`missed`: how many were overwritten before this reader came; read on with `cursor`. With one of another life of
     the card, `lost` is set and these begin with this life's first: what that one still had to tell is gone. A cursor
-    that was never given is INVALID."""
+    that was never given is INVALID. Events come in the order of their numbers, whatever their kinds, from a ring that
+    went round too."""
 
     events: tuple[Event, ...]
     missed: int

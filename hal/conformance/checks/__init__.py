@@ -3,11 +3,13 @@
 from hal.conformance.checks import (
     capacity,
     commits,
+    counting,
     deriving,
     events,
     failures,
     forwarding,
     limits,
+    live,
     loading,
     owners,
     refusals,
@@ -30,6 +32,8 @@ MODULES = (
     events,
     forwarding,
     shards,
+    live,
+    counting,
     sessions,
     limits,
 )

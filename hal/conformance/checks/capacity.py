@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hal.conformance import world
-from hal.conformance.bench import ENTRIES, Bench, Card, delete, insert
+from hal.conformance.bench import ENTRIES, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check, equal
 from hal.conformance.frames import udp
 from hal.conformance.samples import Samples
@@ -17,10 +17,10 @@ from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import Rows
 from hal.packet.stages.bridge._generated import LocalAddress, Subnet
 from hal.packet.stages.firewall._generated import FirewallPolicy, FirewallRule
-from hal.packet.stages.route._generated import BlackholeRoute
+from hal.packet.stages.route._generated import BlackholeRoute, SubnetRoute
 
 MAC = "02:00:00:00:aa:01"
-FITS = "capacities: table -> entries that fit, where it isn't the declared capacity."
+FITS = "capacities: table -> entries that fit, of all its actions together, where it isn't the declared capacity."
 
 
 def _part(rows: Rows, begin: int, end: int) -> Rows:
@@ -59,6 +59,41 @@ def every_table_holds_what_it_says(bench: Bench) -> None:
             place=place,
         )
         bench.close()
+
+
+@check(Level.TABLES, "FULL", FITS)
+def actions_share_their_table(bench: Bench) -> None:
+    """A table of several actions takes its N of them in any mixture; the next is FULL, of whichever action it is."""
+    told = bench.card().capabilities
+    for table in Samples(bench.schema, bench.classes, next(iter(told.stages), "")).tables():
+        actions = table.actions
+        if len(actions) < 2:
+            continue
+        size = 2 * len(actions) + 1
+        card = bench.card(capacities={table.name: size})
+        samples = Samples(card.schema, card.classes, next(iter(card.capabilities.stages), ""))
+        numbers = range(1, size + 2)
+        card.commit([one for rows in samples.parents(table, numbers) for one in insert(rows)])
+        for number in numbers[:-1]:
+            card.commit(insert(samples.rows(table, range(number, number + 1), actions[number % len(actions)])))
+        for action in actions:
+            one_more = insert(samples.rows(table, numbers[-1:], action))
+            what = f"entry {size + 1} of {size} in {table.name}, a {action.row}"
+            card.refuses_commit(ErrorKind.FULL, what, one_more, place={"table": table.name})
+        bench.close()
+
+
+@check(Level.TABLES, "In a full table they are never FULL: they take no room.")
+def modify_needs_no_room(bench: Bench) -> None:
+    """Rows of full tables are modified: one, and all at once, their keys and actions too."""
+    card = bench.card(capacities={"vrf": 3, "route": 2})
+    routes = [BlackholeRoute(id=n, vrf=1, prefix=f"10.{n}.0.0/16") for n in (1, 2)]
+    card.commit(insert(Vrf(id=1), Vrf(id=2), Vrf(id=3), Subnet(id=1, vrf=1, mac=MAC), *routes))
+    card.refuses_commit(ErrorKind.FULL, "an insert into a full table", insert(Vrf(id=4)), place={"table": "vrf"})
+    card.commit(modify(Vrf(id=2, punt_port=9)))
+    moved = [SubnetRoute(id=n, vrf=1, prefix=f"172.{n}.0.0/16", subnet=1) for n in (1, 2)]
+    card.commit(modify(*moved, *(Vrf(id=n, punt_port=n) for n in (1, 2, 3))))
+    equal(card.backend.snapshot(["route"]).rows("route"), moved, "routes of a full table, modified")
 
 
 def _hosts(packed: Sequence[int]) -> list[str]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from hal.conformance.bench import OTHER, Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.samples import Samples
-from hal.packet.contract import Name
+from hal.packet.contract import Name, Outcome, OutcomeKind
 from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import Row
 from hal.packet.stages.bridge._generated import LocalAddress, Subnet
 from hal.packet.stages.route._generated import BlackholeRoute, NextHop, Route, SubnetRoute
 
 MAC = "02:00:00:00:aa:01"
+AT_ONCE = 60
+"""Commits of each of two writers."""
+TURN_SECONDS = 1e-5
+"""How often threads of a card within this process change, while they commit: what isn't locked is found."""
 
 
 @check(Level.TABLES, "The tables of one generation: table -> its rows")
@@ -75,6 +82,33 @@ def generations_ascend_by_one(bench: Bench) -> None:
     found.append(card.commit(insert(NextHop(id=1, port=0, address="192.0.2.1")), owner=OTHER))
     found.append(card.commit(delete("vrf", 1)))
     equal(found, [1, 2, 3, 4], "generations")
+
+
+@check(Level.TABLES, "return its generation (ascending by one)", "COMMITTED as `generation`")
+def writers_take_turns(bench: Bench) -> None:
+    """Two writers that commit at once, each in a thread of its own: every commit has a generation of its own, its rows
+    and its outcome."""
+    card = bench.card()
+    begin = threading.Barrier(2)
+
+    def commit(numbers: range) -> dict[int, int]:
+        writer = card.backend.writer("dsnd")
+        begin.wait()
+        return {number: writer.commit(insert(Vrf(id=number)), transaction=number) for number in numbers}
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_SECONDS)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            one, two = pool.map(commit, (range(1, AT_ONCE + 1), range(AT_ONCE + 1, 2 * AT_ONCE + 1)))
+    finally:
+        sys.setswitchinterval(before)
+    made = {**one, **two}
+    equal(sorted(made.values()), list(range(1, 2 * AT_ONCE + 1)), "generations that two writers were told")
+    equal(card.ids("vrf"), sorted(made), "rows that two writers were told to be in")
+    for number, generation in made.items():
+        outcome = Outcome(OutcomeKind.COMMITTED, card.generation(generation))
+        equal(card.writer().outcome(number), outcome, f"outcome of {number}")
 
 
 @check(Level.TABLES, "return its generation (ascending by one) when packets see it.")

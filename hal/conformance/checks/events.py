@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
-from hal.conformance.bench import OTHER, Bench, Card, insert
+from hal.conformance.bench import OTHER, Bench, Card, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import tcp
 from hal.conformance.traffic import Traffic
-from hal.conformance.world import A, C, firewalled, replied, routed, rule
+from hal.conformance.world import GUARDED, A, C, firewalled, replied, routed, rule, segment, vnic
 from hal.errors import ErrorKind
-from hal.packet.contract import LOGS_PER_SECOND, Cursor, EventKind
+from hal.packet.contract import LOGS_PER_SECOND, Cursor, EventKind, Events
 from hal.packet.frame._generated import Vrf
 
 MOST = 200_000
@@ -137,6 +138,75 @@ def a_cursor_is_one_that_was_given(bench: Bench) -> None:
     expect(not card.backend.events(last).lost, "the last event's own cursor is told to be of another life")
 
 
+def _overwritten(card: Card, cursor: Cursor) -> Events:
+    """What is read behind a cursor when so many commits were made that some of their events are gone."""
+    made = 0
+    found = card.backend.events(cursor)
+    while made < MOST and not found.missed:
+        for _ in range(512):
+            card.commit()
+        made += 512
+        found = card.backend.events(cursor)
+    expect(found.missed, f"no event was overwritten in {made}: the ring has no bound")
+    return found
+
+
+def _in_order(events: Events, what: str) -> None:
+    numbers = [event.number for event in events.events]
+    wrong = next((pair for pair in itertools.pairwise(numbers) if pair[0] >= pair[1]), None)
+    equal(wrong, None, f"numbers of neighbouring events, {what}")
+
+
+ORDERED = "Events come in the order of their numbers, whatever their kinds, from a ring that went round too."
+
+
+@check(Level.STATELESS, ORDERED, needs=NEEDS)
+def a_ring_that_went_round_is_in_order(bench: Bench) -> None:
+    """When events were overwritten, those that are left are read from the oldest to the newest, each once; so are those
+    behind a cursor in their middle."""
+    card = bench.card()
+    card.commit()
+    found = _overwritten(card, card.backend.events().cursor)
+    _in_order(found, "when the ring went round")
+    _in_order(card.backend.events(), "read from the beginning")
+    generations = [event.id for event in found.events if event.kind is EventKind.COMMIT]
+    equal(generations, sorted(generations), "generations of COMMIT events")
+    for _ in range(3):
+        card.commit()
+    behind = card.backend.events(found.cursor)
+    _in_order(behind, "behind a cursor")
+    equal(len(behind.events), 3, "events behind a cursor")
+
+
+@check(Level.STATEFUL, ORDERED, needs=(*NEEDS, "wire", "firewall", "bridge", "route"))
+def commits_and_logs_are_in_order(bench: Bench) -> None:
+    """Commits and the packets that a rule logs between them are read in the order in which they came."""
+    card = firewalled(bench, rule(log=1))
+    live = card.live()
+    for sport in (1, 2, 3):
+        routed(live, sport=sport).left_by(C.port)
+        card.commit()
+    events = card.backend.events()
+    _in_order(events, "of commits and logs")
+    told = [event.kind for event in events.events if event.kind in (EventKind.COMMIT, EventKind.RULE_LOG)]
+    equal(told, [EventKind.COMMIT, *[EventKind.RULE_LOG, EventKind.COMMIT] * 3], "kinds of events")
+
+
+@check(Level.STATEFUL, ORDERED, needs=(*NEEDS, "packets", "firewall", "bridge", "route"))
+def what_packets_cause_is_in_order(bench: Bench) -> None:
+    """What packets cause, of whatever kind, is read in the order in which it came."""
+    card = firewalled(bench, rule(log=1), rule(60, priority=1, protocol_low=6, protocol_high=6, verdict="drop", log=1))
+    card.commit(modify(vnic(A, GUARDED, flow_limit=1)))
+    traffic = card.traffic()
+    routed(traffic, sport=1).left_by(C.port)
+    routed(traffic, sport=2).dropped("flow_limit")
+    segment(traffic, "S").dropped("firewall_rule")
+    events = traffic.events()
+    _in_order(events, "of logs and a limit")
+    told = [event.kind for event in events.events if event.kind in (EventKind.RULE_LOG, EventKind.FLOW_LIMIT)]
+    expect(EventKind.FLOW_LIMIT in told[1:-1], f"the limit is told between what was logged before and behind: {told}")
+
+
 @check(Level.STATELESS, "`missed`: how many were overwritten before this reader came", needs=NEEDS)
 def late_readers_learn_what_they_missed(bench: Bench) -> None:
     """The ring is bounded: who comes late is told how many events are gone."""
@@ -145,14 +215,7 @@ def late_readers_learn_what_they_missed(bench: Bench) -> None:
     card.commit()
     early = card.backend.events()
     seen = early.events[-1].number
-    made = 0
-    found = early
-    while made < MOST and not found.missed:
-        for _ in range(512):
-            card.commit()
-        made += 512
-        found = card.backend.events(early.cursor)
-    expect(found.missed, f"no event was overwritten in {made}: the ring has no bound")
+    found = _overwritten(card, early.cursor)
     equal(found.missed + len(found.events), found.events[-1].number - seen, "events missed and read since a cursor")
     whole = card.backend.events()
     equal(whole.missed + len(whole.events), whole.events[-1].number, "events missed and read from the beginning")

@@ -91,7 +91,7 @@ def owners_write_their_tables(bench: Bench) -> None:
 
 @check(
     Level.TABLES,
-    "capacities: table -> entries that fit, where it isn't the declared capacity.",
+    "capacities: table -> entries that fit, of all its actions together, where it isn't the declared capacity.",
     "capacities: table -> entries.",
     "Open ports and size tables.",
 )

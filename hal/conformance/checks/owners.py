@@ -68,6 +68,17 @@ def a_base_of_another_life_is_stale(bench: Bench) -> None:
     card.commit(insert(Vrf(id=3)), base=own)
 
 
+@check(Level.TABLES, BASE, "or still to come)")
+def a_base_to_come_is_stale(bench: Bench) -> None:
+    """STALE where the base is a generation that this card hasn't come to, the next one or one far ahead."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)))
+    for ahead in (1, 2, 900):
+        words = f"a base {ahead} ahead of the last generation"
+        card.refuses_commit(STALE, words, insert(Vrf(id=2)), base=card.generation(base + ahead))
+    card.commit(insert(Vrf(id=2)), base=base)
+
+
 @check(Level.TABLES, "A plain number is INVALID: it doesn't say of which life of the card it is.")
 def a_plain_number_is_no_base(bench: Bench) -> None:
     """INVALID where a base is a number that doesn't say of which life, or that no commit can have come to."""
@@ -121,6 +132,20 @@ def a_dependence_that_went_is_stale(bench: Bench) -> None:
     card.refuses_commit(
         STALE, "a commit on a row that went", insert(Vrf(id=1)), base=base, depends=depends, place=place
     )
+
+
+@check(Level.TABLES, BASE, "One that was taken out has changed, though it was put back.")
+def a_dependence_that_came_back_is_stale(bench: Bench) -> None:
+    """STALE where another owner's row that this builds on was taken out since, and one like it put in its place."""
+    card = bench.shared()
+    base = card.commit(insert(_hop(1)), owner=OTHER)
+    card.commit(delete("next_hop", 1), owner=OTHER)
+    back = card.commit(insert(_hop(1)), owner=OTHER)
+    depends = [("next_hop", 1)]
+    place = {"table": "next_hop", "row_id": 1}
+    what = "a commit on a row that went and came back"
+    card.refuses_commit(STALE, what, insert(Vrf(id=1)), base=base, depends=depends, place=place)
+    card.commit(insert(Vrf(id=1)), base=back, depends=depends)
 
 
 @check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")
@@ -192,6 +217,21 @@ def outcome_of_what_never_came(bench: Bench) -> None:
     card = bench.card()
     card.commit(insert(Vrf(id=1)), transaction=7)
     equal(_outcome(card, 8), Outcome(OutcomeKind.UNKNOWN), "outcome of a transaction that was never sent")
+
+
+@check(Level.TABLES, "What became of a transaction of this owner, whichever of its writers asks;")
+def outcomes_are_told_to_any_writer(bench: Bench) -> None:
+    """A writer of the same owner that was there before, and one that came behind, know what became of a commit of
+    another: who lost his connection asks by a new one."""
+    card = bench.card()
+    before = card.backend.writer("dsnd")
+    made = card.commit(insert(Vrf(id=1)), transaction=7)
+    card.refuses_commit(ErrorKind.INVALID, "an id that exists", insert(Vrf(id=1)), transaction=8)
+    for words, writer in (("before", before), ("behind", card.backend.writer("dsnd"))):
+        equal(
+            writer.outcome(7), Outcome(OutcomeKind.COMMITTED, made), f"outcome of a commit, for a writer from {words}"
+        )
+        equal(writer.outcome(8), _outcome(card, 8), f"outcome of a refused commit, for a writer from {words}")
 
 
 @check(Level.TABLES, "What became of a transaction of this owner")

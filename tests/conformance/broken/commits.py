@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -340,6 +341,29 @@ def _full_at(share: float, table: str) -> type[Draft]:
                 raise HalError(ErrorKind.FULL, f"table {table}", table=table)
 
     return Full
+
+
+@breaks(BREAKS, "actions_share_their_table")
+class NOfEach(Draft):
+    """a table of several actions has room for N of each"""
+
+    def check_room(self) -> None:
+        for name, version in self._touched.items():
+            counts = Counter(record.action for record in version.rows.values())
+            if max(counts.values(), default=0) > self._capacities[name]:
+                raise HalError(ErrorKind.FULL, f"table {name}", table=name)
+
+
+@breaks(BREAKS, "modify_needs_no_room")
+class MakeBeforeBreak(Draft):
+    """a route that is modified needs an entry more for a moment"""
+
+    def put(self, rows: Rows, data: Any) -> None:
+        there = self._before.tables.versions["route"].rows
+        modified = rows.row.LAYOUT.table.name == "route" and set(rows.data["id"].tolist()) <= set(there)
+        if modified and len(there) == self._capacities["route"]:
+            raise HalError(ErrorKind.FULL, "table route", table="route")
+        super().put(rows, data)
 
 
 BREAKS["exact_keys_fit_whatever_they_are"] = Break("full at 97 %", {Draft: _full_at(0.97, "local_address")})

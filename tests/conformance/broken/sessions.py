@@ -262,6 +262,29 @@ class CountersGo(PathShard):
         super().use(version)
 
 
+@breaks(BREAKS, "modify_keeps_what_is_not_settled")
+class UnsettledGoes(PathShard):
+    """what connections have not handed in when their rule is modified is lost"""
+
+    def use(self, version: Version) -> None:
+        old = self.tables.versions["firewall_rule"].rows
+        super().use(version)
+        new = self.tables.versions["firewall_rule"].rows
+        if any(record[:2] != new[one][:2] for one, record in old.items() if one in new):
+            for connection in self.flows:
+                connection.unsettled()
+
+
+@breaks(BREAKS, "modify_keeps_vnic_counters")
+class VnicCountersGo(PathShard):
+    """a modified vNIC counts from zero"""
+
+    def use(self, version: Version) -> None:
+        old, new = self.tables.versions["vnic"].rows, version.tables.versions["vnic"].rows
+        super().use(version)
+        self.counters.keep(lambda table, one: table != "vnic" or old[one][:2] == new[one][:2])
+
+
 @breaks(BREAKS, "rules_log")
 class TimelessLog(EventRing):
     """rules log without the time"""

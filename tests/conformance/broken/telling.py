@@ -7,7 +7,18 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import LONGEST_FRAME, EventKind, PacketIn, PacketResult, Snapshot, Staged, Trace
+from hal.packet.contract import (
+    LONGEST_FRAME,
+    Cursor,
+    Event,
+    EventKind,
+    Events,
+    PacketIn,
+    PacketResult,
+    Snapshot,
+    Staged,
+    Trace,
+)
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.meters import Meters
 from hal.packet.model.path import PathShard
@@ -43,6 +54,45 @@ class CutTags(Cut):
     """events of commits have 95 bytes of a tag"""
 
     kind = EventKind.COMMIT
+
+
+class Reordered(EventRing):
+    """Reads some of its events in another order."""
+
+    def order(self, events: tuple[Event, ...]) -> Iterable[Event]:
+        raise NotImplementedError
+
+    def read(self, cursor: Cursor | None) -> Events:
+        found = super().read(cursor)
+        return replace(found, events=tuple(self.order(found.events)))
+
+
+@breaks(BREAKS, "a_ring_that_went_round_is_in_order")
+class Wrapped(Reordered):
+    """a ring that went round is read from its first place on, but for the last event"""
+
+    def order(self, events: tuple[Event, ...]) -> Iterable[Event]:
+        if not events or events[0].number == 1 or len(events) < 1000:
+            return events
+        half = len(events) // 2
+        return (*events[half:-1], *events[:half], events[-1])
+
+
+@breaks(BREAKS, "commits_and_logs_are_in_order")
+class ByKind(Reordered):
+    """logs are read behind commits, whatever came first"""
+
+    def order(self, events: tuple[Event, ...]) -> Iterable[Event]:
+        commits = any(event.kind is EventKind.COMMIT for event in events)
+        return sorted(events, key=lambda event: commits and event.kind is EventKind.RULE_LOG)
+
+
+@breaks(BREAKS, "what_packets_cause_is_in_order")
+class LimitsLast(Reordered):
+    """limits are read behind logs, whatever came first"""
+
+    def order(self, events: tuple[Event, ...]) -> Iterable[Event]:
+        return sorted(events, key=lambda event: event.kind is EventKind.FLOW_LIMIT)
 
 
 @breaks(BREAKS, "logged_packets_are_told_whole")

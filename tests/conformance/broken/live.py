@@ -1,0 +1,33 @@
+"""Wrong about packets at the ports of a card at work, and right in `replay`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from hal.packet.contract import Generation, PacketIn, PacketResult
+from hal.packet.model.tables import Tables
+from hal.packet.model.twin import Twin
+from tests.conformance.broken.parts import Breaks, breaks
+
+BREAKS: Breaks = {}
+
+
+@breaks(BREAKS, "live_packets_see_one_generation")
+class LateVnics(Twin):
+    """packets at the ports see a new subnet two milliseconds before the new vNIC of the same commit"""
+
+    def inject(self, packet: PacketIn) -> PacketResult:
+        self._check_running()
+        return self.live.run(packet)
+
+    def _committed(self) -> Generation:
+        new, old = self.store.current, self.live.version
+        if {"vnic", "subnet"} == set(new.written):
+            versions = {**new.tables.versions, "vnic": old.tables.versions["vnic"]}
+            self.live.use(replace(new, tables=Tables(self.schema, new.tables.generation, versions)))
+            time.sleep(0.002)
+        return super()._committed()
+
+
+__all__ = ["BREAKS"]

@@ -17,7 +17,7 @@ from hal.packet.stages.bridge._generated import LocalAddress, Subnet
 from hal.packet.stages.route._generated import BlackholeRoute, NextHop, Route, SubnetRoute
 
 MAC = "02:00:00:00:aa:01"
-AT_ONCE = 60
+AT_ONCE = 200
 """Commits of each of two writers."""
 TURN_SECONDS = 1e-5
 """How often threads of a card within this process change, while they commit: what isn't locked is found."""

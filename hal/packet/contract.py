@@ -4,6 +4,9 @@ Authority is split into three handles. Who holds a `Loader` opens ports and star
 `Writer` commits to the tables its owner name was given at `load`; who holds a `Reader` looks. `commit` is the one
 required primitive; `hal.packet.derive` builds `sync` and the rest from it and from reading.
 
+An argument that no card could mean is INVALID before anything is done: a number out of range, text with control
+characters, a prefix that is none. `hal.packet.arguments` asks it for every backend.
+
 The sentences of this module are the contract: each has a check in `hal.conformance`.
 """
 
@@ -27,6 +30,7 @@ __all__ = [
     "LOGS_PER_SECOND",
     "LONGEST_FRAME",
     "LONGEST_LEASE_NS",
+    "MOST_SHARD_CONNECTIONS",
     "NONE_ID",
     "Capabilities",
     "Counters",
@@ -196,6 +200,7 @@ class Outcome:
 
 
 LONGEST_LEASE_NS = 60_000_000_000
+MOST_SHARD_CONNECTIONS = 1 << 20
 
 
 class Staged(Protocol):
@@ -409,7 +414,8 @@ class Shard(Protocol):
 
     def events(self, cursor: Cursor | None = None) -> Events: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of it. Closed once more it stays so; whatever else is asked of it is LOST."""
 
 
 @dataclass(frozen=True)
@@ -618,7 +624,8 @@ class Reader(Protocol):
         """Changes nothing, on the installed state; with `staged`, on the tables as they would be."""
 
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> Shard:
-        """A private shard. `pickup`: within it the time after start never ends; otherwise it is over."""
+        """A private shard for 1 to 1,048,576 connections. `pickup`: within it the time after start never ends;
+        otherwise it is over."""
 
 
 class Backend(Loader, Reader, Protocol):

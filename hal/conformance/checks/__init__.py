@@ -1,6 +1,7 @@
 """The checks, a module for each part of the contract."""
 
 from hal.conformance.checks import (
+    arguments,
     capacity,
     commits,
     counting,
@@ -24,6 +25,7 @@ MODULES = (
     commits,
     snapshots,
     refusals,
+    arguments,
     capacity,
     owners,
     failures,

@@ -242,7 +242,7 @@ def flows_expire(bench: Bench) -> None:
 @check(
     Level.STATEFUL,
     "connections: connections (both directions count as one) that fit",
-    "A private shard.",
+    "A private shard for 1 to 1,048,576 connections.",
     needs=(*NEEDS, "shard"),
 )
 def as_many_connections_fit(bench: Bench) -> None:

@@ -32,7 +32,7 @@ from hal.packet.schema.rows import pack_prefix, unpack_address
 
 
 def flows_ask(which: FlowFilter) -> wire.FlowsAsk:
-    """The filter as the engine takes it. Raises HalError(INVALID) for a prefix that is none."""
+    """The filter as the engine takes it: one that `check_filter` has let through."""
     ask = wire.FlowsAsk()
     for bit, name in enumerate(wire.FLOWS_GIVEN):
         if name in ("source_len", "destination_len", "reserved"):
@@ -42,10 +42,7 @@ def flows_ask(which: FlowFilter) -> wire.FlowsAsk:
             continue
         ask.given |= 1 << bit
         if name in ("source", "destination"):
-            try:
-                packed, length = pack_prefix(value)
-            except ValueError as error:
-                raise HalError(ErrorKind.INVALID, "flow filter", field=name, limit=str(error), got=value) from None
+            packed, length = pack_prefix(value)
             ctypes.memmove(getattr(ask, name), packed, 16)
             setattr(ask, name + "_len", length)
         else:

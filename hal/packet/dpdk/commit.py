@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hal.errors import ErrorKind, HalError
-from hal.packet.contract import FILE_BYTES, NAME_BYTES, TAG_BYTES, Delete, Generation, Insert, Name, Operation, Snapshot
+from hal.packet.contract import FILE_BYTES, Delete, Generation, Insert, Name, Operation, Snapshot
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.dpdk.wire import SectionKind
@@ -38,22 +37,6 @@ class Sections:
         return [b"".join(bytes(head) for head in self.heads), *pieces]
 
 
-def check_tag(tag: str) -> None:
-    """Raises HalError(INVALID) for one too long: its record would cut it off."""
-    if len(tag.encode()) > TAG_BYTES:
-        raise HalError(ErrorKind.INVALID, "commit", field="tag", limit=f"{TAG_BYTES} bytes", got=tag)
-
-
-def check_names(names: Sequence[Name]) -> None:
-    """Raises HalError(INVALID) for a name that is empty or too long."""
-    for one in names:
-        if not 1 <= len(one.text.encode()) <= NAME_BYTES:
-            raise HalError(
-                ErrorKind.INVALID, f"table {one.table}", field="name", limit=f"1..{NAME_BYTES} bytes", got=one.text,
-                table=one.table, row_id=one.id,
-            )  # fmt: skip
-
-
 def _end_of(file: str) -> bytes:
     return file.encode()[-FILE_BYTES:].decode(errors="ignore").encode()
 
@@ -65,7 +48,6 @@ def pack(
     dictionary: Dictionary,
 ) -> Sections:
     """The sections of a commit. Raises HalError where the engine can't hold what is asked."""
-    check_names(names)
     sections = Sections([], [])
 
     def add(kind: SectionKind, table: int, action: int, count: int, stride: int, part: Any) -> None:

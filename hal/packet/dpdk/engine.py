@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.arguments import check_base, check_cursor
+from hal.packet import arguments
 from hal.packet.contract import (
     Capabilities,
     Counters,
@@ -125,8 +125,8 @@ class EngineWriter:
         names: Sequence[Name],
         lease_ns: int,
     ) -> wire.Committed:
-        check_base(base)
-        commit.check_tag(tag)
+        arguments.check_commit(operations, base, transaction, depends, names)
+        arguments.check_words(tag, names)
         sections = commit.pack(operations, depends, names, self._connection.dictionary)
         head = wire.Commit(
             transaction if transaction is not None else secrets.randbits(64),
@@ -160,6 +160,7 @@ class EngineWriter:
         return Generation(answer.generation, self.life)
 
     def outcome(self, transaction: int) -> Outcome:
+        arguments.check_transaction(transaction)
         answer = self._connection.link.ask(Verb.OUTCOME, wire.OutcomeAsk(transaction)).structure(wire.OutcomeAnswer)
         kind = OutcomeKind(answer.kind)
         error = ""
@@ -177,10 +178,12 @@ class EngineWriter:
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
     ) -> EngineStaged:
+        arguments.check_lease(lease_ns)
         answer = self._send(Verb.STAGE, operations, base, None, tag, (), names, lease_ns)
         return EngineStaged(self, int(answer.number))
 
     def forget(self, which: FlowFilter) -> int:
+        arguments.check_filter(which)
         reply = self._connection.link.ask(Verb.FORGET, answers.flows_ask(which))
         return int(reply.structure(wire.Number).number)
 
@@ -203,6 +206,15 @@ class EngineStaged:
         self._writer.link.ask(Verb.UNSTAGE, wire.Number(self.number)).close()
 
 
+def _number_of(staged: Staged | None) -> int:
+    """What the engine calls it; 0: none."""
+    if staged is None:
+        return 0
+    if not isinstance(staged, EngineStaged):
+        raise HalError(ErrorKind.INVALID, "staged commit", limit="one of this engine", got=type(staged).__name__)
+    return staged.number
+
+
 class _Looking:
     """What can be read of the live engine (shard 0) and of a private shard alike."""
 
@@ -212,6 +224,7 @@ class _Looking:
         self._number = number
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        arguments.check_filter(which)
         result: list[Flow] = []
         ask = answers.flows_ask(which or FlowFilter())
         while True:
@@ -247,7 +260,7 @@ class _Looking:
         return read_counters(self._link.ask(Verb.COUNTERS, shard=self._number).data(), self._dictionary)
 
     def events(self, cursor: Cursor | None = None) -> Events:
-        check_cursor(cursor)
+        arguments.check_cursor(cursor)
         ask = wire.Cursor(cursor, cursor.life) if cursor is not None else wire.Cursor()
         reply = self._link.ask(Verb.EVENTS, ask, shard=self._number)
         page = reply.structure(wire.Page)
@@ -273,6 +286,7 @@ class EngineShard(_Looking):
         super().__init__(connection.link, connection.dictionary, int(reply.structure(wire.Number).number))
 
     def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        arguments.check_packets(packets)
         result: list[PacketResult] = []
         for begin in range(0, len(packets), REPLAY_AT_ONCE):
             some = packets[begin : begin + REPLAY_AT_ONCE]
@@ -389,7 +403,8 @@ class Engine(_Looking):
         return answers.capabilities(self._link.ask(Verb.CAPABILITIES).data(), self._schema)
 
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
-        number = staged.number if isinstance(staged, EngineStaged) else 0
+        arguments.check_packets([packet])
+        number = _number_of(staged)
         ask = wire.ReplayAsk(number, 1, 1)
         installed, now = _replay(self._link, self._dictionary, Verb.TRACE, ask, [packet], 0)
         flow: Flow | None = None
@@ -401,8 +416,8 @@ class Engine(_Looking):
         return Trace(int(self.hello().generation), flow, found if flow else None, now)
 
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> EngineShard:
-        number = staged.number if isinstance(staged, EngineStaged) else 0
-        return EngineShard(self.run, self._schema, connections, number, pickup)
+        arguments.check_shard(connections)
+        return EngineShard(self.run, self._schema, connections, _number_of(staged), pickup)
 
 
 def connect(run: Path | str = "/run/dsn/engine", more: Iterable[str] = ()) -> Engine:

@@ -146,6 +146,8 @@ class Link:
             return self._ask(verb, bytes(body), fds, shard)
 
     def _ask(self, verb: Verb, body: bytes, fds: Sequence[int], shard: int) -> Reply:
+        if self._socket.fileno() < 0:
+            raise HalError(ErrorKind.LOST, f"connection to {self.path.name}", got="closed", fix="Connect anew.")
         number = next(self._numbers)
         head = wire.Request(wire.MAGIC, verb, wire.VERSION, number, len(body), shard)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.arguments import check_words
 from hal.packet.contract import (
     FILE_BYTES,
     LONGEST_LEASE_NS,
-    NAME_BYTES,
-    TAG_BYTES,
     Delete,
     Generation,
     Insert,
@@ -101,6 +100,7 @@ class Store:
         depends: Sequence[tuple[str, int]],
         names: Sequence[Name],
     ) -> int:
+        self._check_words(tag, names)
         with self.lock:
             outcomes = self._outcomes.setdefault(owner, OrderedDict())
             if transaction is None:
@@ -136,6 +136,7 @@ class Store:
         lease_ns: int,
         names: Sequence[Name],
     ) -> Stage:
+        self._check_words(tag, names)
         if not 0 <= lease_ns <= LONGEST_LEASE_NS:
             raise HalError(
                 ErrorKind.INVALID,
@@ -211,7 +212,6 @@ class Store:
         depends: Sequence[tuple[str, int]],
         names: Sequence[Name],
     ) -> Version:
-        self._check_words(tag, names)
         for table in [_table_of(one) for one in operations] + [name.table for name in names]:
             self._check_owner(owner, table)
         self._check_base(owner, base, depends)
@@ -238,11 +238,7 @@ class Store:
         return version
 
     def _check_words(self, tag: str, names: Sequence[Name]) -> None:
-        if len(tag.encode()) > TAG_BYTES:
-            raise HalError(ErrorKind.INVALID, "commit", field="tag", limit=f"{TAG_BYTES} bytes", got=tag)
-        for name in names:
-            if not 1 <= len(name.text.encode()) <= NAME_BYTES:
-                raise invalid(name.table, field="name", limit=f"1..{NAME_BYTES} bytes", got=name.text, row_id=name.id)
+        check_words(tag, names)
 
     def _check_owner(self, owner: str, table: str) -> None:
         self.schema.table(table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.arguments import check_base
+from hal.packet import arguments
 from hal.packet.contract import (
     Capabilities,
     Counters,
@@ -78,7 +78,7 @@ class TwinWriter:
         depends: Sequence[tuple[str, int]] = (),
         names: Sequence[Name] = (),
     ) -> Generation:
-        check_base(base)
+        arguments.check_commit(operations, base, transaction, depends, names)
         store = self.twin.store
         with store.lock:
             store.commit(
@@ -93,6 +93,7 @@ class TwinWriter:
             return self.twin._committed()
 
     def outcome(self, transaction: int) -> Outcome:
+        arguments.check_transaction(transaction)
         return self.twin.store.outcome(self.owner, transaction)
 
     def stage(
@@ -104,12 +105,14 @@ class TwinWriter:
         lease_ns: int = 10_000_000_000,
         names: Sequence[Name] = (),
     ) -> TwinStaged:
-        check_base(base)
+        arguments.check_commit(operations, base, None, (), names)
+        arguments.check_lease(lease_ns)
         store = self.twin.store
         stage = store.stage(self.owner, operations, base=base, tag=tag, lease_ns=lease_ns, names=names)
         return TwinStaged(self.twin, stage)
 
     def forget(self, which: FlowFilter) -> int:
+        arguments.check_filter(which)
         live = self.twin.live
         with self.twin.store.lock:
             found = live.flows.matching(which, live.now)
@@ -125,17 +128,26 @@ class TwinShard:
         self._twin = twin
         self._path = path
         self._staged = staged
+        self._closed = False
+
+    def _open(self) -> PathShard:
+        if self._closed:
+            raise HalError(ErrorKind.LOST, "shard", got="closed", fix="Make another.")
+        return self._path
 
     def _current(self) -> PathShard:
         """The path, on the tables as they are at this call: rows that are gone count no more."""
+        self._open()
         self._path.use(self._twin._version(self._staged))
         return self._path
 
     def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+        arguments.check_packets(packets)
         path = self._current()
         return [path.run(packet, witness) for packet in packets]
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        arguments.check_filter(which)
         path = self._current()
         return [connection.flow() for connection in path.flows.matching(which, path.now)]
 
@@ -149,10 +161,10 @@ class TwinShard:
         return self._current().read_counters()
 
     def events(self, cursor: Cursor | None = None) -> Events:
-        return self._path.events.read(cursor)
+        return self._open().events.read(cursor)
 
     def close(self) -> None:
-        self._path.flows.clear()
+        self._closed = True
 
 
 class Twin:
@@ -263,6 +275,7 @@ class Twin:
         return Snapshot(made, version.tag, found, known, version.tags)
 
     def flows(self, which: FlowFilter | None = None) -> list[Flow]:
+        arguments.check_filter(which)
         with self.store.lock:
             return [connection.flow() for connection in self.live.flows.matching(which, self.live.now)]
 
@@ -300,6 +313,7 @@ class Twin:
         )
 
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
+        arguments.check_packets([packet])
         version = self._version(_stage_of(staged))
         packet = replace(packet, time_ns=max(packet.time_ns, self.live.now))
         with self.store.lock:
@@ -316,6 +330,7 @@ class Twin:
         return Trace(version.tables.generation, flow, installed, now.run(packet, witness=True))
 
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> TwinShard:
+        arguments.check_shard(connections)
         stage = _stage_of(staged)
         return TwinShard(self, self._path(connections, FOREVER if pickup else 0, self._version(stage)), stage)
 

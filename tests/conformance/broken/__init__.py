@@ -1,8 +1,19 @@
 """Twins, each broken in one thing: for every check of the kit one on which it fails, and it alone."""
 
-from tests.conformance.broken import commits, failures, live, loading, owners, packets, reading, sessions, telling
+from tests.conformance.broken import (
+    arguments,
+    commits,
+    failures,
+    live,
+    loading,
+    owners,
+    packets,
+    reading,
+    sessions,
+    telling,
+)
 from tests.conformance.broken.parts import Break
 
-MODULES = (loading, commits, owners, failures, live, reading, telling, packets, sessions)
+MODULES = (loading, arguments, commits, owners, failures, live, reading, telling, packets, sessions)
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

@@ -269,12 +269,17 @@ class HalfApplied(Store):
             raise
 
 
+def _letters(text: str) -> str:
+    """As many bytes as it has letters."""
+    return text.encode("ascii", "replace").decode()
+
+
 @breaks(BREAKS, "tags_too_long")
 class LettersOfTags(Store):
     """letters of tags are counted, not bytes"""
 
     def _check_words(self, tag: str, names: Any) -> None:
-        super()._check_words("x" * len(tag), names)
+        super()._check_words(_letters(tag), names)
 
 
 @breaks(BREAKS, "names_too_long")
@@ -282,7 +287,7 @@ class LettersOfNames(Store):
     """letters of names are counted, not bytes"""
 
     def _check_words(self, tag: str, names: Any) -> None:
-        super()._check_words(tag, [replace(name, text="x" * len(name.text)) for name in names])
+        super()._check_words(tag, [replace(name, text=_letters(name.text)) for name in names])
 
 
 @breaks(BREAKS, "names_of_nothing")

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from hal.packet import arguments
 from hal.packet.contract import Counters, EventKind, PacketIn, PacketResult, StepKind, Trace, Verdict
 from hal.packet.model import answers, headers
 from hal.packet.model.chain import Chain
@@ -332,7 +333,8 @@ class FirstTables(OtherShard):
     """the first replay in a shard meets the tables of when it was made"""
 
     def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
-        path = shard._path
+        arguments.check_packets(packets)
+        path = shard._open()
         if path._began:
             return TwinShard.replay(shard, packets, witness)
         return [path.run(packet, witness) for packet in packets]
@@ -345,7 +347,7 @@ class TablesOfReplay(Twin):
     def shard(self, *arguments: Any, **more: Any) -> Any:
         class Other(TwinShard):
             def counters(self) -> Counters:
-                return self._path.read_counters()
+                return self._open().read_counters()
 
         shard = super().shard(*arguments, **more)
         shard.__class__ = Other

@@ -84,7 +84,8 @@ def connect(run: str = "", stages: Iterable[str] = ()) -> Card:
     from hal.packet.card import Card
     from hal.packet.dpdk import connect as connect_engine
 
-    return Card(connect_engine(run or Path(os.environ.get("DSN_RUN") or RUN) / "engine", stages))
+    folder, more = run or Path(os.environ.get("DSN_RUN") or RUN) / "engine", tuple(stages)
+    return Card(connect_engine(folder, more), again=lambda: connect_engine(folder, more))
 
 
 def __getattr__(name: str) -> Any:

@@ -287,6 +287,7 @@ class Snapshot:
     Args:
         tag: of this generation, whoever committed it.
         tags: owner -> the tag of its own last commit, whatever others committed since; none of one that never did.
+        left_out: table -> how many of its rows are missing here, being of a form that this program has no class for.
     """
 
     generation: Generation
@@ -294,6 +295,7 @@ class Snapshot:
     tables: Mapping[str, tuple[Rows, ...]]
     names: Mapping[tuple[str, int], Name] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, table: str) -> list[Row]:
         """The typed rows of one table, ordered by id."""

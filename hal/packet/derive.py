@@ -152,6 +152,9 @@ def sync(
     tag: str = "",
     names: Sequence[Name] = (),
     transaction: Callable[[], int | None] = lambda: None,
+    depends: Sequence[tuple[str, int]] = (),
+    base: Generation | None = None,
+    attempts: int = ATTEMPTS,
 ) -> SyncResult:
     """Bring tables of one owner to exactly these rows, by difference and one commit.
 
@@ -164,9 +167,12 @@ def sync(
         names: what people call entries; entries not named here keep theirs.
         transaction: gives each commit that is tried its transaction, another each time: who keeps the last can ask
             `outcome` for it after LOST or TIMEOUT.
+        depends: (table, id) of rows of others that these build on.
+        base: the generation that `rows` and `depends` were computed from; None: as the tables are read here.
+        attempts: how often it is tried where others are faster; with a base STALE is for the caller, who gives 1.
 
     Raises:
-        HalError: as `commit`; STALE only after others were faster ATTEMPTS times in a row.
+        HalError: as `commit`; STALE only after others were faster `attempts` times in a row.
     """
     begin = time.monotonic()
     wanted: dict[str, list[Rows]] = {}
@@ -177,7 +183,7 @@ def sync(
         if table not in chosen:
             raise HalError(ErrorKind.INVALID, f"table {table}", limit="one of " + ", ".join(chosen), table=table,
                            fix="Name it in tables=.")  # fmt: skip
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         snapshot = reader.snapshot(dict.fromkeys((*chosen, *(name.table for name in names))))
         operations, changes = difference(wanted, snapshot.tables, chosen)
         called = all(_is_called(snapshot, name) for name in names)
@@ -185,11 +191,16 @@ def sync(
             return SyncResult(snapshot.generation, {}, time.monotonic() - begin)
         try:
             generation = writer.commit(
-                operations, base=snapshot.generation, transaction=transaction(), tag=tag, names=names
+                operations,
+                base=snapshot.generation if base is None else base,
+                transaction=transaction(),
+                tag=tag,
+                depends=depends,
+                names=names,
             )
         except HalError as error:
-            if error.kind is not ErrorKind.STALE or attempt == ATTEMPTS - 1:
+            if error.kind is not ErrorKind.STALE or attempt == attempts - 1:
                 raise
             continue
         return SyncResult(generation, changes, time.monotonic() - begin)
-    raise HalError(ErrorKind.STALE, "sync", limit=f"{ATTEMPTS} attempts")
+    raise HalError(ErrorKind.STALE, "sync", limit=f"{attempts} attempts")

@@ -101,3 +101,15 @@ def a_snapshot_is_of_one_generation(bench: Bench) -> None:
         stop.set()
         writing.join()
     equal(mixed[:1], [], "snapshots that mix commits (generation, tag, vrf, next hop)")
+
+
+@check(
+    Level.TABLES,
+    "left_out: table -> how many of its rows are missing here, being of a form that this program has no class for.",
+)
+def nothing_known_is_left_out(bench: Bench) -> None:
+    """Of tables that the program has classes for all rows are read, and none is told to be missing."""
+    card = bench.card()
+    card.commit(insert(Vrf(id=1), Vrf(id=2)))
+    now = card.backend.snapshot()
+    equal((len(now.rows("vrf")), dict(now.left_out)), (2, {}), "VRFs that were read, and rows left out")

@@ -101,6 +101,7 @@ def unpack(
     tables: dict[str, list[Rows]] = {}
     names: dict[tuple[str, int], Name] = {}
     tags: dict[str, str] = {}
+    left_out: dict[str, int] = {}
     for head in wire.records(wire.Section, data, answer.number):
         size = head.count * head.stride
         body = data[head.offset : head.offset + size]
@@ -117,5 +118,7 @@ def unpack(
         if found is not None and found[0] in classes:
             row_name, rows = found
             tables[table].append(Rows(classes[row_name], rows).take(np.argsort(rows["id"], kind="stable")))
+        elif head.count:
+            left_out[table] = left_out.get(table, 0) + head.count
     held = {name: tuple(rows) for name, rows in tables.items()}
-    return Snapshot(Generation(answer.generation, life), wire.text(answer.tag), held, names, tags)
+    return Snapshot(Generation(answer.generation, life), wire.text(answer.tag), held, names, tags, left_out)

@@ -81,11 +81,14 @@ class EngineWriter:
         try:
             self._connection = _Connection(self._path, ours)
         except HalError as error:
-            owners = sorted(path.stem.removeprefix("write-") for path in run.glob("write-*.sock"))
-            if error.kind is not ErrorKind.LOST or owner in owners or not owners:
+            if error.kind is not ErrorKind.LOST:
                 raise
             with _Connection(run / "read.sock", ours).link:  # it lives: no card has to be started
-                limit = "one of " + ", ".join(owners)
+                # Looked for behind its answer: while it is being loaded, owners appear one by one.
+                owners = sorted(path.stem.removeprefix("write-") for path in run.glob("write-*.sock"))
+            if owner in owners or not owners:
+                raise
+            limit = "one of " + ", ".join(owners)
             raise HalError(ErrorKind.DENIED, f"writer {owner}", limit=limit, fix="Name it at load.") from error
         self._owner = owner
 

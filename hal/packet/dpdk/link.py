@@ -173,7 +173,7 @@ class Link:
                 ErrorKind.LOST,
                 f"connection to {self.path.name}",
                 got=str(error),
-                fix="Connect again; outcome(transaction) says what became of a commit.",
+                fix="Connect again (reconnect); then outcome(transaction) says what became of a commit.",
             ) from error
         if answer.kind:
             reply.close()

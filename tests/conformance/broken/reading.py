@@ -138,6 +138,15 @@ class TwoReadings(Twin):
         return replace(found, generation=self.store.current_generation, tag=later.tag, tags=later.tags)
 
 
+@breaks(BREAKS, "nothing_known_is_left_out")
+class LeavesOut(Twin):
+    """rows that were read are told to be missing"""
+
+    def snapshot(self, tables: Iterable[str] | None = None) -> Snapshot:
+        found = super().snapshot(tables)
+        return replace(found, left_out={"vrf": 1} if found.tables.get("vrf") else {})
+
+
 # --- whose tables changed ----------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from hal.authority import NOBODY, Holder
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend
 
@@ -65,7 +66,29 @@ class Hardware:
     """What ended the engine that isn't alive any more, in words: "signal SIGSEGV"; "" where nobody knows."""
 
 
-Builder = Callable[[BoardFacts, Path, Path | None], Hardware]
+@dataclass(frozen=True)
+class EngineSettings:
+    """How a card's owner wants its packet engine run.
+
+    Args:
+        program: its program; None: the board's own.
+        user: whom it becomes, by name or number; "": one of its own without any rights.
+        writers: owner -> who, besides root, may write his tables.
+        readers: who, besides root, may read.
+    """
+
+    program: Path | None = None
+    user: str = ""
+    writers: Mapping[str, Holder] = field(default_factory=dict)
+    readers: Holder = NOBODY
+
+    @property
+    def opened(self) -> bool:
+        """Whether anybody but root may open one of its sockets."""
+        return self.readers.anybody or any(holder.anybody for holder in self.writers.values())
+
+
+Builder = Callable[[BoardFacts, Path, EngineSettings], Hardware]
 
 
 def board_names() -> tuple[str, ...]:
@@ -87,17 +110,17 @@ def facts(name: str) -> BoardFacts:
     )
 
 
-def build(name: str, run: Path, engine: Path | None = None) -> Hardware:
+def build(name: str, run: Path, settings: EngineSettings | None = None) -> Hardware:
     """The hardware of a board. Nothing is started.
 
     Args:
         name: of the board.
         run: its run folder.
-        engine: the program of its packet engine; None: the board's own.
+        settings: how its packet engine is run; None: as the board does it.
 
     Raises:
         HalError: INVALID for a board that isn't there, or an engine that the board can't run.
     """
     known = facts(name)
     builder: Builder = importlib.import_module(f"board_support.boards.{name}.build").build
-    return builder(known, run, engine)
+    return builder(known, run, settings or EngineSettings())

@@ -3,6 +3,7 @@
 board = "software"
 workers = 1
 engine = "build/dsn-engine"   # instead of the board's own
+engine_user = "dsn"   # whom it becomes; without it one of its own, without any rights
 punt_taps = 8   # how many VRFs besides the default one may have addresses of the card
 
 [ports]
@@ -40,7 +41,7 @@ _NUMBERS: Final = {
     "punt_limit": (1, (1 << 32) - 1, 1000),
     "punt_taps": (0, 64, 8),
 }
-_KEYS: Final = ("board", "engine", "pickup", "ports", "capacities", "owners", *_NUMBERS)
+_KEYS: Final = ("board", "engine", "engine_user", "pickup", "ports", "capacities", "owners", *_NUMBERS)
 _PORT_KEYS: Final = ("device", "mtu", "mac")
 MAX_BYTES: Final = 1_000_000
 DEFAULT_TAP: Final = 65000
@@ -61,6 +62,7 @@ class CardConfig:
         punt_taps: VRFs, beside those with a tap of their own among the ports, that may have addresses of the card.
         pickup_ns: as in `LoadConfig`.
         engine: path of the engine's program, "" for the board's own. A relative one begins at the file's folder.
+        engine_user: whom the engine becomes, by name or number; "" for one of its own without any rights.
     """
 
     board: str = "twin"
@@ -75,6 +77,7 @@ class CardConfig:
     punt_taps: int = 8
     pickup_ns: int = 60_000_000_000
     engine: str = ""
+    engine_user: str = ""
 
     def load_config(self) -> LoadConfig:
         """What the engine is loaded with."""
@@ -192,6 +195,7 @@ class _Reader:
             owners=dict(self.owners()),
             pickup_ns=self.pickup(),
             engine=self.word("engine", ""),
+            engine_user=self.who(self.values, "engine_user", "engine_user"),
             **{key: self.number(self.values, key, key, *limits) for key, limits in _NUMBERS.items()},
         )
         if self.problems:
@@ -204,6 +208,15 @@ class _Reader:
             return value
         self.report(key, f"{shown(str(value))} is not a text", fix="Put it in quotes.")
         return default
+
+    def who(self, values: Mapping[str, Any], key: str, path: str) -> str:
+        """A user or group, by name or number; "" for none. Whether this machine has it is seen at the card's start."""
+        value = values.get(key, "")
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(text, str) and (value == "" or re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?", text)):
+            return text
+        self.report(path, f"{shown(str(value))} is no name", limit="a name as in /etc/passwd, or a number")
+        return ""
 
     def number(self, values: Mapping[str, Any], key: str, path: str, low: int, high: int, default: int) -> int:
         value = values.get(key, default)

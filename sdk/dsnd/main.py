@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from board_support.board import build
+from board_support.board import EngineSettings, build
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
@@ -92,7 +92,8 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
         signal.signal(number, lambda *_: ending.set())
     lock = hold_folder(run)
     state_lock = hold_folder(state, STATE_LOCK, "state folder", "Give this card a folder of its own (--state)")
-    hardware = build(config.board, run / ENGINE_FOLDER, Path(config.engine) if config.engine else None)
+    program = Path(config.engine) if config.engine else None
+    hardware = build(config.board, run / ENGINE_FOLDER, EngineSettings(program, config.engine_user))
     load, taps, interfaces = config.load_config(), None, None
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
@@ -106,6 +107,8 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
     card.begin()
     collector.begin()
     server = serve(CardServicer(card, collector, ending.set, log), run / SOCKET)
+    if config.engine_user in ("root", "0"):
+        log("the engine runs as root, as card.toml says: engine_user")
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
     while not ending.wait(LOOK_AT_LOG_S):
         with contextlib.suppress(OSError):  # a log too long is no reason to end

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from hal import packet
+from hal import held, packet
 from hal.errors import ErrorKind, HalError
 from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record
@@ -49,9 +49,12 @@ def stop_orphan(run: Path) -> str:
             if not _gone(engine):
                 raise HalError(ErrorKind.TIMEOUT, f"engine in {engine}", got="killed, it goes on",
                                limit=f"{END_S:g} s", fix="Look at its process (ps: D waits for a device).")  # fmt: skip
+        for left in (*engine.glob("*.sock"), engine / "engine.pid"):  # which an engine of no rights can't take away
+            left.unlink(missing_ok=True)
         Taps((), card_namespace(run)).remove()
         loaded = Record(run / LOADED).read()
         Interfaces(loaded.ports if loaded is not None else ()).release()
+        held.tidy()
         return told
     finally:
         os.close(lock)

@@ -158,7 +158,7 @@ class World:
             for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-            _until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)
+            wait_until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)
             run("ip", "netns", "delete", namespace, check=False)
 
     # --- the card ---
@@ -208,7 +208,7 @@ class World:
         pid = folder / "engine.pid"
         engine = Path("/proc") / pid.read_text().strip() if pid.exists() else None
         self.dsn("card", "stop")
-        if engine is not None and not _until(lambda: not engine.exists(), 30):
+        if engine is not None and not wait_until(lambda: not engine.exists(), 30):
             raise AssertionError(f"engine {engine.name} does not end")
         words = (folder / "engine.log").read_text(errors="replace")
         if "ERROR: " in words or "runtime error" in words:
@@ -234,7 +234,7 @@ def web_server(namespace: str, address: str, folder: Path) -> Iterator[None]:
     serve = (sys.executable, "-m", "http.server", "--bind", address, "8099", "--directory", str(folder))
     server = subprocess.Popen([*inside, *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        if not _until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):
+        if not wait_until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):
             raise RuntimeError(f"no web server in {namespace}")
         yield
     finally:
@@ -249,7 +249,8 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _until(condition: object, seconds: float) -> bool:
+def wait_until(condition: object, seconds: float) -> bool:
+    """Whether a condition comes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if callable(condition) and condition():

@@ -8,10 +8,12 @@ import select
 import signal
 from pathlib import Path
 
-from board_support.board import BoardFacts, Hardware
+from board_support.board import BoardFacts, EngineSettings, Hardware
+from board_support.boards.software.user import EngineUser, check, choose
+from hal.authority import user_number
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend
-from hal.packet.dpdk import Engine, connect, start
+from hal.packet.dpdk import Engine, connect, open_to, start, sweep
 
 
 class EngineLife:
@@ -21,9 +23,10 @@ class EngineLife:
     that an earlier dsnd started.
     """
 
-    def __init__(self, run: Path, program: Path | None = None) -> None:
+    def __init__(self, run: Path, settings: EngineSettings) -> None:
         self._run = run
-        self._program = program
+        self._settings = settings
+        self._user: EngineUser | None = None  # of the engine that was started here
         self._pid: int | None = None
         self._pidfd: int | None = None
         self._status: int | None = None  # as its parent is told; of an engine that was adopted nobody here is
@@ -42,15 +45,35 @@ class EngineLife:
 
     def adopt(self) -> Backend | None:
         try:
-            return self._watch(connect(self._run))
+            engine = self._connect()
         except HalError as error:
             if error.kind is ErrorKind.LOST:
                 return None
             raise
+        try:
+            check(self._settings.user, engine.pid, self._run)
+            open_to(self._run, self._settings.writers, self._settings.readers)
+        except BaseException:
+            engine.close()
+            raise
+        return self._watch(engine)
 
     def launch(self) -> Backend:
-        start(self._run, binary=self._program)
-        return self._watch(connect(self._run))
+        self._bury()
+        self._user = choose(self._settings.user, self._run)
+        start(self._run, binary=self._settings.program, arguments=self._user.arguments())
+        open_to(self._run, self._settings.writers, self._settings.readers)
+        return self._watch(self._connect())
+
+    def _connect(self) -> Engine:
+        return connect(self._run, holders=self._settings.writers)
+
+    def _bury(self) -> None:
+        """Take away what an engine that has ended could not."""
+        sweep(self._run)
+        if self._user is not None:
+            self._user.let_go()
+            self._user = None
 
     def pid(self) -> int | None:
         return self._pid
@@ -64,6 +87,7 @@ class EngineLife:
             with contextlib.suppress(ChildProcessError):  # an engine that an earlier dsnd started isn't our child
                 ended, status = os.waitpid(self._pid, os.WNOHANG)
                 self._status = status if ended else self._status
+        self._bury()
         return False
 
     def how_ended(self) -> str:
@@ -80,16 +104,20 @@ class EngineLife:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
 
-def build(facts: BoardFacts, run: Path, engine: Path | None = None) -> Hardware:
-    """The software card with its engine in `run`. Raises HalError(INVALID) where the named program can't be run."""
-    if engine is not None and not (engine.is_file() and os.access(engine, os.X_OK)):
+def build(facts: BoardFacts, run: Path, settings: EngineSettings) -> Hardware:
+    """The software card with its engine in `run`. Raises HalError(INVALID) where the named program can't be run, or the
+    named user isn't there."""
+    program = settings.program
+    if program is not None and not (program.is_file() and os.access(program, os.X_OK)):
         raise HalError(
             ErrorKind.INVALID,
             "card.toml",
             field="engine",
-            got=str(engine),
+            got=str(program),
             limit="a program",
             fix="Build it: make engine.",
         )
-    life = EngineLife(run, engine)
+    if settings.user:
+        user_number(settings.user, "card.toml", "engine_user")
+    life = EngineLife(run, settings)
     return Hardware(facts, life, life.how_ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from board_support.board import BoardFacts, Hardware
+from board_support.board import BoardFacts, EngineSettings, Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend
 from hal.packet.model import Twin
@@ -33,10 +33,11 @@ class TwinProcess:
         """It has no process of its own."""
 
 
-def build(facts: BoardFacts, _run: Path, engine: Path | None = None) -> Hardware:
-    """The twin board; it uses no run folder. Raises HalError(INVALID) where a program is named: it runs none."""
-    if engine is not None:
-        raise HalError(
-            ErrorKind.INVALID, "card.toml", field="engine", got=str(engine), limit="board twin runs no program"
-        )
+def build(facts: BoardFacts, _run: Path, settings: EngineSettings) -> Hardware:
+    """The twin board; it uses no run folder. Raises HalError(INVALID) for what needs a program: it runs none."""
+    for field, got in (("engine", settings.program), ("engine_user", settings.user), ("owners", settings.opened)):
+        if got:
+            raise HalError(
+                ErrorKind.INVALID, "card.toml", field=field, got=str(got), limit="board twin runs no program"
+            )
     return Hardware(facts, TwinProcess())

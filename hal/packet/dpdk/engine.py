@@ -6,13 +6,14 @@ import ctypes
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from hal.authority import Holder
 from hal.errors import ErrorKind, HalError
 from hal.packet import arguments
 from hal.packet.contract import (
@@ -41,7 +42,7 @@ from hal.packet.dpdk import answers, commit, wire
 from hal.packet.dpdk.counters import read_counters
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.dpdk.link import Link, sealed_memfd
-from hal.packet.dpdk.load import load_parts
+from hal.packet.dpdk.load import drop_writers, load_parts, name_writers
 from hal.packet.dpdk.wire import Verb
 from hal.packet.schema.classes import row_classes
 from hal.packet.schema.registry import Schema, schema
@@ -323,13 +324,15 @@ class Engine(_Looking):
     Args:
         run: its run folder.
         more: packages of stages outside this tree.
+        holders: owner -> who, besides root, may write his tables once it is loaded.
 
     Raises:
         HalError: LOST where no engine answers, DENIED where its sockets may not be opened.
     """
 
-    def __init__(self, run: Path, more: Iterable[str] = ()) -> None:
+    def __init__(self, run: Path, more: Iterable[str] = (), holders: Mapping[str, Holder] | None = None) -> None:
         self.run = run
+        self._holders = dict(holders or {})
         self._more = tuple(more)
         self._schema = schema(self._more)
         self._read = _Connection(run / "read.sock", self._schema)
@@ -356,11 +359,13 @@ class Engine(_Looking):
     def load(self, config: LoadConfig) -> None:
         for table in (*config.capacities, *(table for tables in config.owners.values() for table in tables)):
             self._dictionary.table_number(table)  # refused by name here: the engine knows no tables but its own
-        body, fds = load_parts(config)
+        body, fds = load_parts(config, self.run, self._holders)
         memfd = sealed_memfd([body], "dsn-load")
         try:
             self._load_link().ask(Verb.LOAD, b"", [memfd, *fds]).close()
+            name_writers(self.run)
         finally:
+            drop_writers(self.run)
             for fd in (memfd, *fds):
                 os.close(fd)
 
@@ -423,6 +428,8 @@ class Engine(_Looking):
         return EngineShard(self.run, self._schema, connections, _number_of(staged), pickup)
 
 
-def connect(run: Path | str = "/run/dsn/engine", more: Iterable[str] = ()) -> Engine:
+def connect(
+    run: Path | str = "/run/dsn/engine", more: Iterable[str] = (), holders: Mapping[str, Holder] | None = None
+) -> Engine:
     """Connect to the engine in this run folder. Raises HalError(LOST) where none answers."""
-    return Engine(Path(run), more)
+    return Engine(Path(run), more, holders)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import signal
+import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hal.authority import NOBODY, Holder, own_folder
 from hal.errors import ErrorKind, HalError
+from hal.packet.dpdk.load import name_writers
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 20.0
@@ -65,13 +71,17 @@ def start(
 
     Raises:
         HalError: BUSY where another engine has the folder (its words name the pid), TIMEOUT, or INVALID with what
-            it printed.
+            it printed, or for a folder or log that isn't ours alone.
     """
-    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own_folder(run, "run folder")
     log = log or run / "engine.log"
     command = [str(binary or find_binary()), "--run", str(run), *arguments]
-    begin = log.stat().st_size if log.exists() else 0
-    pid = _spawn(command, log, {**os.environ, **(environment or {})})
+    output = open_log(log)
+    try:
+        begin = os.fstat(output).st_size
+        pid = _spawn(command, output, {**os.environ, **(environment or {})})
+    finally:
+        os.close(output)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -90,16 +100,74 @@ def start(
     )
 
 
-def _spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> int:
-    """Start a program in a session of its own, its output appended to a file. It is not ours to wait for."""
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+def open_log(path: Path) -> int:
+    """A log that is appended to, made with mode 0600 where there is none; the caller closes it.
+
+    Raises:
+        HalError: INVALID for what isn't a plain file of ours alone: what an engine says could be written anywhere.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise _odd_log(path, {errno.ELOOP: "a link", errno.EISDIR: "a folder"}.get(error.errno, "a pipe")) from None
+    now, got = os.fstat(fd), ""
+    if not stat.S_ISREG(now.st_mode):
+        got = "no regular file"
+    elif now.st_uid != os.geteuid():
+        got = f"a file of user {now.st_uid}"
+    elif now.st_nlink != 1:
+        got = f"a file with {now.st_nlink} names"
+    elif now.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        got = f"a file of mode {stat.S_IMODE(now.st_mode):04o}"
+    if got:
+        os.close(fd)
+        raise _odd_log(path, got)
+    return fd
+
+
+def _odd_log(path: Path, got: str) -> HalError:
+    return HalError(ErrorKind.INVALID, f"log {path}", got=got, limit="a plain file of ours that nobody else can write",
+                    fix="Look who put it there, then remove it.")  # fmt: skip
+
+
+def open_to(run: Path, writers: Mapping[str, Holder], readers: Holder) -> None:
+    """Let these, besides root, open the sockets that are there, and nobody else. Raises OSError."""
+    name_writers(run)  # whoever loaded it was ended in between
+    for path in run.glob("write-*.sock"):
+        writers.get(path.stem.removeprefix("write-"), NOBODY).give(path)
+    readers.give(run / "read.sock")
+
+
+def sweep(run: Path) -> None:
+    """Take away sockets and files of an engine that has ended: where it became another user it couldn't. Nothing where
+    one lives. Raises OSError."""
+    try:
+        lock = os.open(run / "engine.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for path in (*run.glob("*.sock"), *run.glob("*.sock.new"), run / "engine.pid"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(run / "dpdk")
+    except BlockingIOError:
+        return
+    finally:
+        os.close(lock)
+
+
+def _spawn(command: Sequence[str], output: int, environment: dict[str, str]) -> int:
+    """Start a program in a session of its own, with that descriptor for its output. It is not ours to wait for."""
     return os.posix_spawn(
         command[0],
         list(command),
         environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, output, 1),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,

@@ -86,7 +86,10 @@ struct dsn_hello {
     uint64_t life; /* drawn at the engine's start, never 0: what bases and cursors are of */
 };
 
-struct dsn_load { /* then ports, owners, capacities in this order */
+/* Then ports, owners, capacities in this order. Behind the memfd come the descriptors of ports that have one, then none
+ * or one an owner, dsnd first and the others as they are first named: a socket of type SOCK_SEQPACKET, bound, on which
+ * the engine listens for that owner's writers. Without them it makes write-OWNER.sock itself, mode 0600. */
+struct dsn_load {
     uint32_t ports, owners, capacities;
     uint32_t workers, connections;
     uint32_t flow_limit, inbound_flow_limit, punt_limit;

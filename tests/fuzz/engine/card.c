@@ -143,6 +143,7 @@ void fuzz_card_open(void) {
     fuzz_control.started_ns = dsn_now_ns();
     FUZZ_CHECK(sched_getaffinity(0, sizeof(fuzz_control.engine.cpus), &fuzz_control.engine.cpus) == 0);
     FUZZ_CHECK(dsn_server_create(&fuzz_control));
+    FUZZ_CHECK(dsn_server_listen(&fuzz_control));
 }
 
 static unsigned missing(const char *name) {

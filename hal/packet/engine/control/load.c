@@ -209,11 +209,14 @@ static bool load(struct dsn_control *control, const struct request *request, str
     if (!ports_valid(request, failure) || !card_valid(&request->head, failure) ||
         !capacities(request, capacity, failure))
         return false;
-    if (descriptors != exchange->devices)
-        return dsn_refuse(failure, DSN_CORRUPT, "load", "descriptors", "one a port that has one, in their order", NULL);
     control->load = request->head;
-    if (!dsn_tables_create(&control->tables, capacity, failure) || !owners(request, &control->tables, failure) ||
-        !open_ports(control, request, exchange))
+    if (!dsn_tables_create(&control->tables, capacity, failure) || !owners(request, &control->tables, failure))
+        return false;
+    if (exchange->devices != descriptors && exchange->devices != descriptors + control->tables.owners)
+        return dsn_refuse(failure, DSN_CORRUPT, "load", "descriptors",
+                          "one a port that has one, in their order; then none or one an owner, dsnd's first", NULL);
+    int *sockets = exchange->devices > descriptors ? exchange->device + descriptors : NULL;
+    if (!open_ports(control, request, exchange))
         return false;
     engine->workers = (uint16_t)request->head.workers;
     engine->readers = aligned_alloc(RTE_CACHE_LINE_SIZE,
@@ -227,7 +230,10 @@ static bool load(struct dsn_control *control, const struct request *request, str
     for (uint16_t i = 0; i < engine->port_count; i++)
         engine->ports[i]->counters = &control->segment.port[i];
     atomic_store(&engine->root, control->tables.live);
-    return dsn_server_owners(control, failure);
+    if (!dsn_process_confine())
+        return dsn_refuse(failure, DSN_UNSUPPORTED, "engine", "capabilities", "threads that give them up",
+                          "Leave out the device whose driver made one that doesn't.");
+    return dsn_server_owners(control, sockets, failure);
 }
 
 bool dsn_do_load(struct dsn_control *control, struct dsn_exchange *exchange) {
@@ -246,8 +252,6 @@ bool dsn_do_load(struct dsn_control *control, struct dsn_exchange *exchange) {
     control->loaded = parse(&request, data, size, &exchange->failure) && load(control, &request, exchange);
     if (!control->loaded)
         dsn_unload(control);
-    else if (!dsn_process_confine())
-        fprintf(stderr, "dsn-engine: privileges could not all be given up\n");
     dsn_memfd_unmap(data, size);
     return control->loaded;
 }

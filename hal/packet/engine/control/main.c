@@ -18,7 +18,7 @@ static const char help[] =
     "  --cores LIST       CPUs to run on, such as 0,2-3 (default: those it was started on)\n"
     "  --memory MB        memory for packets and devices, taken as it is used (default 1024)\n"
     "  --huge             that memory from huge pages, as many as it comes to need\n"
-    "  --user NAME        become NAME once started by root\n"
+    "  --user NAME        become NAME, or UID:GID, once started by root\n"
     "  --keep-network     keep the right to open network devices until loaded: for DPDK devices that do it "
     "themselves,\n"
     "                     like net_tap; Linux ports come as open descriptors\n"
@@ -94,21 +94,23 @@ static int run(const struct dsn_options *options, bool keep_network) {
     if (held != DSN_EXIT_OK)
         return held;
     dsn_process_detach();
-    if (!dsn_process_drop(options->user, keep_network) || !start_eal(options))
-        return DSN_EXIT_FAILED;
     control.options = options;
     control.started_ns = dsn_now_ns();
     control.engine.cpus = options->cpus;
-    bool served = dsn_index_seed() && dsn_life_draw(&control.life);
+    bool ready = dsn_index_seed() && dsn_life_draw(&control.life);
     control.events.life = control.life;
-    served = served && dsn_server_create(&control);
-    if (served)
+    /* Sockets first: the folder that they lie in isn't that user's. */
+    ready = ready && dsn_server_create(&control) && dsn_process_drop(options->user, keep_network);
+    bool served = ready && start_eal(options);
+    bool listened = served && dsn_server_listen(&control);
+    if (listened)
         dsn_server_run(&control);
     dsn_server_destroy(&control);
     dsn_unload(&control);
     dsn_process_leave();
-    rte_eal_cleanup();
-    return served ? DSN_EXIT_OK : DSN_EXIT_FAILED;
+    if (served)
+        rte_eal_cleanup();
+    return listened ? DSN_EXIT_OK : DSN_EXIT_FAILED;
 }
 
 static int usage(const char *what, const char *value) {

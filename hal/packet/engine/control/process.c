@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -20,6 +21,9 @@
 
 #define LOCK "engine.lock"
 #define PID "engine.pid"
+#define DPDK "dpdk" /* what its EAL wants to have, though it keeps nothing there */
+#define LOSE SIGRTMAX
+#define LOSE_TRIES 200 /* times 5 ms */
 #define NETWORK (1u << CAP_NET_ADMIN | 1u << CAP_NET_RAW)
 
 static int failed(const char *what, const char *name) {
@@ -27,7 +31,18 @@ static int failed(const char *what, const char *name) {
     return DSN_EXIT_FAILED;
 }
 
+/* A name, or UID:GID as who starts it has looked them up. */
 static bool lookup(const char *user, uid_t *uid, gid_t *gid) {
+    char *end, *last;
+    unsigned long number = strtoul(user, &end, 10);
+    if (end > user && *end == ':') {
+        unsigned long group = strtoul(end + 1, &last, 10);
+        if (last > end + 1 && *last == 0 && number > 0 && number < UINT32_MAX && group < UINT32_MAX) {
+            *uid = (uid_t)number;
+            *gid = (gid_t)group;
+            return true;
+        }
+    }
     const struct passwd *entry = getpwnam(user);
     if (entry == NULL) {
         fprintf(stderr, "dsn-engine: no user %s\n", user);
@@ -55,19 +70,61 @@ static bool write_pid(int fd) {
     return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)size, 0) == size;
 }
 
+/* A folder that others can write may hold anything by now, links to other files first of all. */
+static bool ours(const char *run) {
+    struct stat status;
+    if (stat(".", &status) < 0)
+        return failed("cannot look at", run) == DSN_EXIT_OK;
+    if (status.st_uid == geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+        return true;
+    fprintf(stderr, "dsn-engine: run folder %s: owner %u, mode %04o: it has to be %u's, and writable by no other\n",
+            run, (unsigned)status.st_uid, (unsigned)status.st_mode & 07777, (unsigned)geteuid());
+    return false;
+}
+
+/* The folder stays its starter's: who runs as `user` may pass through it, and has a folder for DPDK in it. */
+static bool let_in(uid_t uid, gid_t gid) {
+    struct stat status;
+    if (stat(".", &status) < 0 || chmod(".", (status.st_mode & 07777) | S_IXGRP | S_IXOTH) < 0)
+        return false;
+    if (mkdir(DPDK, 0700) < 0 && errno != EEXIST)
+        return false;
+    return lchown(DPDK, uid, gid) == 0 && setenv("XDG_RUNTIME_DIR", ".", 1) == 0;
+}
+
+/* Sockets of an engine that could not remove them; we hold the folder's lock. */
+static void sweep(void) {
+    DIR *folder = opendir(".");
+    for (const struct dirent *entry; folder && (entry = readdir(folder)) != NULL;) {
+        if (strncmp(entry->d_name, "write-", 6) == 0)
+            unlink(entry->d_name);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+/* By a descriptor of its own: what stays open must not be able to write another number. */
+static bool note_pid(const char *name, mode_t mode) {
+    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, mode);
+    bool written = fd >= 0 && write_pid(fd);
+    if (fd >= 0)
+        close(fd);
+    return written;
+}
+
 int dsn_process_hold(const char *run, const char *user) {
     uid_t uid = 0;
     gid_t gid = 0;
-    if (user && geteuid() == 0 && !lookup(user, &uid, &gid))
+    bool becomes = user && geteuid() == 0;
+    if (becomes && !lookup(user, &uid, &gid))
         return DSN_EXIT_USAGE;
-    bool made = mkdir(run, 0700) == 0;
-    if (!made && errno != EEXIST)
+    if (mkdir(run, 0700) < 0 && errno != EEXIST)
         return failed("cannot make", run);
     if (chdir(run) < 0)
         return failed("cannot enter", run);
-    if (made && user && geteuid() == 0 && chown(".", uid, gid) < 0)
-        return failed("cannot give away", run);
-    int lock = open(LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (!ours(run))
+        return DSN_EXIT_FAILED;
+    int lock = open(LOCK, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0)
         return failed("cannot open", LOCK);
     if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
@@ -76,14 +133,13 @@ int dsn_process_hold(const char *run, const char *user) {
         fprintf(stderr, "dsn-engine: BUSY: an engine runs in %s already, pid %ld\n", run, holder(lock));
         return DSN_EXIT_BUSY;
     }
-    if (!write_pid(lock))
+    if (!note_pid(LOCK, 0600))
         return failed("cannot write", LOCK);
-    int pid = open(PID, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (pid < 0 || !write_pid(pid))
+    if (!note_pid(PID, 0644))
         return failed("cannot write", PID);
-    if (user && geteuid() == 0 && (fchown(lock, uid, gid) < 0 || fchown(pid, uid, gid) < 0))
-        return failed("cannot give away", PID);
-    close(pid);
+    if (becomes && !let_in(uid, gid))
+        return failed("cannot let in", user);
+    sweep();
     return DSN_EXIT_OK; /* `lock` stays open: it is the lock */
 }
 
@@ -128,22 +184,68 @@ static bool keep(uint32_t capabilities) {
 }
 
 bool dsn_process_drop(const char *user, bool keep_network) {
-    if (geteuid() != 0)
-        return true;
     uid_t uid = 0;
     gid_t gid = 0;
-    bool well = user == NULL || lookup(user, &uid, &gid);
-    for (int capability = 0; well && prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
+    bool root = geteuid() == 0, well = true;
+    if (root && user)
+        well = lookup(user, &uid, &gid);
+    for (int capability = 0; root && well && prctl(PR_CAPBSET_READ, capability) >= 0; capability++)
         prctl(PR_CAPBSET_DROP, capability);
-    if (well && user)
+    if (well && root && user)
         well = prctl(PR_SET_KEEPCAPS, 1L) == 0 && setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 &&
                setresuid(uid, uid, uid) == 0;
-    well = well && keep(keep_network ? NETWORK : 0) && prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0;
+    well = well && keep(root && keep_network ? NETWORK : 0) && prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) == 0 &&
+           prctl(PR_SET_DUMPABLE, 0L) == 0; /* another process of this user is no reason to be looked into */
     if (!well)
         fprintf(stderr, "dsn-engine: cannot give up privileges: %s\n", strerror(errno));
     return well;
 }
 
+static void lose(int number) {
+    int before = errno;
+    (void)number;
+    (void)keep(0);
+    errno = before;
+}
+
+static bool confined(const char *thread) {
+    char path[64], line[128];
+    bool none = true;
+    snprintf(path, sizeof(path), "/proc/self/task/%.20s/status", thread);
+    FILE *status = fopen(path, "re");
+    if (status == NULL)
+        return errno == ENOENT || errno == ESRCH; /* it has ended */
+    while (fgets(line, sizeof(line), status))
+        if (!strncmp(line, "CapInh:", 7) || !strncmp(line, "CapPrm:", 7) || !strncmp(line, "CapEff:", 7))
+            none = none && strtoull(line + 7, NULL, 16) == 0;
+    fclose(status);
+    return none;
+}
+
+/* Asks every thread that isn't confined to give up what it has; whether there was none. */
+static bool all_confined(void) {
+    DIR *threads = opendir("/proc/self/task");
+    bool all = threads != NULL;
+    for (const struct dirent *entry; threads && (entry = readdir(threads)) != NULL;) {
+        if (entry->d_name[0] == '.' || confined(entry->d_name))
+            continue;
+        all = false;
+        syscall(SYS_tgkill, getpid(), (int)strtol(entry->d_name, NULL, 10), LOSE);
+    }
+    if (threads)
+        closedir(threads);
+    return all;
+}
+
+/* Capabilities are a thread's own, and only it can give them up: DPDK's threads were made while this one had some. */
 bool dsn_process_confine(void) {
-    return keep(0);
+    struct sigaction action = {.sa_handler = lose, .sa_flags = SA_RESTART};
+    if (!keep(0) || sigaction(LOSE, &action, NULL) < 0)
+        return false;
+    for (int attempt = 0; attempt < LOSE_TRIES; attempt++) {
+        if (all_confined())
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    return false;
 }

@@ -300,32 +300,52 @@ static void listener_ready(struct dsn_control *control, struct source *source, u
 
 /* --- sockets, signals, time --- */
 
-static bool listen_on(struct dsn_server *server, const char *name, enum dsn_authority authority, int owner) {
-    struct listener *listener = &server->listener[server->listeners];
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+static bool add_listener(struct dsn_server *server, int fd, const char *name, enum dsn_authority authority, int owner) {
     if (server->listeners == LISTENERS)
         return false;
-    *listener = (struct listener){.authority = authority, .owner = owner};
+    struct listener *listener = &server->listener[server->listeners++];
+    *listener = (struct listener){.source = {listener_ready, fd}, .authority = authority, .owner = owner};
     snprintf(listener->name, sizeof(listener->name), "%s", name);
+    return true;
+}
+
+static bool listen_with(struct dsn_server *server, struct listener *listener) {
+    return listen(listener->source.fd, SOMAXCONN) == 0 && watch(server, &listener->source, EPOLLIN, EPOLL_CTL_ADD);
+}
+
+/* Nobody can connect until it is listened on. */
+static bool bind_to(struct dsn_server *server, const char *name, enum dsn_authority authority, int owner) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     /* By its bare name: the run folder is the current one, and its path may be longer than an address. */
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", name);
-    listener->source =
-        (struct source){listener_ready, socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    if (listener->source.fd < 0)
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         return false;
     unlink(name); /* of an engine that died: we hold the folder's lock */
     mode_t mask = umask(0177);
-    bool bound = bind(listener->source.fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    bool bound = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     umask(mask);
-    if (bound && listen(listener->source.fd, SOMAXCONN) == 0 &&
-        watch(server, &listener->source, EPOLLIN, EPOLL_CTL_ADD)) {
-        server->listeners++;
+    if (bound && add_listener(server, fd, name, authority, owner))
         return true;
-    }
     int failed = errno;
-    close(listener->source.fd);
+    close(fd);
     errno = failed;
     return false;
+}
+
+/* Bound by who loads us, to a name and for users of his choice. Taken where it is good. */
+static bool take_bound(struct dsn_server *server, int *given, const char *name, int owner) {
+    int type = 0, family = 0;
+    socklen_t size = sizeof(int);
+    if (getsockopt(*given, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+        getsockopt(*given, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0)
+        return false;
+    errno = EPROTOTYPE;
+    if (type != SOCK_SEQPACKET || family != AF_UNIX || fcntl(*given, F_SETFL, O_NONBLOCK) < 0 ||
+        !add_listener(server, *given, name, DSN_WRITER, owner))
+        return false;
+    *given = -1;
+    return true;
 }
 
 static void end_listener(struct listener *listener) {
@@ -333,15 +353,18 @@ static void end_listener(struct listener *listener) {
     unlink(listener->name);
 }
 
-bool dsn_server_owners(struct dsn_control *control, struct dsn_failure *failure) {
+bool dsn_server_owners(struct dsn_control *control, int *given, struct dsn_failure *failure) {
     struct dsn_server *server = control->server;
     unsigned before = server->listeners;
     for (unsigned owner = 0; owner < control->tables.owners; owner++) {
         char name[48];
         snprintf(name, sizeof(name), "write-%s.sock", control->tables.owner[owner].name);
-        if (listen_on(server, name, DSN_WRITER, (int)owner))
+        if ((given ? take_bound(server, &given[owner], name, (int)owner)
+                   : bind_to(server, name, DSN_WRITER, (int)owner)) &&
+            listen_with(server, &server->listener[server->listeners - 1]))
             continue;
-        dsn_refuse(failure, DSN_INVALID, name, "", "a socket in the run folder", NULL);
+        dsn_refuse(failure, DSN_INVALID, name, "", given ? "a socket that can listen" : "a socket in the run folder",
+                   NULL);
         dsn_got(failure, "%s", strerror(errno));
         while (server->listeners > before)
             end_listener(&server->listener[--server->listeners]);
@@ -393,10 +416,20 @@ bool dsn_server_create(struct dsn_control *control) {
     /* Without it a link's change is seen at the next tick. */
     if (made && server->links.fd >= 0)
         made = watch(server, &server->links, EPOLLIN, EPOLL_CTL_ADD);
-    made = made && listen_on(server, "load.sock", DSN_LOADER, -1) && listen_on(server, "read.sock", DSN_READER, -1);
+    made = made && bind_to(server, "load.sock", DSN_LOADER, -1) && bind_to(server, "read.sock", DSN_READER, -1);
     if (!made)
         fprintf(stderr, "dsn-engine: sockets in %s: %s\n", control->options->run, strerror(errno));
     return made;
+}
+
+bool dsn_server_listen(struct dsn_control *control) {
+    struct dsn_server *server = control->server;
+    for (unsigned i = 0; i < server->listeners; i++)
+        if (!listen_with(server, &server->listener[i])) {
+            fprintf(stderr, "dsn-engine: sockets in %s: %s\n", control->options->run, strerror(errno));
+            return false;
+        }
+    return true;
 }
 
 bool dsn_server_step(struct dsn_control *control, int wait_ms) {

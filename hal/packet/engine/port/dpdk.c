@@ -100,11 +100,12 @@ struct dsn_opened dsn_dpdk_open(struct dsn_port *port, const char *devargs, stru
         }
     }
     if (failed != 0 || device == RTE_MAX_ETHPORTS)
-        return (struct dsn_opened){.kind = DSN_OPEN_INVALID,
-                                   .number = failed != 0 ? -failed : ENODEV,
-                                   .field = "device",
-                                   .limit = "devargs of a network device that this DPDK has a driver for",
-                                   .fix = "Try them with dpdk-testpmd first."};
+        return (struct dsn_opened){
+            .kind = DSN_OPEN_INVALID,
+            .number = failed != 0 ? -failed : ENODEV,
+            .field = "device",
+            .limit = "devargs of a network device that this DPDK has a driver for",
+            .fix = "Try them with dpdk-testpmd first, as the engine's user (engine_user in card.toml)."};
     struct dpdk_port *p = calloc(1, sizeof(*p));
     failed = p == NULL ? -ENOMEM : start(port, device, pool);
     if (failed != 0) {

@@ -41,7 +41,19 @@ _NUMBERS: Final = {
     "punt_limit": (1, (1 << 32) - 1, 1000),
     "punt_taps": (0, 64, 8),
 }
-_KEYS: Final = ("board", "engine", "engine_user", "pickup", "ports", "capacities", "owners", *_NUMBERS)
+_KEYS: Final = (
+    "board",
+    "engine",
+    "engine_user",
+    "read_group",
+    "api_group",
+    "pickup",
+    "ports",
+    "capacities",
+    "owners",
+    *_NUMBERS,
+)
+_OWNER_KEYS: Final = ("tables", "user", "group")
 _PORT_KEYS: Final = ("device", "mtu", "mac")
 MAX_BYTES: Final = 1_000_000
 DEFAULT_TAP: Final = 65000
@@ -63,6 +75,9 @@ class CardConfig:
         pickup_ns: as in `LoadConfig`.
         engine: path of the engine's program, "" for the board's own. A relative one begins at the file's folder.
         engine_user: whom the engine becomes, by name or number; "" for one of its own without any rights.
+        writers: another writer -> (user, group) who may be it, by name or number; "" for none: root alone may.
+        read_group: who, besides root, may read the engine; "": nobody.
+        api_group: who, besides root, may do with the card what `dsn` does; "": nobody.
     """
 
     board: str = "twin"
@@ -78,6 +93,9 @@ class CardConfig:
     pickup_ns: int = 60_000_000_000
     engine: str = ""
     engine_user: str = ""
+    writers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    read_group: str = ""
+    api_group: str = ""
 
     def load_config(self) -> LoadConfig:
         """What the engine is loaded with."""
@@ -196,6 +214,9 @@ class _Reader:
             pickup_ns=self.pickup(),
             engine=self.word("engine", ""),
             engine_user=self.who(self.values, "engine_user", "engine_user"),
+            writers=dict(self.writers()),
+            read_group=self.who(self.values, "read_group", "read_group"),
+            api_group=self.who(self.values, "api_group", "api_group"),
             **{key: self.number(self.values, key, key, *limits) for key, limits in _NUMBERS.items()},
         )
         if self.problems:
@@ -306,8 +327,18 @@ class _Reader:
         taken: dict[str, str] = {}
         for owner, tables in self.table("owners").items():
             path = f"owners.{owner}"
+            if isinstance(tables, dict):
+                for key in tables:
+                    if key not in _OWNER_KEYS:
+                        limit = ", ".join(_OWNER_KEYS)
+                        self.report(f"{path}.{key}", "unknown field", limit=limit, nearest=nearest(key, _OWNER_KEYS))
+                tables = tables.get("tables")
             if not isinstance(tables, list) or not all(isinstance(table, str) for table in tables):
-                self.report(path, "not a list of tables", fix=f'Write {owner} = ["route"].')
+                self.report(
+                    path,
+                    "not a list of tables",
+                    fix=f'Write {owner} = ["route"], or {owner} = {{tables = ["route"], user = "NAME"}}.',
+                )
                 continue
             for table in tables:
                 if table not in known:
@@ -315,3 +346,13 @@ class _Reader:
                 elif taken.setdefault(table, owner) != owner:
                     self.report(path, f"table {table} has the owner {taken[table]} already", limit="one owner a table")
             yield owner, tuple(tables)
+
+    def writers(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        for owner, given in self.table("owners").items():
+            if not isinstance(given, dict):
+                continue
+            who = (self.who(given, "user", f"owners.{owner}.user"), self.who(given, "group", f"owners.{owner}.group"))
+            if owner == "dsnd" and any(who):
+                self.report(f"owners.{owner}", "dsnd is root's", fix="Name another owner, or leave out user and group.")
+            elif any(who):
+                yield owner, who

@@ -92,6 +92,9 @@ def raise_for(error: grpc.RpcError, address: str) -> None:
         if key == METADATA_KEY and isinstance(value, bytes):
             raise from_pb(pb.Problem.FromString(value)) from error
     said = error.details() if isinstance(error, grpc.Call) else str(error)
+    if code is grpc.StatusCode.UNAVAILABLE and "Permission denied" in str(said):
+        fix = "Ask as root, or as a member of the group that card.toml names: api_group."
+        raise HalError(ErrorKind.DENIED, f"card at {address}", got="no right to its socket", fix=fix) from error
     if code is grpc.StatusCode.UNAVAILABLE:
         raise HalError(ErrorKind.LOST, f"card at {address}", got="nobody answers",
                        fix="Start it: dsn card start.") from error  # fmt: skip

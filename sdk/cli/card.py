@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from hal.authority import open_log, own_folder
 from hal.errors import ErrorKind, HalError
 from sdk.cli.client import CardStatus
 from sdk.cli.connect import connect, is_running, run_folder
@@ -95,9 +96,9 @@ def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     folder = run_folder().absolute()
     log, refusal = folder / "dsnd.log", folder / "refusal.json"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(folder, "run folder")
         refusal.unlink(missing_ok=True)
-        log.touch(mode=0o600)
+        output = open_log(log)
     except OSError as error:
         fix = "Start the card as root, or set DSN_RUN to a folder that you may write."
         raise HalError(ErrorKind.DENIED, f"run folder {folder}", got=error.strerror, fix=fix) from error
@@ -105,14 +106,16 @@ def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     arguments += [word for one in more for word in ("--with", str(one.resolve()))]
     # -P: the folder this is called in is no place to find modules.
     command = [sys.executable, "-P", "-m", "sdk.dsnd", *arguments]
-    with log.open("ab") as output:
+    try:
         # No Popen: nobody waits for a daemon, and what nobody waits for is a warning there.
         files = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
         ]
         daemon = os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
+    finally:
+        os.close(output)
     deadline = time.monotonic() + START_S
     while not is_running(folder):
         if os.waitpid(daemon, os.WNOHANG)[0]:

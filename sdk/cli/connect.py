@@ -53,7 +53,7 @@ def is_running(folder: Path | None = None) -> bool:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             return False
         except PermissionError as error:
-            fix = "Ask as the user that started it."
+            fix = "Ask as root, or as a member of the group that card.toml names: api_group."
             raise HalError(ErrorKind.DENIED, f"card {path.parent}", got=error.strerror, fix=fix) from None
         except OSError as error:
             fix = "Set DSN_RUN to a short path."

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from board_support.board import EngineSettings, build
+from hal.authority import NOBODY, Holder, group_number, own_folder, user_number
 from hal.errors import ErrorKind, HalError
 from sdk.card_config import CardConfig, load_card_config
 from sdk.dsnd.card import Card
@@ -24,7 +25,7 @@ from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record
 from sdk.dsnd.rotation import cut, rotate
 from sdk.dsnd.server import CardServicer, serve
-from sdk.dsnd.store import Store
+from sdk.dsnd.store import Store, write_durably
 from sdk.dsnd.taps import Taps, card_namespace, plan
 from sdk.terminal import printable
 from services.core.objects import IntentError
@@ -52,9 +53,9 @@ def hold_folder(run: Path, name: str = LOCK, what: str = "run folder", fix: str 
     """Take a folder for this daemon alone, by the lock of that name; returns the descriptor that holds it.
 
     Raises:
-        HalError: BUSY where another daemon has it, naming its pid.
+        HalError: BUSY where another daemon has it, naming its pid; INVALID where it isn't ours, or others can write it.
     """
-    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own_folder(run, what)
     fd = _lock_file(run, name)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,14 +76,27 @@ def _lock_file(folder: Path, name: str) -> int:
     """What is locked. A file system that is mounted read-only keeps no card down: the file that is there is taken, and
     where there is none the folder."""
     try:
-        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
     try:
-        return os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def engine_settings(config: CardConfig) -> EngineSettings:
+    """How card.toml wants the engine run. Raises HalError(INVALID) for a user or group that this machine hasn't."""
+    writers = {}
+    for owner, (user, group) in config.writers.items():
+        place = f"owners.{owner}"
+        writers[owner] = Holder(
+            user_number(user, "card.toml", f"{place}.user") if user else None,
+            group_number(group, "card.toml", f"{place}.group") if group else None,
+        )
+    readers = Holder(None, group_number(config.read_group, "card.toml", "read_group")) if config.read_group else NOBODY
+    return EngineSettings(Path(config.engine) if config.engine else None, config.engine_user, writers, readers)
 
 
 def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> None:
@@ -92,8 +106,11 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
         signal.signal(number, lambda *_: ending.set())
     lock = hold_folder(run)
     state_lock = hold_folder(state, STATE_LOCK, "state folder", "Give this card a folder of its own (--state)")
-    program = Path(config.engine) if config.engine else None
-    hardware = build(config.board, run / ENGINE_FOLDER, EngineSettings(program, config.engine_user))
+    settings = engine_settings(config)
+    callers = Holder(None, group_number(config.api_group, "card.toml", "api_group") if config.api_group else None)
+    hardware = build(config.board, run / ENGINE_FOLDER, settings)
+    if settings.opened or callers.anybody:  # to pass through; what may be opened says so itself
+        run.chmod(stat.S_IMODE(run.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
     load, taps, interfaces = config.load_config(), None, None
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
@@ -106,7 +123,7 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
                 tell=collector.tell)  # fmt: skip
     card.begin()
     collector.begin()
-    server = serve(CardServicer(card, collector, ending.set, log), run / SOCKET)
+    server = serve(CardServicer(card, collector, ending.set, log), run / SOCKET, callers)
     if config.engine_user in ("root", "0"):
         log("the engine runs as root, as card.toml says: engine_user")
     log(f"serving board {config.board} in {run}, engine pid {hardware.packet.pid() or 'none'}")
@@ -145,8 +162,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
         if run.is_dir():
-            with contextlib.suppress(OSError):
-                (run / REFUSAL).write_text(json.dumps(_refusal(error).to_dict()))
+            with contextlib.suppress(OSError, HalError):
+                own_folder(run, "run folder")
+                write_durably(run / REFUSAL, json.dumps(_refusal(error).to_dict()).encode())
         return 1
     return 0
 

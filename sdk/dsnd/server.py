@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import grpc
 
+from hal.authority import NOBODY, Holder
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Shard
 from sdk.api import card_pb2 as pb
@@ -242,8 +243,8 @@ class CardServicer(card_pb2_grpc.CardServicer):
             shard.close()
 
 
-def serve(servicer: CardServicer, socket: Path) -> grpc.Server:
-    """Listen on a unix socket of mode 0600. Raises OSError where it can't."""
+def serve(servicer: CardServicer, socket: Path, callers: Holder = NOBODY) -> grpc.Server:
+    """Listen on a unix socket that root and the callers may open. Raises OSError where it can't."""
     server = grpc.server(
         ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="api"),
         maximum_concurrent_rpcs=AT_ONCE,
@@ -257,5 +258,6 @@ def serve(servicer: CardServicer, socket: Path) -> grpc.Server:
             raise OSError(f"nobody can listen on {socket}")
     finally:
         os.umask(before)
+    callers.give(socket)
     server.start()
     return server

@@ -18,7 +18,7 @@ TEXT = (DOCS / "card.md").read_text()
 ROWS = {cells[0].strip(" `[]"): cells[1:] for cells in (line.strip("|").split(" | ") for line in TEXT.splitlines())}
 
 
-@pytest.mark.parametrize("key", [*card_config._KEYS, *card_config._PORT_KEYS])
+@pytest.mark.parametrize("key", [*card_config._KEYS, *card_config._PORT_KEYS, *card_config._OWNER_KEYS])
 def test_each_key_has_a_row(key: str) -> None:
     assert key in ROWS
 

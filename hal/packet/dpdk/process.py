@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
 import signal
-import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hal.authority import NOBODY, Holder, own_folder
+from hal.authority import NOBODY, Holder, open_log, own_folder
 from hal.errors import ErrorKind, HalError
 from hal.packet.dpdk.load import name_writers
 
@@ -98,38 +96,6 @@ def start(
     raise HalError(
         ErrorKind.TIMEOUT, f"engine in {run}", limit=f"{START_SECONDS:.0f} s until it answers", fix=f"See {log}."
     )
-
-
-def open_log(path: Path) -> int:
-    """A log that is appended to, made with mode 0600 where there is none; the caller closes it.
-
-    Raises:
-        HalError: INVALID for what isn't a plain file of ours alone: what an engine says could be written anywhere.
-    """
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise
-        raise _odd_log(path, {errno.ELOOP: "a link", errno.EISDIR: "a folder"}.get(error.errno, "a pipe")) from None
-    now, got = os.fstat(fd), ""
-    if not stat.S_ISREG(now.st_mode):
-        got = "no regular file"
-    elif now.st_uid != os.geteuid():
-        got = f"a file of user {now.st_uid}"
-    elif now.st_nlink != 1:
-        got = f"a file with {now.st_nlink} names"
-    elif now.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        got = f"a file of mode {stat.S_IMODE(now.st_mode):04o}"
-    if got:
-        os.close(fd)
-        raise _odd_log(path, got)
-    return fd
-
-
-def _odd_log(path: Path, got: str) -> HalError:
-    return HalError(ErrorKind.INVALID, f"log {path}", got=got, limit="a plain file of ours that nobody else can write",
-                    fix="Look who put it there, then remove it.")  # fmt: skip
 
 
 def open_to(run: Path, writers: Mapping[str, Holder], readers: Holder) -> None:

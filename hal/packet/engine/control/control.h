@@ -31,6 +31,7 @@ struct dsn_staged {
 
 struct dsn_replay {  /* a private shard */
     uint32_t number; /* 0: this place is free */
+    bool guest;      /* made by another user than who started the engine */
     const void *holder;
     struct dsn_shard *shard;
     struct dsn_segment segment;
@@ -68,6 +69,7 @@ struct dsn_control {
 struct dsn_exchange {
     const void *from; /* the connection, as a name for it: what it began ends with it */
     int owner;        /* whose write socket it is; -1: none's */
+    bool guest;       /* asked by another user than who started the engine */
     uint16_t verb;
     uint32_t shard;
     const void *body; /* of the verb's size */

@@ -11,6 +11,7 @@
 #define MOST_BYTES ((size_t)256 << 20)
 #define MOST_RESULTS ((size_t)1 << 30)
 #define MOST_CONNECTIONS (1u << 20)
+#define GUESTS (DSN_REPLAYS / 2) /* shards of other users than who started the engine: they can't take all */
 /* What shards may hold at once: 256 packets that wait for neighbours in each, and those of the one that runs. */
 #define POOL_PACKETS (DSN_REPLAYS * 256u + 1024u)
 #define LONGEST_MTU 9216
@@ -21,9 +22,10 @@ struct dsn_replay *dsn_replay_of(struct dsn_control *control, struct dsn_exchang
     if (exchange->shard == 0)
         return NULL;
     for (int place = 0; place < DSN_REPLAYS; place++)
-        if (control->replay[place].number == exchange->shard)
+        if (control->replay[place].number == exchange->shard && control->replay[place].holder == exchange->from)
             return &control->replay[place];
-    dsn_refuse(&exchange->failure, DSN_INVALID, "shard", "number", "one that was made and not closed", NULL);
+    dsn_refuse(&exchange->failure, DSN_INVALID, "shard", "number", "one that this connection made and did not close",
+               NULL);
     dsn_got(&exchange->failure, "%u", exchange->shard);
     return NULL;
 }
@@ -74,6 +76,12 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct dsn_replay *replay = control->replay;
     while (replay < control->replay + DSN_REPLAYS && replay->number)
         replay++;
+    unsigned guests = 0;
+    for (int place = 0; place < DSN_REPLAYS; place++)
+        guests += control->replay[place].number && control->replay[place].guest;
+    if (exchange->guest && guests >= GUESTS)
+        return dsn_refuse(failure, DSN_FULL, "shard", "", "8 at a time of others than who started the engine",
+                          "Close one.");
     if (replay == control->replay + DSN_REPLAYS)
         return dsn_refuse(failure, DSN_FULL, "shard", "", "16 at a time", "Close one.");
     if (ask->connections < 1 || ask->connections > MOST_CONNECTIONS) {
@@ -95,6 +103,7 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     /* Numbers aren't given twice: a late request never meets another's shard. */
     replay->number = ++control->replays_made;
     replay->holder = exchange->from;
+    replay->guest = exchange->guest;
     replay->stage = ask->stage;
     struct dsn_number answer = {replay->number};
     dsn_say(exchange, &answer, sizeof(answer));
@@ -104,7 +113,8 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
 bool dsn_do_shard_close(struct dsn_control *control, struct dsn_exchange *exchange) {
     const struct dsn_number *ask = exchange->body;
     for (int place = 0; place < DSN_REPLAYS; place++)
-        if (ask->number && control->replay[place].number == ask->number)
+        if (ask->number && control->replay[place].number == ask->number &&
+            control->replay[place].holder == exchange->from)
             dsn_replay_end(control, &control->replay[place]);
     return true;
 }

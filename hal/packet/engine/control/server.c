@@ -17,6 +17,7 @@
 
 #define LISTENERS (DSN_TABLES + 3)
 #define CONNECTIONS 64  /* a socket: readers can't shut writers out */
+#define GUESTS 48       /* of them, of other users than who started it: they can't shut him out */
 #define DESCRIPTORS 253 /* SCM_MAX_FD of Linux */
 #define TICK_NS 100000000
 #define TURNS 1024 /* requests of another writer that come before an outcome */
@@ -33,7 +34,7 @@ struct listener {
     struct source source;
     enum dsn_authority authority;
     int owner;
-    unsigned connections;
+    unsigned connections, guests;
     char name[48];
 };
 
@@ -41,6 +42,7 @@ struct connection {
     struct source source;
     struct listener *listener;
     struct connection *next, **before;
+    bool guest; /* of another user than who started the engine, by what the kernel says of the peer */
     /* An answer that the client has yet to make room for; until then nothing more is read from it. */
     uint8_t *waiting;
     size_t waiting_size;
@@ -49,6 +51,7 @@ struct connection {
 
 struct dsn_server {
     int epoll;
+    uid_t host; /* who started it */
     struct listener listener[LISTENERS];
     unsigned listeners;
     struct connection *connections;
@@ -68,6 +71,7 @@ static bool watch(struct dsn_server *server, struct source *source, uint32_t eve
 static void end_connection(struct dsn_control *control, struct connection *connection) {
     dsn_holder_gone(control, connection);
     connection->listener->connections--;
+    connection->listener->guests -= connection->guest;
     *connection->before = connection->next;
     if (connection->next)
         connection->next->before = connection->before;
@@ -186,6 +190,7 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
     *exchange = (struct dsn_exchange){
         .from = connection,
         .owner = connection->listener->owner,
+        .guest = connection->guest,
         .memfd = descriptors ? server->descriptor[0] : -1,
         .device = server->descriptor + 1,
         .devices = descriptors ? descriptors - 1 : 0,
@@ -250,13 +255,13 @@ static void connection_ready(struct dsn_control *control, struct source *source,
         end_connection(control, connection);
 }
 
-static void too_many(int fd) {
+static void too_many(int fd, const char *limit) {
     struct {
         struct dsn_answer head;
         struct dsn_error error;
     } answer = {.head = {.magic = DSN_WIRE_MAGIC, .kind = DSN_BUSY, .length = sizeof(answer.error)}};
     struct dsn_failure failure;
-    dsn_refuse(&failure, DSN_BUSY, "socket", "", "64 connections", "Close one.");
+    dsn_refuse(&failure, DSN_BUSY, "socket", "", limit, "Close one.");
     answer.error = failure.error;
     send_bytes(fd, &answer, sizeof(answer), -1);
     close(fd);
@@ -267,6 +272,12 @@ static void listen_to_all(struct dsn_server *server, uint32_t events) {
     server->full = events == 0;
     for (unsigned i = 0; i < server->listeners; i++)
         watch(server, &server->listener[i].source, events, EPOLL_CTL_MOD);
+}
+
+static bool is_guest(const struct dsn_server *server, int fd) {
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid != server->host;
 }
 
 static void listener_ready(struct dsn_control *control, struct source *source, uint32_t events) {
@@ -280,13 +291,16 @@ static void listener_ready(struct dsn_control *control, struct source *source, u
             listen_to_all(server, 0);
         return;
     }
-    struct connection *connection = listener->connections < CONNECTIONS ? calloc(1, sizeof(*connection)) : NULL;
+    bool guest = is_guest(server, fd), full = guest && listener->guests >= GUESTS;
+    struct connection *connection =
+        listener->connections < CONNECTIONS && !full ? calloc(1, sizeof(*connection)) : NULL;
     if (connection == NULL) {
-        too_many(fd);
+        too_many(fd, full ? "48 connections of others than who started the engine" : "64 connections");
         return;
     }
     *connection = (struct connection){.source = {connection_ready, fd},
                                       .listener = listener,
+                                      .guest = guest,
                                       .next = server->connections,
                                       .before = &server->connections,
                                       .waiting_fd = -1};
@@ -294,6 +308,7 @@ static void listener_ready(struct dsn_control *control, struct source *source, u
         server->connections->before = &connection->next;
     server->connections = connection;
     listener->connections++;
+    listener->guests += guest;
     if (!watch(server, &connection->source, EPOLLIN, EPOLL_CTL_ADD))
         end_connection(control, connection);
 }
@@ -403,6 +418,7 @@ bool dsn_server_create(struct dsn_control *control) {
     if (server == NULL)
         return false;
     control->server = server;
+    server->host = geteuid();
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     server->epoll = epoll_create1(EPOLL_CLOEXEC);

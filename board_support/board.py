@@ -73,12 +73,14 @@ class EngineSettings:
     Args:
         program: its program; None: the board's own.
         user: whom it becomes, by name or number; "": one of its own without any rights.
+        memory_mb: for packets and devices; None: the program's own choice.
         writers: owner -> who, besides root, may write his tables.
         readers: who, besides root, may read.
     """
 
     program: Path | None = None
     user: str = ""
+    memory_mb: int | None = None
     writers: Mapping[str, Holder] = field(default_factory=dict)
     readers: Holder = NOBODY
 

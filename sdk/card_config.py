@@ -35,7 +35,8 @@ from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
 _DEVICES: Final = ("linux", "tap", "null", "ring", "pcap", "dpdk", "replay")
 _NUMBERS: Final = {
     "workers": (1, 64, 1),
-    "connections": (1, 1 << 28, 65536),
+    "connections": (1, 1 << 26, 65536),
+    "memory_mb": (64, 1 << 20, 1024),
     "flow_limit": (0, (1 << 32) - 1, 0),
     "inbound_flow_limit": (0, (1 << 32) - 1, 0),
     "punt_limit": (1, (1 << 32) - 1, 1000),
@@ -56,6 +57,8 @@ _KEYS: Final = (
 _OWNER_KEYS: Final = ("tables", "user", "group")
 _PORT_KEYS: Final = ("device", "mtu", "mac")
 MAX_BYTES: Final = 1_000_000
+MOST_ENTRIES: Final = 1 << 24
+"""Of a table, as the engine takes it; connections likewise."""
 DEFAULT_TAP: Final = 65000
 """Number of the default VRF's punt tap where card.toml names none; the spare ones follow it."""
 
@@ -75,6 +78,7 @@ class CardConfig:
         pickup_ns: as in `LoadConfig`.
         engine: path of the engine's program, "" for the board's own. A relative one begins at the file's folder.
         engine_user: whom the engine becomes, by name or number; "" for one of its own without any rights.
+        memory_mb: for packets and devices, taken as it is used.
         writers: another writer -> (user, group) who may be it, by name or number; "" for none: root alone may.
         read_group: who, besides root, may read the engine; "": nobody.
         api_group: who, besides root, may do with the card what `dsn` does; "": nobody.
@@ -90,6 +94,7 @@ class CardConfig:
     inbound_flow_limit: int = 0
     punt_limit: int = 1000
     punt_taps: int = 8
+    memory_mb: int = 1024
     pickup_ns: int = 60_000_000_000
     engine: str = ""
     engine_user: str = ""
@@ -320,7 +325,7 @@ class _Reader:
             if table not in known:
                 self.report(path, "no such table", limit=", ".join(known), nearest=nearest(table, known))
                 continue
-            yield table, self.number(self.table("capacities"), table, path, 1, (1 << 32) - 1, 1)
+            yield table, self.number(self.table("capacities"), table, path, 1, MOST_ENTRIES, 1)
 
     def owners(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         known = schema().table_numbers

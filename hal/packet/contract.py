@@ -537,6 +537,8 @@ class EventKind(IntEnum):
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64
     ENGINE_STARTED = 65
+    INTERFACE_GONE = 66
+    INTERFACE_ANEW = 67
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,7 @@ class CardStatus(_message.Message):
     ABSENT_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
+    LAST_FAULT_TIME_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     daemon_pid: _builtins.int
     """Of the daemon and of the engine; the engine's is 0 where it has no process of its own."""
@@ -129,7 +130,9 @@ class CardStatus(_message.Message):
     """"forwarding", "restarting", "stopped" """
     generation: _builtins.int
     engine_tag: _builtins.str
-    """Digest of the intent that the engine holds, and of the last good one on disk."""
+    """Digest of the intent that the engine holds, and of the last good one on disk, empty where that can't be read. They
+    differ where that one doesn't fit the card: then the engine holds the empty one.
+    """
     intent_digest: _builtins.str
     engine_starts: _builtins.int
     last_fault: _builtins.str
@@ -142,6 +145,8 @@ class CardStatus(_message.Message):
     """Stages, tables, fields and drop reasons with their meanings, as JSON (hal.packet.schema.portable): a client shows
     stages that aren't installed where it runs.
     """
+    last_fault_time: _builtins.str
+    """When last_fault was, as RFC 3339 has it; empty: it is so now. It may have been under an earlier daemon."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -180,10 +185,11 @@ class CardStatus(_message.Message):
         absent: _abc.Iterable[_builtins.str] | None = ...,
         schema: _builtins.str = ...,
         owners: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        last_fault_time: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "level", b"level", "occupancy", b"occupancy", "owners", b"owners", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "last_fault_time", b"last_fault_time", "level", b"level", "occupancy", b"occupancy", "owners", b"owners", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,6 +49,7 @@ class CardStatus:
     intent_digest: str
     engine_starts: int
     last_fault: str
+    last_fault_time: str
     capabilities: Capabilities
 
 
@@ -124,6 +125,7 @@ class GrpcCard:
             intent_digest=message.intent_digest,
             engine_starts=message.engine_starts,
             last_fault=message.last_fault,
+            last_fault_time=message.last_fault_time,
             capabilities=values.capabilities_from_pb(message, schema()),
         )
 

@@ -171,26 +171,34 @@ def _times(count: int) -> str:
     return {0: "by another dsnd", 1: "once"}.get(count, f"{count} times")
 
 
+def _held(found: CardStatus) -> str:
+    """Which intent the engine holds, and whether it is the one on disk."""
+    tag = found.engine_tag[:12] or "none"
+    if found.engine_tag == found.intent_digest:
+        return f"{tag} (as on disk)"
+    if not found.intent_digest:
+        return f"{tag} (the one on disk can't be read)"
+    return f"{tag} (not the one on disk, {found.intent_digest[:12]})"
+
+
 def _print_status(console: Console, found: CardStatus) -> None:
     spares = sum(name.startswith(SPARE_PREFIX) for name in found.ports)
     ports = ", ".join(
         f"{name} {'up' if link else 'down'}" for name, link in found.ports.items() if not name.startswith(SPARE_PREFIX)
     )
     ports = (ports or "none") + (f", and taps for {spares} VRFs to come" if spares else "")
-    same = (
-        "as on disk" if found.engine_tag == found.intent_digest else f"on disk is {found.intent_digest[:12] or 'none'}"
-    )
+    when = f"{found.last_fault_time}  " if found.last_fault_time else ""
     for line in (
         f"board       {found.board}",
         f"daemon      pid {found.daemon_pid}",
         f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {_times(found.engine_starts)}",
-        f"generation  {found.generation}, intent {found.engine_tag[:12] or 'none'} ({same})",
+        f"generation  {found.generation}, intent {_held(found)}",
         f"ports       {ports}",
         *(
             [f"namespaces  {', '.join(found.namespaces.values())}; each VRF with addresses of the card has its own"]
             if found.namespaces
             else []
         ),
-        *([f"last fault  {found.last_fault}"] if found.last_fault else []),
+        *([f"last fault  {when}{found.last_fault}"] if found.last_fault else []),
     ):
         console.print(line)

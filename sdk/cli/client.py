@@ -60,7 +60,8 @@ class CardStatus:
     Args:
         engine_state: "forwarding", "restarting" or "stopped".
         engine_tag, intent_digest: digest of the intent that the engine holds, and of the last good one on disk.
-        last_fault: why the engine was last restarted, "" if it never was.
+        last_fault: what is wrong now, or went wrong last, "" for nothing.
+        last_fault_time: when, as RFC 3339 has it; "" for now.
     """
 
     board: str
@@ -76,6 +77,7 @@ class CardStatus:
     """Port name -> it has link."""
     namespaces: Mapping[str, str] = field(default_factory=dict)
     """Punt tap's port -> the network namespace that its programs are started in; spare taps are left out."""
+    last_fault_time: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

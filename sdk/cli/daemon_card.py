@@ -49,6 +49,7 @@ class DaemonCard:
                 for port in found.capabilities.ports
                 if port.config.device.startswith("tap:") and not port.config.name.startswith(SPARE_PREFIX)
             },
+            found.last_fault_time,
         )
 
     def objects(self) -> list[ObjectStatus]:

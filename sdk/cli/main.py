@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from sdk.cli.output import EXIT_CODES
+from sdk.terminal import printable, printable_line
 
 EXAMPLES = """\b
 Examples:
@@ -34,9 +37,30 @@ COMMANDS: Final = {
 """Command -> the module that has it under this name, and how its help begins."""
 
 
+@contextlib.contextmanager
+def _told_in_print() -> Iterator[None]:
+    """What is wrong with a command line quotes its words: as they may be printed."""
+    try:
+        yield
+    except click.ClickException as error:
+        # Choices of what is missing stand in lines of their own, and nobody's words do there.
+        clean = printable if isinstance(error, click.MissingParameter) else printable_line
+        told = clean(error.format_message())
+        error.format_message = lambda: told  # type: ignore[method-assign]
+        raise
+
+
 class Commands(click.Group):
     """Commands whose modules are imported when they are called: asking a card shouldn't wait for a loader of intents,
     nor help for either."""
+
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        with _told_in_print():
+            return super().make_context(*words, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told_in_print():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click asks so
         return sorted(COMMANDS)

@@ -11,47 +11,36 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from board_support.board import Hardware
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, EventKind, FlowFilter, LoadConfig
-from hal.packet.derive import SyncResult
 from sdk.api.applied import Applied
 from sdk.dsnd.asked import Outstanding, refusal
 from sdk.dsnd.backoff import Backoff
+from sdk.dsnd.intents import Asked, Holding, Intents
 from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record, check
-from sdk.dsnd.patience import Probe
-from sdk.dsnd.store import EMPTY, Store, StoredIntent
-from sdk.dsnd.tables import OWNER, NobodyKnowsError, Tables
+from sdk.dsnd.patience import Probe, doing
+from sdk.dsnd.store import Fault, Store, StoredIntent
+from sdk.dsnd.tables import NobodyKnowsError, Tables
 from sdk.dsnd.taps import Taps
-from services.core.diff import since
-from services.core.objects import IntentError, Objects
-from services.core.plan import Plan
+from services.core.objects import IntentError
 from services.core.service import Services
 
 WATCH_SECONDS = 0.02
 END_SECONDS = 10.0
-HELD_SECONDS = 30.0
+HELD_SECONDS = 10.0
 """How long a call waits for another that changes the engine."""
+STUCK_SECONDS = 2.0
+"""The same where the engine is stopped or waits for a device: the other waits for it too."""
+LOOK_SECONDS = 1.0
+"""Between two looks at interfaces."""
 PLANNED_AGAIN = 3
 """How often an apply plans at most where the engine that it plans for dies meanwhile."""
-REFUSALS = (ErrorKind.INVALID, ErrorKind.DENIED, ErrorKind.FULL, ErrorKind.UNSUPPORTED)
-"""Kinds of error with which an engine refuses an intent for good; behind the others it is the engine that ails."""
-
-
-@dataclass(frozen=True)
-class Holding:
-    """What the card holds: the intent as given, its objects, its plan, the generation that carries them, and for each
-    object, by kind and name, the one in which this engine got it as it is."""
-
-    intent: StoredIntent
-    objects: Objects
-    plan: Plan
-    generation: int
-    since: Mapping[tuple[str, str], int]
 
 
 @dataclass(frozen=True)
@@ -63,13 +52,10 @@ class Life:
     fault: str = ""
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What an apply asks for."""
+class Lock(Protocol):
+    """Of `threading`."""
 
-    intent: StoredIntent
-    objects: Objects
-    plan: Plan
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
 
 
 class Card:
@@ -107,11 +93,11 @@ class Card:
         self.store = store
         self.life = Life()
         self.probe = Probe()
-        self.holding: Holding | None = None
         self._log = log
         self._tell = tell
         self._backoff = backoff or Backoff()
         self.tables = Tables(lambda: self.backend, hardware.packet.alive, config, services, store.seed, log, taps)
+        self._intents = Intents(store, self.tables, lambda: self.backend, log, self._doubted, self._mended)
         self._taps = taps
         self._record = record
         self._interfaces = interfaces
@@ -119,15 +105,27 @@ class Card:
         self._applying = threading.Lock()  # taken before the other
         self._ending = threading.Event()
         self._backend: Backend | None = None
-        self._unsure: _Asked | None = None  # what was committed without an answer
-        self._asking: _Asked | None = None  # what is about to be committed
-        self._refused: Outstanding | None = None  # what was asked for last and isn't held, and why
-        self._damaged = False  # the good intent on disk can't be read, or can't be in force on this card
         self._closed = False
+        self._last = store.last_fault()
+        self._look_again = 0.0
         self._refusal = ""
         self._born = 0.0
         self._deaths = 0
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    @property
+    def holding(self) -> Holding | None:
+        """What the engine holds of this daemon's; None: nobody knows."""
+        return self._intents.holding
+
+    @property
+    def stored(self) -> str:
+        """Digest of the good intent on disk; "": it can't be read."""
+        return self._intents.stored
+
+    def outstanding(self) -> Outstanding | None:
+        """What was asked for last and isn't held; None where the card has what was asked for."""
+        return self._intents.outstanding()
 
     @property
     def backend(self) -> Backend:
@@ -167,7 +165,8 @@ class Card:
             backend.close()
             raise
         self._take(backend)
-        self._resume()
+        self._intents.resume()
+        self.life = replace(self.life, state="forwarding")
         backend.start()  # where an earlier dsnd ended in between
 
     def _first_launch(self) -> None:
@@ -197,7 +196,7 @@ class Card:
         try:
             backend.load(self.config)
             self._take(backend)
-            self._reload()
+            self._intents.reload()
             backend.start()
         except BaseException:
             self._forget_engine()
@@ -211,94 +210,6 @@ class Card:
         self.tables.connect()
         self._born = time.monotonic()
 
-    def _resume(self) -> None:
-        """An engine was adopted: its tag says whether the pending intent went through."""
-        tag = self.backend.snapshot(["seed"]).tags.get(OWNER, "")
-        try:
-            pending = self.store.pending()
-        except HalError as error:  # never acknowledged: nobody counts on it
-            self._log(f"{error}: dropped")
-            self._drop_pending()
-            pending = None
-        good = None
-        if pending is not None and pending.digest == tag:
-            self._log(f"adopted an engine with the pending {tag}: it counts as good")
-            try:
-                self.store.confirm()
-            except HalError as error:  # it holds for as long as the engine lives
-                self._log(str(error))
-                good = pending
-        elif pending is not None:
-            self._log(f"the pending {pending.digest} never reached the engine: dropped")
-            self._drop_pending()
-        good = good or self._good()
-        try:
-            planned = self.tables.planned(good) if good is not None else None
-        except IntentError as error:
-            planned = None
-            self._doubt(error, "The engine goes on with what it holds.")
-        if good is None or planned is None:
-            self._log("the engine goes on with what it holds")
-        elif good.digest == tag:
-            _, objects, plan = planned
-            self._hold_all(good, objects, plan, self.backend.snapshot(["seed"]).generation)
-            self.tables.settle_taps(plan)
-        else:
-            self._log(f"the engine holds {tag or 'nothing'}, the card {good.digest}: brought to it")
-            self._reload()
-        self.life = replace(self.life, state="forwarding", starts=self.life.starts)
-
-    def _reload(self) -> None:
-        """Bring the engine to the last good intent."""
-        self._drop_pending()
-        self._unsure = None
-        good = self._good() or EMPTY  # what can't be read is not forwarded
-        try:
-            self._bring(good)
-        except (IntentError, HalError) as error:
-            if isinstance(error, HalError) and error.kind not in REFUSALS:
-                raise
-            self._doubt(error, "Nothing is forwarded.")
-            self._bring(EMPTY)
-
-    def _drop_pending(self) -> None:
-        """A pending intent that no engine has: where the disk keeps it, it does no harm."""
-        try:
-            self.store.abandon()
-        except OSError as error:
-            self._log(f"the pending intent stays on disk: {error}")
-
-    def _bring(self, intent: StoredIntent) -> None:
-        _, objects, plan = self.tables.planned(intent)
-        result = self.tables.commit(plan, intent.digest, self._plan())
-        self._hold_all(intent, objects, plan, result.generation)
-
-    def _hold_all(self, intent: StoredIntent, objects: Objects, plan: Plan, generation: int) -> None:
-        """An engine holds it that hadn't it from us before."""
-        self.holding = Holding(intent, objects, plan, generation, since(Objects(), {}, objects, generation))
-
-    def _doubt(self, error: IntentError | HalError, so: str) -> None:
-        """The good intent can't be in force on this card, as after a change of card.toml or of what is installed. The
-        card's status tells it until the next apply; the intent stays on disk."""
-        self._damaged = True
-        fault = f"the stored intent doesn't fit this card: {_first(error)}"
-        more = sum(not one.warning for one in error.problems) - 1 if isinstance(error, IntentError) else 0
-        fault = f"{fault.rstrip('.')}{f' (and {more} more)' if more else ''}. {so} Apply an intent that fits, or undo "
-        fault += "what changed on the card and start it anew."
-        self.life = replace(self.life, fault=fault)
-        self._log(fault)
-
-    def _good(self) -> StoredIntent | None:
-        """The last good intent; None where it can't be read, which the card's status tells until the next apply."""
-        try:
-            good = self.store.good()
-        except HalError as error:
-            self._damaged = True
-            self.life = replace(self.life, fault=str(error))
-            self._log(str(error))
-            return None
-        return good
-
     # --- intent ---
 
     def apply(self, files: tuple[tuple[str, str, str], ...], only_set: str = "") -> Applied:
@@ -308,46 +219,37 @@ class Card:
             IntentError: what is wrong with it; nothing changed.
             HalError: why the engine refused; nothing changed. After LOST or TIMEOUT the outcome is asked first.
         """
-        if not self._applying.acquire(timeout=HELD_SECONDS):
-            raise _busy("another apply")
+        self._get(self._applying, "another apply")
         try:
             applied = self._apply(files, only_set)
         except (IntentError, HalError) as error:
-            asking, self._refused = self._asking, None
+            asking, self._intents.refused = self._intents.asking, None
             if not isinstance(error, NobodyKnowsError):
-                plans = (asking.plan if asking is not None else None, self._plan())
-                self._refused = refusal(error, asking.objects if asking is not None else None, *plans)
+                plans = (asking.plan if asking is not None else None, self._intents.plan_held())
+                self._intents.refused = refusal(error, asking.objects if asking is not None else None, *plans)
             raise
         else:
-            self._refused = None
+            self._intents.refused = None
             return applied
         finally:
-            self._asking = None
+            self._intents.asking = None
             self._applying.release()
-
-    def outstanding(self) -> Outstanding | None:
-        """What was asked for last and isn't held; None where the card has what was asked for."""
-        unsure, asking = self._unsure, self._asking
-        if unsure is not None:
-            words = f"intent {unsure.intent.digest} was committed, and the engine hasn't said yet whether it holds"
-            return Outstanding(unsure.objects, words)
-        return Outstanding(asking.objects, "it is being applied") if asking is not None else self._refused
 
     def _apply(self, files: tuple[tuple[str, str, str], ...], only_set: str) -> Applied:
         files = tuple((only_set, name, text) for _set, name, text in files)
         for _ in range(PLANNED_AGAIN):
             with self._held():
                 self._open()
-                self._resolve()
+                self._intents.resolve()
                 kept = tuple(one for one in self.store.good().files if one[0] != only_set) if only_set else ()
                 backend, context = self.backend, self.tables.context()
             intent = StoredIntent((*kept, *files))
             read, objects, plan = self.tables.planned(intent, context)  # long for a large one: nobody waits for it
-            self._asking = _Asked(intent, objects, plan)
+            asked = self._intents.asking = Asked(intent, objects, plan)
             with self._held():
                 self._open()
                 if self._backend is backend:
-                    result = self._commit(self._asking)
+                    result = self._intents.commit(asked)
                     warnings = (*read.warnings, *(problem for problem in plan.problems if problem.warning))
                     return Applied(result.generation, intent.digest, result.words, tuple(map(str, warnings)))
         raise HalError(ErrorKind.LOST, "packet engine", got=f"it died {PLANNED_AGAIN} times meanwhile",
@@ -357,54 +259,37 @@ class Card:
         if self._closed or self.life.state == "stopped":
             raise HalError(ErrorKind.LOST, "dsnd", got="it is ending", fix="Start it again: dsn card start.")
 
-    def _commit(self, asked: _Asked) -> SyncResult:
-        self.store.begin(asked.intent)
-        try:
-            result = self.tables.commit(asked.plan, asked.intent.digest, self._plan())
-        except NobodyKnowsError:
-            self._unsure = asked
-            raise
-        except HalError:
-            self._drop_pending()
-            raise
-        self._hold(asked, result.generation)
-        return result
-
-    def _plan(self) -> Plan | None:
-        """What the tables are of."""
-        return self.holding.plan if self.holding is not None else None
-
-    def _hold(self, asked: _Asked, generation: int) -> None:
-        old, before = (self.holding.objects, self.holding.since) if self.holding is not None else (Objects(), {})
-        kept = since(old, before, asked.objects, generation)
-        self.holding = Holding(asked.intent, asked.objects, asked.plan, generation, kept)
-        self._asking = None
-        self.store.confirm()
-        if self._damaged:
-            self._damaged = False
-            self.life = replace(self.life, fault="")
-
-    def _resolve(self) -> None:
-        """Find out what became of a commit without an answer. Raises HalError while the engine doesn't say."""
-        if self._unsure is None:
-            return
-        generation = self.tables.went_through()
-        asked, self._unsure = self._unsure, None
-        if generation is None:
-            self._log(f"{asked.intent.digest} never reached the engine: dropped")
-            self._drop_pending()
-            self.tables.settle_taps(self._plan())
-        else:
-            self._log(f"the engine holds {asked.intent.digest} after all: it counts as good")
-            self._hold(asked, generation)
-            self.tables.settle_taps(asked.plan)
-
     # --- the engine's life ---
 
-    def faults(self) -> str:
-        """What is wrong now, or was last."""
+    def faults(self) -> Fault:
+        """What is wrong now, or was last: of an earlier dsnd where this one has seen nothing yet."""
         lost = self._interfaces.lost() if self._interfaces is not None and self.life.state == "forwarding" else ()
-        return "; ".join(filter(None, (*lost, self.life.fault)))
+        last = self._last
+        if not self.life.fault and lost:
+            return Fault("; ".join(lost))
+        return replace(last, words="; ".join(filter(None, (*lost, last.words))))
+
+    def _fault(self, words: str) -> None:
+        """Tell it in the card's status, and to those after us."""
+        self.life = replace(self.life, fault=words)
+        self._last = Fault.of_now(words)
+        self.store.keep_fault(self._last)
+
+    def _doubted(self, words: str) -> None:
+        self._log(words)
+        self._fault(words)
+
+    def _mended(self) -> None:
+        self.life, self._last = replace(self.life, fault=""), Fault()
+        self.store.keep_fault(self._last)
+
+    def _look_at_interfaces(self) -> None:
+        if self._interfaces is None or self.life.state != "forwarding" or time.monotonic() < self._look_again:
+            return
+        self._look_again = time.monotonic() + LOOK_SECONDS
+        for kind, words in self._interfaces.changes():
+            self._log(words)
+            self._tell(kind, words)
 
     def _keep(self) -> None:
         failed = 0
@@ -419,12 +304,14 @@ class Card:
     def _look_after(self) -> None:
         if not self.hardware.packet.alive():
             self._restart()
-        elif self._unsure is not None:
+            return
+        if self._intents.unsure is not None:
             with self._lock, contextlib.suppress(HalError):
-                self._resolve()
+                self._intents.resolve()
+        self._look_at_interfaces()
 
     def _forget_engine(self) -> None:
-        self._backend, self._unsure = None, None
+        self._backend, self._intents.unsure = None, None
         self.tables.disconnect()
 
     def _restart(self) -> None:
@@ -439,7 +326,8 @@ class Card:
                 again = f"{self._refusal}; tried again in {wait_s:.2f} s"
             else:
                 self._tell(EventKind.ENGINE_DIED, died.removeprefix("died "))
-            self.life = replace(self.life, state="restarting", fault=again)
+            self.life = replace(self.life, state="restarting")
+            self._fault(again)
         self._log(f"the engine {died}; started again in {wait_s:.2f} s")
         if self._ending.wait(wait_s):
             return
@@ -449,16 +337,16 @@ class Card:
                 if self._ending.is_set():  # it was stopped in between
                     return
                 self._launch()
-            if not self._damaged:
+            if not self._intents.damaged:
                 times = f", {_ordinal(self._deaths)} in a row" if self._deaths > 1 else ""
-                self.life = replace(self.life, fault=f"{died}{times}")
+                self._fault(f"{died}{times}")
             self._log(f"the engine runs again, pid {self.hardware.packet.pid()}")
             self._tell(
                 EventKind.ENGINE_STARTED, f"pid {self.hardware.packet.pid()}, start {self.life.starts} of this dsnd"
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the next try may go well
             self._refusal = str(error) or type(error).__name__
-            self.life = replace(self.life, fault=self._refusal)
+            self._fault(self._refusal)
             self._log(f"the engine did not start: {self._refusal}")
 
     @contextlib.contextmanager
@@ -476,13 +364,24 @@ class Card:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=HELD_SECONDS):
-            raise _busy("another call")
+        self._get(self._lock, "another call")
         try:
             self.must_answer()
             yield
         finally:
             self._lock.release()
+
+    def _get(self, lock: Lock, who: str) -> None:
+        """Take a lock. Raises HalError(BUSY) where another call has it for long: as long as the engine works a good
+        while, where it can't (stopped, waiting for a device) a short one."""
+        begun = time.monotonic()
+        while not lock.acquire(timeout=STUCK_SECONDS / 4):
+            waited, state = time.monotonic() - begun, doing(self.hardware.packet.pid())
+            limit = STUCK_SECONDS if state.stuck else HELD_SECONDS
+            if waited >= limit:
+                fix = state.fix or "Try again; dsn card status says how the engine is doing."
+                raise HalError(ErrorKind.BUSY, "packet engine", got=f"{who} holds it{state.words}",
+                               limit=f"{limit:g} s", fix=fix)  # fmt: skip
 
     def forget(self, which: FlowFilter) -> int:
         """Take connections out of the flow table; returns how many. Raises HalError."""
@@ -553,18 +452,5 @@ class Card:
             self._keeper.join(timeout=5)
 
 
-def _busy(who: str) -> HalError:
-    return HalError(ErrorKind.BUSY, "packet engine", got=f"{who} holds it", limit=f"{HELD_SECONDS:g} s",
-                    fix="Try again; dsn card status says how the engine is doing.")  # fmt: skip
-
-
 def _ordinal(number: int) -> str:
     return {1: "the first time", 2: "the second time", 3: "the third time"}.get(number, f"the {number}th time")
-
-
-def _first(error: IntentError | HalError) -> str:
-    """An error in one line."""
-    if isinstance(error, HalError):
-        return str(error)
-    problem = next((one for one in error.problems if not one.warning), None)
-    return problem.sentence if problem is not None else str(error)

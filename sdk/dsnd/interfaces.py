@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Final
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from hal.cutoff import cut_off, give_back
 from hal.errors import ErrorKind, HalError
 from hal.namespaces import inside
-from hal.packet.contract import PortConfig
+from hal.packet.contract import EventKind, PortConfig
 from sdk.dsnd.claims import Claims, claimed, interface
 
+THERE: Final = "there"
 FIXES = {
     errno.EBUSY: "Name another interface, or take that away from this one.",
     errno.ENOTSUP: "Load them: modprobe sch_ingress cls_bpf.",
@@ -33,6 +36,7 @@ class Interfaces:
         self._ports = tuple(port for port in ports if port.device.startswith("linux:"))
         self._claims = Claims(self._ports)
         self._log = log
+        self._seen: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Claim them and cut the kernel off, for an engine that is started next. One that isn't there is left to who
@@ -64,15 +68,43 @@ class Interfaces:
         same name is another interface."""
         some = []
         for port in self._ports:
-            name, namespace = interface(port)
-            try:
-                if inside(namespace, partial(claimed, name)):
-                    continue
-                what = f"interface {name} was deleted and made anew"
-            except OSError:
-                what = f"interface {name} is gone"
+            now = self._look(port)
+            if now == THERE:
+                continue
+            name, _ = interface(port)
+            what = f"interface {name} is gone" if now == "gone" else f"interface {name} was deleted and made anew"
             some.append(f"port {port.name}: {what}: dsn card stop, then dsn card start, takes it up again")
         return tuple(some)
+
+    def changes(self) -> list[tuple[EventKind, str]]:
+        """What has become of the interfaces since this was asked last, as events."""
+        before, self._seen = self._seen, {port.name: self._look(port) for port in self._ports}
+        told = []
+        for port in self._ports:
+            was, now = before.get(port.name, THERE), self._seen[port.name]
+            if was == now:
+                continue
+            name, _ = interface(port)
+            match now:
+                case "gone":
+                    told.append((EventKind.INTERFACE_GONE, f"port {port.name}: interface {name} is gone"))
+                case "there":
+                    told.append((EventKind.INTERFACE_ANEW, f"port {port.name}: interface {name} is taken up again"))
+                case _:
+                    words = f"port {port.name}: interface {name} was made anew, index {now}: not this card's yet"
+                    told.append((EventKind.INTERFACE_ANEW, words))
+        return told
+
+    @staticmethod
+    def _look(port: PortConfig) -> str:
+        """ "there", "gone", or the index of another one of that name."""
+        name, namespace = interface(port)
+        try:
+            if inside(namespace, partial(claimed, name)):
+                return THERE
+            return str(inside(namespace, partial(socket.if_nametoindex, name)))
+        except OSError:
+            return "gone"
 
     def release(self) -> None:
         """Give them back to the kernel, as they were, and let go of them. What it refuses is told."""

@@ -96,7 +96,8 @@ def engine_settings(config: CardConfig) -> EngineSettings:
             group_number(group, "card.toml", f"{place}.group") if group else None,
         )
     readers = Holder(None, group_number(config.read_group, "card.toml", "read_group")) if config.read_group else NOBODY
-    return EngineSettings(Path(config.engine) if config.engine else None, config.engine_user, writers, readers)
+    program = Path(config.engine) if config.engine else None
+    return EngineSettings(program, config.engine_user, config.memory_mb, writers, readers)
 
 
 def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hal.errors import ErrorKind, HalError
@@ -83,6 +85,32 @@ class Streams:
                     stream.call.cancel()
                 self._changed.wait(min(1.0, self._rest_s / 4))
             self._watching = False
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What the kernel says that a process does. `words`: for an error's sentence, "" for nothing worth it."""
+
+    words: str = ""
+    stuck: bool = False
+    fix: str = ""
+
+
+def doing(pid: int | None) -> Doing:
+    """Of an engine that keeps somebody waiting."""
+    if pid is None:
+        return Doing()
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return Doing(f"; the engine, pid {pid}, has ended")
+    if state in "Tt":
+        return Doing(
+            f"; the engine, pid {pid}, is stopped (T)", True, f"Continue it: kill -CONT {pid}; or dsn card stop."
+        )
+    if state == "D":
+        return Doing(f"; the engine, pid {pid}, waits for a device (D)", True, "Look at that device, or dsn card stop.")
+    return Doing(f"; the engine, pid {pid}, is at work ({state})")
 
 
 class Probe:

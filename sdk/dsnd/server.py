@@ -115,15 +115,16 @@ class CardServicer(card_pb2_grpc.CardServicer):
     @_answers
     def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.CardStatus:
         card = self._card
-        holding = card.holding
+        fault = card.faults()
         status = pb.CardStatus(
             board=card.hardware.facts.name,
             daemon_pid=os.getpid(),
             engine_pid=card.hardware.packet.pid() or 0,
             engine_state=card.life.state,
-            intent_digest=holding.intent.digest if holding else "",
+            intent_digest=card.stored,
             engine_starts=card.life.starts,
-            last_fault=card.faults(),
+            last_fault=fault.words,
+            last_fault_time=fault.time,
             owners=owned(card.config.owners),
         )
         if card.life.state != "forwarding":
@@ -134,7 +135,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             )
         except HalError as error:
             status.engine_state = "does not answer" if error.kind is ErrorKind.TIMEOUT else "restarting"
-            status.last_fault = str(error)
+            status.last_fault, status.last_fault_time = str(error), ""
             return status
         status.generation = snapshot.generation
         status.engine_tag = snapshot.tags.get(OWNER, "")

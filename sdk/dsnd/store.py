@@ -13,11 +13,17 @@ import os
 import secrets
 import stat
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from hal.errors import ErrorKind, HalError
 
+MOST_FAULT: Final = 2000
+NEW_SEED: Final = (
+    "Remove it, or put a copy in its place: without one another is drawn, uplinks that name no mac get another, and "
+    "equal paths are shared out anew."
+)
 AGAIN: Final = "Apply the whole intent again."
 
 
@@ -55,6 +61,18 @@ class StoredIntent:
 
 
 EMPTY = StoredIntent(())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What went wrong last. `time`: of this machine's clock, as RFC 3339 has it; "": now."""
+
+    words: str = ""
+    time: str = ""
+
+    @staticmethod
+    def of_now(words: str) -> Fault:
+        return Fault(words, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -112,10 +130,11 @@ class Store:
         self._good = folder / "intent.good"
         self._pending = folder / "intent.pending"
         self._seed = folder / "seed"
+        self._fault = folder / "fault.json"
 
     def seed(self) -> bytes:
         """The card's 16 secret bytes, drawn on first use. Raises HalError(CORRUPT) for a file of another size."""
-        data = _contents(self._seed, f"seed {self._seed}", "Remove it: a new one is drawn.")
+        data = _contents(self._seed, f"seed {self._seed}", NEW_SEED)
         if data is None:
             data = secrets.token_bytes(16)
             try:
@@ -125,8 +144,26 @@ class Store:
                                limit="the card's seed", fix="Make room, or let it be written.") from error  # fmt: skip
         if len(data) != 16:
             raise HalError(ErrorKind.CORRUPT, f"seed {self._seed}", got=f"{len(data)} bytes", limit="16 bytes",
-                           fix="Remove it: a new one is drawn.")  # fmt: skip
+                           fix=NEW_SEED)  # fmt: skip
         return data
+
+    def last_fault(self) -> Fault:
+        """What went wrong last, under whichever dsnd; an empty one where nothing is known of it."""
+        try:
+            raw = json.loads(_contents(self._fault, f"fault {self._fault}", "") or b"{}")
+            return Fault(str(raw["words"])[:MOST_FAULT], str(raw["time"])[:32])
+        except (HalError, ValueError, KeyError, TypeError, RecursionError):
+            return Fault()
+
+    def keep_fault(self, fault: Fault) -> None:
+        """Keep what went wrong for whoever asks after the next start; an empty one is forgotten. A disk that doesn't
+        take it is no reason to stop."""
+        with contextlib.suppress(OSError):
+            if fault.words:
+                told = {"words": fault.words[:MOST_FAULT], "time": fault.time}
+                write_durably(self._fault, json.dumps(told).encode())
+            elif os.path.lexists(self._fault):
+                self._fault.unlink()
 
     def good(self) -> StoredIntent:
         """The last good intent, or the empty one."""

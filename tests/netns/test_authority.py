@@ -118,10 +118,11 @@ def test_one_that_was_killed_comes_back_as_the_same_user_and_stop_leaves_nothing
 
 def test_another_user_is_card_tomls_to_say(world: World) -> None:
     world.stop_card()
-    world.write_card(workers="2", engine_user="61199")
+    world.write_card(workers="2", engine_user="61199", memory_mb="512")
     world.start_card()
     engine = world.pids()[1]
     assert has_no_rights(engine) == 61199
+    assert b"--memory\x00512\x00" in Path(f"/proc/{engine}/cmdline").read_bytes()
     assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", "10.1.0.20").stdout
     os.kill(world.pids()[0], signal.SIGKILL)
     world.write_card(workers="2", engine_user='"root"')

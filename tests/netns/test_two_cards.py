@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.world import World, leftovers
+from tests.netns.world import World, leftovers, wait_until
 
 
 @pytest.fixture
@@ -77,8 +77,20 @@ def test_an_interface_that_is_gone_is_told_and_what_takes_it_up_again(world: Wor
     assert fault() == ""
     world.in_card("ip", "link", "del", "host0")
     assert fault() == "port host0: interface host0 is gone: dsn card stop, then dsn card start, takes it up again"
+    time.sleep(2.5)  # longer than between two looks
     world.in_card("ip", "link", "add", "host0", "type", "veth", "peer", "name", "other0")
     assert "interface host0 was deleted and made anew: dsn card stop, then dsn card start" in fault()
+    index = json.loads(world.in_card("ip", "-j", "link", "show", "host0").stdout)[0]["ifindex"]
+
+    def events() -> list[str]:
+        told = json.loads(world.dsn("show", "events", "--json").stdout)["events"]
+        return [f"{one['kind']} {one['data']}" for one in told if one["kind"].startswith("INTERFACE")]
+
+    assert wait_until(lambda: len(events()) > 1, 30)
+    assert events() == [
+        "INTERFACE_GONE port host0: interface host0 is gone",
+        f"INTERFACE_ANEW port host0: interface host0 was made anew, index {index}: not this card's yet",
+    ]
     world.stop_card()
     world.start_card()
     assert fault() == ""

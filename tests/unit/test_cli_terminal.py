@@ -126,3 +126,27 @@ def test_the_daemons_log_is_plain_text(capsys: pytest.CaptureFixture[str]) -> No
     log(f"{HOSTILE} failed:\nTraceback")
     said = capsys.readouterr().err
     assert said.endswith(f" dsnd: {TOLD} failed:\nTraceback\n")
+
+
+WORD = HOSTILE.replace("\x00", "")  # which no command line can hold
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (WORD,),
+        ("show", WORD),
+        (f"--{WORD}",),
+        ("show", "flows", f"--{WORD}"),
+        ("show", "tables", "--limit", WORD),
+        ("card", "start", "--json", "card.toml", WORD),
+        ("card", WORD),
+        ("--with", WORD, "check", str(DEMO)),
+        ("check", "--card", WORD, str(DEMO)),
+    ],
+    ids=str,
+)
+def test_a_wrong_command_line_is_quoted_as_it_may_be_printed(words: tuple[str, ...]) -> None:
+    text = dsn(*words)
+    assert printable_line(WORD)[:40] in text
+    assert "\nfaked" not in dsn(*(word.replace(WORD, "x\nfaked") for word in words))

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig, PortConfig
+from hal.packet.contract import Backend, FlowFilter, LoadConfig, PortConfig
 from hal.packet.dpdk import link
 from hal.packet.dpdk.engine import Engine, EngineWriter, connect
 from sdk.cli.main import main
@@ -161,6 +161,31 @@ def test_a_stop_does_not_wait_for_an_apply_that_the_engine_keeps_waiting(
     assert not process.alive()
     assert card.life.state == "stopped"
     assert Store(tmp_path / "state").good() == ONE
+
+
+@pytest.mark.parametrize("call", ["forget", "apply"])
+def test_while_a_commit_hangs_on_a_stopped_engine_others_are_told_soon(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    card = begun(process, tmp_path / "state")
+    card.apply(ONE.files)
+    stop_in_the_next_commit(process, monkeypatch, seconds=60)
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(card.apply, TWO.files)
+        until(lambda: Store(tmp_path / "state").pending() == TWO)
+        begin = time.monotonic()
+        with pytest.raises(HalError) as caught:
+            card.forget(FlowFilter()) if call == "forget" else card.apply(ONE.files)
+        assert time.monotonic() - begin < 6
+        who = "another call" if call == "forget" else "another apply"
+        assert str(caught.value) == (
+            f"BUSY: packet engine: got {who} holds it; the engine, pid {process.pid()}, is stopped (T), limit 2 s. "
+            f"Continue it: kill -CONT {process.pid()}; or dsn card stop."
+        )
+        os.kill(process.pid(), signal.SIGCONT)
+        assert applied.result(30).digest == TWO.digest
+    assert card.apply(ONE.files).digest == ONE.digest
+    card.let_go()
 
 
 ASKED = (

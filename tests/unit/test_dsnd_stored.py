@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig
 from hal.packet.derive import SyncResult, sync
 from sdk.dsnd.card import Card
-from sdk.dsnd.store import Store, StoredIntent
+from sdk.dsnd.store import EMPTY, Fault, Store, StoredIntent
 from sdk.dsnd.tables import Tables
 from services.core.objects import IntentError
 from services.core.plan import Plan
@@ -80,11 +81,13 @@ def test_a_stored_intent_whose_port_is_gone_forwards_nothing_until_the_next_appl
     for words in ("Vnic web", "field port", "host0", "Nothing is forwarded", "Apply an intent that fits"):
         assert words in card.life.fault
     assert Store(tmp_path).good() == StoredIntent(whole(TWO))  # who puts the port back has it again
+    assert (card.stored, card.holding and card.holding.intent) == (before.digest, EMPTY)
     with pytest.raises(IntentError, match="host0"):
         card.apply(whole(ONE), only_set="edge")
     card.apply(whole(ONE))
     assert (rows(card, "subnet"), card.life.fault) == (1, "")
     assert Store(tmp_path).good() == StoredIntent(whole(ONE))
+    assert card.stored == StoredIntent(whole(ONE)).digest == card.backend.snapshot().tag
 
 
 def test_with_the_port_back_the_stored_intent_holds_again(
@@ -260,3 +263,70 @@ def test_no_damage_of_what_is_stored_keeps_the_card_down(
     card.apply(whole(TWO))
     assert (rows(card, "vnic"), card.life.fault) == (1, "")
     assert Store(tmp_path).good() == StoredIntent(whole(TWO))
+
+
+def test_what_went_wrong_last_outlives_the_daemon(process: Process, start: Callable[[], Card], tmp_path: Path) -> None:
+    card = start()
+    assert card.faults() == Fault()
+    process.engine = None
+    until(lambda: re.fullmatch(r"died after \d+\.\d s", Store(tmp_path).last_fault().words))
+    told = card.faults()
+    assert re.fullmatch(r"died after \d+\.\d s", told.words)
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told.time)
+    after = start()
+    assert (after.life.fault, after.faults()) == ("", told)
+    process.engine = None
+    until(lambda: "second time" not in after.life.fault and after.life.fault.startswith("died"))
+    until(lambda: Store(tmp_path).last_fault() == after.faults())
+
+
+def test_a_fault_that_is_kept_is_bounded_and_one_that_is_damaged_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep_fault(Fault.of_now("x" * 100_000))
+    assert (tmp_path / "fault.json").stat().st_size < 2200
+    assert store.last_fault().words == "x" * 2000
+    for damage in (b"", b"{}", b"[1]", b"[" * 200_000, b"\xff", b'{"words": 1'):
+        (tmp_path / "fault.json").write_bytes(damage)
+        assert store.last_fault() == Fault()
+    store.keep_fault(Fault())
+    assert not (tmp_path / "fault.json").exists()
+
+
+def test_a_stored_intent_that_fits_again_is_no_fault_any_more(
+    process: Process, start: Callable[[], Card], tmp_path: Path
+) -> None:
+    start().apply(whole(TWO))
+    (tmp_path / "intent.good").write_bytes(b"damage")
+    process.engine = None
+    card = start()
+    assert card.stored == ""
+    assert "CORRUPT: stored intent" in card.faults().words
+    assert "CORRUPT: stored intent" in Store(tmp_path).last_fault().words
+    card.apply(whole(TWO))
+    assert (card.faults(), Store(tmp_path).last_fault()) == (Fault(), Fault())
+
+
+def test_a_damaged_seed_keeps_the_card_down_and_what_mends_it_is_told(
+    process: Process, start: Callable[[], Card], tmp_path: Path
+) -> None:
+    """Without the seed that they were made with, uplinks would change their MACs without anybody's word."""
+    start().apply(whole(TWO))
+    seed = (tmp_path / "seed").read_bytes()
+    for damage in (seed[:-1], b"", seed + b"x"):
+        process.engine = None
+        (tmp_path / "seed").write_bytes(damage)
+        with pytest.raises(HalError) as caught:
+            start()
+        assert str(caught.value) == (
+            f"CORRUPT: seed {tmp_path / 'seed'}: got {len(damage)} bytes, limit 16 bytes. Remove it, or put a copy in "
+            "its place: without one another is drawn, uplinks that name no mac get another, and equal paths are shared "
+            "out anew."
+        )
+    (tmp_path / "seed").write_bytes(seed)  # a copy
+    process.engine = None
+    assert rows(start(), "vnic") == 1
+    process.engine = None
+    (tmp_path / "seed").unlink()
+    assert rows(start(), "vnic") == 1
+    assert len((tmp_path / "seed").read_bytes()) == 16
+    assert (tmp_path / "seed").read_bytes() != seed

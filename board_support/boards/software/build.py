@@ -61,9 +61,13 @@ class EngineLife:
     def launch(self) -> Backend:
         self._bury()
         self._user = choose(self._settings.user, self._run)
-        start(self._run, binary=self._settings.program, arguments=self._user.arguments())
+        start(self._run, binary=self._settings.program, arguments=self._arguments(self._user))
         open_to(self._run, self._settings.writers, self._settings.readers)
         return self._watch(self._connect())
+
+    def _arguments(self, user: EngineUser) -> list[str]:
+        memory = self._settings.memory_mb
+        return [*user.arguments(), *(["--memory", str(memory)] if memory else [])]
 
     def _connect(self) -> Engine:
         return connect(self._run, holders=self._settings.writers)

@@ -174,7 +174,8 @@ static bool open_ports(struct dsn_control *control, const struct request *reques
     engine->pool = dsn_pool_create(
         "dsn_live", dsn_pool_packets((uint16_t)request->head.workers, (uint16_t)request->head.ports), longest);
     if (engine->pool == NULL) {
-        dsn_refuse(failure, DSN_FULL, "card", "", "memory for packets", "Start the engine with more --memory.");
+        dsn_refuse(failure, DSN_FULL, "card", "", "memory for packets",
+                   "Give it more (memory_mb in card.toml), or fewer ports and workers, or a smaller mtu.");
         return dsn_got(failure, "%s", rte_strerror(rte_errno));
     }
     for (uint32_t i = 0; i < request->head.ports; i++) {
@@ -311,7 +312,7 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             dsn_shard_destroy(engine->shard[i]);
         memset(engine->shard, 0, sizeof(engine->shard));
         return dsn_refuse(failure, DSN_FULL, "card", "connections", "memory for them",
-                          "Load with fewer connections, or start the engine with more --memory.");
+                          "Load with fewer connections or workers (card.toml).");
     }
     return true;
 }

@@ -46,8 +46,8 @@ bool dsn_replay_pool(struct dsn_control *control, struct dsn_failure *failure) {
     memcpy(control->replay_port, control->engine.ports, count * sizeof(control->replay_port[0]));
     control->replay_port[count] = &control->nowhere;
     control->nowhere.index = count;
-    return control->replay_pool ||
-           dsn_refuse(failure, DSN_FULL, "shard", "", "memory for its packets", "Start the engine with more --memory.");
+    return control->replay_pool || dsn_refuse(failure, DSN_FULL, "shard", "", "memory for its packets",
+                                              "Give the engine more (memory_mb in card.toml).");
 }
 
 struct dsn_shard *dsn_shard_for(struct dsn_control *control, const struct dsn_segment *segment, uint32_t connections,

@@ -132,3 +132,33 @@ def test_an_engine_that_can_not_run_is_refused(
     refused = dsn("card", "start", str(card), "--state", str(tmp_path / "state"))
     assert refused.exit_code == 1
     assert words.format(engine=tmp_path / "no/engine") in refused.stderr
+
+
+@pytest.mark.parametrize("which", ["run", "state"])
+@pytest.mark.parametrize(
+    ("mode", "owner", "wrong"),
+    [
+        (0o777, 0, "field mode: got 0777, limit writable by its owner alone. Look what is in it, then: chmod go-w "),
+        (0o720, 0, "field mode: got 0720, limit writable by its owner alone. Look what is in it, then: chmod go-w "),
+        (0o700, 61192, "field owner: got 61192, limit 0. Look what is in it, then: chown 0 "),
+    ],
+)
+def test_a_folder_that_is_not_ours_alone_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, mode: int, owner: int, wrong: str
+) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
+    (tmp_path / "card.toml").write_text(CARD)
+    folder = tmp_path / which
+    folder.mkdir()
+    folder.chmod(mode)
+    os.chown(folder, owner, owner)
+    start = ("card", "start", str(tmp_path / "card.toml"), "--state", str(tmp_path / "state"))
+    refused = dsn(*start)
+    assert refused.exit_code == 1
+    assert f"INVALID: {which} folder {folder}, {wrong}{folder}; or name another." in refused.stderr
+    assert which != "run" or list(folder.iterdir()) == []
+    folder.chmod(0o755)
+    os.chown(folder, 0, 0)
+    started = dsn(*start)
+    assert started.exit_code == 0, started.output
+    assert dsn("card", "stop").exit_code == 0

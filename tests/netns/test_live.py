@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.bridge._generated import FdbEntry, Subnet, VnicAddress
 from tests.netns.ports import Field, field, inside, until
 from tests.tools.engines import RELEASED, SANITIZED, running
+
+FLOOD = 1900
 
 
 def tables(made: Field) -> list[Insert]:
@@ -140,6 +143,41 @@ def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
         assert until(lambda: len(sent()) == 1)
         assert 0 < counters.vnics[2]["tx_packets"] < 1000
         assert max(dropped[vnic] for vnic in (2, 3, 4)) < 100  # what hosts say of themselves when they come up
+
+
+def test_a_flood_of_first_packets_takes_its_own_share() -> None:
+    """What came while the engine stood still: 1,900 first packets from one host, and in the same bursts packets of a
+    connection of another one. These all arrive; of the flood what has its turn, later, though nothing more comes."""
+    with live(4) as card, card.made.wire(0) as flooding, card.made.wire(2) as other:
+        made, engine = card.made, card.engine
+        made.ping(2, 3)
+        made.ping(0, 1)
+        macs = [made.on(n, "cat", "/sys/class/net/eth0/address").strip() for n in range(4)]
+        opening = ethernet(macs[3], macs[2], IPV4, udp(made.ipv4(2), made.ipv4(3), 4000, 4001))
+        other.send(opening)
+        assert until(lambda: any(flow.source_port == 4000 for flow in engine.flows()))
+        before = engine.counters()
+        os.kill(engine.pid, signal.SIGSTOP)
+        try:
+            for number in range(FLOOD):
+                packet = udp(made.ipv4(0), made.ipv4(1), 1024 + number, 53)
+                flooding.send(ethernet(macs[1], macs[0], IPV4, packet))
+                if number % 2 == 0:
+                    other.send(opening)
+        finally:
+            os.kill(engine.pid, signal.SIGCONT)
+
+        def since() -> tuple[int, int, int]:
+            """Packets to host 3, packets to host 1, and drops at the flood's limit."""
+            now = engine.counters()
+            more = [now.vnics[n]["tx_packets"] - before.vnics[n]["tx_packets"] for n in (4, 2)]
+            return more[0], more[1], now.drops["first_packet_limit"]
+
+        assert until(lambda: (now := since())[0] >= FLOOD // 2 and now[1] + now[2] >= FLOOD), since()
+        assert engine.counters().vnics[1]["drops"] >= since()[2] > 100
+        idle = card.cpu_seconds()
+        time.sleep(1)
+        assert card.cpu_seconds() - idle < 0.2
 
 
 def test_a_device_deleted_under_traffic() -> None:

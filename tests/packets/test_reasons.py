@@ -7,8 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hal.packet.schema.registry import schema
 from tests.tools.tree import ROOT
+
+IN_BURSTS = {"first_packet_limit": "tests/unit/test_engine_firsts.py::test_a_flood_takes_nothing_from_another"}
+"""What no packet meets alone -> the test that counts its drops."""
 
 
 def provoked(folder: Path, *which: str) -> set[str]:
@@ -23,7 +28,19 @@ def provoked(folder: Path, *which: str) -> set[str]:
 def test_every_reason_is_provoked(tmp_path: Path) -> None:
     here = Path(__file__).parent
     others = sorted(str(path) for path in here.glob("test_*.py") if path != Path(__file__))
-    assert {reason.name for reason in schema(own_only=True).reasons} - provoked(tmp_path, *others) == set()
+    reasons = {reason.name for reason in schema(own_only=True).reasons}
+    assert reasons - provoked(tmp_path, *others) == IN_BURSTS.keys()
+
+
+@pytest.mark.parametrize("reason", IN_BURSTS)
+def test_reasons_of_bursts_are_counted(reason: str) -> None:
+    """The test that is named passes, and looks at the counter."""
+    path, name = IN_BURSTS[reason].split("::")
+    body = (ROOT / path).read_text().split(f"def {name}(")[1].split("\ndef ")[0]
+    assert f'drops["{reason}"] > ' in body
+    command = [sys.executable, "-m", "pytest", "-q", IN_BURSTS[reason]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_reason_that_nothing_provokes_is_seen(tmp_path: Path) -> None:

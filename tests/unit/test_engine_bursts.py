@@ -1,18 +1,20 @@
 """In bursts a packet meets what it meets alone: live traffic of all kinds, mixed, against replay, which takes packets
-one by one (and is held to the twin by tests/property)."""
+one by one (and is held to the twin by tests/property). As many of them are first packets as have their turn in a burst:
+what becomes of more is tests/unit/test_engine_firsts.py's."""
 
 from __future__ import annotations
 
 import random
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hal.packet.contract import Insert, PacketIn, PacketResult, PortConfig
+from hal.packet.contract import Insert, PacketIn, PacketResult, PortConfig, StepKind
 from hal.packet.dpdk import Engine
 from hal.packet.schema.rows import as_rows
 from tests.packets import world
@@ -24,6 +26,8 @@ from tests.tools.engines import running
 CLIENT = world.HOSTS["client"]
 OUT = {name: world.HOSTS[name].port for name in ("web", "db", "open")}
 PACKETS = 4_000
+POLL, CHAINS = 32, 8
+"""Packets of a port at a time, and chains of a burst."""
 FROM4, FROM6 = "10.1.0.20", "[2001:db8:1::14]"
 TO4 = ("10.1.0.10", "10.2.0.5", "10.2.0.40", "10.9.9.9")
 TO6 = ("[2001:db8:1::a]", "[2001:db8:2::5]", "[2001:db8:2::28]")
@@ -85,6 +89,30 @@ def wait_until_all(engine: Engine, count: int) -> None:
         time.sleep(0.02)
 
 
+def spaced(engine: Engine, draw: random.Random, some: list[bytes]) -> list[bytes]:
+    """Frames as they come, between them some of an open connection wherever a burst would have too many chains."""
+    shard = engine.shard(connections=4096)
+    quiet = some[0]
+    walks: deque[bool] = deque([True], maxlen=POLL)
+    frames = [quiet]
+
+    def walked(frame: bytes) -> bool:
+        (result,) = shard.replay([PacketIn(frame, CLIENT.port, 1_000_000_000)], witness=True)
+        return any(step.kind == StepKind.STAGE for step in result.steps)
+
+    walked(quiet)
+    while len(frames) < PACKETS:  # trains of one kind, and none
+        frame = bent(draw, draw.choice(some))
+        for _ in range(draw.choice((1, 1, 2, 5, 40))):
+            while sum(walks) == CHAINS:
+                walks.append(walked(quiet))
+                frames.append(quiet)
+            walks.append(walked(frame))
+            frames.append(frame)
+    shard.close()
+    return frames
+
+
 def left(results: list[PacketResult], port: int) -> list[bytes]:
     return [output.data for result in results for output in result.outputs if output.port == port]
 
@@ -97,9 +125,7 @@ def test_in_bursts_packets_meet_what_they_meet_alone(folder: Path, seed: int) ->
         card = Card(engine)
         some = kinds(card)
         card.shard.close()
-    frames: list[bytes] = []
-    while len(frames) < PACKETS:  # trains of one kind, and none
-        frames += [bent(draw, draw.choice(some))] * draw.choice((1, 1, 2, 5, 40))
+        frames = spaced(engine, draw, some)
     with running() as engine:
         load(engine, live(folder, frames))
         shard = engine.shard(connections=4096)

@@ -92,6 +92,8 @@ struct dsn_result dsn_path_witness(struct dsn_shard *shard, const struct dsn_roo
                                    uint64_t now, struct dsn_witness *witness);
 struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *packet,
                                uint64_t now);
+/* First packets wait for their turn: each burst runs some of them, an empty one too. */
+bool dsn_path_waits(const struct dsn_shard *shard);
 /* Timers alone; returns when the next one is due. Also sweeps a bounded number of expired connections and settles
  * a bounded number of others. Where timers made more frames than the queues hold it returns a time that has come:
  * drain and call again. */

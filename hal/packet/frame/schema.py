@@ -178,6 +178,9 @@ SCHEMA = StageSchema(
         Reason("fragment_table_full", "No room to remember another first fragment."),
         Reason("flow_table_full", "No room for another connection."),
         Reason("flow_limit", "The vNIC has as many connections as it may."),
+        Reason(
+            "first_packet_limit", "More first packets of this vNIC or uplink wait for their turn than are its share."
+        ),
         Reason("tcp_no_session", "A TCP segment that neither belongs to a connection nor opens one."),
         Reason("tcp_flags", "A combination of TCP flags that no stack sends."),
         Reason("tcp_state", "A TCP segment that does not fit the state of its connection."),

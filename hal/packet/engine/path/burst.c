@@ -1,6 +1,8 @@
 /* A burst of packets: all are parsed and their flows prefetched before the first is acted on, then each goes its way
  * in order. */
 #include "path/answers.h"
+#include "path/firsts.h"
+#include "path/owners.h"
 #include "path/plain.h"
 #include "path/usual.h"
 
@@ -140,54 +142,15 @@ static inline void begin(struct dsn_packet *p, struct rte_mbuf *mbuf) {
     p->ref = 0;
 }
 
-/* --- owners, where there are several workers --- */
-
-static uint16_t owner_of(const struct dsn_shard *shard, const struct dsn_flow_key *key) {
-    return dsn_flow_owner(
-        dsn_flow_hash(key->vrf, key->protocol, key->source, key->destination, key->source_port, key->destination_port),
-        shard->config.workers);
-}
-
-static dsn_end hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_t worker, enum dsn_handed how,
-                         uint32_t ports) {
-    struct dsn_tx *queue = &shard->handover[worker];
-    if (queue->count == RTE_DIM(queue->packets))
-        return dsn_dropped(DSN_REASON_PORT_FULL);
-    mbuf->hash.fdir.hi = how;
-    mbuf->hash.fdir.lo = ports;
-    queue->packets[queue->count++] = mbuf;
-    shard->counters.engine[DSN_COUNT_HANDOVERS]++;
-    return DSN_HANDOVER;
-}
-
-/* The worker that a packet belongs to, by its bytes; fragments without ports. */
-static uint16_t worker_of(const struct dsn_shard *shard, const struct dsn_packet *p, uint8_t state) {
-    struct dsn_flow_key key = p->key;
-    if (state == DSN_STATE_ERROR) {
-        if (!dsn_parse_quoted(p, &key))
-            return shard->config.worker;
-        key.vrf = p->key.vrf;
-    } else if (state < DSN_STATE_FRAGMENT) {
-        return shard->config.worker;
-    }
-    return owner_of(shard, &key);
-}
-
-/* Others learn from ARP and ND on uplinks what this worker learns; it alone answers. */
-static void share_news(struct dsn_shard *shard, const struct dsn_packet *p) {
-    for (uint16_t worker = 0; worker < shard->config.workers; worker++) {
-        if (worker == shard->config.worker)
-            continue;
-        struct rte_mbuf *copy = rte_pktmbuf_copy(p->mbuf, shard->config.pool, 0, UINT32_MAX);
-        if (copy == NULL)
-            return;
-        copy->port = p->mbuf->port;
-        if (dsn_is_drop(hand_over(shard, copy, worker, DSN_HANDED_LEARN, 0)))
-            rte_pktmbuf_free(copy);
-    }
-}
-
 /* --- fragments --- */
+
+/* A later fragment whose first is not known; `waits`: it may be among the first packets that wait. */
+static __rte_noinline dsn_end without_first(struct dsn_shard *shard, const struct dsn_packet *p, bool waits) {
+    if (!waits || shard->firsts.running)
+        return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
+    enum dsn_reason_number reason = dsn_firsts_put(shard, p);
+    return reason == DSN_PASSED ? DSN_QUEUE : dsn_dropped(reason);
+}
 
 static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     uint32_t ref;
@@ -195,12 +158,20 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     if (how == DSN_HANDED_FRAGMENT) {
         p->key.source_port = (uint16_t)(p->mbuf->hash.fdir.lo >> 16);
         p->key.destination_port = (uint16_t)p->mbuf->hash.fdir.lo;
-        ref = dsn_connection_find(shard, &p->key, dsn_flows_hash(&shard->flows, &p->key), shard->now);
-        return ref != 0 ? dsn_later(shard, p, ref) : dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
+        p->hash = dsn_flows_hash(&shard->flows, &p->key);
+        ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
+        return ref != 0 ? dsn_later(shard, p, ref)
+                        : without_first(shard, p, dsn_firsts_find(&shard->firsts, &p->key, p->hash) != 0);
     }
     struct dsn_first_fragment *first = dsn_fragment_of(&shard->fragments, p, shard->now);
-    if (first == NULL)
-        return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
+    if (first == NULL) {
+        uint32_t fragments = shard->vnics.state[dsn_vnic_state(&shard->vnics, p->vnic->id)].firsts.fragments;
+        p->key.source_port = (uint16_t)(p->identification >> 16); /* a place of its own, behind its first */
+        p->key.destination_port = (uint16_t)p->identification;
+        p->key.zero = 1;
+        p->hash = dsn_flows_hash(&shard->flows, &p->key);
+        return without_first(shard, p, fragments > 0);
+    }
     ref = first->ref;
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
     if (ref != 0 &&
@@ -212,7 +183,7 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     if (ref != 0)
         return dsn_later(shard, p, ref);
     uint32_t ports = (uint32_t)first->flow.source_port << 16 | first->flow.destination_port;
-    return hand_over(shard, p->mbuf, owner_of(shard, &first->flow), DSN_HANDED_FRAGMENT, ports);
+    return dsn_hand_over(shard, p->mbuf, dsn_owner_of(shard, &first->flow), DSN_HANDED_FRAGMENT, ports);
 }
 
 static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only);
@@ -230,11 +201,11 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     uint8_t state = sort_out(shard->root, p);
-    uint16_t owner = shard->config.workers > 1 ? worker_of(shard, p, state) : shard->config.worker;
+    uint16_t owner = shard->config.workers > 1 ? dsn_worker_of(shard, p, state) : shard->config.worker;
     if (how != DSN_HANDED_FRAGMENT && owner != shard->config.worker) {
         if (state == DSN_STATE_FLOW)
             dsn_fragment_remember(&shard->fragments, p, 0, 0, shard->now);
-        return hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
+        return dsn_hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
     }
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
     struct dsn_packet before = *p; /* sending changes bytes */
@@ -348,21 +319,22 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
     const struct dsn_vnic *vnic = p->vnic;
     uint32_t length = p->length;
     dsn_end end;
+    mbuf->hash.fdir.hi = how; /* for one that waits */
     if (how == DSN_HANDED_LEARN) {
         dsn_train_end(train); /* what waited for the news goes into the queues that the train fills */
         learn(shard, p);
         return DSN_CONSUME;
     }
-    uint16_t owner = handed_over ? shard->config.worker : worker_of(shard, p, p->state);
+    uint16_t owner = handed_over ? shard->config.worker : dsn_worker_of(shard, p, p->state);
     if (owner != shard->config.worker) {
-        end = hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
+        end = dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
         if (end == DSN_HANDOVER)
             return end;
         p->state = drop(p, dsn_reason_of(end));
     }
     if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK &&
         (p->state == DSN_STATE_ARP || p->state == DSN_STATE_ND))
-        share_news(shard, p);
+        dsn_share_news(shard, p);
     end = go(shard, p, train, how);
     if (end == DSN_HANDOVER)
         return end;
@@ -414,6 +386,67 @@ static __rte_noinline void look_at_some(const struct dsn_shard *shard, struct ds
     }
 }
 
+/* --- first packets that wait for their turn --- */
+
+#ifndef DSN_WITNESS
+/* It was counted when it came; the tables may be others by now. */
+static __rte_noinline __rte_cold void run_waiting(struct dsn_shard *shard, struct rte_mbuf *mbuf) {
+    enum dsn_handed how = mbuf->hash.fdir.hi;
+    struct dsn_packet p;
+    begin(&p, mbuf);
+    p.state = look(shard, shard->root, &p);
+    p.hash = dsn_flows_hash(&shard->flows, &p.key);
+    uint16_t owner = shard->config.worker;
+    if (shard->config.workers > 1 && how == DSN_HANDED_PLAIN)
+        owner = dsn_worker_of(shard, &p, p.state);
+    dsn_end end =
+        owner == shard->config.worker ? act(shard, &p, how) : dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
+    finish(shard, mbuf, p.vnic, end);
+}
+
+/* What waits of a connection, as long as it is open or its chain may run; how many packets that were. */
+static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
+    struct dsn_firsts *f = &shard->firsts;
+    const struct dsn_flow_key key = f->first[number].key;
+    uint64_t hash = f->first[number].hash;
+    unsigned runs = 0;
+    bool none = false;
+    while (!none && (f->left > 0 || dsn_flows_find(&shard->flows, &key, hash) != 0)) {
+        run_waiting(shard, dsn_firsts_take(shard, number, &none));
+        runs++;
+        /* Packets the other way may have come before it was open: they are its replies. */
+        uint32_t replies = shard->meeting != 0
+                               ? dsn_firsts_find(f, &shard->replies, dsn_flows_hash(&shard->flows, &shard->replies))
+                               : 0;
+        if (replies != 0 && replies != number)
+            runs += run_connection(shard, replies);
+    }
+    return runs;
+}
+
+/* Those that wait, a connection of each vNIC in turn. About as many packets as a burst has: the queues to send hold both. */
+static __rte_noinline __rte_cold void run_turns(struct dsn_shard *shard) {
+    struct dsn_firsts *f = &shard->firsts;
+    f->running = true;
+    for (unsigned runs = 0; f->count > 0 && f->left > 0 && runs < DSN_BURST;)
+        runs += run_connection(shard, dsn_firsts_next(shard));
+    f->running = false;
+}
+
+/* Behind a burst of so many packets. */
+static void end_burst(struct dsn_shard *shard, uint16_t count) {
+    struct dsn_firsts *f = &shard->firsts;
+    if (likely(f->seen < count))
+        f->alone = 0;
+    if (unlikely(f->count > 0))
+        run_turns(shard);
+}
+#else
+static void end_burst(const struct dsn_shard *shard, uint16_t count) {
+    (void)shard, (void)count;
+}
+#endif
+
 /* All packets of a burst; the last one's end. */
 dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t count, bool handed_over) {
     struct dsn_packet packet[DSN_BURST];
@@ -425,8 +458,11 @@ dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t 
     for (uint16_t i = 0; i < half && i < AHEAD; i++)
         guess(shard, &packet[i]);
     look_at_some(shard, packet + half, mbufs + half, count - half);
-    if (likely(shard->config.workers == 1))
-        return run_alone(shard, packet, count);
+    if (likely(shard->config.workers == 1)) {
+        end = run_alone(shard, packet, count);
+        end_burst(shard, count);
+        return end;
+    }
     struct dsn_train train = {.least = DSN_STATE_PLAIN};
     for (uint16_t i = 0; i < count; i++) {
         if (i + AHEAD < count)
@@ -434,6 +470,7 @@ dsn_end dsn_path_run(struct dsn_shard *shard, struct rte_mbuf **mbufs, uint16_t 
         end = run_shared(shard, &packet[i], &train, handed_over);
     }
     dsn_train_end(&train);
+    end_burst(shard, count);
     return end;
 }
 
@@ -463,6 +500,10 @@ void dsn_path_burst(struct dsn_shard *shard, const struct dsn_root *root, struct
                     uint64_t now, bool handed_over) {
     dsn_shard_begin(shard, root, now, false);
     dsn_path_run(shard, packets, count, handed_over);
+}
+
+bool dsn_path_waits(const struct dsn_shard *shard) {
+    return shard->firsts.count > 0;
 }
 
 struct dsn_result dsn_path_one(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *packet,

@@ -82,6 +82,12 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
         return dsn_dropped(DSN_REASON_TCP_NO_SESSION);
     if (dsn_is_icmp(p) && p->icmp_type == dsn_echo_reply(p->key.protocol))
         return dsn_dropped(DSN_REASON_ICMP_TYPE);
+#ifndef DSN_WITNESS /* a packet that has one is alone in its burst */
+    if (unlikely(!dsn_firsts_may(&shard->firsts, p->vnic->id))) {
+        enum dsn_reason_number reason = dsn_firsts_put(shard, p);
+        return reason == DSN_PASSED ? DSN_QUEUE : dsn_dropped(reason);
+    }
+#endif
     shard->counters.engine[DSN_COUNT_CHAIN_WALKS]++;
     dsn_flows_prefetch_free(&shard->flows);
     o.routed = p->key.flags & DSN_KEY_ROUTED;

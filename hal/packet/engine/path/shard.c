@@ -28,7 +28,7 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config) {
         !dsn_flows_create(&shard->flows, config->connections) ||
         !dsn_ops_create(&shard->ops, config->connections * 2 + 4) ||
         !dsn_neighbours_create(&shard->neighbours, config->connections * 2 + 8) ||
-        !dsn_fragments_create(&shard->fragments)) {
+        !dsn_fragments_create(&shard->fragments) || !dsn_firsts_create(&shard->firsts)) {
         dsn_shard_destroy(shard);
         return NULL;
     }
@@ -49,6 +49,7 @@ void dsn_shard_destroy(struct dsn_shard *shard) {
     dsn_ops_destroy(&shard->ops);
     dsn_neighbours_destroy(&shard->neighbours);
     dsn_fragments_destroy(&shard->fragments);
+    dsn_firsts_destroy(&shard->firsts);
     dsn_vnic_states_destroy(&shard->vnics);
     free(shard->tx);
     free(shard->handover);
@@ -183,5 +184,6 @@ bool dsn_shard_begin(struct dsn_shard *shard, const struct dsn_root *root, uint6
         while (!(done = dsn_neighbours_run(shard, now)) && !some) {}
     shard->now = now;
     shard->looks = DSN_LOOKS;
+    dsn_firsts_begin(&shard->firsts);
     return done;
 }

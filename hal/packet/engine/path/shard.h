@@ -5,6 +5,7 @@
 #include "path.h"
 #include "path/derive.h"
 #include "path/first_fragments.h"
+#include "path/firsts.h"
 #include "path/flows.h"
 #include "path/neighbour.h"
 #include "path/ops.h"
@@ -72,6 +73,7 @@ struct dsn_shard {
     uint64_t settled_ns, settled_packets; /* when the latest round of settling began, packets until then */
     uint32_t settle_next;                 /* record with which it goes on; 0: none is running */
     struct dsn_tx *tx, *handover;
+    struct dsn_firsts firsts;
     struct {
         struct dsn_event_record record[DSN_EVENTS];
         _Atomic uint64_t put, taken, missed;

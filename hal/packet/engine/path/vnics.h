@@ -3,6 +3,7 @@
 #ifndef DSN_PATH_VNICS_H
 #define DSN_PATH_VNICS_H
 
+#include "path/firsts.h"
 #include "path/flows.h"
 
 #define DSN_VNIC_STATES (UINT32_C(1) << 20) /* reserved, touched where used */
@@ -18,6 +19,7 @@ struct dsn_vnic_state {
     uint32_t next;                  /* in its hash chain */
     uint32_t open[2];               /* connections that count: opened by it, open to it */
     uint32_t waiting;               /* packets from it that wait for neighbours */
+    struct dsn_firsts_of firsts;    /* its first packets that wait for their turn */
     bool at_limit[3];               /* open[0], open[1], punt: told once when it begins */
     struct dsn_bucket punt, log[2]; /* log: of connections that it opens, and of those to it */
 };
@@ -34,8 +36,8 @@ void dsn_vnic_states_destroy(struct dsn_vnic_states *vnics);
 /* One of another shard. */
 void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state *one);
 
-/* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits are given to others
- * when all are taken. */
+/* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits
+ * are given to others when all are taken. */
 uint32_t dsn_vnic_state(struct dsn_vnic_states *vnics, uint64_t id);
 
 #endif

@@ -250,6 +250,11 @@ static bool turn(struct dsn_worker *w) {
     for (uint16_t i = 0; i < w->live->workers; i++)
         if (i != w->number)
             busy |= take_over(w, i);
+    if (dsn_path_waits(w->engine->shard[w->number])) { /* behind what has come; and until none is left nobody sleeps */
+        if (!busy)
+            process(w, NULL, 0, false);
+        busy = true;
+    }
     if (w->now == before) /* no burst asked for the time */
         w->now = dsn_now_ns();
     if (w->now >= w->tick)

@@ -1,0 +1,192 @@
+"""First packets have a bounded share of a burst: what others are sent goes on, and order is kept.
+
+Counted is work, not time: a port of a pcap file gives 32 packets whenever it is asked, and what leaves by a port stands
+in its file in the order in which it was decided.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import struct
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hal.conformance.frames import checksum, ip, udp
+from hal.conformance.world import A, B, C, Host, rows
+from hal.packet.contract import Counters, Flow, Insert, LoadConfig, PortConfig
+from hal.packet.schema.rows import as_rows
+from tests.tools import pcap
+from tests.tools.engines import running
+
+POLL, CHAINS, EACH = 32, 8, 512
+"""Packets of a port at a time, chains of a burst, and what of a vNIC may wait."""
+MANY = 20_000
+MARK = struct.Struct("!4sHII")
+"""In the data of each packet: a word, whose it is, its connection, its number in that."""
+UDP = 17
+
+
+def frame(host: Host, to: Host, connection: int, number: int = 0, *, initiator: bool = True) -> bytes:
+    """A packet of one of 2^28 connections between these two; not the initiator's are those the other way."""
+    ends = (1024 + connection % 50_000, 1024 + connection // 50_000)
+    sport, dport = ends if initiator else ends[::-1]
+    data = MARK.pack(b"mark", host.vnic, connection, number)
+    return host.frame(udp(host.ip, to.ip, sport, dport, data))
+
+
+Mark = tuple[int, int, int]
+
+
+def marks(frames: Sequence[bytes]) -> list[Mark]:
+    return [MARK.unpack_from(one, one.index(b"mark"))[1:] for one in frames]
+
+
+@dataclass(frozen=True)
+class Played:
+    """What became of what ports were given: marks by the port they left by, in order."""
+
+    counters: Counters
+    left: Mapping[int, list[Mark]]
+    flows: Sequence[Flow]
+
+    def of(self, host: Host, to: Host) -> list[Mark]:
+        return [one for one in self.left[to.port] if one[0] == host.vnic]
+
+
+def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1) -> Played:
+    """Everything at once, each host's in its order, until all of it has gone somewhere."""
+    total = sum(len(frames) for frames in traffic.values())
+    with tempfile.TemporaryDirectory(prefix="dsn", dir="/tmp") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)  # a short one: two paths have to fit into a device's 111 bytes
+        for host in (A, B, C):
+            pcap.write(folder / f"in{host.port}", list(traffic.get(host, ())))
+        engine = stack.enter_context(running())
+        ports = [PortConfig(0, "p0", "replay"), PortConfig(9, "p9", "replay")]
+        for host in (A, B, C):
+            device = f"pcap:{folder}/in{host.port},{folder}/out{host.port}"
+            ports.append(PortConfig(host.port, f"p{host.port}", device))
+        engine.load(LoadConfig(ports=tuple(ports), connections=200_000, flow_limit=200_000, inbound_flow_limit=200_000,
+                               pickup_ns=0, workers=workers))  # fmt: skip
+        engine.writer().commit([Insert(some) for some in as_rows(rows())])
+        engine.start()
+        deadline = time.monotonic() + 60
+        while _done(engine.counters()) < total and time.monotonic() < deadline:
+            time.sleep(0.02)
+        counters, flows = engine.counters(), engine.flows()
+        stack.close()
+        left = {host.port: marks(pcap.read(folder / f"out{host.port}")) for host in (A, B, C)}
+    assert _done(counters) == total, counters
+    return Played(counters, left, flows)
+
+
+def _done(counters: Counters) -> int:
+    """Counted somewhere: sent, dropped, or lost before a worker that was behind."""
+    ends = sum(one["tx_packets"] + one["rx_errors"] for one in counters.ports.values())
+    return ends + sum(counters.drops.values())
+
+
+def in_order(found: Sequence[Mark]) -> bool:
+    """Each connection's packets, whatever lies between them."""
+    latest: dict[tuple[int, int], int] = defaultdict(lambda: -1)
+    for vnic, connection, number in found:
+        if number <= latest[vnic, connection]:
+            return False
+        latest[vnic, connection] = number
+    return True
+
+
+def test_a_flood_takes_nothing_from_another() -> None:
+    """A's packets are all of new connections, B's all of one. While B has some, a burst has 32 of each."""
+    flood = [frame(A, C, number) for number in range(MANY)]
+    played = play({A: flood, B: [frame(B, C, 0, number) for number in range(MANY)]})
+    ours, drops = played.counters, played.counters.drops
+    assert [number for _, _, number in played.of(B, C)] == list(range(MANY))
+    assert ours.vnics[B.vnic]["drops"] == 0
+    out = played.left[C.port]
+    before = sum(one[0] == A.vnic for one in out[: out.index((B.vnic, 0, MANY - 1))])
+    print(f"{before} chains of A before B's last packet; {drops['first_packet_limit']} at its limit")
+    assert MANY // POLL * (CHAINS - 1) <= before <= (MANY // POLL + 2) * CHAINS
+    # The flood itself has what is left, and each packet of it is accounted for, at the vNIC that it came from.
+    assert ours.vnics[A.vnic]["drops"] == drops["first_packet_limit"] > MANY // 2
+    assert len(played.of(A, C)) + drops["first_packet_limit"] == MANY
+    assert ours.engine["chain_walks"] == len(played.of(A, C)) + 1
+    assert sum(drops.values()) == drops["first_packet_limit"]
+
+
+def test_who_is_alone_is_not_limited() -> None:
+    played = play({A: [frame(A, C, number) for number in range(MANY)]})
+    assert len(played.of(A, C)) == MANY
+    assert played.counters.engine["flows_opened"] == MANY
+
+
+def test_firsts_of_others_have_their_turn() -> None:
+    """Few new connections of B beside A's flood: none is lost, and each is open a burst or two after it came."""
+    each = 100
+    quiet = [frame(B, C, 0, number) for number in range(MANY)]
+    for place in range(each):
+        quiet[place * (MANY // each) + 7] = frame(B, C, 1 + place)
+    played = play({A: [frame(A, C, number) for number in range(MANY)], B: quiet})
+    found = played.of(B, C)
+    assert len(found) == MANY
+    assert played.counters.vnics[B.vnic]["drops"] == 0
+    late = [found.index((B.vnic, 1 + place, 0)) - place * (MANY // each) - 7 for place in range(each)]
+    print(f"B's first packets left behind at most {max(late)} of its others that came later")
+    assert max(late) <= 3 * POLL
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_order_within_a_connection_is_kept(both_ways: bool, workers: int) -> None:
+    """Packets of many connections, some behind others, from one end or from both; more than have their turn at once."""
+    draw = random.Random(5)
+    traffic: dict[Host, list[bytes]] = {}
+    ends = ((A, C, True), (C, A, False)) if both_ways else ((A, C, True),)
+    for host, to, initiator in ends:
+        sent: dict[int, int] = defaultdict(int)
+        frames = []
+        for place in range(MANY):
+            connection = draw.randrange(place * 2 // 3, place * 2 // 3 + 60)
+            frames.append(frame(host, to, connection, sent[connection], initiator=initiator))
+            sent[connection] += 1
+        traffic[host] = frames
+    played = play(traffic | {B: [frame(B, C, 0, number) for number in range(MANY)]}, workers)
+    for host, to, _ in ends:
+        found = played.of(host, to)
+        assert len(found) > MANY // 4
+        assert in_order(found), f"{host.vnic} to {to.vnic}"
+    drops = played.counters.drops
+    assert drops["first_packet_limit"] > 100
+    assert drops["first_packet_limit"] + drops["port_full"] == sum(drops.values())  # full: of the other worker's ports
+    assert len(played.flows) == len({(flow.source_port, flow.destination_port) for flow in played.flows})
+    # One chain a connection, however many packets of it waited.
+    assert played.counters.engine["chain_walks"] == played.counters.engine["flows_opened"] == len(played.flows)
+
+
+def test_fragments_wait_with_their_first() -> None:
+    """Datagrams in two fragments, one behind the other, beside another's packets: where the first passes, so does the
+    second."""
+    frames = []
+    for number in range(4000):
+        mark = MARK.pack(b"mark", A.vnic, number, 0).ljust(24, b".")
+        whole = udp(A.ip, C.ip, 1024 + number, 53, mark + MARK.pack(b"mark", A.vnic, number, 1) + b"..")[20:]
+        for part, flags in ((whole[:32], 0x2000), (whole[32:], 32 // 8)):
+            packet = bytearray(ip(A.ip, C.ip, UDP, part))
+            packet[4:8] = struct.pack("!HH", 1 + number, flags)
+            packet[10:12] = b"\0\0"
+            packet[10:12] = checksum(bytes(packet[:20])).to_bytes(2, "big")
+            frames.append(A.frame(bytes(packet)))
+    played = play({A: frames, B: [frame(B, C, 0, number) for number in range(MANY)]})
+    found, drops = played.of(A, C), played.counters.drops
+    firsts, seconds = ({connection for _, connection, number in found if number == which} for which in (0, 1))
+    assert len(firsts) > 500
+    assert seconds <= firsts
+    print(f"{len(firsts)} firsts, {len(seconds)} seconds; {drops['fragment_no_first']} of others")
+    assert len(seconds) > len(firsts) * 3 // 4
+    assert drops["first_packet_limit"] + drops["fragment_no_first"] + len(found) == len(frames)

@@ -2,6 +2,8 @@
 #include "check.h"
 #include "control.h"
 #include "memfd.h"
+#include "path/budgets.h"
+#include "path/news.h"
 
 #include <inttypes.h>
 #include <rte_errno.h>
@@ -257,6 +259,13 @@ bool dsn_do_load(struct dsn_control *control, struct dsn_exchange *exchange) {
     return control->loaded;
 }
 
+static void drop_shared(struct dsn_engine *engine) {
+    dsn_budgets_destroy(engine->budgets);
+    dsn_news_destroy(engine->news);
+    engine->budgets = NULL;
+    engine->news = NULL;
+}
+
 void dsn_unload(struct dsn_control *control) {
     struct dsn_engine *engine = &control->engine;
     if (control->running)
@@ -271,6 +280,7 @@ void dsn_unload(struct dsn_control *control) {
         if (engine->shard[i])
             dsn_shard_destroy(engine->shard[i]);
     memset(engine->shard, 0, sizeof(engine->shard));
+    drop_shared(engine);
     for (uint16_t i = 0; i < engine->port_count; i++)
         dsn_port_close(engine->ports[i]);
     engine->port_count = engine->workers = 0;
@@ -290,6 +300,13 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
     struct dsn_engine *engine = &control->engine;
     uint64_t now = dsn_now_ns();
     control->pickup_until = control->load.pickup_ns < UINT64_MAX - now ? now + control->load.pickup_ns : UINT64_MAX;
+    drop_shared(engine);
+    if (engine->workers > 1) {
+        engine->budgets = dsn_budgets_create(engine->workers);
+        engine->news = dsn_news_create();
+    }
+    if (engine->workers > 1 && (!engine->budgets || !engine->news))
+        return dsn_refuse(failure, DSN_FULL, "card", "workers", "memory for what they share", NULL);
     for (uint16_t worker = 0; worker < engine->workers; worker++) {
         struct dsn_shard_config config = {
             .counters = control->segment.block[worker],
@@ -299,6 +316,8 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .flow_limit = control->load.flow_limit,
             .inbound_flow_limit = control->load.inbound_flow_limit,
             .punt_limit = control->load.punt_limit,
+            .budgets = engine->budgets,
+            .news = engine->news,
             .pickup_until_ns = control->pickup_until,
             .ports = engine->ports,
             .port_count = engine->port_count,

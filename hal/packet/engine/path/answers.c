@@ -70,6 +70,15 @@ static uint16_t ask_stages(const struct dsn_root *root, const struct dsn_vnic *v
     return DSN_PASSED;
 }
 
+/* Somebody on an uplink says where he is. True: this worker knows him or, where that is asked, another does. */
+static bool confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                    const uint8_t mac[6], bool learn_only) {
+    bool here = dsn_neighbour_confirm(shard, uplink, address, mac), known = false;
+    if (shard->config.news != NULL && !learn_only)
+        shard->news |= dsn_news_tell(shard->config.news, uplink->id, address, mac, shard->now, here, &known);
+    return here || known;
+}
+
 enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *p, bool learn_only) {
     static const uint8_t kind[6] = {0, 1, 8, 0, 6, 4}, none[4];
     const struct dsn_root *root = shard->root;
@@ -94,9 +103,8 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     bool uplink = vnic->role == DSN_VNIC_ROLE_UPLINK;
     if (!request) {
         bool ours = memcmp(arp + 24, none, 4) == 0 || local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
-        return uplink && ours && dsn_neighbour_confirm(shard, vnic, told.address, p->frame + 6)
-                   ? DSN_PASSED
-                   : DSN_REASON_ARP_IGNORED;
+        return uplink && ours && confirm(shard, vnic, told.address, p->frame + 6, learn_only) ? DSN_PASSED
+                                                                                              : DSN_REASON_ARP_IGNORED;
     }
     bool own;
     if (!answering_mac(root, vnic, told.address, target, mac, &own))
@@ -107,7 +115,7 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
              DSN_MADE_ARP);
     }
     if (uplink)
-        dsn_neighbour_confirm(shard, vnic, told.address, p->frame + 6);
+        confirm(shard, vnic, told.address, p->frame + 6, learn_only);
     return DSN_PASSED;
 }
 
@@ -148,7 +156,7 @@ static enum dsn_reason_number take_solicitation(struct dsn_shard *shard, const s
              DSN_MADE_ND);
     }
     if (p->vnic->role == DSN_VNIC_ROLE_UPLINK)
-        dsn_neighbour_confirm(shard, p->vnic, p->key.source, p->frame + 6);
+        confirm(shard, p->vnic, p->key.source, p->frame + 6, learn_only);
     return DSN_PASSED;
 }
 
@@ -187,7 +195,7 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
         return take_solicitation(shard, p, &told, learn_only);
     return advertisement && p->vnic->role == DSN_VNIC_ROLE_UPLINK && link[2] != 0 &&
                    local_address(shard->root, p->vnic->vrf, p->key.destination) != DSN_NO_SLOT &&
-                   dsn_neighbour_confirm(shard, p->vnic, message + 8, message + link[2])
+                   confirm(shard, p->vnic, message + 8, message + link[2], learn_only)
                ? DSN_PASSED
                : DSN_REASON_ND_IGNORED;
 }

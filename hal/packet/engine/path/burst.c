@@ -332,10 +332,11 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
             return end;
         p->state = drop(p, dsn_reason_of(end));
     }
-    if (p->vnic != NULL && p->vnic->role == DSN_VNIC_ROLE_UPLINK &&
-        (p->state == DSN_STATE_ARP || p->state == DSN_STATE_ND))
-        dsn_share_news(shard, p);
     end = go(shard, p, train, how);
+    if (unlikely(shard->news)) { /* its bytes are as they came: ARP and ND are taken in */
+        shard->news = false;
+        dsn_share_news(shard, p);
+    }
     if (end == DSN_HANDOVER)
         return end;
     shard->counters.engine[DSN_COUNT_PACKETS]++;

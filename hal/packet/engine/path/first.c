@@ -48,8 +48,10 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     const struct dsn_ops *ops = &o->ops[direction];
     uint32_t number;
     enum dsn_reason_number reason = dsn_check_size(shard, p, ops, ops->ops);
-    if (reason == DSN_PASSED)
+    bool limited = reason == DSN_PASSED;
+    if (limited)
         reason = dsn_limits(shard, o->ingress, o->egress, shard->now);
+    limited = limited && reason == DSN_PASSED;
     if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction]))
         reason = DSN_REASON_FLOW_TABLE_FULL;
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
@@ -58,6 +60,8 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
         reason = dsn_opening_install(shard, o, tcp_state, &number);
     if (reason != DSN_PASSED) {
         dsn_opening_forget(shard, o);
+        if (limited)
+            dsn_limits_undo(shard, o->ingress, o->egress);
         return reason;
     }
     struct dsn_session *session = &shard->flows.connection[number].session;

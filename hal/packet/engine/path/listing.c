@@ -183,8 +183,10 @@ static bool settle_some(struct dsn_shard *shard, uint64_t now) {
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now) {
     if (!dsn_shard_begin(shard, root, now, true))
         return now;
-    dsn_connections_sweep(shard, now, PAGE);
-    uint64_t next = settle_some(shard, now) ? now + TICK_WHILE : now + DSN_SECOND;
+    /* Where it has more to take out it goes on soon: another worker may wait for what these connections have lent. */
+    bool more = !dsn_connections_sweep(shard, now, PAGE);
+    more |= settle_some(shard, now);
+    uint64_t next = more ? now + TICK_WHILE : now + DSN_SECOND;
     uint64_t pickup = shard->config.pickup_until_ns;
     if (pickup > now && pickup != DSN_FOREVER && pickup < next)
         next = pickup;

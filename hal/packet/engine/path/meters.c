@@ -1,13 +1,8 @@
 /* Limits: connections a vNIC, packets to the card's own programs, logs.
  *
- * A vNIC's limit is one for all workers. Each worker has a fixed share of it, and the shares add up to the limit: it
- * is never exceeded, and a vNIC whose connections hash unevenly reaches it a little early. */
+ * A vNIC's limit is one for all workers. Where there are several, each borrows what its connections need from a budget
+ * that all of them share (path/budgets.h). */
 #include "path/shard.h"
-
-uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit) {
-    uint16_t workers = shard->config.workers;
-    return limit / workers + (shard->config.worker < limit % workers);
-}
 
 static void tell(struct dsn_shard *shard, bool *told, enum dsn_event_kind kind, const struct dsn_vnic *vnic) {
     if (!*told)
@@ -21,17 +16,56 @@ uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *eg
     return egress->role == DSN_VNIC_ROLE_VNIC ? DSN_SESSION_INBOUND : 0;
 }
 
-/* Expired connections go until one more fits, however many there are: they count as absent, and the sweep would have to
- * take them out as well. It ends where a burst has looked at DSN_LOOKS that live: a flood that is refused mustn't cost
- * others more than that. */
-static void make_room(struct dsn_shard *shard, const uint32_t *used, uint32_t limit, uint64_t now) {
-    while (*used >= limit) {
-        uint32_t number = dsn_flows_next_expired(&shard->flows, now, &shard->looks);
-        if (number == 0)
-            return;
-        shard->looks++;
-        dsn_connection_remove(shard, number);
-    }
+/* An expired connection goes, as those do that count as absent: the sweep would have to take them out as well. False: none
+ * of those that were looked at, DSN_LOOKS that live in a burst: a flood that is refused mustn't cost others more than that. */
+static bool one_less(struct dsn_shard *shard, uint64_t now) {
+    uint32_t number = dsn_flows_next_expired(&shard->flows, now, &shard->looks);
+    if (number == 0)
+        return false;
+    shard->looks++;
+    dsn_connection_remove(shard, number);
+    return true;
+}
+
+/* As many as each worker may have where nothing can be borrowed: together they are the limit. */
+static uint32_t even_part(const struct dsn_shard *shard, uint32_t limit) {
+    uint16_t workers = shard->config.workers;
+    return limit / workers + (shard->config.worker < limit % workers);
+}
+
+/* May the vNIC have one more here? */
+static bool fits(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
+    uint32_t part = even_part(shard, limit);
+    struct dsn_budget *budget = state->budget;
+    if (budget == NULL)
+        return state->open[share] < part;
+    /* Who picks tuples of one worker mustn't fill its table: he has there what would be his share of it, or a quarter. */
+    if (state->open[share] >= RTE_MAX(part, shard->flows.capacity / 4))
+        return false;
+    if (state->open[share] < state->lent[share] && dsn_budget_lent(budget, share) <= limit)
+        return true;
+    dsn_budget_return(budget, share, state->lent[share] - state->open[share]); /* the limit was lowered, or none */
+    state->lent[share] = state->open[share];
+    state->chunk[share] = dsn_budget_chunk(shard->config.budgets, limit);
+    state->lent[share] += dsn_budget_borrow(budget, share, limit, state->chunk[share]);
+    return state->open[share] < state->lent[share];
+}
+
+void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share) {
+    uint32_t idle = state->lent[share] - state->open[share];
+    uint32_t keep = state->open[share] > 0 && state->chunk[share] > 1 ? state->chunk[share] : 0;
+    if (state->budget == NULL || idle <= 2 * keep)
+        return;
+    dsn_budget_return(state->budget, share, idle - keep);
+    state->lent[share] -= idle - keep;
+}
+
+uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic) {
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    if (number != 0 && shard->config.budgets != NULL && state->budget == NULL)
+        state->budget = dsn_budget_of(shard->config.budgets, vnic);
+    return number;
 }
 
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
@@ -40,29 +74,38 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
     if (flag != 0) {
         bool own = flag == DSN_SESSION_OWN;
         const struct dsn_vnic *vnic = own ? ingress : egress;
-        uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+        uint32_t number = dsn_share_state(shard, vnic->id);
         struct dsn_vnic_state *state = &shard->vnics.state[number];
         uint32_t limit = own ? vnic->flow_limit : vnic->inbound_flow_limit;
         if (limit == 0)
             limit = own ? shard->config.flow_limit : shard->config.inbound_flow_limit;
-        limit = dsn_limit_share(shard, limit);
         unsigned share = own ? 0 : 1;
-        if (number == 0)
-            return DSN_REASON_FLOW_LIMIT;
-        make_room(shard, &state->open[share], limit, now);
-        if (state->open[share] >= limit) {
-            tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
+        bool room = false;
+        while (number != 0 && !(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
+        if (!room) {
+            if (number != 0)
+                tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
             return DSN_REASON_FLOW_LIMIT;
         }
         state->at_limit[share] = false;
     }
-    make_room(shard, &shard->flows.used, shard->flows.capacity, now);
+    while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
     if (shard->flows.used >= shard->flows.capacity) {
         tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
+        dsn_limits_undo(shard, ingress, egress);
         return DSN_REASON_FLOW_TABLE_FULL;
     }
     shard->full_told = false;
     return DSN_PASSED;
+}
+
+void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
+    uint8_t flag = dsn_share_flag(ingress, egress);
+    if (flag == 0 || shard->config.budgets == NULL)
+        return;
+    uint32_t number = dsn_vnic_state(&shard->vnics, flag == DSN_SESSION_OWN ? ingress->id : egress->id);
+    if (number != 0)
+        dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
 }
 
 /* A token of a bucket that gets `rate` of them a second and is as deep. Each worker has its part of both. */
@@ -79,11 +122,13 @@ static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint6
 }
 
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now) {
-    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+    uint32_t number = dsn_share_state(shard, vnic->id),
+             rate = vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     if (number == 0)
         return false;
-    bool enough = take(shard, &state->punt, vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit, now);
+    bool enough =
+        state->budget != NULL ? dsn_budget_punt(state->budget, rate, now) : take(shard, &state->punt, rate, now);
     if (enough)
         state->at_limit[2] = false;
     else

@@ -171,9 +171,17 @@ static void changed(struct dsn_shard *shard, const struct dsn_neighbour *one, bo
                       dsn_id_at(shard->root, DSN_TABLE_NEXT_HOP, slots[i]), "");
 }
 
+static void set_state(struct dsn_neighbours *n, struct dsn_neighbour *one, enum dsn_neighbour_state state) {
+    bool known = one->state != DSN_NEIGHBOUR_NONE, asking = known && one->state != DSN_NEIGHBOUR_REACHABLE;
+    bool knows = state != DSN_NEIGHBOUR_NONE, asks = knows && state != DSN_NEIGHBOUR_REACHABLE;
+    one->state = (uint8_t)state;
+    if (n->news != NULL && (known != knows || asking != asks))
+        dsn_news_count(n->news, one->uplink, one->address, knows - known, asks - asking);
+}
+
 static void forget(struct dsn_neighbours *n, uint32_t number) {
     clear_timer(n, number);
-    n->neighbour[number].state = DSN_NEIGHBOUR_NONE;
+    set_state(n, &n->neighbour[number], DSN_NEIGHBOUR_NONE);
     tidy(n, number);
 }
 
@@ -232,7 +240,7 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
     one->queue[one->queued++] = packet;
     n->waiting++;
     if (one->state == DSN_NEIGHBOUR_NONE) {
-        one->state = DSN_NEIGHBOUR_INCOMPLETE;
+        set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
         one->tries = 1;
         one->used = false;
         one->needed = 0;
@@ -251,7 +259,7 @@ bool dsn_neighbour_confirm(struct dsn_shard *shard, const struct dsn_vnic *uplin
         return false;
     struct dsn_neighbour *one = &n->neighbour[number];
     bool had_failed = one->state == DSN_NEIGHBOUR_FAILED;
-    one->state = DSN_NEIGHBOUR_REACHABLE;
+    set_state(n, one, DSN_NEIGHBOUR_REACHABLE);
     memcpy(one->mac, mac, 6);
     one->used = false;
     set_timer(n, number, shard->now + AFRESH);
@@ -281,7 +289,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
             forget(n, number);
             return;
         }
-        one->state = DSN_NEIGHBOUR_PROBE;
+        set_state(n, one, DSN_NEIGHBOUR_PROBE);
         one->tries = 1;
         ask_again(shard, number, DSN_SECOND);
         return;
@@ -303,7 +311,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
             ask_again(shard, number, DSN_SECOND);
             return;
         }
-        one->state = DSN_NEIGHBOUR_FAILED;
+        set_state(n, one, DSN_NEIGHBOUR_FAILED);
         one->needed = one->due;
         set_timer(n, number, one->due + RETRY);
         changed(shard, one, false);

@@ -36,6 +36,7 @@ struct dsn_neighbour {
 
 struct dsn_neighbours {
     struct dsn_neighbour *neighbour; /* numbers begin with 1 */
+    struct dsn_news *news;           /* what other workers know; one alone: NULL */
     uint32_t *heap, *head;
     uint32_t high, free, waiting, places;
     uint32_t timers; /* as many as are known: each has one */

@@ -122,8 +122,7 @@ static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o,
     session->touch_b = dsn_touch_of(o->route[1]);
     session->generation = shard->root->generation;
     session->network = shard->network;
-    rest->share =
-        share == 0 ? 0 : dsn_vnic_state(&shard->vnics, share == DSN_SESSION_OWN ? o->ingress->id : o->egress->id);
+    rest->share = share == 0 ? 0 : dsn_share_state(shard, share == DSN_SESSION_OWN ? o->ingress->id : o->egress->id);
     rest->ingress = o->ingress->id;
     rest->egress = o->egress->id;
     rest->ingress_slot = o->ingress->slot;

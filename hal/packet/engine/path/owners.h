@@ -11,7 +11,8 @@ uint16_t dsn_worker_of(const struct dsn_shard *shard, const struct dsn_packet *p
 /* Queues it for another worker: DSN_HANDOVER, or dropped, and the mbuf is the caller's. */
 dsn_end dsn_hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_t worker, enum dsn_handed how,
                       uint32_t ports);
-/* Others learn from ARP and ND on uplinks what this worker learns; it alone answers. */
+/* Others learn from ARP and ND on uplinks what this worker has been told, if they know the neighbour (path/news.h); it
+ * alone answers. */
 void dsn_share_news(struct dsn_shard *shard, const struct dsn_packet *packet);
 
 #endif

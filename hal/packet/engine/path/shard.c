@@ -32,6 +32,7 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config) {
         dsn_shard_destroy(shard);
         return NULL;
     }
+    shard->neighbours.news = config->news;
     place_ports(shard);
     if (config->warm)
         dsn_flows_warm(&shard->flows);

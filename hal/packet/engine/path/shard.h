@@ -3,11 +3,13 @@
 #define DSN_PATH_SHARD_H
 
 #include "path.h"
+#include "path/budgets.h"
 #include "path/derive.h"
 #include "path/first_fragments.h"
 #include "path/firsts.h"
 #include "path/flows.h"
 #include "path/neighbour.h"
+#include "path/news.h"
 #include "path/ops.h"
 #include "path/packet.h"
 #include "path/stamps.h"
@@ -63,6 +65,7 @@ struct dsn_shard {
     struct dsn_neighbours neighbours;
     struct dsn_fragments fragments;
     struct dsn_vnic_states vnics;
+    bool news;        /* others are to hear of what the running packet tells */
     uint32_t meeting; /* line that the running packet belongs to; 0: none */
     bool full_told;
     bool picking_up, pickup_told;
@@ -139,11 +142,15 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
-/* A worker's share of what a vNIC may have in all: the limits of all workers add up to it. */
-uint32_t dsn_limit_share(const struct dsn_shard *shard, uint32_t limit);
-/* DSN_PASSED, flow_limit or flow_table_full for a connection from and to these. */
+/* DSN_PASSED, flow_limit or flow_table_full for a connection from and to these. If it passed and comes to nothing,
+ * dsn_limits_undo() is to be called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
                                   const struct dsn_vnic *egress, uint64_t now);
+void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
+/* Number of the vNIC's state, with its budget where workers share one; 0: no room. */
+uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);
+/* Gives back what a vNIC's share was lent and doesn't use, but for a chunk where one is more than a connection. */
+void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share);
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 
 /* text.c */

@@ -18,6 +18,8 @@ struct dsn_vnic_state {
     uint64_t id;
     uint32_t next;                  /* in its hash chain */
     uint32_t open[2];               /* connections that count: opened by it, open to it */
+    uint32_t lent[2], chunk[2];     /* with several workers: of its budget for them, and how many at a time */
+    struct dsn_budget *budget;      /* or NULL */
     uint32_t waiting;               /* packets from it that wait for neighbours */
     struct dsn_firsts_of firsts;    /* its first packets that wait for their turn */
     bool at_limit[3];               /* open[0], open[1], punt: told once when it begins */

@@ -54,9 +54,8 @@ def pair() -> Iterator[Pair]:
 STORIES = 1_000
 AT_LEAST = 20
 ELSEWHERE = {"port_down", "port_full", "first_packet_limit"}
-"""Reasons that tables, packets, times and commits can't cause: what a port is at, and what a burst is. They have tests of
-their own, as
-`tests/packets/test_reasons.py` makes sure; of the engine's ports in `tests/netns/test_live.py`."""
+"""Reasons that tables, packets, times and commits can't cause: what a port is at, and what a burst is. They have tests
+of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in `tests/netns/test_live.py`."""
 
 
 def test_the_engine_is_the_twin(seed: int, long: bool, tell: Callable[[object], None]) -> None:

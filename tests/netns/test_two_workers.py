@@ -61,8 +61,8 @@ def says(operation: int, mac: str, address: str, to: str = OURS) -> bytes:
 
 
 def test_a_flood_of_arp_is_judged_before_others_hear_of_it(card: Card) -> None:
-    """Nobody knows these neighbours, or the ARP is wrong: none of it is handed over. What a worker waits for is, whoever
-    receives it: connections of both workers go to the router behind one answer."""
+    """Nobody knows these neighbours, or the ARP is wrong: none of it is handed over. What a worker waits for is,
+    whoever receives it: one answer, and both send to the router."""
     card.wire.receive()
     before = card.engine("handovers")
     for number in range(FLOOD):

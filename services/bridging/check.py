@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
-from services.bridging.addresses import Network, around, derived_mac, host, network, no_host
+from services.bridging.addresses import Network, around, host, network, no_host
 from services.bridging.plan import subnet_mac
 from services.bridging.taps import without_tap
 from services.core import protocols
@@ -70,6 +70,7 @@ def _stages(objects: Objects, context: Context | None) -> Iterator[Problem]:
                 path = f"{direction}[{index}]"
                 if stage not in known:
                     yield item.problem(path, f"no stage is called {shown(stage)}", limit=", ".join(known),
+                                       fix="Name one of these, or install it or name its folder by --with.",
                                        nearest=nearest(stage, known))  # fmt: skip
                 elif stage in stages[:index]:
                     yield item.problem(path, f"the stage {stage} is there twice", fix="Keep one of them.")
@@ -97,7 +98,8 @@ def _ports(objects: Objects, context: Context | None) -> Iterator[Problem]:
         port = ports.get(item.spec.port)
         if port is not None:
             if item.spec.mtu > port.mtu:
-                yield item.problem("mtu", f"{item.spec.mtu} is longer than the port takes", limit=f"{port.mtu} bytes")
+                yield item.problem("mtu", f"{item.spec.mtu} is longer than the port takes", limit=f"{port.mtu} bytes",
+                                   fix="Lower it, or raise the MTU of the port's device.")  # fmt: skip
         elif item.spec.port:
             yield item.problem("port", f"the card has no port {item.spec.port}", limit=", ".join(names) or "no ports",
                                fix="Name one of these, or put it into card.toml; that counts from the next start on.",
@@ -127,12 +129,8 @@ def _keys(objects: Objects) -> Iterator[Problem]:
                 yield item.problem("mac", f"{other.title} in subnet {spec.subnet} has {spec.mac} too",
                                    fix="Give each vNIC of a subnet its own MAC.")  # fmt: skip
             subnet = objects.get(pb.Subnet, spec.subnet)
-            if subnet is not None and subnet_mac(subnet) == spec.mac:
+            if subnet is not None and subnet_mac(subnet.name, subnet.spec) == spec.mac:
                 yield item.problem("mac", f"{spec.mac} is the gateway's MAC", fix="Give the vNIC another MAC.")
-
-
-def _gateway_mac(item: Object[pb.Subnet] | Object[pb.Uplink]) -> str:
-    return item.spec.mac or derived_mac("subnet", item.name) if isinstance(item.spec, pb.Subnet) else ""
 
 
 def _nets(
@@ -149,7 +147,7 @@ def _nets(
             ("gateways", spec.gateways) if isinstance(spec, pb.Subnet) else ("addresses", spec.addresses)
         )
         if isinstance(spec, pb.Subnet) and any(":" in gateway for gateway in spec.gateways):
-            first = macs.setdefault((spec.vrf, _gateway_mac(item)), item)
+            first = macs.setdefault((spec.vrf, subnet_mac(item.name, spec)), item)
             if first is not item:
                 message = f"{first.title} has the same MAC, and so the same link-local address"
                 yield item.problem("mac", message, fix="Give each IPv6 subnet of a VRF its own MAC.")
@@ -221,7 +219,8 @@ def _addresses(objects: Objects, used: dict[tuple[str, str], tuple[Object[Messag
             address = ipaddress.ip_address(text)
             if nets and not any(address in net for net in nets):
                 limit = " or ".join(str(net) for net in nets)
-                yield item.problem(path, f"{text} is in no prefix of subnet {subnet.name}", limit=limit)
+                fix = "Choose an address in one, or add a gateway in its net to the subnet."
+                yield item.problem(path, f"{text} is in no prefix of subnet {subnet.name}", limit=limit, fix=fix)
                 continue
             if why := no_host(text, nets):
                 yield item.problem(path, f"{text} is {why}", fix="Choose another one.")

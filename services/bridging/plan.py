@@ -32,9 +32,9 @@ DEFAULTS: tuple[Object[Message], ...] = (
 """What a vNIC, an uplink and a punt tap pass unless they, or a profile of the same name, say otherwise."""
 
 
-def subnet_mac(item: Object[pb.Subnet]) -> str:
+def subnet_mac(name: str, spec: pb.Subnet) -> str:
     """The gateway's MAC: the declared one, else one that depends on the subnet's name alone."""
-    return item.spec.mac or derived_mac("subnet", item.name)
+    return spec.mac or derived_mac("subnet", name)
 
 
 def uplink_mac(item: Object[pb.Uplink], context: Context | None) -> str:
@@ -55,7 +55,7 @@ def punt(text: str) -> tuple[int, int]:
 
 
 def plan(objects: Objects, context: Context) -> Planned:
-    """The entries of vrf-independent tables of the frame, of bridge and antispoof, and the connected routes."""
+    """The entries of profiles, subnets, uplinks, vNICs and punt taps, and the connected routes."""
     planned = Planned()
     for profile in objects.of(pb.Profile):
         _profile(planned, profile, context)
@@ -119,7 +119,7 @@ def _net(
 
 def _subnet(planned: Planned, item: Object[pb.Subnet], context: Context) -> None:
     vrf = context.ids("vrf", item.spec.vrf)
-    mac = subnet_mac(item)
+    mac = subnet_mac(item.name, item.spec)
     row = Subnet(id=context.ids("subnet", item.name), vrf=vrf, mac=mac)
     planned.add(row, item, item.name)
     _net(planned, item, item.spec.gateways, "gateways", context, (item.name, row.id, vrf, link_local(mac)))

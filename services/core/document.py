@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -311,9 +310,3 @@ def is_ipv6_misread(node: Node) -> bool:
         and re.fullmatch(r"[0-9a-fA-F:]*:[0-9a-fA-F:]*|[0-9a-fA-F]{1,4}", key.text)
         and value.text == ""
     )
-
-
-def scalars(node: Node) -> Iterator[Scalar]:
-    """The scalars directly in a list."""
-    if isinstance(node, Listing):
-        yield from (item for item in node.items if isinstance(item, Scalar))

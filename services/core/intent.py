@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from services.core import document
 from services.core.document import BOM, Bad, Listing, Node, Scalar, SourceText, Table
 from services.core.formats import FormatError, name
-from services.core.objects import MAX_PROBLEMS, NOWHERE, IntentError, Object, Objects, Position, Problem, nearest
+from services.core.objects import MAX_PROBLEMS, NOWHERE, Guesses, IntentError, Object, Objects, Position, Problem
 from services.core.plan import Context
 from services.core.references import dangling
 from services.core.service import Services
@@ -196,6 +196,7 @@ class _Reader:
         self.title = ""
         self.objects: dict[tuple[str, str], Object[Message]] = {}
         self.ghosts: set[tuple[str, str]] = set()
+        self.guesses = Guesses()
         self.problems: list[Problem] = []
 
     def report(self, at: Node | Position, message: str, **more: Any) -> None:
@@ -236,7 +237,7 @@ class _Reader:
             if kind is not None and kind.text not in self.services.kinds:
                 kinds = sorted(self.services.kinds)
                 message = f"the kind {kind.text[:60]!r} isn't known"
-                near = nearest(kind.text, kinds)
+                near = self.guesses.nearest(kind.text, lambda: kinds)
                 shown = title.text if title and is_name else ""
                 self.report(kind, message, limit=", ".join(kinds), nearest=near, object=shown, field="kind")
             if title is not None and is_name:
@@ -250,7 +251,7 @@ class _Reader:
         self, root: Table, spec: Node | None, kind: str, title: Scalar | None, labels: dict[str, str], is_name: bool
     ) -> None:
         """An object of a known kind. `title`: None or not `is_name` where its name was reported."""
-        walker = Walker(self.services, f"{kind} {title.text}" if title is not None else kind)
+        walker = Walker(self.services, f"{kind} {title.text}" if title is not None else kind, self.guesses)
         message = self.services.kinds[kind].message()
         if isinstance(spec, Bad):
             if title is not None:
@@ -281,7 +282,7 @@ class _Reader:
             if key.text in _TOP:
                 yield key.text, value
                 continue
-            near = nearest(key.text, [word for word in _TOP if word not in root.names])
+            near = self.guesses.nearest(key.text, lambda: [word for word in _TOP if word not in root.names])
             limit = "kind, name, labels, spec"
             self.report(key, f"unknown field {key.text[:60]!r}", limit=limit, nearest=near, field=key.text[:60])
             if near:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Generic, TypeVar
 
@@ -258,7 +258,3 @@ class Objects:
         """These and those of `defaults` that aren't declared here."""
         more = [item for item in defaults if item.key not in self._by_key and item.key not in self.ghosts]
         return Objects([*self, *more], self.ghosts)
-
-    def in_set(self, name: str) -> Objects:
-        """The same objects as members of the set `name`."""
-        return Objects((replace(item, set=name) for item in self), self.ghosts)

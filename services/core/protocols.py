@@ -6,7 +6,6 @@ NUMBERS = PROTOCOLS
 
 ICMP = "icmp"
 """ICMP and ICMPv6 together."""
-ICMP_NUMBERS = (1, 58)
 WITH_PORTS = frozenset({"tcp", "udp"})
 """Protocols whose ports the packet path reads."""
 

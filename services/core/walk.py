@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from services.core.document import QUOTE_V6, Bad, Listing, Node, Scalar, Table, is_ipv6_misread
 from services.core.formats import FormatError, name, number, shown
-from services.core.objects import Position, Problem, nearest
+from services.core.objects import Guesses, Position, Problem, nearest
 from services.core.references import FieldLike, form
 from services.core.service import Services
 
@@ -27,11 +27,13 @@ def assume(message: Message) -> None:
 
 
 class Walker:
-    """Fills one object's message; collects problems and the places of fields."""
+    """Fills one object's message; collects problems and the places of fields. `guesses`: at what was meant by misspelt
+    ones."""
 
-    def __init__(self, services: Services, title: str) -> None:
+    def __init__(self, services: Services, title: str, guesses: Guesses) -> None:
         self.services = services
         self.title = title
+        self.guesses = guesses
         self.problems: list[Problem] = []
         self.positions: dict[str, Position] = {}
         self.written: dict[str, str] = {}
@@ -75,14 +77,14 @@ class Walker:
 
     def aside(self) -> Walker:
         """For what counts for nothing but is read for its mistakes: it reports to the same, and keeps no places."""
-        walker = Walker(self.services, self.title)
+        walker = Walker(self.services, self.title, self.guesses)
         walker.problems = self.problems
         return walker
 
     def unknown(self, key: Scalar, known: dict[str, FieldLike], node: Table, path: str) -> set[str]:
         """Report a field that isn't one. Returns the field that was probably meant: it isn't missing then."""
         free = {word: field for word, field in known.items() if word not in node.names}
-        near = nearest(key.text, free) or nearest(key.text, known)
+        near = self.guesses.nearest(key.text, lambda: free) or self.guesses.nearest(key.text, lambda: known)
         limit = ", ".join(dict.fromkeys(field.json_name for field in known.values())) or "none"
         fix = ""
         if node.flow and key.plain and not near and any(char in key.text for char in "0123456789"):

@@ -80,7 +80,8 @@ def _hop(
 ) -> Iterator[Problem]:
     if families and (":" in hop.address) not in families:
         wanted = "IPv6" if True in families else "IPv4"
-        yield item.problem(path, f"{hop.address} for prefixes of the other family", limit=f"an {wanted} address")
+        yield item.problem(path, f"{hop.address} for prefixes of the other family", limit=f"an {wanted} address",
+                           fix="Name a router of the prefixes' family.")  # fmt: skip
         return
     uplink = objects.get(bridging.Uplink, hop.uplink)
     if uplink is None:
@@ -106,4 +107,6 @@ def _hop(
         yield item.problem(path, f"{hop.address} is the card's own address", fix="Name the router's address.")
     elif not address.is_link_local and not any(address in network(one) for one in uplink.spec.addresses):
         nets = ", ".join(str(network(one)) for one in uplink.spec.addresses) or "none"
-        yield item.problem(path, f"{hop.address} is in no net of {uplink.title}", limit=nets, warning=True)
+        fix = "Name a router on one of these nets, or give the uplink an address on the router's."
+        message = f"{hop.address} is in no net of {uplink.title}"
+        yield item.problem(path, message, limit=nets, fix=fix, warning=True)

@@ -250,7 +250,7 @@ class Writer(Protocol):
                 out that others refer to, two writes to one id), FULL, STALE (this owner's tables, or a row in
                 `depends`, changed since `base`, or it is of another life of the card, or still to come), DENIED
                 (another owner's table), UNSUPPORTED (a stage without code), CORRUPT: after all of these nothing
-                changed. LOST or TIMEOUT: `outcome` knows.
+                changed. LOST or TIMEOUT: `outcome` knows. Where several things are wrong, any of them is told.
         """
 
     def outcome(self, transaction: int) -> Outcome:

@@ -65,14 +65,15 @@ def card() -> None:
     short_help="Start the card that CARD_TOML describes.", epilog=f"Example: dsn card start card.toml. {EXIT_CODES}"
 )
 @click.argument("card_toml", type=click.Path(path_type=Path, dir_okay=False), default="/etc/dsn/card.toml")
-@click.option("--state", type=click.Path(path_type=Path), default=STATE_FOLDER, show_default=True,
-              help="Where the intent is kept.")  # fmt: skip
+@click.option("--state", type=click.Path(path_type=Path), envvar="DSN_STATE",
+              help="Where the intent is kept; default: $DSN_STATE, $DSN_RUN/state or /var/lib/dsn.")  # fmt: skip
 @with_option
 @json_option
 @click.pass_context
-def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -> None:
+def start(context: click.Context, card_toml: Path, state: Path | None, as_json: bool) -> None:
     """Start the daemon of the card that CARD_TOML describes; it starts its engine, or adopts the one that runs."""
     from sdk.card_config import load_card_config
+    from sdk.dsnd.store import another_cards, stored_for
 
     with guarded(as_json):
         if folders(context):
@@ -85,10 +86,20 @@ def start(context: click.Context, card_toml: Path, state: Path, as_json: bool) -
             raise HalError(
                 ErrorKind.BUSY, what, got=f"dsnd with pid {status.daemon_pid}", fix="Use it, or dsn card stop."
             )
+        state = (state or state_folder()).resolve()
+        before = stored_for(state)
         _start_daemon(card_toml, state, folders(context))
+        if before not in ("", str(card_toml.resolve())):
+            click.echo(printable(another_cards(state, before, card_toml.resolve())), err=True)
         with connect() as running:
             status = running.status()
         emit(as_json, status.to_dict(), lambda console: _print_status(console, status))
+
+
+def state_folder() -> Path:
+    """Where a card keeps its intent that nobody named a folder for: below the run folder of a card that has one of its
+    own, so that two cards of a machine don't begin with each other's."""
+    return run_folder() / "state" if os.environ.get("DSN_RUN") else Path(STATE_FOLDER)
 
 
 def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:

@@ -25,7 +25,7 @@ from sdk.dsnd.interfaces import Interfaces
 from sdk.dsnd.loaded import Record
 from sdk.dsnd.rotation import cut, rotate
 from sdk.dsnd.server import CardServicer, serve
-from sdk.dsnd.store import Store, write_durably
+from sdk.dsnd.store import Store, another_cards, write_durably
 from sdk.dsnd.taps import Taps, card_namespace, plan
 from sdk.terminal import printable
 from services.core.objects import IntentError
@@ -100,7 +100,7 @@ def engine_settings(config: CardConfig) -> EngineSettings:
     return EngineSettings(program, config.engine_user, config.memory_mb, writers, readers)
 
 
-def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> None:
+def run_card(config: CardConfig, card_toml: Path, run: Path, state: Path, services: Services) -> None:
     """Serve the card until it is stopped or this process is ended; the latter leaves the engine forwarding."""
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,9 +118,12 @@ def run_card(config: CardConfig, run: Path, state: Path, services: Services) -> 
         taps = Taps(planned, card_namespace(run))
     if "linux" in hardware.facts.devices:
         interfaces = Interfaces(load.ports, log)
+    store = Store(state)
+    if before := store.taken_over(card_toml):
+        log(another_cards(state, before, card_toml))
     record = Record(run / LOADED)
     collector = Collector(lambda: card.backend)
-    card = Card(hardware, load, services, Store(state), log, taps=taps, record=record, interfaces=interfaces,
+    card = Card(hardware, load, services, store, log, taps=taps, record=record, interfaces=interfaces,
                 tell=collector.tell)  # fmt: skip
     card.begin()
     collector.begin()
@@ -159,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.chdir("/")
     try:
         services = discover(folders)  # first: card.toml may name tables of stages in folders
-        run_card(load_card_config(card), run, state, services)
+        run_card(load_card_config(card), card, run, state, services)
     except (HalError, IntentError, OSError) as error:
         log(f"refused to start: {error}")
         if run.is_dir():

@@ -24,6 +24,10 @@ NEW_SEED: Final = (
     "Remove it, or put a copy in its place: without one another is drawn, uplinks that name no mac get another, and "
     "equal paths are shared out anew."
 )
+GOOD: Final = "intent.good"
+PENDING: Final = "intent.pending"
+CARD: Final = "card"
+"""Names of files: the intents, and the path of the card.toml that they are for."""
 AGAIN: Final = "Apply the whole intent again."
 
 
@@ -121,16 +125,43 @@ def _contents(path: Path, what: str, fix: str) -> bytes | None:
         raise HalError(ErrorKind.CORRUPT, what, got=error.strerror or str(error), fix=fix) from error
 
 
+def stored_for(folder: Path) -> str:
+    """The card.toml to whose card the intent that is stored in a state folder was given; "" where there is none."""
+    try:
+        if not any(os.path.lexists(folder / name) for name in (GOOD, PENDING)):
+            return ""
+        return os.fsdecode((folder / CARD).read_bytes())
+    except OSError:
+        return ""
+
+
+def another_cards(state: Path, before: str, card: Path) -> str:
+    """What is said where the card of one card.toml begins with what was given to that of another."""
+    return (
+        f"state folder {state}: its intent was given to the card of {before}, and is now that of {card}. "
+        "Two cards want two folders: --state, or DSN_STATE."
+    )
+
+
 class Store:
     """The state folder of a card, mode 0700."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._good = folder / "intent.good"
-        self._pending = folder / "intent.pending"
+        self._good = folder / GOOD
+        self._pending = folder / PENDING
         self._seed = folder / "seed"
         self._fault = folder / "fault.json"
+
+    def taken_over(self, card: Path) -> str:
+        """Note for which card.toml this folder is from now on; returns the one for which it was till now, "" where
+        that is the same or nothing was stored for it. A disk that doesn't take the note keeps no card down."""
+        before = stored_for(self.folder)
+        with contextlib.suppress(OSError):
+            if before != str(card):
+                write_durably(self.folder / CARD, os.fsencode(card))
+        return "" if before == str(card) else before
 
     def seed(self) -> bytes:
         """The card's 16 secret bytes, drawn on first use. Raises HalError(CORRUPT) for a file of another size."""

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sdk.api import client
+from sdk.cli.card import state_folder
 from sdk.cli.main import main
 
 DEMO = str(Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml")
@@ -88,6 +89,41 @@ def test_a_card_from_start_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             os.kill(pid, signal.SIGTERM)
     assert stopped.exit_code == 0
     assert dsn("card", "status").exit_code == 3
+
+
+def test_a_second_card_has_a_state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by no option, the state folder is the run folder's, where that is one's own; else the machine's."""
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "one"))
+    assert state_folder() == tmp_path / "one/state"
+    card, other = tmp_path / "card.toml", tmp_path / "other.toml"
+    card.write_text(CARD)
+    other.write_text(CARD)
+
+    def one_life(which: Path, *options: str) -> tuple[str, object]:
+        """What a start of this card said, and the vNICs it began with."""
+        started = dsn("card", "start", str(which), *options)
+        assert started.exit_code == 0, started.output
+        try:
+            before = plain("show", "objects", "Vnic")
+            assert dsn("apply", DEMO).exit_code == 0
+        finally:
+            assert dsn("card", "stop").exit_code == 0
+        return started.stderr, before
+
+    assert one_life(card) == ("", [])
+    said, before = one_life(card)
+    assert (said, len(before)) == ("", 3)  # type: ignore[arg-type]
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "two"))
+    assert one_life(other) == ("", [])
+    assert (tmp_path / "two/state/intent.good").exists()
+    said, before = one_life(other, "--state", str(tmp_path / "one/state"))
+    assert f"its intent was given to the card of {card}, and is now that of {other}. Two cards want two" in said
+    assert len(before) == 3  # type: ignore[arg-type]
+    assert "its intent was given to the card of" in (tmp_path / "two/dsnd.log").read_text()
+    monkeypatch.setenv("DSN_STATE", str(tmp_path / "third"))
+    assert one_life(other) == ("", [])
+    monkeypatch.delenv("DSN_RUN")
+    assert state_folder() == Path("/var/lib/dsn")
 
 
 def test_a_card_whose_stored_intent_does_not_fit_any_more_starts_and_is_mended(

@@ -5,15 +5,31 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hal.conformance import Device, Level, run
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Delete, Generation, Insert, LoadConfig, Modify, Outcome, OutcomeKind
-from hal.packet.frame._generated import Vrf
+from hal.packet import checks
+from hal.packet.contract import (
+    NONE_ID,
+    Backend,
+    Delete,
+    Generation,
+    Insert,
+    LoadConfig,
+    Modify,
+    Operation,
+    Outcome,
+    OutcomeKind,
+)
+from hal.packet.frame._generated import ProfileStage, Vrf
 from hal.packet.model.hardware import HardwareStore
+from hal.packet.model.store import Store
 from hal.packet.model.tables_backend import Change, TablesBackend
+from hal.packet.schema.registry import schema
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import BlackholeRoute
 
@@ -222,3 +238,48 @@ def test_a_commit_costs_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     assert len(made) == 4
     assert card.store.current.written == {"vrf": {1, 3}}
+
+
+class CodeFirst(Card):
+    """A card without stages that asks for their code before anything else."""
+
+    def _new_store(self, config: LoadConfig) -> Store:
+        store = super()._new_store(config)
+        drafted = store._drafted
+
+        def code_first(owner: str | None, operations: Sequence[Operation], *more: Any) -> Any:
+            named = [one for one in operations if not isinstance(one, Delete) and one.rows.row is ProfileStage]
+            if named:
+                raise HalError(ErrorKind.UNSUPPORTED, "table profile_stage", table="profile_stage")
+            return drafted(owner, operations, *more)
+
+        vars(store).update(_drafted=code_first)
+        return store
+
+
+class FreshDevice(Device):
+    def open(self) -> Backend:
+        card = CodeFirst()
+        vars(card).update(_config=None)  # the card of these tests is loaded at once, the kit loads its own
+        return card
+
+
+def test_the_kit_leaves_open_what_is_refused_first() -> None:
+    """Where several things are wrong, a card may tell any of them."""
+    report = run(FreshDevice())
+    assert [(result.check.name, result.words) for result in report.failed] == []
+    assert report.reached is Level.TABLES
+
+
+def test_the_checkers_are_for_everybody() -> None:
+    (rows,) = as_rows([Vrf(id=1)])
+    assert checks.check_rows(rows).shape == (1, Vrf.LAYOUT.size)
+    rows.data["id"][0] = NONE_ID
+    with pytest.raises(HalError, match="table vrf"):
+        checks.check_rows(rows)
+    with pytest.raises(HalError, match="workers"):
+        checks.check_load(LoadConfig(workers=0), schema())
+    with pytest.raises(HalError, match="a Generation of the card"):
+        checks.check_base(3)  # type: ignore[arg-type]
+    with pytest.raises(HalError, match="a Cursor of the card"):
+        checks.check_cursor(3)  # type: ignore[arg-type]

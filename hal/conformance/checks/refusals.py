@@ -12,7 +12,7 @@ from hal.conformance.check import Level, check
 from hal.conformance.samples import Samples
 from hal.errors import ErrorKind
 from hal.packet.contract import Delete, Insert, Name, Operation
-from hal.packet.frame._generated import Profile, ProfileStage, Vrf
+from hal.packet.frame._generated import Profile, ProfilePunt, Vrf
 from hal.packet.schema.declare import NONE_ID, Type
 from hal.packet.schema.layout import Slot
 from hal.packet.schema.rows import Rows
@@ -285,7 +285,7 @@ def a_refused_commit_leaves_no_trace(bench: Bench) -> None:
     card = bench.card()
     card.commit(insert(Vrf(id=1), Profile(id=1)), names=[Name("vrf", 1, "red")], tag="before")
     good = insert(*(Vrf(id=number) for number in range(2, 200)))
-    more = insert(Subnet(id=1, vrf=5, mac=MAC), ProfileStage(id=1, profile=1, direction=1, position=0, stage="route"))
+    more = insert(Subnet(id=1, vrf=5, mac=MAC), ProfilePunt(id=1, profile=1, protocol=17, port=179))
     bad = insert(FdbEntry(id=1, subnet=1, mac=MAC, vnic=99))
     change = modify(Vrf(id=1, punt_port=4))
     names = [Name("vrf", 1, "blue"), Name("vrf", 2, "green")]
@@ -308,6 +308,17 @@ def names_too_long(bench: Bench) -> None:
     row = insert(Vrf(id=1))
     card.refuses_commit(INVALID, "a name of 64 bytes", row, names=[Name("vrf", 1, "n" * 64)])
     card.refuses_commit(INVALID, "a name of 64 bytes in 32 characters", row, names=[Name("vrf", 1, "é" * 32)])
+
+
+@check(Level.TABLES, "Where several things are wrong, any of them is told.", NOTHING_CHANGED)
+def any_of_several_mistakes(bench: Bench) -> None:
+    """A commit that is wrong three times is refused for one of them, and nothing of it is applied."""
+    card = bench.shared()
+    base = card.commit(insert(Vrf(id=1)))
+    card.commit(insert(Vrf(id=2)))
+    hop = insert(NextHop(id=1, port=0, address="::1"))
+    kinds = (ErrorKind.DENIED, ErrorKind.STALE, INVALID)
+    card.refuses_commit(kinds, "another's table, an old base and an id that exists", hop, insert(Vrf(id=1)), base=base)
 
 
 @check(Level.TABLES, "names: what people call entries.", NOTHING_CHANGED)

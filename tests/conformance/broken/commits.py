@@ -274,6 +274,20 @@ def _letters(text: str) -> str:
     return text.encode("ascii", "replace").decode()
 
 
+@breaks(BREAKS, "any_of_several_mistakes")
+class AllAtOnce(Store):
+    """what is wrong twice is refused as something else"""
+
+    def _build(self, owner: str, operations: Any, base: Any, *more: Any) -> Version:
+        try:
+            return super()._build(owner, operations, base, *more)
+        except HalError as error:
+            twice = error.kind is ErrorKind.DENIED and base is not None and self._changed.get(owner, 0) > base
+            if twice:
+                raise HalError(ErrorKind.CORRUPT, "commit") from error
+            raise
+
+
 @breaks(BREAKS, "tags_too_long")
 class LettersOfTags(Store):
     """letters of tags are counted, not bytes"""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import keyword
 import re
 import runpy
+import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -76,12 +78,23 @@ def _schema(path: Path) -> StageSchema:
     return schema
 
 
+def guide(kind: str) -> str:
+    """Where the guide that leads through this kind is: in the checkout, or where a wheel put it."""
+    name = f"new-{kind}.md"
+    checkout = Path(__file__).resolve().parents[2] / "docs" / "guides" / name
+    if checkout.is_file():
+        return f"docs/guides/{name}"
+    installed = Path(sysconfig.get_path("data")) / "share" / "doc" / "dsn-sdk" / "guides" / name
+    return str(installed) if installed.is_file() else f"docs/guides/{name} of the SDK's sources"
+
+
 def _next(kind: str, name: str) -> tuple[str, ...]:
-    first = f"python -m pytest {name}"
+    wants = () if find_spec("pytest") else ("python -m pip install pytest, or dsn-sdk[test]: its tests want it",)
+    first = (*wants, f"python -m pytest {name}")
     if kind == "stage":
-        return first, f"edit {name}/schema.py and {name}/model.py; docs/guides/new-stage.md leads through it"
+        return *first, f"edit {name}/schema.py and {name}/model.py; {guide(kind)} leads through it"
     return (
-        first,
-        f"edit {name}/card.py; docs/guides/new-backend.md leads through it",
+        *first,
+        f"edit {name}/card.py; {guide(kind)} leads through it",
         f"python -m hal.conformance --backend {name}",
     )

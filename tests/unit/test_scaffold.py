@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from hal.errors import HalError
+from sdk.scaffold import skeleton
 from sdk.scaffold.command import new
 from sdk.scaffold.skeleton import KINDS, class_name, write
 
@@ -73,3 +74,25 @@ def test_command(tmp_path: Path) -> None:
 
 def test_class_names() -> None:
     assert [class_name(name) for name in ("quiet", "quiet_hours", "a1_b")] == ["Quiet", "QuietHours", "A1B"]
+
+
+def test_who_has_no_pytest_is_told_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert write("backend", "acme", tmp_path).next[0] == "python -m pytest acme"
+    monkeypatch.setattr(skeleton, "find_spec", lambda name: None)
+    first, second, *_ = write("backend", "acme2", tmp_path).next
+    assert first == "python -m pip install pytest, or dsn-sdk[test]: its tests want it"
+    assert second == "python -m pytest acme2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_guide_is_where_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout, in the share folder of who installed a wheel, else in the sources."""
+    name = f"new-{kind}.md"
+    assert skeleton.guide(kind) == f"docs/guides/{name}"
+    monkeypatch.setattr(skeleton, "__file__", str(tmp_path / "site-packages/sdk/scaffold/skeleton.py"))
+    monkeypatch.setattr("sysconfig.get_path", lambda what: str(tmp_path))
+    assert skeleton.guide(kind) == f"docs/guides/{name} of the SDK's sources"
+    there = tmp_path / "share/doc/dsn-sdk/guides" / name
+    there.parent.mkdir(parents=True)
+    there.touch()
+    assert skeleton.guide(kind) == str(there)

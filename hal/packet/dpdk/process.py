@@ -18,6 +18,7 @@ from hal.packet.dpdk.load import name_writers
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 20.0
+FROM_SOURCES = "A wheel brings none: build it from the SDK's sources (make engine) and name it in DSN_ENGINE."
 
 
 def find_binary() -> Path:
@@ -27,7 +28,8 @@ def find_binary() -> Path:
         HalError: INVALID where it is in none of them.
     """
     named = os.environ.get("DSN_ENGINE")
-    candidates = [Path(named)] if named else [ROOT / "build/engine/dsn-engine"]
+    checkout = (ROOT / "Makefile").is_file()
+    candidates = [Path(named)] if named else [ROOT / "build/engine/dsn-engine"] if checkout else []
     on_path = shutil.which("dsn-engine")
     if not named and on_path:
         candidates.append(Path(on_path))
@@ -37,8 +39,8 @@ def find_binary() -> Path:
     raise HalError(
         ErrorKind.INVALID,
         "dsn-engine",
-        got="not found in " + ", ".join(str(path) for path in candidates),
-        fix="Build it: make engine.",
+        got="not found in " + ", ".join([*(str(path) for path in candidates), *([] if named else ["PATH"])]),
+        fix="Build it: make engine." if checkout else FROM_SOURCES,
     )
 
 

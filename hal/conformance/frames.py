@@ -58,9 +58,19 @@ def tcp(source: str, destination: str, sport: int, dport: int, flags: str, seq: 
 
 def echo(source: str, destination: str, identifier: int = 7, reply: bool = False, ttl: int = 64) -> bytes:
     """An echo request or its reply, of the addresses' family."""
+    kind = (129 if reply else 128) if ":" in source else (0 if reply else 8)
+    return icmp(source, destination, kind, 0, identifier.to_bytes(2, "big") + b"\0\x01ping", ttl)
+
+
+def unreachable(source: str, destination: str, quoted: bytes) -> bytes:
+    """An ICMP error that says of a packet that its port was unreachable."""
+    return icmp(source, destination, *((1, 4) if ":" in source else (3, 3)), bytes(4) + quoted)
+
+
+def icmp(source: str, destination: str, kind: int, code: int, rest: bytes, ttl: int = 64) -> bytes:
+    """ICMP or ICMPv6, as the addresses say; `rest` is what follows its checksum."""
     six = ":" in source
-    kind = (129 if reply else 128) if six else (0 if reply else 8)
-    message = bytes((kind, 0, 0, 0)) + identifier.to_bytes(2, "big") + b"\0\x01ping"
+    message = bytes((kind, code, 0, 0)) + rest
     if six:
         message = _with_checksum(source, destination, ICMP6, message, 2)
     else:

@@ -184,3 +184,8 @@ def router_answers(traffic: Traffic) -> Sent:
     """The router's reply to the card's ARP request."""
     message = arp(2, ROUTER_MAC, ROUTER, UPLINK_MAC, "192.0.2.2")
     return traffic.send(0, ethernet(UPLINK_MAC, ROUTER_MAC, ARP, message))
+
+
+def from_tap(packet: bytes) -> bytes:
+    """An IPv4 packet as a program of the card's own sends it, by port 9."""
+    return ethernet(GATEWAY[4], TAP_MAC, IPV4, packet)

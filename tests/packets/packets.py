@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scapy.all import ICMP, IP, TCP, UDP, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, Raw
+from scapy.all import ICMP, IP, TCP, UDP, ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, Raw
 
 END = re.compile(r"\[([0-9a-f:.]+)\](?::(\d+))?$|([0-9.]+)(?::(\d+))?$|([0-9a-f:]+)$")
 
@@ -81,6 +81,15 @@ def pong(text: str, ident: int = 7, seq: int = 1, payload: bytes = b"ping") -> D
     v4 = ICMP(type=0, id=ident, seq=seq) / payload
     icmp = ICMPv6EchoReply(id=ident, seq=seq, data=payload) if ":" in a else v4
     return Description(a, b, lambda: ip_header(a, b) / icmp)
+
+
+def unreachable(source: str, destination: str, quoted: Description) -> Description:
+    """An ICMP error from `source` that quotes a packet of `destination`'s."""
+    if ":" in source:
+        built = IPv6(src=source, dst=destination) / ICMPv6DestUnreach(code=4) / bytes(quoted.build())
+    else:
+        built = IP(src=source, dst=destination) / ICMP(type=3, code=3) / bytes(quoted.build())[:28]
+    return Description(source, destination, lambda: built)
 
 
 def other(text: str, protocol: int, payload: bytes = b"payload!", ip: dict[str, Any] | None = None) -> Description:

@@ -1,10 +1,10 @@
 """Echo to the card itself, and ICMP errors that pass with the connection they speak of."""
 
 import pytest
-from scapy.all import ICMP, IP, ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+from scapy.all import ICMP, IP, ICMPv6TimeExceeded, IPv6
 
 from tests.packets.card import Card
-from tests.packets.packets import Description, other, ping, pong, tcp, udp
+from tests.packets.packets import Description, other, ping, pong, tcp, udp, unreachable
 
 
 @pytest.mark.parametrize("text", ["10.1.0.20 > 10.1.0.1", "2001:db8:1::14 > 2001:db8:1::1", "10.1.0.20 > 192.0.2.2"])
@@ -43,15 +43,6 @@ def test_echo_under_a_false_name(card: Card) -> None:
     card.host("client").sends(ping("10.1.0.20 > 10.1.0.1")).is_taken()
 
 
-def unreachable(source: str, destination: str, quoted: Description) -> Description:
-    """An ICMP error from `source` that quotes a packet of `destination`'s."""
-    if ":" in source:
-        built = IPv6(src=source, dst=destination) / ICMPv6DestUnreach(code=4) / bytes(quoted.build())
-    else:
-        built = IP(src=source, dst=destination) / ICMP(type=3, code=3) / bytes(quoted.build())[:28]
-    return Description(source, destination, lambda: built)
-
-
 def test_errors_go_with_what_they_quote(card: Card) -> None:
     question = udp("10.1.0.20:1 > 10.1.0.10:53")
     card.host("client").sends(question).arrives_at("web")
@@ -82,7 +73,10 @@ def test_errors_of_routers_on_the_way(card: Card) -> None:
 def test_errors_about_replies_go_to_who_replied(card: Card) -> None:
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
     reply = udp("10.1.0.10:53 > 10.1.0.20:1")
-    card.host("client").sends(unreachable("10.1.0.20", "10.1.0.10", reply)).arrives_at("web")
+    error = unreachable("10.1.0.20", "10.1.0.10", reply)
+    card.host("client").sends(error).is_dropped("icmp_error_unrelated")  # there was no reply yet
+    card.host("web").sends(reply).arrives_at("client")
+    card.host("client").sends(error).arrives_at("web")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +100,49 @@ def test_errors_about_nothing(card: Card, quoted: Description) -> None:
 def test_errors_from_elsewhere(card: Card) -> None:
     question = udp("10.1.0.20:1 > 10.1.0.10:53")
     card.host("client").sends(question).arrives_at("web")
-    card.host("db").sends(unreachable("10.1.0.10", "10.1.0.20", question)).is_dropped("icmp_error_unrelated")
+    card.host("open").sends(unreachable("10.1.0.10", "10.1.0.20", question)).is_dropped("icmp_error_unrelated")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).arrives_at("client")
+
+
+TO_DB = [
+    (udp("10.1.0.20:1 > 10.2.0.5:53"), "10.2.0.5", "10.1.0.20", "10.1.0.10", "10.2.0.99"),
+    (
+        udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:53"),
+        "2001:db8:2::5",
+        "2001:db8:1::14",
+        "2001:db8:1::a",
+        "2001:db8:2::99",
+    ),
+]
+"""(a packet of client's to db, db, client, web, nobody)"""
+
+
+@pytest.mark.parametrize(("question", "db", "client", "web", "nobody"), TO_DB)
+def test_errors_go_to_who_sent_the_packet(
+    card: Card, question: Description, db: str, client: str, web: str, nobody: str
+) -> None:
+    card.host("client").sends(question).arrives_at("db")
+    for wrong in (web, nobody):
+        card.host("db").sends(unreachable(db, wrong, question)).is_dropped("icmp_error_unrelated").silently()
+    card.host("db").sends(unreachable(db, client, question)).arrives_at("client")
+
+
+@pytest.mark.parametrize(("question", "db", "client", "web", "nobody"), TO_DB)
+def test_errors_under_a_false_name(
+    card: Card, question: Description, db: str, client: str, web: str, nobody: str
+) -> None:
+    card.host("client").sends(question).arrives_at("db")
+    for wrong in (web, nobody):
+        card.host("db").sends(unreachable(wrong, client, question)).is_dropped("spoofed_address").silently()
+    forged = unreachable(db, client, question).frame(source_mac="02:00:00:00:00:99")
+    card.host("db").sends(forged).is_dropped("spoofed_mac").silently()
+    card.host("db").sends(unreachable(db, client, question)).arrives_at("client")
+
+
+def test_who_has_no_antispoof_may_be_a_router(card: Card) -> None:
+    question = udp("10.1.0.20:1 > 10.2.0.40:53")
+    card.host("client").sends(question).arrives_at("open")
+    card.host("open").sends(unreachable("100.64.7.7", "10.1.0.20", question)).arrives_at("client", ttl=63)
 
 
 def test_no_error_about_an_error(card: Card) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hal.packet.frame._generated import Vrf
 from tests.packets.card import Card
-from tests.packets.packets import other, tcp, udp
+from tests.packets.packets import other, tcp, udp, unreachable
 from tests.packets.world import VRF
 
 BGP = tcp("10.1.0.20:4000 > 10.1.0.1:179")
@@ -44,6 +44,21 @@ def test_limit(card: Card) -> None:
     card.after(0.5)
     card.host("client").sends(BGP).arrives_at("card")
     card.host("client").sends(BGP).is_dropped("punt_limit")
+
+
+def test_errors_are_limited_too(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 20), punt_limit=3))
+    card.host("client").sends(BGP).arrives_at("card")
+    answer = tcp("10.1.0.1:179 > 10.1.0.20:4000", flags="SA").frame(destination_mac="02:00:00:00:aa:05")
+    card.host("card").sends(answer).arrives_at("client")
+    error = unreachable("10.1.0.20", "10.1.0.1", answer)
+    for _ in range(2):
+        card.host("client").sends(error).arrives_at("card", code=3)
+    for _ in range(2):
+        card.host("client").sends(error).is_dropped("punt_limit").silently()
+    assert card.flow().packets == (3, 1)
+    card.after(0.4)
+    card.host("client").sends(error).arrives_at("card", code=3)
 
 
 def test_the_card_opens_connections(card: Card) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hal.packet.contract import TcpState
 from tests.packets.card import Card, Sent
 from tests.packets.packets import other, ping, pong, tcp, udp
+from tests.packets.world import GUARDED
 
 CLIENT, WEB = "10.1.0.20:4000 > 10.1.0.10:80", "10.1.0.10:80 > 10.1.0.20:4000"
 
@@ -161,6 +162,26 @@ def test_pick_up_asks_the_policy(card: Card) -> None:
     b(fresh, "SA").is_dropped("tcp_no_session")
     fresh.host("web").sends(tcp("10.1.0.10:500 > 10.1.0.20:4000", flags="A")).is_dropped("firewall_default")
     fresh.host("client").sends(tcp("10.1.0.20:500 > 10.1.0.10:4000", flags="A")).is_dropped("firewall_default")
+
+
+def test_pick_up_is_no_way_around_antispoof(card: Card) -> None:
+    """Bridged, its reply would lead back to the MAC that it was sent from, whatever the address."""
+    fresh = card.anew(pickup=True)
+    spoofed = tcp("10.2.0.77:80 > 10.1.0.20:4000", flags="A").frame(destination_mac="02:00:00:00:00:14")
+    fresh.host("web").sends(spoofed).is_dropped("spoofed_address").silently()
+    assert fresh.flows() == []
+    b(fresh, "PA").arrives_at("client")
+
+
+def test_pick_up_asks_antispoof_behind_the_firewall(card: Card) -> None:
+    """Where the firewall stands in front, it is the one that drops a spoofed packet; no reply it is all the same."""
+    first, second = (card.row("profile_stage", GUARDED * 100 + place) for place in (0, 1))
+    card.changes(replace(first, stage="firewall"), replace(second, stage="antispoof"))
+    fresh = card.anew(pickup=True)
+    spoofed = tcp("10.2.0.77:80 > 10.1.0.20:4000", flags="A").frame(destination_mac="02:00:00:00:00:14")
+    fresh.host("web").sends(spoofed).is_dropped("firewall_default").silently()
+    assert fresh.flows() == []
+    b(fresh, "PA").arrives_at("client")
 
 
 # --- limits ------------------------------------------------------------------------------------------------------

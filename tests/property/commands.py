@@ -186,17 +186,31 @@ class Story:
         liar = replace(source, v4=other.v4, v6=other.v6) if how % 3 else replace(source, mac=other.mac)
         addresses = (liar.v6, destination.v6) if family % 2 else (liar.v4, destination.v4)
         ip = Ip(*addresses)
-        number, body = replace(talk, v6=bool(family % 2)).l4(ip, False, SYN, 0)
+        number, body = replace(talk, v6=bool(family % 2)).l4(ip, False, ACK if how & 4 else SYN, 0)
         yield self._packet(source, wrap(liar, destination, ip, number, body))
 
     def _knock(self, which: int, many: int, what: int, cut: int) -> Iterator[PacketIn]:
-        """A vNIC asks the card's own programs, again and again; now and then it is cut off."""
+        """A vNIC asks the card's own programs, again and again; now and then it is cut off. Or it is answered, and
+        says that this did not reach it, again and again."""
         talk = self._talk(which)
         talk.source, talk.protocol, talk.dport = which % 4, frames.UDP, 53
+        good = straight(talk)
         for _ in range(1 + many % 6):
-            good = straight(talk)
             frame = speak_to_card(good, 0, 0)
             yield self._packet(good.source, frame[: len(frame) - (what % 40 if cut % 4 == 0 else 0)])
+        if cut % 2:
+            yield from self._answer_of_the_card(good.source, good.local(), talk.sport, what)
+
+    def _answer_of_the_card(self, asker: End, asked: Ip, sport: int, many: int) -> Iterator[PacketIn]:
+        """It answers what was asked from UDP port `sport`, and is told by errors that its answer failed."""
+        answer, card = replace(asked, source=asked.destination, destination=asked.source), ENDS[7]
+        packet = answer.wrap(frames.UDP, frames.udp(answer, 53, sport))
+        kind = 0x86DD if asked.v6 else 0x0800
+        yield self._packet(card, frames.ethernet(GATEWAY_MAC[card.subnet], card.mac, kind, packet))
+        number, told = (frames.ICMP6, (1, 4)) if asked.v6 else (frames.ICMP, (3, 3))
+        error = asked.wrap(number, frames.icmp(asked, *told, bytes(4), packet))
+        for _ in range(1 + many % 8):
+            yield self._packet(asker, frames.ethernet(GATEWAY_MAC[asker.subnet], asker.mac, kind, error, asker.vlan))
 
     def _scan(self, which: int, where: int, first: int, _how: int) -> Iterator[PacketIn]:
         """Four packets to each of some addresses of which most are nobody's."""
@@ -318,17 +332,21 @@ class Story:
         )
 
     def _error(self, which: int, how: int, where: int, quoted: int) -> Iterator[PacketIn]:
-        """Somebody on the way tells an end of a conversation that its packet failed."""
+        """Somebody on the way tells an end of a conversation that its packet failed; or tells somebody else, or under
+        somebody else's name."""
         talk = self._talk(which)
         reply = bool(how & 1)
         inner_ip = talk.ip(reply)
-        number, payload = talk.l4(inner_ip, reply, ACK, 8)
+        number, payload = talk.l4(inner_ip, reply, SYN if how & 8 else ACK, 8)
+        if how & 8:
+            yield self._packet(talk.ends(reply)[0], wrap(*talk.ends(reply), inner_ip, number, payload))
         quote = inner_ip.wrap(number, payload)[: (1000, 28, 48, 27, 20, 8)[quoted % 6]]
         sender, receiver = talk.ends(not reply)
         if where % 3 == 0:
             sender = ENDS[4 + where // 3 % 2]
-        addresses = (sender.v6, receiver.v6) if talk.v6 else (sender.v4, receiver.v4)
-        ip = Ip(*addresses)
+        other = ENDS[quoted % len(ENDS)]
+        name, to = ((sender, other), (other, receiver), (sender, receiver), (sender, receiver))[where // 6 % 4]
+        ip = Ip(name.v6, to.v6) if talk.v6 else Ip(name.v4, to.v4)
         kind, code = (
             ((2, 0), (1, 4), (3, 0), (4, 1))[how // 2 % 4]
             if talk.v6

@@ -33,16 +33,31 @@ from tests.property.universe import difference, tables
 
 OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
 """The ops that our stages emit; mirror, decrypt and encrypt are of stages to come."""
+PICKED_UP = "picked up"
+
+
+ENDS = (
+    "ERROR FORWARD",
+    "ERROR spoofed_address",
+    "ERROR icmp_error_unrelated",
+    "KNOCK PUNT",
+    "KNOCK punt_limit",
+    "SPOOF spoofed_address",
+    PICKED_UP,
+)
+"""Ends of commands that must come up too: elsewhere other packets meet the same reasons far more often."""
 
 
 @dataclass
 class Coverage:
-    """How often each verdict, TCP state, op and drop reason came up."""
+    """How often each verdict, TCP state, op and drop reason came up, and how often commands ended so: with their last
+    packet."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     ops: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     packets: int = 0
     commits: int = 0
 
@@ -56,17 +71,26 @@ class Coverage:
                 self.states[TcpState(step.value).name] += 1
 
     def too_few(self, least: int, reasons: Iterable[str]) -> dict[str, int]:
-        """What came up less than `least` times, of all verdicts, TCP states, ops of our stages, and these reasons."""
+        """What came up less than `least` times, of all verdicts, TCP states, ops of our stages, these reasons, and
+        ENDS."""
         wanted = {
             **{f"verdict {one.name}": self.verdicts[one.name] for one in Verdict},
             **{f"state {one.name}": self.states[one.name] for one in TcpState if one is not TcpState.NONE},
             **{f"op {one}": self.ops[one] for one in OPS},
             **{f"reason {one}": self.reasons[one] for one in reasons},
+            **{one: self.ends[one] for one in ENDS},
         }
         return {name: count for name, count in wanted.items() if count < least}
 
     def __str__(self) -> str:
-        parts = (("verdicts", self.verdicts), ("states", self.states), ("ops", self.ops), ("reasons", self.reasons))
+        ends = Counter({one: self.ends[one] for one in ENDS})
+        parts = (
+            ("verdicts", self.verdicts),
+            ("states", self.states),
+            ("ops", self.ops),
+            ("reasons", self.reasons),
+            ("ends", ends),
+        )
         lines = [f"{name}: " + ", ".join(f"{key} {count}" for key, count in some.most_common()) for name, some in parts]
         return "\n".join([f"{self.packets} packets, {self.commits} commits", *lines])
 
@@ -94,9 +118,9 @@ class Pair:
             ]
             writer.commit(gone)
 
-    def shards(self) -> tuple[Shard, Shard]:
+    def shards(self, pickup: bool = False) -> tuple[Shard, Shard]:
         twin, other = self.backends
-        return twin.shard(connections=64), other.shard(connections=64)
+        return twin.shard(connections=64, pickup=pickup), other.shard(connections=64, pickup=pickup)
 
 
 CHAIN = (StepKind.STAGE, StepKind.MATCH, StepKind.MISS, StepKind.REEVALUATE)
@@ -135,7 +159,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
     pair.clear()
     story = Story(STARTS[commands[0][4] % len(STARTS)])
     rows = _commit(pair, {}, tables(story.setting), coverage)
-    shards = pair.shards()
+    shards = pair.shards(pickup=commands[0][3] % 4 == 0)
     try:
         for place, (first, *rest) in enumerate(commands):
             numbers = (rest[0], rest[1], rest[2], rest[3])
@@ -151,8 +175,9 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
                 case Kind.LOOK:
                     look(shards, coverage)
                 case _:
-                    _send(shards, list(story.packets(kind, numbers)), coverage, f"command {place} {kind.name}{numbers}")
+                    _send(shards, list(story.packets(kind, numbers)), coverage, kind, f"command {place}{numbers}")
         look(shards, coverage)
+        coverage.ends[PICKED_UP] += shards[0].counters().engine["pickups"]
     finally:
         for shard in shards:
             shard.close()
@@ -196,16 +221,19 @@ def _commit(
     return new
 
 
-def _send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverage, what: str) -> None:
+def _send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverage, kind: Kind, what: str) -> None:
+    if not packets:
+        return
     # The other's path is compiled twice, with a witness and without: each has its turns.
     steps = sum(len(packet.data) for packet in packets) % 2 == 0
     ours, theirs = (shard.replay(packets, witness) for shard, witness in zip(shards, (True, steps), strict=True))
+    coverage.ends[f"{kind.name} {ours[-1].reason or ours[-1].verdict.name}"] += 1
     for packet, one, two in zip(packets, ours, theirs, strict=True):
         coverage.see(one)
         kinds = kinds_of(one, two) if steps else ()
         if comparable(one, kinds) != comparable(two, kinds):
             raise Differs(
-                f"{what}: port {packet.port}, time {packet.time_ns}, frame {packet.data.hex()}\n"
+                f"{what} {kind.name}: port {packet.port}, time {packet.time_ns}, frame {packet.data.hex()}\n"
                 f"  twin:  {comparable(one, kinds)}\n  other: {comparable(two, kinds)}\n  steps: {one.steps}"
             )
 

@@ -2,6 +2,7 @@
 
 from hal.conformance.checks import (
     arguments,
+    belonging,
     capacity,
     commits,
     counting,
@@ -37,5 +38,6 @@ MODULES = (
     live,
     counting,
     sessions,
+    belonging,
     limits,
 )

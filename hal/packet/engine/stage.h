@@ -93,11 +93,11 @@ struct dsn_stage {
     enum dsn_say (*decide)(struct dsn_decision *decision);
     uint8_t ops; /* DSN_OP_CHECK_SOURCE_MAC: asked of every packet from a vNIC with this stage in its egress chain */
     bool says_where; /* it may answer DSN_LEAVE */
-    /* Optional, asked of egress stages: DSN_REASONS to let it pass, or the reason to drop. The last one is asked of
-     * echo requests to the card itself. */
+    /* Optional, asked of egress stages: DSN_REASONS to let it pass, or the reason to drop. The last one is asked where
+     * stages don't decide: of echo requests to the card itself, of ICMP errors, and before a reply is picked up. */
     uint16_t (*check_arp)(const struct dsn_root *root, uint32_t vnic, const struct dsn_announcement *message);
     uint16_t (*check_nd)(const struct dsn_root *root, uint32_t vnic, const struct dsn_announcement *message);
-    uint16_t (*check_echo)(const struct dsn_root *root, uint32_t vnic, const struct dsn_header *header);
+    uint16_t (*check_source)(const struct dsn_root *root, uint32_t vnic, const struct dsn_header *header);
 };
 
 /* By number (enum dsn_stage_number); NULL for the frame and for stages without stage.c, which no profile may name. */

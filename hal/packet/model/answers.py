@@ -140,8 +140,7 @@ def _take_solicitation(shard: State, packet: Packet, target: bytes) -> Verdict:
 
 def take_echo(shard: State, packet: Packet) -> Verdict:
     """An echo request to an address of the card."""
-    vnic, header = packet.vnic, packet.header()
-    if reason := shard.chain.ask(shard.tables, vnic, lambda stage: stage.check_echo(header, vnic, shard.tables)):
+    if reason := shard.chain.source_is_wrong(shard.tables, packet.header(), packet.vnic):
         raise Dropped(reason)
     if packet.fragment:
         raise Dropped("card_fragment")

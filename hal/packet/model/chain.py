@@ -106,6 +106,10 @@ class Chain:
                 return reason
         return ""
 
+    def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
+        """The reason not to let it send from this source, or ""."""
+        return self.ask(tables, vnic, lambda stage: stage.check_source(header, vnic, tables))
+
     def decide(
         self, header: Header, ingress: Entry, routed: bool, tables: Tables, network: Network, witness: Witness
     ) -> Decision | Drop:

@@ -215,8 +215,9 @@ class Stage:
         del vnic, tables, message
         return ""
 
-    def check_echo(self, header: Header, vnic: Entry, tables: Tables) -> str:
-        """The reason to drop an echo request to the card itself, or "". Asked of egress stages."""
+    def check_source(self, header: Header, vnic: Entry, tables: Tables) -> str:
+        """The reason to drop what `vnic` sends from this source, or "". Asked of egress stages where they don't decide:
+        of echo requests to the card itself, of ICMP errors, and before a reply is picked up."""
         del header, vnic, tables
         return ""
 

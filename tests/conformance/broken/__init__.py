@@ -2,6 +2,7 @@
 
 from tests.conformance.broken import (
     arguments,
+    belonging,
     commits,
     failures,
     live,
@@ -14,6 +15,6 @@ from tests.conformance.broken import (
 )
 from tests.conformance.broken.parts import Break
 
-MODULES = (loading, arguments, commits, owners, failures, live, reading, telling, packets, sessions)
+MODULES = (loading, arguments, commits, owners, failures, live, reading, telling, packets, sessions, belonging)
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

@@ -200,18 +200,26 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
                : DSN_REASON_ND_IGNORED;
 }
 
-enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_packet *p,
-                                     const struct dsn_header *header) {
-    struct dsn_chain chain = dsn_chain_of(shard->root, p->vnic, DSN_EGRESS);
+enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
+                                      const struct dsn_header *header) {
+    struct dsn_chain chain = dsn_chain_of(root, vnic, DSN_EGRESS);
     for (uint32_t i = 0; i < chain.count; i++) {
         const struct dsn_stage *stage = dsn_stage_table[chain.stage[i]];
         if (stage == NULL)
             return DSN_REASON_NO_DECISION;
         uint16_t reason =
-            stage->check_echo != NULL ? stage->check_echo(shard->root, p->vnic->slot, header) : (uint16_t)DSN_PASSED;
+            stage->check_source != NULL ? stage->check_source(root, vnic->slot, header) : (uint16_t)DSN_PASSED;
         if (reason != DSN_PASSED)
             return reason;
     }
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_packet *p,
+                                     const struct dsn_header *header) {
+    enum dsn_reason_number reason = dsn_ask_source(shard->root, p->vnic, header);
+    if (reason != DSN_PASSED)
+        return reason;
     if (p->fragment)
         return DSN_REASON_CARD_FRAGMENT;
     if (!checksum_is_right(p))

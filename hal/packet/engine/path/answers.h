@@ -7,6 +7,11 @@
 
 struct dsn_shard;
 struct dsn_header;
+struct dsn_root;
+
+/* What a vNIC's egress stages say of the source that it sends from; DSN_PASSED: nothing against it. */
+enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
+                                      const struct dsn_header *header);
 
 /* DSN_PASSED: consumed. None of them takes the mbuf. learn_only: another worker has answered. */
 enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);

@@ -138,22 +138,29 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
 
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_flow_key key;
-    if (!dsn_parse_quoted(p, &key))
+    struct dsn_header header;
+    dsn_header_of(&header, p);
+    enum dsn_reason_number reason = dsn_ask_source(shard->root, p->vnic, &header);
+    if (reason != DSN_PASSED)
+        return dsn_dropped(reason);
+    if (!dsn_parse_quoted(p, &key) || memcmp(key.destination, p->key.destination, 16) != 0)
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     key.scope = p->key.scope;
     key.vrf = p->key.vrf;
     key.flags = p->key.flags;
     uint32_t ref = dsn_connection_find(shard, &key, dsn_flows_hash(&shard->flows, &key), shard->now);
-    if (ref == 0)
+    if (ref == 0 || dsn_ref_connection(&shard->flows, ref)->session.packets[!(ref & 1)] == 0)
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     const struct dsn_line *line = dsn_ref_line(&shard->flows, ref);
-    enum dsn_reason_number reason = meet(shard, p, ref);
+    reason = meet(shard, p, ref);
     if (reason == DSN_PASSED && !dsn_key_equal(&line->key, &key))
         reason = DSN_REASON_ICMP_ERROR_UNRELATED;
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
     reason = dsn_check(shard, p, ops, ops->ops);
+    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
+        reason = DSN_REASON_PUNT_LIMIT;
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     dsn_count(&dsn_ref_connection(&shard->flows, ref)->session, p, ref & 1);

@@ -7,10 +7,13 @@ static bool may_pick_up(const struct dsn_shard *shard, const struct dsn_packet *
            (p->tcp_flags & (DSN_TCP_ACK | DSN_TCP_SYN | DSN_TCP_RST)) == DSN_TCP_ACK;
 }
 
-/* Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. */
+/* Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. What stages say of
+ * the sender's own source is final: whoever opened the connection, a reply from there is spoofed. */
 static bool decide_backwards(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_header *header,
                              struct dsn_opening *o) {
     struct dsn_decision where;
+    if (dsn_ask_source(shard->root, p->vnic, header) != DSN_PASSED)
+        return false;
     if (!dsn_chain_where(shard, &where, header, p->vnic, o->routed) || where.egress == DSN_NO_SLOT)
         return false;
     const struct dsn_vnic *initiator = dsn_vnic_at(shard->root, where.egress);

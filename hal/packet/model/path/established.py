@@ -91,11 +91,13 @@ class Established(FirstPackets):
     # --- ICMP errors that pass ---------------------------------------------------------------------------------------
 
     def _icmp_error(self, packet: Packet) -> Verdict:
-        """To the connection of the packet that it quotes."""
+        """To who sent the packet that it quotes, in that one's connection."""
+        if reason := self.chain.source_is_wrong(self.tables, packet.header(), packet.vnic):
+            raise Dropped(reason)
         quoted = quoted_tuple(packet)
         key = Key(scope_of(packet.vnic), packet.routed, *quoted) if quoted else None
-        found = self.flows.find(key, self.now) if key else None
-        if found is None:
+        found = self.flows.find(key, self.now) if key and key.destination == packet.destination else None
+        if found is None or not found[0].packets[1 - found[1]]:
             raise Dropped("icmp_error_unrelated")
         connection, direction = found
         self._meet(connection, direction)
@@ -103,5 +105,6 @@ class Established(FirstPackets):
         if connection.keys[direction] != key:
             raise Dropped("icmp_error_unrelated")
         path = self._checked(packet, connection, direction)
+        self._meter(packet, path)
         connection.count(direction, len(packet.ip))
         return self._send(packet, path)

@@ -81,7 +81,10 @@ class FirstPackets(Passing):
         return self.now < self.pickup_until and packet.flags & (ACK | SYN | RST) == ACK
 
     def _decide_backwards(self, header: Header, vnic: Entry, routed: bool) -> tuple[Header, Entry, Decision] | None:
-        """Pick-up of a reply: the other side is the initiator, if its packets would be let through to here."""
+        """Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. What stages
+        say of the sender's own source is final: whoever opened the connection, a reply from there is spoofed."""
+        if self.chain.source_is_wrong(self.tables, header, vnic):
+            return None
         leave = self.chain.where(header, vnic, routed, self.tables, self)
         if isinstance(leave, Drop):
             return None

@@ -37,7 +37,7 @@ class Antispoof(Stage):
     def check_nd(self, vnic: Entry, tables: Tables, message: Announcement) -> str:
         return "" if self._honest(vnic, tables, message) else "spoofed_nd"
 
-    def check_echo(self, header: Header, vnic: Entry, tables: Tables) -> str:
+    def check_source(self, header: Header, vnic: Entry, tables: Tables) -> str:
         if header.source_mac != vnic.mac:
             return "spoofed_mac"
         return "" if tables.longest("allowed_source", vnic.id, header.source) else "spoofed_address"

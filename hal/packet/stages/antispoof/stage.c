@@ -41,7 +41,7 @@ static uint16_t check_nd(const struct dsn_root *root, uint32_t vnic, const struc
     return is_honest(root, vnic, message) ? DSN_REASONS : DSN_REASON_SPOOFED_ND;
 }
 
-static uint16_t check_echo(const struct dsn_root *root, uint32_t vnic, const struct dsn_header *header) {
+static uint16_t check_source(const struct dsn_root *root, uint32_t vnic, const struct dsn_header *header) {
     if (!is_mac_of(root, vnic, header->source_mac))
         return DSN_REASON_SPOOFED_MAC;
     return allowed(root, vnic, header->source) != DSN_NO_SLOT ? DSN_REASONS : DSN_REASON_SPOOFED_ADDRESS;
@@ -53,5 +53,5 @@ const struct dsn_stage DSN_STAGE(antispoof) = {
     .ops = DSN_OP_CHECK_SOURCE_MAC,
     .check_arp = check_arp,
     .check_nd = check_nd,
-    .check_echo = check_echo,
+    .check_source = check_source,
 };

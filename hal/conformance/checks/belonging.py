@@ -1,0 +1,75 @@
+"""Packets that pass because of another one, ICMP errors, later fragments, replies picked up: nobody else's may."""
+
+from __future__ import annotations
+
+from hal.conformance import world
+from hal.conformance.bench import Bench
+from hal.conformance.check import Level, check, equal
+from hal.conformance.frames import tcp, udp, unreachable
+from hal.conformance.world import A, B, C
+from hal.packet.contract import Verdict
+
+NEEDS = ("packets", "bridge", "route")
+ANTISPOOF = (*NEEDS, "antispoof")
+NOBODY = "10.2.0.99"
+
+
+@check(Level.STATEFUL, "source must be the error's destination", needs=NEEDS)
+def errors_go_to_who_sent_the_packet(bench: Bench) -> None:
+    """An ICMP error passes to who sent the packet that it quotes, and to nobody else; v4 and v6."""
+    traffic = world.world(bench).traffic()
+    for sender, other, receiver in ((A.ip, B.ip, C.ip), (A.ip6, B.ip6, C.ip6)):
+        packet = udp(sender, receiver)
+        traffic.send(A.port, A.frame(packet)).left_by(C.port, "the packet")
+        to_other = C.frame(unreachable(receiver, other, packet))
+        traffic.send(C.port, to_other).dropped("icmp_error_unrelated", "an ICMP error to somebody else")
+        error = C.frame(unreachable(receiver, sender, packet))
+        traffic.send(C.port, error).left_by(A.port, "the ICMP error to who sent the packet")
+
+
+@check(Level.STATEFUL, "that has counted a packet in this direction", needs=NEEDS)
+def errors_are_about_packets_that_were(bench: Bench) -> None:
+    """An ICMP error about a reply passes once there was one."""
+    traffic = world.world(bench).traffic()
+    world.routed(traffic).left_by(C.port)
+    error = A.frame(unreachable(A.ip, C.ip, udp(C.ip, A.ip, 53, 4000)))
+    traffic.send(A.port, error).dropped("icmp_error_unrelated", "an ICMP error about a reply that never was")
+    world.replied(traffic).left_by(A.port)
+    traffic.send(A.port, error).left_by(C.port, "the same behind a reply")
+
+
+@check(Level.STATEFUL, "a vNIC's errors come from its own addresses", needs=ANTISPOOF)
+def errors_are_not_spoofed(bench: Bench) -> None:
+    """An ICMP error from another address or MAC than the vNIC's is dropped as any packet is."""
+    traffic = world.antispoofed(bench).traffic()
+    packet = udp(C.ip, A.ip)
+    traffic.send(C.port, C.frame(packet)).left_by(A.port, "the packet")
+    spoofed = A.frame(unreachable(B.ip, C.ip, packet))
+    traffic.send(A.port, spoofed).dropped("spoofed_address", "an ICMP error from another's address")
+    error = A.frame(unreachable(A.ip, C.ip, packet))
+    forged = error[:6] + bytes.fromhex(B.mac.replace(":", "")) + error[12:]
+    traffic.send(A.port, forged).dropped("spoofed_mac", "an ICMP error from another's MAC")
+    traffic.send(A.port, error).left_by(C.port, "an honest ICMP error")
+
+
+@check(Level.STATEFUL, "the meter of a punt", needs=NEEDS)
+def errors_to_the_card_are_metered(bench: Bench) -> None:
+    """`punt_limit` holds for ICMP errors to the card's own programs as for what opened the connection."""
+    traffic = world.world(bench, punt_limit=2).traffic()
+    traffic.send(A.port, A.frame(udp(A.ip, "10.1.0.1", dport=179))).left_by(9, "a packet to the card", Verdict.PUNT)
+    answer = udp("10.1.0.1", A.ip, 179, 4000)
+    traffic.send(9, world.from_tap(answer)).left_by(A.port, "the card's answer")
+    error = A.frame(unreachable(A.ip, "10.1.0.1", answer))
+    traffic.send(A.port, error).left_by(9, "an ICMP error to the card, two packets a second allowed", Verdict.PUNT)
+    traffic.send(A.port, error).dropped("punt_limit", "a second ICMP error to the card")
+
+
+@check(Level.STATEFUL, "a spoofed reply is one whoever opened the connection", needs=(*ANTISPOOF, "shard"))
+def spoofed_replies_are_not_picked_up(bench: Bench) -> None:
+    """Mid-stream TCP from another address than the vNIC's opens nothing, whichever side might have begun."""
+    traffic = world.antispoofed(bench).traffic(pickup=True)
+    spoofed = A.frame(tcp("10.1.0.99", B.ip, 80, 4000, "A"), to=B.mac)
+    traffic.send(A.port, spoofed).dropped("spoofed_address", "a spoofed mid-stream segment")
+    equal(traffic.flows(), [], "connections that it opened")
+    honest = A.frame(tcp(A.ip, B.ip, 80, 4000, "A"), to=B.mac)
+    traffic.send(A.port, honest).left_by(B.port, "an honest one")

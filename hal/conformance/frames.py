@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hal.packet.schema.rows import MAPPED, pack_address, pack_mac
 
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+ICMP, TCP, UDP, FRAGMENT, ICMP6, DESTINATION_OPTIONS = 1, 6, 17, 44, 58, 60
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "A": ACK}
 
@@ -76,6 +76,17 @@ def icmp(source: str, destination: str, kind: int, code: int, rest: bytes, ttl: 
     else:
         message = message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
     return ip(source, destination, ICMP6 if six else ICMP, message, ttl)
+
+
+def fragment(source: str, destination: str, offset: int, more: bool, data: bytes, following: int = UDP) -> bytes:
+    """A fragment of datagram 7: `data` stands `offset` bytes behind its IPv4 or IPv6 fragment header."""
+    if ":" in source:
+        head = bytes((following, 0)) + (offset | more).to_bytes(2, "big") + (7).to_bytes(4, "big")
+        return ip(source, destination, FRAGMENT, head + data)
+    whole = ip(source, destination, following, data)
+    place = (0x2000 * more | offset // 8).to_bytes(2, "big")
+    head = whole[:4] + (7).to_bytes(2, "big") + place + whole[8:10] + b"\0\0" + whole[12:20]
+    return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + data
 
 
 def arp(operation: int, mac: str, address: str, target_mac: str, target: str) -> bytes:

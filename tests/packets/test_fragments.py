@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from scapy.all import IP, UDP, IPv6, IPv6ExtHdrFragment, Raw
+from scapy.all import (
+    IP,
+    UDP,
+    IPOption_NOP,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    PadN,
+    Raw,
+)
 from scapy.utils import checksum
 
 from hal.packet.contract import PacketIn, Verdict
@@ -94,11 +106,84 @@ def test_not_on_eight(card: Card, begin: int, end: int) -> None:
     send(card, piece(400, 407, False)).arrives_at("web")
 
 
+# --- extension headers: behind the fragment header they are part of what is cut up (RFC 8200 4.5) ---------------------
+
+
+def options(size: int) -> Any:
+    """Destination options of this many bytes, all padding."""
+    return IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(size - 4))])
+
+
+@pytest.mark.parametrize("size", [8, 248])
+def test_ranges_begin_behind_the_fragment_header(card: Card, size: int) -> None:
+    whole = bytes(options(size) / Raw(WHOLE))
+    whole = b"\x11" + whole[1:]
+    at = {"begin": size + 16}
+
+    def cut(begin: int, end: int, more: bool, identification: int = 7) -> Sent:
+        fragment = IPv6ExtHdrFragment(id=identification, m=int(more), offset=begin // 8, nh=60)
+        header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / fragment
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(whole[begin:end])))
+
+    cut(0, at["begin"], True).arrives_at("web")
+    cut(size, size + 8, True).is_dropped("fragment_overlap")  # the UDP header again, with another port
+    cut(0, at["begin"], True, 8).arrives_at("web")
+    cut(size + 8, size + 16, True, 8).is_dropped("fragment_overlap")
+    cut(0, at["begin"], True, 9).arrives_at("web")
+    cut(size + 16, len(whole), False, 9).arrives_at("web")
+
+
+def test_extension_headers_before_the_fragment_header_are_no_part(card: Card) -> None:
+    def cut(begin: int, end: int, more: bool) -> Sent:
+        header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))])
+        fragment = IPv6ExtHdrFragment(id=7, m=int(more), offset=begin // 8, nh=17)
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / fragment / WHOLE[begin:end]))
+
+    cut(0, 400, True).arrives_at("web")
+    cut(400, 808, False).arrives_at("web")
+    cut(392, 400, True).is_dropped("fragment_overlap")
+
+
+# --- a whole datagram is no longer than its header can say --------------------------------------------------------
+
+
+def last(begin: int, size: int, options: int = 0) -> Description:
+    header = IP(src="10.1.0.20", dst="10.1.0.10", id=7, frag=begin // 8, proto=17, options=[IPOption_NOP()] * options)
+    return Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(bytes(size)))
+
+
 def test_beyond_the_longest_datagram(card: Card) -> None:
-    header = IP(src="10.1.0.20", dst="10.1.0.10", id=7, frag=8191, proto=17)
     send(card, piece(0, 400, True)).arrives_at("web")
-    send(card, Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(bytes(8)))).is_dropped("fragment_invalid")
-    send(card, Description("10.1.0.20", "10.1.0.10", lambda: header / Raw(bytes(7)))).arrives_at("web")
+    send(card, last(65528, 8)).is_dropped("fragment_invalid")  # its bytes alone
+    send(card, last(65528, 7)).is_dropped("fragment_invalid")  # with its header
+    send(card, last(65512, 4)).is_dropped("fragment_invalid")
+    send(card, last(65512, 3, options=4)).is_dropped("fragment_invalid")
+    send(card, last(65512, 3)).arrives_at("web")
+
+
+def test_beyond_the_longest_datagram_with_the_first_ones_options(card: Card) -> None:
+    """Later fragments need not have the options of the first: the whole datagram has (RFC 791 3.1)."""
+    first = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=17, options=[IPOption_NOP()] * 40)
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: first / Raw(WHOLE[:400]))).arrives_at("web")
+    send(card, last(65512, 3)).is_dropped("fragment_invalid")
+    send(card, last(65472, 4)).is_dropped("fragment_invalid")
+    send(card, last(65472, 3)).arrives_at("web")
+
+
+@pytest.mark.parametrize(("before", "size"), [(0, 7), (8, 7)])
+def test_beyond_the_longest_datagram_of_ipv6(card: Card, before: int, size: int) -> None:
+    """The payload length counts extension headers before the fragment header (RFC 8200 4.5)."""
+
+    def cut(begin: int, data: bytes, more: bool) -> Sent:
+        header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a")
+        if before:
+            header /= IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(before - 4))])
+        header /= IPv6ExtHdrFragment(id=7, m=int(more), offset=begin // 8, nh=17)
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(data)))
+
+    cut(0, WHOLE[:400], True).arrives_at("web")
+    cut(65528 - before, bytes(size + 1), False).is_dropped("fragment_invalid")
+    cut(65528 - before, bytes(size), False).arrives_at("web")
 
 
 def test_no_room_for_another_first(card: Card) -> None:

@@ -1,14 +1,16 @@
 """Between subnets and out by the uplinks: longest prefix, TTL, MACs, ECMP, replies."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from hal.packet.stages.bridge._generated import LocalAddress
 from hal.packet.stages.route._generated import NextHop, NextHopMember, SubnetRoute
 from hal.packet.stages.route._generated import Route as RouteRow
 from tests.packets.card import Card
-from tests.packets.packets import other, tcp, udp
-from tests.packets.world import BACK, VRF
+from tests.packets.packets import other, ping, tcp, udp
+from tests.packets.world import BACK, SHOP, VRF
 
 
 def test_between_subnets(card: Card) -> None:
@@ -70,9 +72,38 @@ def test_nobody_has_the_address(card: Card) -> None:
     card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:2")).arrives_at("db")
 
 
-def test_link_local_is_not_routed(card: Card) -> None:
-    card.host("client").sends(udp("[2001:db8:1::14]:1 > [fe80::9]:2").via_gateway()).is_dropped("address_invalid")
-    card.host("client").sends(udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:2")).arrives_at("db")
+@pytest.mark.parametrize(
+    ("ends", "good"),
+    [
+        ("[2001:db8:2::28]:1 > [fe80::9]:2", "[2001:db8:2::28]:1 > [2001:db8:1::14]:2"),
+        ("[2001:db8:2::28]:1 > [febf::9]:2", "[2001:db8:2::28]:1 > [2001:db8:1::14]:2"),
+        ("[fe80::28]:1 > [2001:db8:1::14]:2", "[fec0::28]:1 > [2001:db8:1::14]:2"),
+        ("10.2.0.40:1 > 169.254.9.9:2", "10.2.0.40:1 > 10.1.0.20:2"),
+        ("169.254.1.1:1 > 10.1.0.20:2", "169.253.255.255:1 > 10.1.0.20:2"),
+        ("169.254.255.255:1 > 10.1.0.20:2", "169.255.0.0:1 > 10.1.0.20:2"),
+    ],
+)
+def test_link_local_is_not_routed(card: Card, ends: str, good: str) -> None:
+    card.gets(SubnetRoute(id=98, vrf=VRF, prefix="169.254.0.0/16", subnet=SHOP))
+    card.host("open").sends(udp(ends).via_gateway()).is_dropped("address_invalid").silently()
+    card.host("open").sends(udp(good)).arrives_at("client")
+
+
+def test_link_local_is_bridged(card: Card) -> None:
+    card.changes(replace(card.row("allowed_source", 200), prefix="169.254.0.0/16"))
+    at_web = udp("169.254.0.20:1 > 169.254.0.10:53").frame(destination_mac="02:00:00:00:00:0a")
+    card.host("client").sends(at_web).arrives_at("web", ttl=64)
+
+
+def test_link_local_addresses_of_the_card_itself(card: Card) -> None:
+    """Sent to, it is the card's; what crosses the card is not told from there."""
+    card.gets(LocalAddress(id=98, vrf=VRF, address="169.254.0.1", subnet=BACK))
+    card.host("open").sends(ping("10.2.0.40 > 169.254.0.1").via_gateway()).is_taken().answer()
+    card.loses("local_address", 4)
+    card.host("open").sends(udp("10.2.0.40:1 > 10.1.0.20:2", ip={"ttl": 1})).is_dropped("ttl_exceeded").silently()
+    card.gets(LocalAddress(id=97, vrf=VRF, address="10.2.0.1", subnet=BACK))
+    told = card.host("open").sends(udp("10.2.0.40:1 > 10.1.0.20:2", ip={"ttl": 1})).is_dropped("ttl_exceeded")
+    assert told.answer()["IP"].src == "10.2.0.1"
 
 
 def test_back_to_where_it_came_from(card: Card) -> None:

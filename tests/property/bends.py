@@ -146,7 +146,7 @@ def extension_headers(good: Straight, where: int, _value: int) -> bytes:
 
 def odd_address(good: Straight, where: int, value: int) -> bytes:
     odd = ("0.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255", "240.0.0.1", "::", "::1", "ff02::1",
-           "::ffff:1.2.3.4", "fe80::1", "10.1.0.99", "2001:db8:1::99")[where % 12]  # fmt: skip
+           "::ffff:1.2.3.4", "fe80::1", "10.1.0.99", "2001:db8:1::99", "169.254.0.9")[where % 13]  # fmt: skip
     talk = replace(good.talk, v6=":" in odd)
     ip = replace(talk.ip(False), source=odd) if value % 2 == 0 else replace(talk.ip(False), destination=odd)
     return bytes(good.frame(ip, *talk.l4(ip, False, SYN, 4)))

@@ -236,7 +236,7 @@ class Story:
         """All fragments of a datagram: in order, its first again, one twice, or many small ones."""
         talk = self._talk(which)
         talk.identification = identification
-        order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, *[20 + place for place in range(10)]))
+        order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, 1, 11), (0, *range(20, 30)))
         for place in order[how % len(order)]:
             if place >= 20:
                 yield from self._fragment(which, 20, place - 20, 0)
@@ -318,14 +318,20 @@ class Story:
         source, destination = talk.ends(reply)
         base = talk.ip(reply)
         number, whole = talk.l4(base, reply, SYN, 1200)
+        if where % 4 == 1 and talk.v6:  # an extension header in the part that is cut up
+            number, whole = 60, bytes([number]) + bytes(7) + whole
+        elif where % 4 == 2 and talk.v6:  # before it
+            base = replace(base, extensions=((0, bytes(7)),))
         pieces = {
             0: (0, 400, True), 1: (400, 400, True), 2: (800, 400, False), 3: (392, 400, True), 4: (0, 8, True),
             5: (8, 400, True), 6: (400, 401, True), 7: (65528, 400, False), 8: (0, 400, False), 9: (480, 0, True),
-            10: (0, 400, True), 11: (400, 400, True),
+            10: (0, 400, True), 11: (65512, 3 + where // 4 % 2, False),
         }  # fmt: skip
         start, length, more = pieces[how % 12]
         if how % 24 >= 20:  # many separate ranges
             start, length, more = 400 + where % 40 * 16, 8, True
+        if where % 4 == 1 and start == 0:
+            base = replace(base, options=b"\x01" * 40)
         ip = replace(base, offset=start, more=more, identification=talk.identification + size % 2)
         yield self._packet(
             source, wrap(source, destination, ip, number, whole[start : start + length].ljust(length, b"\0"))

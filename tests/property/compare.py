@@ -40,6 +40,8 @@ ENDS = (
     "ERROR FORWARD",
     "ERROR spoofed_address",
     "ERROR icmp_error_unrelated",
+    "DATAGRAM fragment_invalid",
+    "DATAGRAM fragment_overlap",
     "KNOCK PUNT",
     "KNOCK punt_limit",
     "SPOOF spoofed_address",

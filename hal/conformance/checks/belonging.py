@@ -5,13 +5,13 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import tcp, udp, unreachable
+from hal.conformance.frames import DESTINATION_OPTIONS, UDP, fragment, tcp, udp, unreachable
+from hal.conformance.traffic import Sent
 from hal.conformance.world import A, B, C
 from hal.packet.contract import Verdict
 
 NEEDS = ("packets", "bridge", "route")
 ANTISPOOF = (*NEEDS, "antispoof")
-NOBODY = "10.2.0.99"
 
 
 @check(Level.STATEFUL, "source must be the error's destination", needs=NEEDS)
@@ -73,3 +73,33 @@ def spoofed_replies_are_not_picked_up(bench: Bench) -> None:
     equal(traffic.flows(), [], "connections that it opened")
     honest = A.frame(tcp(A.ip, B.ip, 80, 4000, "A"), to=B.mac)
     traffic.send(A.port, honest).left_by(B.port, "an honest one")
+
+
+@check(Level.STATEFUL, "behind that are part of what is cut up (RFC 8200 4.5)", needs=NEEDS)
+def fragments_begin_behind_their_header(bench: Bench) -> None:
+    """What lies where in an IPv6 datagram counts from behind the fragment header: ports behind options can't change."""
+    traffic = world.world(bench).traffic()
+    options = bytes((UDP, 0, 1, 4)) + bytes(4)
+    datagram = options + udp(A.ip6, C.ip6, data=bytes(24))[40:]
+
+    def send(offset: int, more: bool, data: bytes) -> Sent:
+        packet = fragment(A.ip6, C.ip6, offset, more, data, DESTINATION_OPTIONS)
+        return traffic.send(A.port, A.frame(packet))
+
+    send(0, True, datagram[:24]).left_by(C.port, "a first fragment with destination options")
+    send(24, False, datagram[24:]).left_by(C.port, "the fragment behind it")
+    send(16, True, datagram[8:16]).dropped("fragment_overlap", "a fragment on the last bytes of the first")
+
+
+@check(Level.STATEFUL, "one by which the datagram would be longer than its header can say", needs=NEEDS)
+def datagrams_are_as_long_as_headers_say(bench: Bench) -> None:
+    """A fragment that ends so far behind that its datagram would have more than 65,535 bytes is dropped."""
+    traffic = world.world(bench).traffic()
+    for sender, receiver, last in ((A.ip, C.ip, 65515), (A.ip6, C.ip6, 65535)):
+        start = last // 8 * 8
+        first = fragment(sender, receiver, 0, True, udp(sender, receiver, data=bytes(64))[-72:])
+        traffic.send(A.port, A.frame(first)).left_by(C.port, "the first fragment")
+        longer = A.frame(fragment(sender, receiver, start, False, bytes(last - start + 1)))
+        traffic.send(A.port, longer).dropped("fragment_invalid", "a last fragment that ends a byte too far")
+        longest = A.frame(fragment(sender, receiver, start, False, bytes(last - start)))
+        traffic.send(A.port, longest).left_by(C.port, "the longest datagram's last fragment")

@@ -65,6 +65,23 @@ def the_longest_prefix_decides(bench: Bench) -> None:
     world.routed(card.traffic()).left_by(C.port, "a packet to the next longest prefix")
 
 
+@check(Level.STATELESS, "Link-local source or destination", needs=NEEDS)
+def link_local_addresses_are_not_routed(bench: Bench) -> None:
+    """From or to a link-local address, v4 or v6, nothing is routed."""
+    traffic = world.world(bench).traffic()
+    for source, destination in (
+        ("169.254.1.1", C.ip),
+        (A.ip, "169.254.1.1"),
+        ("fe80::11", C.ip6),
+        (A.ip6, "fe80::13"),
+    ):
+        packet = A.frame(udp(source, destination))
+        traffic.send(A.port, packet).dropped("address_invalid", f"a packet from {source} to {destination}")
+    for source, destination in (("169.253.1.1", C.ip), (A.ip6, C.ip6)):
+        packet = A.frame(udp(source, destination))
+        traffic.send(A.port, packet).left_by(C.port, f"a packet from {source} to {destination}")
+
+
 @check(Level.STATELESS, DROPPED, "`drops` by reason (all reasons are there)", needs=(*NEEDS, "counters"))
 def drops_have_reasons(bench: Bench) -> None:
     """What is dropped is counted under the reason declared for it, and no other."""

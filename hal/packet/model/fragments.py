@@ -13,6 +13,7 @@ LIFETIME = 30 * SECOND
 ROOM = 4096
 RANGES = 8
 LONGEST = 65535
+"""Most that IPv4's total length, or IPv6's payload length, can say of a whole datagram (RFC 791 3.1, RFC 8200 4.5)."""
 
 
 class FragmentKey(NamedTuple):
@@ -31,6 +32,8 @@ class FirstFragment:
     connection: Connection
     direction: int
     created_ns: int
+    before: int
+    """As `Fragment.before`: a datagram has the headers of its first fragment."""
     ranges: list[tuple[int, int]] = field(default_factory=list)
     refuses: bool = False
     """Two of them overlapped: none passes any more."""
@@ -56,8 +59,9 @@ class Fragments:
 
     def check(self, packet: Packet, fragment: Fragment) -> None:
         """What holds for every fragment."""
-        length = len(packet.payload)
-        if fragment.offset + length > LONGEST or (fragment.more and (length == 0 or length % 8)):
+        end = packet.end_of(fragment)
+        length = end - fragment.offset
+        if fragment.before + end > LONGEST or (fragment.more and (length == 0 or length % 8)):
             raise Dropped("fragment_invalid")
 
     def check_first(self, packet: Packet, fragment: Fragment) -> None:
@@ -75,7 +79,7 @@ class Fragments:
 
     def remember(self, packet: Packet, fragment: Fragment, connection: Connection, direction: int) -> None:
         """This first fragment has passed."""
-        entry = FirstFragment(connection, direction, packet.now, [(0, len(packet.payload))])
+        entry = FirstFragment(connection, direction, packet.now, fragment.before, [(0, packet.end_of(fragment))])
         self._entries[key_of(packet, fragment)] = entry
 
     def living(self, packet: Packet, fragment: Fragment) -> FirstFragment:
@@ -87,7 +91,9 @@ class Fragments:
 
     def follow(self, packet: Packet, fragment: Fragment, first: FirstFragment) -> None:
         """May this later fragment follow its first? If so, its bytes are taken."""
-        begin, end = fragment.offset, fragment.offset + len(packet.payload)
+        begin, end = fragment.offset, packet.end_of(fragment)
+        if first.before + end > LONGEST:
+            raise Dropped("fragment_invalid")
         if first.refuses or any(begin < other_end and other < end for other, other_end in first.ranges):
             first.refuses = True
             raise Dropped("fragment_overlap")

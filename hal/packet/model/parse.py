@@ -43,11 +43,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Fragment:
-    """Where a fragment belongs. `offset` in bytes of the datagram's payload; `more`: others follow."""
+    """A piece of the fragmentable part of a datagram: what follows its IPv4 header (RFC 791 2.3), or its IPv6 fragment
+    header, extension headers among it (RFC 8200 4.5).
+
+    Args:
+        offset: of the piece, in bytes of this part.
+        more: others follow.
+        begin: where in this packet the piece begins.
+        before: bytes that IPv4's total length, or IPv6's payload length, counts before this part when it is whole.
+    """
 
     identification: int
     offset: int
     more: bool
+    begin: int
+    before: int
 
 
 @dataclass
@@ -76,6 +86,10 @@ class Packet:
     def payload(self) -> bytes:
         """The transport header and what follows it."""
         return self.ip[self.transport :]
+
+    def end_of(self, fragment: Fragment) -> int:
+        """Where its piece ends, in bytes of the fragmentable part."""
+        return fragment.offset + len(self.ip) - fragment.begin
 
     @property
     def is_first(self) -> bool:
@@ -186,7 +200,7 @@ def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
         ttl=data[8],
         protocol=data[9],
         transport=size,
-        fragment=Fragment(word(data, 4), offset, more) if offset or more else None,
+        fragment=Fragment(word(data, 4), offset, more, size, size) if offset or more else None,
     )
 
 
@@ -247,7 +261,7 @@ def walk_extensions(ip: bytes) -> tuple[int, int, Fragment | None] | None:
             fragmented = True
             offset, more = word(ip, place + 2) & 0xFFF8, bool(ip[place + 3] & 1)
             if offset or more:
-                fragment = Fragment(word(ip, place + 4, 4), offset, more)
+                fragment = Fragment(word(ip, place + 4, 4), offset, more, place + 8, place - 40)
         following, place = ip[place], place + size
         if fragment and fragment.offset:
             return following, place, fragment
@@ -279,8 +293,8 @@ def check_addresses(packet: Packet) -> None:
 
 
 def is_link_local(address: bytes) -> bool:
-    """fe80::/10; 169.254/16 is not."""
-    return address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    """fe80::/10 (RFC 4291 2.5.6), 169.254/16 (RFC 3927)."""
+    return (address[0] == 0xFE and address[1] & 0xC0 == 0x80) or address.startswith(MAPPED + b"\xa9\xfe")
 
 
 def parse_transport(packet: Packet) -> None:

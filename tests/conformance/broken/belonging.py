@@ -67,3 +67,23 @@ class SpoofedReplies(Chain):
 
     def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
         return "" if header.protocol == TCP else super().source_is_wrong(tables, header, vnic)
+
+
+@breaks(BREAKS, "fragments_begin_behind_their_header")
+class FromTheTransport(PathShard):
+    """fragments are measured from the transport header on"""
+
+    def _receive_ip(self, packet: Packet) -> Verdict:
+        if packet.fragment:
+            packet.fragment = replace(packet.fragment, begin=packet.transport)
+        return super()._receive_ip(packet)
+
+
+@breaks(BREAKS, "datagrams_are_as_long_as_headers_say")
+class BytesAlone(PathShard):
+    """the IPv4 header counts nothing in how long a datagram may be"""
+
+    def _receive_ip(self, packet: Packet) -> Verdict:
+        if packet.fragment:
+            packet.fragment = replace(packet.fragment, before=0)
+        return super()._receive_ip(packet)

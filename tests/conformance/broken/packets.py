@@ -13,9 +13,9 @@ from hal.packet.model import answers, headers
 from hal.packet.model.chain import Chain
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import FlowTable
-from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.parse import Dropped, Packet, is_link_local
 from hal.packet.model.path import ICMP_ERROR, TCP_RST, PathShard
-from hal.packet.model.stage import Context, Drop, Header, Pass, Stage, Witness
+from hal.packet.model.stage import UDP, Context, Drop, Entry, Header, Pass, Stage, Witness
 from hal.packet.model.stage import Verdict as Judged
 from hal.packet.model.store import Store, Version
 from hal.packet.model.tables import Tables, TableVersion
@@ -230,8 +230,31 @@ class LastRule(_tables(LastOfEqual)):  # type: ignore[misc]
     """of equal priority the last rule decides"""
 
 
+class RoutesLinkLocal(Stage):
+    """Route that takes IPv4 link-local sources for others."""
+
+    says_where = True
+
+    def __init__(self, whole: Stage) -> None:
+        self._whole = whole
+
+    def decide(self, header: Header, context: Context, tables: Tables, witness: Witness) -> Judged:
+        if header.version == 4 and is_link_local(header.source):
+            header = replace(header, source=header.source[:12] + bytes((10, 1, 0, 11)))
+        return self._whole.decide(header, context, tables, witness)
+
+
+@breaks(BREAKS, "link_local_addresses_are_not_routed")
+class LinkLocal(Twin):
+    """packets from link-local IPv4 addresses are routed"""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.chain._stages = {**self.chain._stages, "route": RoutesLinkLocal(self.chain._stages["route"])}
+
+
 class AnyAddress(Stage):
-    """Antispoof that looks at MACs alone."""
+    """Antispoof that looks at MACs alone, of UDP."""
 
     def __init__(self, whole: Stage) -> None:
         self._whole = whole
@@ -239,12 +262,16 @@ class AnyAddress(Stage):
 
     def decide(self, header: Header, context: Context, tables: Tables, witness: Witness) -> Judged:
         judged = self._whole.decide(header, context, tables, witness)
-        return Pass() if isinstance(judged, Drop) and judged.reason == "spoofed_address" else judged
+        spoofed = isinstance(judged, Drop) and judged.reason == "spoofed_address"
+        return Pass() if spoofed and header.protocol == UDP else judged
+
+    def check_source(self, header: Header, vnic: Entry, tables: Tables) -> str:
+        return self._whole.check_source(header, vnic, tables)
 
 
 @breaks(BREAKS, "spoofed_packets_are_dropped")
 class Spoofs(Twin):
-    """packets from any address"""
+    """UDP from any address"""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

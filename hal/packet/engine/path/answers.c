@@ -239,8 +239,8 @@ void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, c
     if (dsn_is_v4(address)) {
         memset(to.destination, 0xff, 6);
         send(shard, uplink,
-             dsn_make_arp(shard->config.pool, &to, 1, to.source, subnet->has_v4 ? subnet->lowest_v4 : nobody, zeros,
-                          address),
+             dsn_make_arp(shard->config.pool, &to, 1, to.source, subnet->has_any_v4 ? subnet->lowest_any_v4 : nobody,
+                          zeros, address),
              DSN_MADE_ARP);
     } else if (subnet->has_any_v6) {
         send(shard, uplink, dsn_make_solicitation(shard->config.pool, &to, subnet->lowest_any_v6, address),

@@ -68,9 +68,10 @@ static inline void dsn_map_v4(uint8_t address[16], const uint8_t four[4]) {
     memcpy(address + 12, four, 4);
 }
 
-/* fe80::/10 */
+/* fe80::/10 (RFC 4291 2.5.6), 169.254/16 (RFC 3927) */
 static inline bool dsn_is_link_local(const uint8_t address[16]) {
-    return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+    return (address[0] == 0xfe && (address[1] & 0xc0) == 0x80) ||
+           (address[12] == 169 && address[13] == 254 && dsn_is_v4(address));
 }
 
 /* One's complement sum of 16-bit words in network order, not folded (RFC 1071). */

@@ -146,7 +146,7 @@ static void stage_in(struct dsn_root *root, uint32_t slot) {
 
 /* --- a subnet's own addresses --- */
 
-enum { V4, LINK_LOCAL, OTHER_V6 };
+enum { V4, V4_LINK_LOCAL, V6, V6_LINK_LOCAL };
 
 static struct dsn_order_key address_key(uint32_t subnet, unsigned kind, const uint8_t address[16], uint32_t slot) {
     return (struct dsn_order_key){
@@ -165,20 +165,23 @@ static bool lowest(struct dsn_derived *d, uint32_t subnet, unsigned kind, uint8_
     return has;
 }
 
+/* Of a family: `mine` link-local ones apart, `any` among all. */
+static void lowest_two(struct dsn_derived *d, uint32_t subnet, unsigned kind, uint8_t mine[16], bool *has,
+                       uint8_t any[16], bool *has_any) {
+    *has = lowest(d, subnet, kind, mine);
+    *has_any = lowest(d, subnet, kind + 1, any);
+    if (*has && (!*has_any || memcmp(mine, any, 16) < 0)) {
+        memcpy(any, mine, 16);
+        *has_any = true;
+    }
+}
+
 static void find_lowest(struct dsn_derived *d, uint32_t number, unsigned kind) {
-    struct dsn_subnet *subnet = &d->subnet[number];
-    uint8_t other[16];
-    if (kind == V4) {
-        subnet->has_v4 = lowest(d, number, V4, subnet->lowest_v4);
-        return;
-    }
-    subnet->has_v6 = lowest(d, number, OTHER_V6, subnet->lowest_v6);
-    subnet->has_any_v6 = lowest(d, number, LINK_LOCAL, subnet->lowest_any_v6);
-    if (subnet->has_v6 && (!subnet->has_any_v6 || memcmp(subnet->lowest_v6, subnet->lowest_any_v6, 16) < 0)) {
-        memcpy(other, subnet->lowest_v6, 16);
-        memcpy(subnet->lowest_any_v6, other, 16);
-        subnet->has_any_v6 = true;
-    }
+    struct dsn_subnet *s = &d->subnet[number];
+    if (kind <= V4_LINK_LOCAL)
+        lowest_two(d, number, V4, s->lowest_v4, &s->has_v4, s->lowest_any_v4, &s->has_any_v4);
+    else
+        lowest_two(d, number, V6, s->lowest_v6, &s->has_v6, s->lowest_any_v6, &s->has_any_v6);
 }
 
 static void address_out(struct dsn_derived *d, uint32_t slot) {
@@ -191,7 +194,7 @@ static void address_in(struct dsn_root *root, uint32_t slot) {
     struct dsn_derived *d = root->derived;
     const struct dsn_row_local_address *row = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
     uint32_t subnet = dsn_row_ref(root, DSN_TABLE_LOCAL_ADDRESS, slot, 1);
-    unsigned kind = dsn_is_v4(row->address) ? V4 : dsn_is_link_local(row->address) ? LINK_LOCAL : OTHER_V6;
+    unsigned kind = (dsn_is_v4(row->address) ? V4 : V6) + (dsn_is_link_local(row->address) ? 1 : 0);
     dsn_order_put(&d->addresses, slot, address_key(subnet, kind, row->address, slot));
     find_lowest(d, subnet, kind);
 }

@@ -31,8 +31,8 @@ struct dsn_chain { /* stages of one direction of a profile, by position */
 
 struct dsn_subnet {
     uint8_t lowest_v4[16], lowest_v6[16]; /* the card's numerically lowest addresses, link-local ones apart */
-    uint8_t lowest_any_v6[16];
-    bool has_v4, has_v6, has_any_v6;
+    uint8_t lowest_any_v4[16], lowest_any_v6[16];
+    bool has_v4, has_v6, has_any_v4, has_any_v6;
     uint32_t uplink; /* slot + 1 of the one with the lowest id; 0: none */
 };
 

@@ -5,6 +5,7 @@
 
 #define LIFETIME (30 * DSN_SECOND)
 #define HEADS (DSN_FRAGMENTS * 2)
+#define LONGEST 65535u /* that IPv4's total length, or IPv6's payload length, can say (RFC 791 3.1, RFC 8200 4.5) */
 
 bool dsn_fragments_create(struct dsn_fragments *f) {
     *f = (struct dsn_fragments){
@@ -62,10 +63,21 @@ struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *f, const struct
     return NULL;
 }
 
+/* Of the fragmentable part: what follows the IPv4 header, or the IPv6 fragment header (RFC 8200 4.5). */
+static uint32_t length_of(const struct dsn_packet *p) {
+    return p->end - p->part;
+}
+
+/* What of IPv4's total length, or IPv6's payload length, stands before this part when the datagram is whole. */
+static uint8_t before_of(const struct dsn_packet *p) {
+    unsigned headers = p->part - p->ip;
+    return (uint8_t)(p->version == 4 ? headers : headers - 40 - 8);
+}
+
 enum dsn_reason_number dsn_fragment_check(const struct dsn_packet *p) {
-    uint32_t length = dsn_payload_length(p);
-    return p->offset + length > 65535 || (p->more && (length == 0 || length % 8)) ? DSN_REASON_FRAGMENT_INVALID
-                                                                                  : DSN_PASSED;
+    uint32_t length = length_of(p);
+    bool wrong = before_of(p) + p->offset + length > LONGEST || (p->more && (length == 0 || length % 8));
+    return wrong ? DSN_REASON_FRAGMENT_INVALID : DSN_PASSED;
 }
 
 enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
@@ -90,7 +102,8 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
         .protocol = protocol_of(p),
         .count = 1,
         .created_ns = now,
-        .range[0] = {.begin = 0, .end = dsn_payload_length(p)},
+        .before = before_of(p),
+        .range[0] = {.begin = 0, .end = (uint16_t)length_of(p)},
     };
     *head = at + 1;
 }
@@ -107,7 +120,9 @@ void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment 
 }
 
 enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *p) {
-    uint32_t begin = p->offset, end = begin + dsn_payload_length(p), place = 0;
+    uint32_t begin = p->offset, end = begin + length_of(p), place = 0;
+    if (first->before + end > LONGEST)
+        return DSN_REASON_FRAGMENT_INVALID;
     for (uint32_t i = 0; i < first->count; i++) {
         if (begin < first->range[i].end && first->range[i].begin < end)
             first->refuses = true;

@@ -16,7 +16,8 @@ struct dsn_first_fragment {
     uint32_t ref;        /* its line, while the record is still that connection's */
     uint8_t protocol;    /* of IPv4, else 0 */
     uint8_t count;
-    bool refuses; /* two of them overlapped: none passes any more */
+    bool refuses;   /* two of them overlapped: none passes any more */
+    uint8_t before; /* bytes before the fragmentable part of the whole datagram: 60 or 248 at most */
     uint64_t created_ns;
     struct {
         uint16_t begin, end;

@@ -44,7 +44,7 @@ struct dsn_packet {
     bool fragment, more; /* atomic fragments are none */
     bool discovery;      /* ICMPv6 of type 133-137 */
     uint32_t identification;
-    uint16_t offset; /* of a fragment, in bytes */
+    uint16_t offset, part; /* of a fragment: where in the datagram's fragmentable part, in bytes, and in the frame */
     uint16_t ethertype, reason;
 };
 

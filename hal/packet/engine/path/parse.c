@@ -76,6 +76,7 @@ static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
         p->fragment = true;
         p->more = place & 0x2000;
         p->offset = (uint16_t)((place & 0x1fff) * 8);
+        p->part = p->transport;
         p->identification = dsn_be16(ip + 4);
     }
     p->key.protocol = ip[9];
@@ -87,6 +88,7 @@ static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
 
 struct extensions {
     uint32_t transport; /* from the IP header's first byte on */
+    uint32_t part;      /* the same, behind the fragment header */
     uint32_t identification;
     uint16_t offset;
     uint8_t protocol;
@@ -114,6 +116,7 @@ static bool walk_extensions(const uint8_t *ip, uint32_t length, struct extension
             e->more = field & 1;
             e->fragment = e->offset > 0 || e->more;
             e->identification = dsn_be32(ip + place + 4);
+            e->part = place + 8;
         }
         next = ip[place];
         place += size;
@@ -145,6 +148,7 @@ static enum dsn_reason_number parse_ipv6(struct dsn_packet *p) {
     p->fragment = e.fragment;
     p->more = e.more;
     p->offset = e.offset;
+    p->part = (uint16_t)(p->ip + e.part);
     p->identification = e.identification;
     p->key.protocol = e.protocol;
     memcpy(p->key.source, ip + 8, 32); /* and destination */

@@ -41,8 +41,10 @@ static bool in_use(const struct dsn_root *root, enum dsn_table_number table, uin
 static void add_subnet(struct bytes *bytes, const struct dsn_subnet *s) {
     add(bytes, s->lowest_v4, 16);
     add(bytes, s->lowest_v6, 16);
+    add(bytes, s->lowest_any_v4, 16);
     add(bytes, s->lowest_any_v6, 16);
-    add_number(bytes, (uint64_t)s->has_v4 | (uint64_t)s->has_v6 << 1 | (uint64_t)s->has_any_v6 << 2);
+    add_number(bytes, (uint64_t)s->has_v4 | (uint64_t)s->has_v6 << 1);
+    add_number(bytes, (uint64_t)s->has_any_v4 | (uint64_t)s->has_any_v6 << 1);
     add_number(bytes, s->uplink);
 }
 

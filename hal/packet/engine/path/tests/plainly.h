@@ -105,13 +105,11 @@ static struct dsn_subnet plain_subnet(const struct dsn_root *root, const struct 
         const struct dsn_row_local_address *row = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
         if (dsn_row_ref(root, DSN_TABLE_LOCAL_ADDRESS, slot, 1) != number)
             continue;
-        if (dsn_is_v4(row->address)) {
-            plain_lowest(subnet.lowest_v4, &subnet.has_v4, row->address);
-            continue;
-        }
-        plain_lowest(subnet.lowest_any_v6, &subnet.has_any_v6, row->address);
+        bool v4 = dsn_is_v4(row->address);
+        plain_lowest(v4 ? subnet.lowest_any_v4 : subnet.lowest_any_v6, v4 ? &subnet.has_any_v4 : &subnet.has_any_v6,
+                     row->address);
         if (!dsn_is_link_local(row->address))
-            plain_lowest(subnet.lowest_v6, &subnet.has_v6, row->address);
+            plain_lowest(v4 ? subnet.lowest_v4 : subnet.lowest_v6, v4 ? &subnet.has_v4 : &subnet.has_v6, row->address);
     }
     EACH(root, DSN_TABLE_VNIC, slot) {
         if (all[slot].role == DSN_VNIC_ROLE_UPLINK && all[slot].subnet_slot == number &&

@@ -195,7 +195,7 @@ def play_unconfigured(pair: Pair, stories: Iterable[list[Command]], coverage: Co
                 story.reshape(which, rest[0], rest[1], rest[2])
             else:
                 packets = list(story.packets(kind, (which, rest[0], rest[1], rest[2])))
-                _send(shards, packets, coverage, f"before the first commit, command {place}")
+                _send(shards, packets, coverage, kind, f"before the first commit, command {place}")
         look(shards, coverage)
     finally:
         for shard in shards:

@@ -31,9 +31,10 @@ static void create(uint32_t capacity) {
 #define IDS 24
 
 static void put_address(uint8_t address[16], uint32_t which) {
-    static const uint8_t begin[3][16] = {{[10] = 255, 255, 10}, {0xfe, 0x80}, {0x20, 1, 0x0d, 0xb8}};
-    memcpy(address, begin[which % 3], 16);
-    dsn_put16(address + 14, (uint16_t)(which / 3));
+    static const uint8_t begin[4][16] = {
+        {[10] = 255, 255, 10}, {0xfe, 0x80}, {0x20, 1, 0x0d, 0xb8}, {[10] = 255, 255, 169, 254}};
+    memcpy(address, begin[which % 4], 16);
+    dsn_put16(address + 14, (uint16_t)(which / 4));
 }
 
 static void draw_row(enum dsn_table_number table, void *at, uint64_t id) {

@@ -519,6 +519,9 @@ class Counters:
     engine: Mapping[str, int]
 
 
+# The histogram of bursts, in `Counters.engine`: how often workers took so many packets at a time, and fewer than twice
+# as many. Workers alone take bursts: a shard's and the twin's are 0.
+BURSTS = tuple(f"bursts_of_{1 << size}" for size in range(7))
 LOGS_PER_SECOND = 100
 
 

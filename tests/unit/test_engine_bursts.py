@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hal.packet.contract import Insert, PacketIn, PacketResult, PortConfig, StepKind
+from hal.packet.contract import BURSTS, Insert, PacketIn, PacketResult, PortConfig, StepKind
 from hal.packet.dpdk import Engine
 from hal.packet.schema.rows import as_rows
 from tests.packets import world
@@ -136,6 +136,11 @@ def test_in_bursts_packets_meet_what_they_meet_alone(folder: Path, seed: int) ->
         flows = {(one.protocol, one.destination, one.source_port, one.packets, one.bytes) for one in engine.flows()}
         wanted = {(one.protocol, one.destination, one.source_port, one.packets, one.bytes) for one in shard.flows()}
         shard.close()
+    sizes = [ours.engine[name] for name in BURSTS]
+    least = sum(bursts << size for size, bursts in enumerate(sizes))
+    assert least <= ours.engine["packets"] == len(frames) < 2 * least
+    assert sum(sizes) < len(frames) // 4  # it was bursts
+    assert [theirs.engine[name] for name in BURSTS] == [0] * len(BURSTS)
     assert dict(ours.drops) == dict(theirs.drops)
     assert ours.vnics == theirs.vnics
     assert flows == wanted

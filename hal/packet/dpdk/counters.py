@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Counters, RowCounters
+from hal.packet.contract import BURSTS, Counters, RowCounters
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.schema.declare import NONE_ID
 
@@ -20,7 +20,7 @@ ENTRY = np.dtype([("name", "S40"), ("offset", "<u8"), ("count", "<u4"), ("stride
 VNIC = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
 PORT = ("rx_packets", "rx_bytes", "rx_errors", "tx_packets", "tx_bytes", "tx_full")
 ENGINE = ("flows_opened", "flows_now", "chain_walks", "reevaluations", "pickups", "handovers", "packets",
-          "logs_suppressed")  # fmt: skip
+          "logs_suppressed", *BURSTS)  # fmt: skip
 """Names of `enum dsn_engine_counter`, in its order."""
 
 

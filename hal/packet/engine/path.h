@@ -34,7 +34,8 @@ enum dsn_engine_counter {
     DSN_COUNT_HANDOVERS,
     DSN_COUNT_PACKETS,
     DSN_COUNT_LOGS_SUPPRESSED,
-    DSN_ENGINE_COUNTERS,
+    DSN_COUNT_BURSTS, /* of 1 packet, and behind it of 2 or more, 4 or more, to DSN_BURST */
+    DSN_ENGINE_COUNTERS = DSN_COUNT_BURSTS + DSN_BURST_SIZES,
 };
 
 struct dsn_shard_config { /* copied, but for what it points to */

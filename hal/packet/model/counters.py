@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.arguments import check_cursor
-from hal.packet.contract import Counters, Cursor, Event, EventKind, Events, RowCounters
+from hal.packet.contract import BURSTS, Counters, Cursor, Event, EventKind, Events, RowCounters
 from hal.packet.model.tables import Tables
 
 VNIC_COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
@@ -22,6 +22,7 @@ ENGINE_COUNTERS = (
     "handovers",
     "packets",
     "logs_suppressed",
+    *BURSTS,
 )
 EVENTS_KEPT = 4096
 """Of logs, and of all others."""

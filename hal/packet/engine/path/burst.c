@@ -499,6 +499,8 @@ bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, st
 
 void dsn_path_burst(struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf **packets, uint16_t count,
                     uint64_t now, bool handed_over) {
+    if (count > 0)
+        shard->counters.engine[DSN_COUNT_BURSTS + 31 - __builtin_clz(count)]++;
     dsn_shard_begin(shard, root, now, false);
     dsn_path_run(shard, packets, count, handed_over);
 }

@@ -49,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.backend:
         parser.error("--backend is wanted")
     try:
-        report = run(find_device(options.backend, options.stage), level, checks)
+        report = run(
+            find_device(options.backend, options.stage),
+            level,
+            checks,
+            lambda words: print(printable_line(words), file=sys.stderr, flush=True),
+        )
     except HalError as error:
         sys.stderr.write(f"{printable_line(str(error))}\n")
         return 2
@@ -58,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         report.print(console, options.every)
     return 0 if report.passed else 1
+
+
+def _tell(words: str) -> None:
+    sys.stderr.write(f"{printable_line(words)}\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hal.conformance.check import equal, expect, raises
-from hal.conformance.device import Device
+from hal.conformance.device import Device, waits
 from hal.conformance.traffic import ShardTraffic, Traffic, WireTraffic
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import (
@@ -86,6 +86,11 @@ class Card:
     @cached_property
     def absent(self) -> tuple[str, ...]:
         return self.capabilities.absent
+
+    @property
+    def waits(self) -> bool:
+        """Its time passes as the clock on the wall does: no `replay`, and nobody wrote `Device.advance`."""
+        return waits(self.device, self.absent)
 
     def writer(self, owner: str = "dsnd") -> Writer:
         if owner not in self._writers:

@@ -73,6 +73,7 @@ class Check:
         needs: verbs, stages, "wire" (means to send and receive by the ports), "packets" (a wire or `replay`), other
             means of the device ("hang", "cut", "kill", "damages"), without which it can't be done.
         body: raises `Unmet`.
+        waits: seconds of the card's time that it lets pass, where those are many.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Check:
     sentences: tuple[str, ...]
     needs: tuple[str, ...]
     body: Callable[[Bench], None]
+    waits: int = 0
 
     @property
     def about(self) -> str:
@@ -87,11 +89,13 @@ class Check:
         return (self.body.__doc__ or "").strip().splitlines()[0] if self.body.__doc__ else ""
 
 
-def check(level: Level, *sentences: str, needs: Iterable[str] = ()) -> Callable[[Callable[[Bench], None]], Check]:
+def check(
+    level: Level, *sentences: str, needs: Iterable[str] = (), waits: int = 0
+) -> Callable[[Callable[[Bench], None]], Check]:
     """Make a check of a function."""
 
     def made(body: Callable[[Bench], None]) -> Check:
-        return Check(body.__name__, level, sentences, tuple(needs), body)
+        return Check(body.__name__, level, sentences, tuple(needs), body, waits)
 
     return made
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Backend, Output, PortConfig
 
-__all__ = ["MEANS", "Device", "Wire", "find_device", "has_means"]
+__all__ = ["MEANS", "Device", "Wire", "find_device", "has_means", "waits"]
 
 GROUP = "dsn.backends"
 
@@ -99,6 +99,11 @@ def _no_means(backend: Backend, what: str) -> HalError:
 def has_means(device: Device, what: str) -> bool:
     """Whether a vendor wrote this method of his device."""
     return getattr(type(device), what) is not getattr(Device, what)
+
+
+def waits(device: Device, absent: Sequence[str]) -> bool:
+    """Whether time that passes for its cards has to be waited for: no `replay`, and `advance` as it stands here."""
+    return "shard" in absent and not has_means(device, "advance")
 
 
 def find_device(name: str, stages: Iterable[str] = ()) -> Device:

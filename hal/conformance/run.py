@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -18,7 +18,7 @@ from rich.text import Text
 from hal.conformance.bench import Bench
 from hal.conformance.check import VERBS, Check, Level, Unmet, checks_of
 from hal.conformance.checks import MODULES
-from hal.conformance.device import MEANS, Device, has_means
+from hal.conformance.device import MEANS, Device, has_means, waits
 from hal.errors import HalError
 from hal.text import printable_line
 
@@ -26,6 +26,7 @@ __all__ = ["Report", "Result", "State", "checks_for", "run", "run_one", "say", "
 
 
 MEANS_WORDS = "means of its device: "
+SHORTER = "Device.advance makes it shorter: move the card's clock, or shorten its time-outs and wait as much less."
 UNSEEN = "verb shard, or a wire to its ports"
 """What a card lacks of which no packet can be seen."""
 
@@ -266,8 +267,14 @@ def _ask(device: Device) -> tuple[tuple[str, ...], tuple[str, ...], str]:
         bench.close()
 
 
-def run(device: Device, level: Level | None = None, checks: Sequence[Check] | None = None) -> Report:
-    """Hold a device to a level: the one given, else the one that its capabilities tell.
+def run(
+    device: Device,
+    level: Level | None = None,
+    checks: Sequence[Check] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Report:
+    """Hold a device to a level: the one given, else the one that its capabilities tell. Checks that wait come
+    last, and `tell` is told before each that has to be waited for.
 
     Raises:
         HalError: where a card can't even be opened, loaded and asked for its capabilities.
@@ -275,5 +282,10 @@ def run(device: Device, level: Level | None = None, checks: Sequence[Check] | No
     absent, stages, told = _ask(device)
     level = Level.of(told) if level is None else level
     chosen = checks_for(level) if checks is None else [check for check in checks if check.level <= level]
-    results = tuple(run_one(device, check, absent, stages) for check in chosen)
-    return Report(device.name, level, told, absent, results)
+    done: dict[str, Result] = {}
+    for check in sorted(chosen, key=lambda check: check.waits):
+        if tell and check.waits and waits(device, absent) and not _without(device, absent, stages, check):
+            to_go = f"{len(chosen) - len(done)} of {len(chosen)} checks to go"
+            tell(f"{check.name} waits {check.waits} s: {to_go}. {SHORTER}")
+        done[check.name] = run_one(device, check, absent, stages)
+    return Report(device.name, level, told, absent, tuple(done[check.name] for check in chosen))

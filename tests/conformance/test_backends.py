@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hal.conformance import Check, Level, State, bench, check, checks, checks_for, find_device, run, run_one
+from hal.conformance import Check, Device, Level, State, bench, check, checks, checks_for, find_device, run, run_one
 from hal.conformance.__main__ import main
 from hal.conformance.device import MEANS
 from hal.conformance.run import MEANS_WORDS, UNSEEN, Report, Result
 from hal.errors import ErrorKind, HalError
 from hal.packet.model.device import TwinDevice
-from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, TablesOnlyDevice
+from hal.packet.model.twin import Twin
+from tests.conformance.devices import DEVICES, ON_WIRES, OTHERS, PortsOnlyDevice, TablesOnlyDevice
 
 STAGES = ("antispoof", "firewall", "bridge", "route")
 CHECKS = checks_for(Level.ALL)
@@ -135,6 +136,42 @@ def test_what_a_level_needs_and_a_card_lacks_is_said() -> None:
     report = _passed(Level.STATELESS, absent=("trace",))
     assert (report.reached, report.passed) == (Level.TABLES, False)
     assert "level stateless needs what the card declares absent: trace" in _said(report)
+
+
+class Patient(PortsOnlyDevice):
+    """Nobody wrote how its time passes; it passes all the same, and how long was waited is noted."""
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+
+    def open(self) -> Twin:
+        twin = super().open()
+        self.moving = twin
+        return twin
+
+
+def test_who_has_to_wait_waits_last_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card with a clock on the wall waits two minutes for its time-outs, not seven, and behind all other checks."""
+    device = Patient()
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if seconds > 0.5:
+            waited.append(seconds)
+            TwinDevice.advance(device, device.moving, round(seconds * 1e9))
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr(Patient, "advance", Device.advance, raising=False)
+    told: list[str] = []
+    chosen = [one for one in CHECKS if one.name in ("flows_expire", "flows_are_filtered", "as_many_connections_fit")]
+    report = run(device, Level.STATEFUL, chosen, told.append)
+    assert [result.words for result in report.failed] == []
+    assert [result.check for result in report.results] == chosen
+    assert (len(told), sum(waited)) == (1, 120)
+    assert told[0].startswith("flows_expire waits 120 s: 1 of 3 checks to go. Device.advance makes it shorter")
+    told.clear()
+    assert run(PortsOnlyDevice(), Level.STATEFUL, chosen, told.append).passed
+    assert told == []
 
 
 def test_list_tells_sentences(capsys: pytest.CaptureFixture[str]) -> None:

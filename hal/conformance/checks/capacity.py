@@ -152,7 +152,7 @@ def rules_fit_whatever_they_are(bench: Bench) -> None:
 @check(
     Level.STATEFUL,
     "Of the first two 0 means a quarter of what fits in all workers, so that a flood takes its own share only.",
-    needs=("shard", "packets", "bridge", "route"),
+    needs=("packets", "bridge", "route"),
 )
 def a_flood_takes_its_own_share(bench: Bench) -> None:
     """On a card without limits of its owner's, a vNIC that opens all it can leaves room for others to and from it."""

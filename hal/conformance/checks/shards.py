@@ -337,7 +337,7 @@ def packets_see_one_generation(bench: Bench) -> None:
     equal(mixed[:1], [], "MACs of a packet that met tables of two generations")
 
 
-@check(Level.STATELESS, "Id of the vNIC or uplink", needs=NEEDS)
+@check(Level.STATELESS, "Id of the vNIC or uplink", needs=PACKETS)
 def deleted_vnics_are_gone(bench: Bench) -> None:
     """A vNIC that was taken out neither sends nor receives."""
     card = world.world(bench)

@@ -190,7 +190,7 @@ class OneLess(FlowTable):
     """one connection less fits than was asked for"""
 
     def is_full(self, worker: int, now: int) -> bool:
-        return super().is_full(worker, now) or self._per_worker[worker] >= self._capacity - 1
+        return super().is_full(worker, now) or 1 < self._capacity <= self._per_worker[worker] + 1
 
 
 @breaks(BREAKS, "flows_are_filtered")

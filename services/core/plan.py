@@ -14,6 +14,7 @@ from hal.packet.contract import Capabilities, Name
 from hal.packet.frame._generated import Seed
 from hal.packet.schema.registry import schema
 from hal.packet.schema.rows import Row, Rows, as_rows
+from hal.text import printable_line
 from services.core.ids import Ids
 from services.core.objects import NOWHERE, Object, Objects, Position, Problem
 
@@ -110,8 +111,9 @@ class Planned:
 
 
 def entry_name(table: str, row_id: int, text: str, at: Position = NOWHERE) -> Name:
-    """A name cut to what the contract takes: 63 bytes of text, the last 127 of the file."""
-    return Name(table, row_id, text.encode()[:63].decode(errors="ignore"), _tail(at.file, 127), at.line)
+    """A name cut to what the contract takes: 63 bytes of text, the last 127 of the file, no control characters."""
+    said = printable_line(text).encode()[:63].decode(errors="ignore")
+    return Name(table, row_id, said, _tail(printable_line(at.file), 127), at.line)
 
 
 def _tail(text: str, most: int) -> str:

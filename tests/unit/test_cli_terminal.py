@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from hal.packet.contract import Events, Name
+from hal.packet.model import store
 from sdk.cli import offline, options
 from sdk.cli.client import CardClient, ObjectStatus
 from sdk.cli.main import main
@@ -36,13 +37,14 @@ def dsn(*words: str) -> str:
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> TwinCard:
-    """A running card whose entries somebody gave hostile names, in a hostile file."""
+    """A running card that judges no names: somebody gave its entries hostile ones, in a hostile file."""
     running = open_twin(sources([DEMO]), discover())
     state = running.snapshot()
     names = [
         Name(table, row, f"{place}{HOSTILE}"[:40], f"{HOSTILE[:30]}.yaml", 7)
         for place, (table, row) in enumerate(state.names)
     ]
+    monkeypatch.setattr(store, "check_words", lambda tag, names: None)
     running.backend.writer().commit([], tag=HOSTILE[:40], names=names)
 
     @contextmanager

@@ -25,6 +25,10 @@ static inline void fuzz_holds(const struct dsn_packet *p) {
     FUZZ_CHECK(p->ip >= 14 && p->transport >= p->ip + (p->version == 4 ? 20 : 40));
     FUZZ_CHECK(p->transport <= p->end && p->end <= p->length);
     FUZZ_CHECK(!dsn_is_later(p) || p->key.source_port == 0);
+    if (p->fragment) { /* its piece begins behind a header of 60 bytes, or extension headers of 256, at most */
+        FUZZ_CHECK(p->part >= p->ip + (p->version == 4 ? 20 : 48) && p->part <= p->transport);
+        FUZZ_CHECK(p->part <= p->ip + (p->version == 4 ? 60 : 40 + 256));
+    }
 }
 
 /* What the short cut says yes to is the same packet. */

@@ -54,7 +54,7 @@ _KEYS: Final = (
     "owners",
     *_NUMBERS,
 )
-_OWNER_KEYS: Final = ("tables", "user", "group")
+_OWNER_KEYS: Final = ("tables", "user", "group", "wait")
 _PORT_KEYS: Final = ("device", "mtu", "mac")
 MAX_BYTES: Final = 1_000_000
 MOST_ENTRIES: Final = 1 << 24
@@ -72,6 +72,7 @@ class CardConfig:
         ports: in the order of their names' lines; the number of a port is its place among the sorted names.
         capacities: table -> entries, where not the declared ones.
         owners: another writer -> the tables it writes instead of dsnd.
+        awaited: those of them without whose first commit nothing is forwarded.
         workers, connections, flow_limit, inbound_flow_limit, punt_limit: as in `LoadConfig`; of the limits on flows 0
             is a quarter of what fits.
         punt_taps: VRFs, beside those with a tap of their own among the ports, that may have addresses of the card.
@@ -88,6 +89,7 @@ class CardConfig:
     ports: tuple[PortConfig, ...] = ()
     capacities: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    awaited: tuple[str, ...] = ()
     workers: int = 1
     connections: int = 65536
     flow_limit: int = 0
@@ -107,6 +109,7 @@ class CardConfig:
         return LoadConfig(
             ports=self.ports,
             owners=self.owners,
+            awaited=self.awaited,
             capacities=self.capacities,
             workers=self.workers,
             connections=self.connections,
@@ -216,6 +219,7 @@ class _Reader:
             ports=tuple(self.ports()),
             capacities=dict(self.capacities()),
             owners=dict(self.owners()),
+            awaited=tuple(self.awaited()),
             pickup_ns=self.pickup(),
             engine=self.word("engine", ""),
             engine_user=self.who(self.values, "engine_user", "engine_user"),
@@ -347,7 +351,8 @@ class _Reader:
                 continue
             for table in tables:
                 if table not in known:
-                    self.report(path, f"no such table: {shown(table)}", nearest=nearest(table, known))
+                    fix = "" if nearest(table, known) else "A table of a stage that isn't installed: dsn --with DIR."
+                    self.report(path, f"no such table: {shown(table)}", nearest=nearest(table, known), fix=fix)
                 elif taken.setdefault(table, owner) != owner:
                     self.report(path, f"table {table} has the owner {taken[table]} already", limit="one owner a table")
             yield owner, tuple(tables)
@@ -361,3 +366,12 @@ class _Reader:
                 self.report(f"owners.{owner}", "dsnd is root's", fix="Name another owner, or leave out user and group.")
             elif any(who):
                 yield owner, who
+
+    def awaited(self) -> Iterator[str]:
+        """Owners without whose rows nothing is forwarded: all, but for those that say otherwise."""
+        for owner, given in self.table("owners").items():
+            wait = given.get("wait", True) if isinstance(given, dict) else True
+            if not isinstance(wait, bool):
+                self.report(f"owners.{owner}.wait", "neither true nor false", limit="true, false")
+            elif wait and owner != "dsnd" and (given.get("tables") if isinstance(given, dict) else given):
+                yield owner

@@ -18,6 +18,7 @@ from hal.packet.contract import (
     Delete,
     FlowFilter,
     Insert,
+    LoadConfig,
     Modify,
     Name,
     Operation,
@@ -27,6 +28,7 @@ from hal.packet.life import Cursor, Generation
 from hal.packet.schema.rows import Rows, pack_prefix
 
 __all__ = [
+    "check_awaited",
     "check_base",
     "check_commit",
     "check_cursor",
@@ -73,6 +75,14 @@ def check_base(base: Generation | None) -> None:
     if not isinstance(base, Generation) or not 0 <= base <= LAST_GENERATION or not 1 <= base.life <= WORD:
         fix = "Give what snapshot().generation or commit() gave, or Generation.of its token."
         raise _wrong("commit", "base", "a Generation of the card, or None", base, fix)
+
+
+def check_awaited(config: LoadConfig) -> None:
+    """Raises HalError(INVALID) where somebody is awaited who was given no table."""
+    named = [owner for owner, tables in config.owners.items() if tables and owner != "dsnd"]
+    for owner in config.awaited:
+        if owner not in named:
+            raise _wrong("card", "awaited", "one of " + ", ".join(named), owner, "Name its tables in owners.")
 
 
 def check_cursor(cursor: Cursor | None) -> None:

@@ -100,6 +100,7 @@ class LoadConfig:
     Args:
         ports: the ports.
         owners: owner -> the tables it writes. A table has one owner; tables named nowhere belong to "dsnd".
+        awaited: owners without whose rows nothing may be forwarded, among those that are named in `owners`.
         capacities: table -> entries that fit, of all its actions together, where it isn't the declared capacity.
         workers: packet threads, 1-64.
         connections: connections (both directions count as one) that fit in each worker.
@@ -110,6 +111,7 @@ class LoadConfig:
 
     ports: tuple[PortConfig, ...] = ()
     owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    awaited: tuple[str, ...] = ()
     capacities: Mapping[str, int] = field(default_factory=dict)
     workers: int = 1
     connections: int = 65536
@@ -135,7 +137,8 @@ class Loader(Protocol):
         """Open ports and size tables. Raises BUSY once loaded, INVALID for what the configuration gets wrong."""
 
     def start(self) -> None:
-        """Begin to move packets. Nothing is forwarded before the first commit: drops count as `not_configured`."""
+        """Begin to move packets. Nothing is forwarded before the first commit, and the first of
+        each awaited owner in this life of the card: drops count as `not_configured`."""
 
     def stop(self) -> None:
         """End forwarding and the engine itself."""
@@ -542,6 +545,7 @@ class EventKind(IntEnum):
     ENGINE_STARTED = 65
     INTERFACE_GONE = 66
     INTERFACE_ANEW = 67
+    OWNER_AWAITED = 68
 
 
 @dataclass(frozen=True)
@@ -582,6 +586,7 @@ class Capabilities:
         capacities: table -> entries.
         occupancy: table -> entries used now.
         owners: table -> the owner that writes it.
+        awaited: owners awaited since load that have yet to commit.
     """
 
     backend: str
@@ -596,6 +601,7 @@ class Capabilities:
     capacities: Mapping[str, int]
     occupancy: Mapping[str, int]
     owners: Mapping[str, str] = field(default_factory=dict)
+    awaited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

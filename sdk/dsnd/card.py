@@ -204,6 +204,9 @@ class Card:
                 backend.stop()
             raise
         self.life = replace(self.life, state="forwarding", starts=self.life.starts + 1)
+        if awaits := self.awaits():
+            self._log(awaits)
+            self._tell(EventKind.OWNER_AWAITED, ", ".join(backend.capabilities().awaited))
 
     def _take(self, backend: Backend) -> None:
         self._backend = backend
@@ -264,6 +267,8 @@ class Card:
     def faults(self) -> Fault:
         """What is wrong now, or was last: of an earlier dsnd where this one has seen nothing yet."""
         lost = self._interfaces.lost() if self._interfaces is not None and self.life.state == "forwarding" else ()
+        if awaits := self.awaits():
+            lost = (*lost, awaits)
         last = self._last
         if not self.life.fault and lost:
             return Fault("; ".join(lost))
@@ -290,6 +295,16 @@ class Card:
         for kind, words in self._interfaces.changes():
             self._log(words)
             self._tell(kind, words)
+
+    def awaits(self) -> str:
+        """Whom the engine waits for before it forwards, "" for nobody."""
+        awaited: tuple[str, ...] = ()
+        with contextlib.suppress(HalError):
+            awaited = self.backend.capabilities().awaited if self.config.awaited else ()
+        if not awaited:
+            return ""
+        who = ", ".join(awaited)
+        return f"nothing is forwarded: {who} of [owners] {'has' if len(awaited) == 1 else 'have'} yet to commit"
 
     def _keep(self) -> None:
         failed = 0

@@ -44,6 +44,7 @@ class Record:
             raw: dict[str, Any] = json.loads(self.path.read_bytes())
             raw["ports"] = tuple(PortConfig(**port) for port in raw["ports"])
             raw["owners"] = {owner: tuple(tables) for owner, tables in raw["owners"].items()}
+            raw["awaited"] = tuple(raw.get("awaited", ()))
             return LoadConfig(**raw)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -77,6 +78,8 @@ def _differences(wanted: LoadConfig, now: Capabilities, recorded: LoadConfig | N
         yield f"capacities.{table} not given, the engine's {recorded.capacities[table]}"
     for owner in sorted({*wanted.owners, *recorded.owners}):
         yield from _values(f"owners.{owner}", wanted.owners.get(owner), recorded.owners.get(owner))
+        waits = (owner in wanted.awaited, owner in recorded.awaited)
+        yield from _values(f"owners.{owner}.wait", *(str(one).lower() for one in waits))
 
 
 def _ports(wanted: Iterable[PortConfig], has: Iterable[PortConfig]) -> Iterator[str]:

@@ -113,6 +113,12 @@ def run_card(config: CardConfig, card_toml: Path, run: Path, state: Path, servic
     if settings.opened or callers.anybody:  # to pass through; what may be opened says so itself
         run.chmod(stat.S_IMODE(run.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
     load, taps, interfaces = config.load_config(), None, None
+    if load.owners and set(hardware.facts.devices) <= {"replay"}:
+        raise HalError(
+            ErrorKind.INVALID, "card.toml", field="owners", got=", ".join(load.owners),
+            limit=f"a board with an engine of its own: {config.board}'s lives in dsnd, and no agent can connect to it",
+            fix='Write board = "software", or leave [owners] out; for an agent\'s tests see sdk.testing.agents.',
+        )  # fmt: skip
     if "tap" in hardware.facts.devices:
         load, planned = plan(load, run, config.punt_taps)
         taps = Taps(planned, card_namespace(run))

@@ -49,7 +49,7 @@ def test_tables_belong_to_who_asks_first() -> None:
         card.writer("agent", [packet.Vrf]).sync(packet.Vrf(id=0))
         with pytest.raises(HalError) as caught:
             card.writer("other", [packet.Vrf])
-        assert caught.value.kind == ErrorKind.BUSY
+        assert str(caught.value).startswith("DENIED: table vrf: got other, limit its owner agent. Name the owner")
 
 
 def test_a_writer_writes_its_tables_and_no_others() -> None:

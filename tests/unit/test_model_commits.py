@@ -198,6 +198,7 @@ def test_denied(agent: TwinWriter, dsnd: TwinWriter, twin: Twin) -> None:
 def test_stale_is_of_the_owner(agent: TwinWriter, dsnd: TwinWriter, twin: Twin) -> None:
     base = agent.commit(inserts(HOP))
     dsnd.commit(inserts(Vrf(id=2)))
+    agent.commit([], tag="nothing")
     agent.commit(inserts(TEN), base=base)
     refused(ErrorKind.STALE, lambda: agent.commit([], base=base), twin)
     refused(ErrorKind.STALE, lambda: agent.commit([], base=Generation(99, base.life)), twin)
@@ -263,7 +264,8 @@ def test_staged(agent: TwinWriter, dsnd: TwinWriter, twin: Twin) -> None:
 
 def test_staged_goes_stale(agent: TwinWriter, twin: Twin) -> None:
     staged = agent.stage(inserts(HOP))
-    agent.commit([])
+    agent.commit([], tag="nothing")
+    agent.commit(inserts(NextHop(id=77, port=1, address="192.0.2.77")))
     refused(ErrorKind.STALE, staged.make, twin)
     dropped = agent.stage(inserts(HOP))
     dropped.drop()

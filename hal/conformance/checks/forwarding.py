@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hal.conformance import world
-from hal.conformance.bench import Bench, delete, insert, modify
-from hal.conformance.check import Level, check, equal, expect
+from hal.conformance.bench import OTHER, Bench, delete, insert, modify
+from hal.conformance.check import Level, check, equal, expect, raises
 from hal.conformance.frames import ARP, IPV4, arp, dissect, echo, ethernet, solicitation, tcp, udp
 from hal.conformance.world import A, B, C
+from hal.errors import ErrorKind
 from hal.packet.contract import Step, StepKind, Verdict
 from hal.packet.stages.route._generated import BlackholeRoute
 
@@ -20,7 +23,8 @@ CHAIN = "Which stages packets pass, in which order."
 
 @check(
     Level.STATELESS,
-    "Nothing is forwarded before the first commit: drops count as `not_configured`.",
+    "Nothing is forwarded before the first commit",
+    "drops count as `not_configured`.",
     needs=("packets", "counters"),
 )
 def nothing_passes_before_the_first_commit(bench: Bench) -> None:
@@ -29,6 +33,33 @@ def nothing_passes_before_the_first_commit(bench: Bench) -> None:
     world.bridged(traffic).dropped("not_configured")
     traffic.send(0, b"").dropped("not_configured", "an empty frame")
     expect(traffic.counters().drops.get("not_configured", 0) >= 2, "drops as not_configured are not counted")
+
+
+@check(
+    Level.STATELESS,
+    "Nothing is forwarded before the first commit, and the first of each awaited owner in this life of the card: drops "
+    "count as `not_configured`.",
+    "awaited: owners without whose rows nothing may be forwarded, among those that are named in `owners`.",
+    "awaited: owners awaited since load that have yet to commit.",
+    needs=("packets", "counters", "bridge"),
+)
+def nothing_passes_without_an_awaited_owner(bench: Bench) -> None:
+    """What `dsnd` has committed forwards nothing while another owner is awaited, who is told; an empty commit of his
+    ends it. Who isn't named so at load isn't awaited, and one who was given no table can't be."""
+    owners = {"waited-for": ("next_hop",), OTHER: ("firewall_policy",)}
+    card = bench.card(owners=owners, awaited=("waited-for",))
+    equal(card.capabilities.awaited, ("waited-for",), "owners that are awaited")
+    traffic = card.traffic()
+    mine = ("next_hop", "next_hop_group", "next_hop_member", "route", "firewall_policy")
+    card.commit(insert(*(row for row in world.rows() if row.LAYOUT.table.name not in mine)))
+    world.bridged(traffic).dropped("not_configured", "a packet that everything is there for but an owner")
+    expect(traffic.counters().drops.get("not_configured", 0) >= 1, "a drop as not_configured is not counted")
+    card.commit(owner="waited-for")
+    equal(card.capabilities.awaited, (), "owners that are awaited, once the only one has committed")
+    world.bridged(traffic).left_by(B.port)
+    for awaited in ("nobody", "dsnd"):
+        load = partial(bench.card, owners=owners, awaited=(awaited,))
+        raises(ErrorKind.INVALID, load, f"a load that awaits {awaited}")
 
 
 @check(Level.STATELESS, SENT_ON, "A frame that arrives: `data` from the destination MAC on, without FCS", needs=NEEDS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hal.conformance.bench import OTHER, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.errors import ErrorKind
-from hal.packet.contract import Generation, Outcome, OutcomeKind
+from hal.packet.contract import Delete, Generation, Name, Outcome, OutcomeKind
 from hal.packet.frame._generated import Vrf
 from hal.packet.stages.route._generated import NextHop
 
@@ -107,6 +109,18 @@ def a_refused_commit_makes_no_base_stale(bench: Bench) -> None:
     base = card.commit(insert(Vrf(id=1)))
     card.refuses_commit(ErrorKind.INVALID, "an insert of an id that exists", insert(Vrf(id=1)))
     card.commit(insert(Vrf(id=2)), base=base)
+
+
+@check(Level.TABLES, BASE)
+def an_empty_commit_makes_no_base_stale(bench: Bench) -> None:
+    """Only what changed a row or a name of the owner's makes a base old: a generation that changes nothing doesn't."""
+    card = bench.card()
+    base = card.commit(insert(Vrf(id=1)))
+    for tag in ("nothing", "again"):
+        card.commit([Delete("vrf", np.array([], np.uint64))], tag=tag)
+    equal(card.commit(insert(Vrf(id=2)), base=base), 4, "generation of a commit from before two empty ones")
+    card.commit(names=[Name("vrf", 1, "red")])
+    card.refuses_commit(STALE, "a commit from before a name", insert(Vrf(id=3)), base=card.generation(4))
 
 
 @check(Level.TABLES, BASE, "depends: (table, id) of rows of others that this builds on.")

@@ -138,7 +138,7 @@ def capabilities(text: bytes, ours: Schema) -> Capabilities:
             backend=data["backend"], version=data["version"], level=data["level"], absent=tuple(data["absent"]),
             stages=tuple(data["stages"]), schema=ours, workers=data["workers"], connections=data["connections"],
             ports=ports, capacities=dict(data["capacities"]), occupancy=dict(data["occupancy"]),
-            owners=dict(data.get("owners", {})),  # engines of before don't say
+            awaited=tuple(data.get("awaited", ())), owners=dict(data.get("owners", {})),  # engines of before don't say
         )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise HalError(ErrorKind.CORRUPT, "capabilities of the engine", got=str(error)) from error

@@ -357,6 +357,7 @@ class Engine(_Looking):
         return self._loader
 
     def load(self, config: LoadConfig) -> None:
+        arguments.check_awaited(config)
         for table in (*config.capacities, *(table for tables in config.owners.values() for table in tables)):
             self._dictionary.table_number(table)  # refused by name here: the engine knows no tables but its own
         body, fds = load_parts(config, self.run, self._holders)

@@ -135,7 +135,7 @@ def load_parts(
             drop_writers(run)
         raise
     named = [
-        bytes(wire.LoadOwner(owner.encode(), table.encode()))
+        bytes(wire.LoadOwner(owner.encode(), table.encode(), owner in config.awaited))
         for owner, tables in config.owners.items()
         for table in tables
     ]

@@ -92,7 +92,7 @@ class LoadPort(ctypes.Structure):
 
 
 class LoadOwner(ctypes.Structure):
-    _fields_ = (("owner", c_char * 32), ("table", c_char * 32))
+    _fields_ = (("owner", c_char * 32), ("table", c_char * 32), ("awaited", c_uint64))
 
 
 class LoadCapacity(ctypes.Structure):

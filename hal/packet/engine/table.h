@@ -73,6 +73,7 @@ struct dsn_stamps;
 
 struct dsn_root {
     uint64_t generation; /* 0: nothing was committed yet */
+    bool awaits;         /* an owner who has to have committed before anything is forwarded hasn't */
     struct dsn_table table[DSN_TABLES];
     struct dsn_derived *derived;
     struct dsn_stamps *stamps; /* path/stamps.h */

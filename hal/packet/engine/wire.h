@@ -107,6 +107,7 @@ struct dsn_load_port {
 struct dsn_load_owner {
     char owner[32];
     char table[32];
+    uint64_t awaited; /* 1: nothing is forwarded before OWNER has committed; said with any of its tables */
 };
 struct dsn_load_capacity {
     char table[32];

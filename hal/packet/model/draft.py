@@ -103,6 +103,8 @@ class Draft:
 
     def put(self, rows: Rows, data: Bytes) -> None:
         """Rows that are new, or whose older selves were removed. Keys may clash until `finish` has looked."""
+        if not len(data):
+            return
         table = rows.row.LAYOUT.table
         action = table.actions.index(rows.row.LAYOUT.action)
         version = self._write(table.name)
@@ -130,7 +132,7 @@ class Draft:
 
     def check_keys(self, rows: Rows, data: Bytes) -> None:
         table = rows.row.LAYOUT.table
-        if not is_unique(table):
+        if not is_unique(table) or not len(data):
             return
         version = self._write(table.name)
         ids = column(data, rows.row.LAYOUT.slots[0]).tolist()

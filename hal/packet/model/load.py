@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hal.errors import ErrorKind, HalError
+from hal.packet.arguments import check_awaited
 from hal.packet.contract import LoadConfig
 from hal.packet.schema.registry import Schema
 
@@ -37,6 +38,7 @@ def check_load(config: LoadConfig, schema: Schema) -> None:
             schema.table(table)
             if owned.setdefault(table, owner) != owner:
                 raise wrong(f"table {table}", "owner", "one owner", f"{owned[table]} and {owner}")
+    check_awaited(config)
     for table, capacity in config.capacities.items():
         schema.table(table)
         if capacity < 1:

@@ -198,8 +198,10 @@ class Store:
             outcomes.popitem(last=False)
 
     def _make(self, owner: str, version: Version) -> None:
-        self.current = version
-        self._changed[owner] = version.tables.generation
+        before, self.current = self.current, version
+        rows = version.tables.versions.items()
+        if version.names is not before.names or any(one is not before.tables.versions[name] for name, one in rows):
+            self._changed[owner] = version.tables.generation
 
     # --- checking and building -----------------------------------------------------------------------------------
 

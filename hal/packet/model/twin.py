@@ -183,6 +183,7 @@ class Twin:
         self._rows = row_classes(more)
         self._config: LoadConfig | None = None
         self._running = False
+        self._claimed: dict[str, str] = {}
         self._ports = Ports({})
         self._store: Store | None = None
         self._live: PathShard | None = None
@@ -248,13 +249,15 @@ class Twin:
         return TwinWriter(self, owner)
 
     def claim(self, owner: str, tables: Iterable[str]) -> None:
-        """Give tables to an owner, as `load` does; BUSY for one that has rows already."""
+        """Give tables to an owner, as `load` does; DENIED for one that somebody has asked for before."""
         for table in tables:
             self.schema.table(table)
-            if self.store.owners[table] == owner:
-                continue
-            if self.store.current.tables.versions[table].rows:
-                raise HalError(ErrorKind.BUSY, f"table {table}", limit="one owner", got=self.store.owners[table])
+            before = self._claimed.setdefault(table, owner)
+            if before != owner:
+                raise HalError(
+                    ErrorKind.DENIED, f"table {table}", limit=f"its owner {before}", got=owner, table=table,
+                    fix="Name the owner of the table where the card is loaded.",
+                )  # fmt: skip
             self.store.owners[table] = owner
 
     # --- reading -----------------------------------------------------------------------------------------------
@@ -310,6 +313,7 @@ class Twin:
             capacities=dict(self.store.capacities),
             occupancy={name: len(version.rows) for name, version in versions.items()},
             owners=dict(self.store.owners),
+            awaited=tuple(one for one in self.config.awaited if one not in self.store.current.tags),
         )
 
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:

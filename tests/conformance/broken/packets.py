@@ -35,6 +35,18 @@ class OtherReason(PathShard):
         return super()._receive(arrived)
 
 
+@breaks(BREAKS, "nothing_passes_without_an_awaited_owner")
+class WaitsForNobody(PathShard):
+    """it forwards without those that are awaited"""
+
+    def _receive(self, arrived: PacketIn) -> Verdict:
+        config, self.config = self.config, replace(self.config, awaited=())
+        try:
+            return super()._receive(arrived)
+        finally:
+            self.config = config
+
+
 @breaks(BREAKS, "bridges_in_a_subnet")
 class BridgedTtl(PathShard):
     """bridged packets lose a hop"""

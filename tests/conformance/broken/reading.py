@@ -212,6 +212,15 @@ class NumbersAreBases(Twin):
         return Numbers(super().writer(owner))
 
 
+@breaks(BREAKS, "an_empty_commit_makes_no_base_stale")
+class EmptyIsChanged(Store):
+    """a commit of nothing makes bases old"""
+
+    def _make(self, owner: str, version: Version) -> None:
+        super()._make(owner, version)
+        self._changed[owner] = version.tables.generation
+
+
 @breaks(BREAKS, "no_base_is_never_stale")
 class OwnBase(Twin):
     """without a base the writer's own last commit is one"""

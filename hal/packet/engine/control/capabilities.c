@@ -83,6 +83,20 @@ static void owners(FILE *out, const struct dsn_control *control) {
     putc('}', out);
 }
 
+/* Who has to commit before anything is forwarded, and hasn't. */
+static void awaited(FILE *out, const struct dsn_control *control) {
+    const char *comma = "";
+    fputs(",\"awaited\":[", out);
+    for (unsigned owner = 0; control->loaded && owner < control->tables.owners; owner++) {
+        if (!control->tables.owner[owner].awaited || control->tables.owner[owner].committed)
+            continue;
+        fputs(comma, out);
+        text(out, control->tables.owner[owner].name);
+        comma = ",";
+    }
+    putc(']', out);
+}
+
 static uint64_t capacity(const struct dsn_table *table) {
     return table->capacity;
 }
@@ -113,6 +127,7 @@ bool dsn_do_capabilities(struct dsn_control *control, struct dsn_exchange *excha
         per_table(out, "capacities", control, capacity);
         per_table(out, "occupancy", control, occupancy);
         owners(out, control);
+        awaited(out, control);
         per_table(out, "match_bytes", control, match_bytes);
         putc('}', out);
     }

@@ -49,7 +49,8 @@ static bool parse(struct request *request, const uint8_t *data, size_t size, str
                request->port[i].has_fd <= 1 && request->port[i].reserved == 0;
     for (uint32_t i = 0; fits && i < head->owners; i++)
         fits = dsn_check_text(request->owner[i].owner, sizeof(request->owner[i].owner)) &&
-               dsn_check_text(request->owner[i].table, sizeof(request->owner[i].table));
+               dsn_check_text(request->owner[i].table, sizeof(request->owner[i].table)) &&
+               request->owner[i].awaited <= 1;
     for (uint32_t i = 0; fits && i < head->capacities; i++)
         fits = dsn_check_text(request->capacity[i].table, sizeof(request->capacity[i].table));
     return fits || dsn_refuse(failure, DSN_CORRUPT, "load", "",
@@ -157,6 +158,8 @@ static bool owners(const struct request *request, struct dsn_tables *tables, str
         memory = number >= 0;
         if (memory)
             tables->store[table].owner = (uint8_t)number;
+        if (memory && named->awaited)
+            tables->owner[number].awaited = true;
     }
     for (int table = 0; memory && table < DSN_TABLES; table++) {
         struct dsn_store *store = &tables->store[table];

@@ -107,7 +107,7 @@ static void write_names(struct writer *writer, int table) {
 static uint32_t owners_in(const struct dsn_tables *tables) {
     uint32_t count = 0;
     for (unsigned owner = 0; owner < tables->owners; owner++)
-        count += tables->owner[owner].changed > 0;
+        count += tables->owner[owner].committed > 0;
     return count;
 }
 
@@ -116,7 +116,7 @@ static void write_tags(struct writer *writer) {
     uint32_t count = owners_in(tables);
     struct dsn_owner_tag *tag = (void *)begin_section(writer, DSN_TAGS, 0, 0, count, sizeof(*tag));
     for (unsigned owner = 0; owner < tables->owners; owner++) {
-        if (tables->owner[owner].changed == 0)
+        if (tables->owner[owner].committed == 0)
             continue;
         *tag = (struct dsn_owner_tag){0};
         memcpy(tag->owner, tables->owner[owner].name, sizeof(tag->owner));

@@ -36,9 +36,11 @@ struct dsn_store {
 
 struct dsn_owner {
     char name[32];
-    uint64_t tables;  /* a bit a table */
-    uint64_t changed; /* generation of its last commit */
-    char tag[128];    /* of that commit */
+    uint64_t tables;    /* a bit a table */
+    uint64_t changed;   /* generation of its last commit that changed a row or a name */
+    uint64_t committed; /* generation of its last commit */
+    bool awaited;       /* nothing is forwarded before its first */
+    char tag[128];      /* of its last commit */
     struct dsn_outcomes *outcomes;
 };
 

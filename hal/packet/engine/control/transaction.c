@@ -144,6 +144,14 @@ static bool begin(struct dsn_transaction *transaction, struct dsn_tables *tables
     return reserve(transaction, tables, failure);
 }
 
+/* Does anybody lack whose rows have to be there, once this is made? */
+static bool awaits(const struct dsn_transaction *transaction, const struct dsn_tables *tables) {
+    for (unsigned owner = 0; owner < tables->owners; owner++)
+        if (tables->owner[owner].awaited && !tables->owner[owner].committed && owner != transaction->owner)
+            return true;
+    return false;
+}
+
 bool dsn_transaction_build(struct dsn_transaction *transaction, struct dsn_tables *tables,
                            struct dsn_failure *failure) {
     if (!fresh(transaction, tables, failure) || !dsn_content_check(transaction, tables, failure) ||
@@ -154,6 +162,7 @@ bool dsn_transaction_build(struct dsn_transaction *transaction, struct dsn_table
     if (well) {
         dsn_match_build(transaction, tables);
         tables->idle->generation = tables->live->generation + 1;
+        tables->idle->awaits = awaits(transaction, tables);
         for (int table = 0; table < DSN_TABLES; table++)
             if (transaction->touched >> table & 1)
                 tables->idle->table[table].changed = tables->idle->generation;
@@ -182,7 +191,10 @@ void dsn_transaction_made(struct dsn_transaction *transaction, struct dsn_tables
         note->label = relabel->label;
         relabel->label = NULL;
     }
-    tables->owner[transaction->owner].changed = tables->live->generation;
-    memcpy(tables->owner[transaction->owner].tag, transaction->head.tag, sizeof(tables->tag));
+    struct dsn_owner *owner = &tables->owner[transaction->owner];
+    owner->committed = tables->live->generation;
+    if (transaction->changes || transaction->relabels)
+        owner->changed = tables->live->generation;
+    memcpy(owner->tag, transaction->head.tag, sizeof(tables->tag));
     memcpy(tables->tag, transaction->head.tag, sizeof(tables->tag));
 }

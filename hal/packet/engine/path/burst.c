@@ -102,7 +102,7 @@ static __rte_noinline uint8_t look(const struct dsn_shard *shard, const struct d
     p->tcp_flags = 0;
     p->fragment = false;
     p->discovery = false;
-    if (unlikely(root->generation == 0))
+    if (unlikely(root->generation == 0 || root->awaits))
         return drop(p, DSN_REASON_NOT_CONFIGURED);
     if (unlikely((reason = dsn_parse_ethernet(p)) != DSN_PASSED))
         return drop(p, reason);

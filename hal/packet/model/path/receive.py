@@ -60,7 +60,7 @@ class PathShard(Established):
     # --- steps 1 to 15 -----------------------------------------------------------------------------------------------
 
     def _receive(self, arrived: PacketIn) -> Verdict:
-        if self.tables.generation == 0:
+        if self.tables.generation == 0 or any(owner not in self.version.tags for owner in self.config.awaited):
             raise Dropped("not_configured")
         frame = parse_frame(arrived.data)
         vnic = self.tables.exact("vnic", arrived.port, frame.vlan, frame.source)

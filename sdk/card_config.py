@@ -351,7 +351,7 @@ class _Reader:
                 continue
             for table in tables:
                 if table not in known:
-                    fix = "" if nearest(table, known) else "A table of a stage that isn't installed: dsn --with DIR."
+                    fix = "A table of a stage that isn't installed needs the stage: --with DIR."
                     self.report(path, f"no such table: {shown(table)}", nearest=nearest(table, known), fix=fix)
                 elif taken.setdefault(table, owner) != owner:
                     self.report(path, f"table {table} has the owner {taken[table]} already", limit="one owner a table")

@@ -123,6 +123,35 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == b"old"
 
 
+def test_each_step_of_an_intent_is_on_disk_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file before its name, a name before anybody counts on it: a power cut finds the old intent or the new one."""
+    steps: list[str] = []
+
+    def told(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def tell(*arguments: Any) -> Any:
+            paths = [
+                Path(f"/proc/self/fd/{one}").readlink() if isinstance(one, int) else Path(one) for one in arguments
+            ]
+            steps.append(" ".join([what, *("folder" if path == tmp_path else path.name for path in paths)]))
+            return call(*arguments)
+
+        return tell
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(os, "fsync", told("sync", os.fsync))
+    monkeypatch.setattr(Path, "replace", told("rename", Path.replace))
+    monkeypatch.setattr(Path, "unlink", told("remove", Path.unlink))
+    begun = ["sync intent.pending.new", "rename intent.pending.new intent.pending", "sync folder"]
+    store.begin(StoredIntent((("", "a.yaml", "one"),)))
+    assert steps == begun
+    store.confirm()
+    assert steps[3:] == ["rename intent.pending intent.good", "sync folder"]
+    store.begin(StoredIntent((("", "a.yaml", "two"),)))
+    assert steps[5:] == begun
+    store.abandon()
+    assert steps[8:] == ["remove intent.pending", "sync folder"]
+
+
 def test_it_waits_ever_longer_and_forgets_deaths_once_settled() -> None:
     backoff = Backoff(first_s=0.1, most_s=1.0, settled_s=60)
     deaths, waits = 0, []

@@ -1,10 +1,13 @@
 """Echo to the card itself, and ICMP errors that pass with the connection they speak of."""
 
+from dataclasses import replace
+
 import pytest
 from scapy.all import ICMP, IP, ICMPv6TimeExceeded, IPv6
 
 from tests.packets.card import Card
 from tests.packets.packets import Description, other, ping, pong, tcp, udp, unreachable
+from tests.packets.world import RULES
 
 
 @pytest.mark.parametrize("text", ["10.1.0.20 > 10.1.0.1", "2001:db8:1::14 > 2001:db8:1::1", "10.1.0.20 > 192.0.2.2"])
@@ -143,6 +146,19 @@ def test_who_has_no_antispoof_may_be_a_router(card: Card) -> None:
     question = udp("10.1.0.20:1 > 10.2.0.40:53")
     card.host("client").sends(question).arrives_at("open")
     card.host("open").sends(unreachable("100.64.7.7", "10.1.0.20", question)).arrives_at("client", ttl=63)
+
+
+def test_errors_obey_the_tables_as_they_are_now(card: Card) -> None:
+    """One is its connection's next packet: a deny ends both."""
+    question = udp("10.1.0.20:1 > 10.1.0.10:53")
+    card.host("client").sends(question).arrives_at("web")
+    card.changes(replace(RULES["dns"], verdict="drop"))
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).is_dropped("firewall_rule").silently()
+    assert card.flows() == []
+    card.changes(RULES["dns"])
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).is_dropped("icmp_error_unrelated")
+    card.host("client").sends(question).arrives_at("web")
+    card.host("web").sends(unreachable("10.1.0.10", "10.1.0.20", question)).arrives_at("client")
 
 
 def test_no_error_about_an_error(card: Card) -> None:

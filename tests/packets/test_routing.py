@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from hal.packet.frame._generated import Vrf
 from hal.packet.stages.bridge._generated import LocalAddress
-from hal.packet.stages.route._generated import NextHop, NextHopMember, SubnetRoute
+from hal.packet.stages.route._generated import BlackholeRoute, NextHop, NextHopMember, SubnetRoute
 from hal.packet.stages.route._generated import Route as RouteRow
 from tests.packets.card import Card
 from tests.packets.packets import other, ping, tcp, udp
@@ -188,3 +189,32 @@ def test_nothing_says_where(card: Card) -> None:
 
 def test_other_protocols_are_routed(card: Card) -> None:
     card.host("client").sends(other("2001:db8:1::14 > 2001:db8:2::5", 89)).arrives_at("db", nh=89)
+
+
+def test_each_vrf_has_a_table_of_its_own(card: Card) -> None:
+    """The same destination, from vNICs in two VRFs: where the one's route leads the other's doesn't."""
+    packet, packet6 = udp("10.2.0.5:1 > 203.0.113.9:9"), udp("[2001:db8:2::5]:1 > [2001:db8:cafe::9]:9")
+    client = udp("10.1.0.20:1 > 203.0.113.9:9")
+    card.resolves("gateway").resolves("second")
+    card.host("db").sends(udp("10.2.0.5:7 > 203.0.113.9:9")).arrives_at("gateway")
+    card.gets(Vrf(id=2))
+    # Subnet and vNIC of db move; as long as their VRF has no route, nothing of the other's holds.
+    moved = [replace(card.row(table, row_id), vrf=2) for table, row_id in (("subnet", BACK), ("vnic", 30))]
+    locals_ = [row for row in card.backend.snapshot(["local_address"]).rows("local_address") if row.subnet == BACK]
+    card.changes(*moved, *(replace(row, vrf=2) for row in locals_))
+    card.host("db").sends(packet).is_dropped("no_route")
+    card.host("db").sends(packet6).is_dropped("no_route")
+    card.host("client").sends(client).arrives_at("gateway")
+    card.gets(
+        RouteRow(id=50, vrf=2, prefix="203.0.113.0/24", next_hop=2),
+        BlackholeRoute(id=51, vrf=2, prefix="2001:db8:cafe::/48"),
+    )
+    card.host("db").sends(packet).arrives_at("second")
+    card.host("db").sends(packet6).is_dropped("blackhole")
+    card.host("client").sends(client).arrives_at("gateway")
+    card.loses("route", 1, 3)
+    card.host("client").sends(client).is_dropped("no_route")
+    card.host("db").sends(packet).arrives_at("second")
+    # Nor is a gateway of the one an address of the card in the other.
+    card.host("db").sends(ping("10.2.0.5 > 10.2.0.1")).is_taken()
+    card.host("db").sends(ping("10.2.0.5 > 10.1.0.1")).is_dropped("no_route")

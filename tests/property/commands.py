@@ -367,7 +367,7 @@ class Story:
     def change(self, what: int, a: int, b: int, c: int) -> Setting:
         """The setting after one more commit."""
         now = self.setting
-        match what % 16:
+        match what % 17:
             case 0 | 1 | 2:
                 policy = a % 2
                 rule = (b % 3 + 1, b // 3 % len(RULE_PROTOCOLS), c % (len(PREFIXES) + 1), c // 14 % (len(PREFIXES) + 1),
@@ -403,8 +403,10 @@ class Story:
                 now = replace(now, fdb=a % 16 if b % 2 else 15, addresses=c % 16 if b % 3 == 0 else 15)
             case 14:
                 now = replace(now, limits=a % 4)
-            case _:
+            case 15:
                 now = replace(now, gateways=a % 16 if b % 2 else 15)
+            case _:
+                now = replace(now, apart=a % 3)
         self.setting = now
         return now
 
@@ -419,6 +421,7 @@ STARTS = (
     replace(_START, policies=(1, 1, 1, 1), punts=7, limits=3),
     replace(_START, policies=(1, 1, 1, 1), punts=7, tap=False),
     replace(_START, routes=((0, 5), (1, 5), *_ROUTES[2:])),
+    replace(_START, apart=1),
 )
 """Where stories begin: mostly, most things pass."""
 

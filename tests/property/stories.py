@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from tests.property.commands import FLOOD, WEIGHTED, Command
+from tests.property.commands import FLOOD, WEIGHTED, Command, Kind
 
 LENGTH = 60
 
@@ -30,11 +30,13 @@ def random_story(source: random.Random) -> list[Command]:
 
 
 def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
-    """Stories from a seeded generator; each two-hundredth begins with a flood, the first of a
-    conversation that passes."""
+    """Stories from a seeded generator. Some begin with what chance brings together too seldom: each two-hundredth with
+    a flood, the first of a conversation that passes; as many with more connections than there is room for."""
     for place in range(count):
         story = random_story(source)
         if place % 200 == 0:
             which = source.choice((0, source.randrange(6))) if place else 0
             story.insert(0, (FLOOD, which, source.randrange(2), source.randrange(4096), source.randrange(64)))
+        if place % 200 == 100:
+            story[:0] = [(WEIGHTED.index(Kind.LIFE), which, 3, 0, 69) for which in (0, 3, 4)]
         yield story

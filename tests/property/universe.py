@@ -151,11 +151,18 @@ class Setting:
     addresses: int = 15
     limits: int = 0
     gateways: int = 15
+    apart: int = 0
+    """1: subnet 2 with its vNIC, and uplink 1 with its transit net, are in a VRF of their own; 2: the uplink alone."""
+
+    def vrf(self, subnet: int) -> int:
+        """Of what is in a subnet."""
+        return 2 if (self.apart == 1 and subnet in (2, 4)) or (self.apart == 2 and subnet == 4) else 1
 
 
 def tables(setting: Setting) -> dict[tuple[str, int], Row]:
     """(table, id) -> row."""
     rows: list[Row] = [Seed(id=1, value=bytes(range(16))), Vrf(id=1, punt_port=PUNT if setting.tap else 0xFFFFFFFF)]
+    rows.append(Vrf(id=2, punt_port=0xFFFFFFFF))
     for profile, egress, ingress in (
         (1, EGRESS_CHAINS[setting.egress], INGRESS_CHAINS[setting.ingress]),
         (2, EGRESS_CHAINS[setting.uplink_egress], INGRESS_CHAINS[setting.uplink_ingress]),
@@ -178,11 +185,15 @@ def tables(setting: Setting) -> dict[tuple[str, int], Row]:
 
 
 def _ends(setting: Setting) -> list[Row]:
-    rows: list[Row] = [Subnet(id=number, vrf=1, mac=GATEWAY_MAC[number]) for number in (1, 2, 3, 4, 5)]
+    rows: list[Row] = [
+        Subnet(id=number, vrf=setting.vrf(number), mac=GATEWAY_MAC[number]) for number in (1, 2, 3, 4, 5)
+    ]
     for subnet, pair in LOCAL.items():
         if setting.gateways >> (subnet - 1) & 1:
             for place, address in enumerate(pair):
-                rows.append(LocalAddress(id=subnet * 10 + place, vrf=1, address=address, subnet=subnet))
+                rows.append(
+                    LocalAddress(id=subnet * 10 + place, vrf=setting.vrf(subnet), address=address, subnet=subnet)
+                )
     limits: dict[str, Any] = {0: {}, 1: {"flow_limit": 2}, 2: {"inbound_flow_limit": 2}, 3: {"punt_limit": 1}}[
         setting.limits
     ]
@@ -197,7 +208,7 @@ def _ends(setting: Setting) -> list[Row]:
                 role="vnic",
                 mtu=setting.mtu,
                 mac=end.mac,
-                vrf=1,
+                vrf=setting.vrf(end.subnet),
                 profile=1,
                 subnet=end.subnet,
                 **limits,
@@ -219,7 +230,7 @@ def _ends(setting: Setting) -> list[Row]:
                 role="uplink",
                 mtu=1500,
                 mac=GATEWAY_MAC[subnet],
-                vrf=1,
+                vrf=setting.vrf(subnet),
                 profile=2,
                 subnet=subnet,
             )
@@ -285,24 +296,29 @@ def _routes(setting: Setting) -> list[Row]:
                     id=group * 10 + place, group=group, position=place, next_hop=hop, weight=setting.weights[place]
                 )
             )
-    for prefix, action in setting.routes:
-        text = PREFIXES[prefix]
-        v6 = ":" in text
-        where: dict[str, Any] = {"id": prefix + 1, "vrf": 1, "prefix": text}
-        match action:
-            case 0 | 1:
-                rows.append(Route(**where, next_hop=(3 if v6 else 1) + action))
-            case 2:
-                rows.append(EcmpRoute(**where, group=2 if v6 else 1))
-            case 3 | 4:
-                rows.append(SubnetRoute(**where, subnet=action - 2))
-            case 5:
-                rows.append(BlackholeRoute(**where))
-            case 6:
-                rows.append(SubnetRoute(**where, subnet=3))
-            case _:
-                rows.append(Route(**where, next_hop=5))
+    # The second VRF has the same prefixes, with something else behind each of them.
+    for vrf, turn in ((1, 0), (2, 3)):
+        rows += [_route(vrf, prefix, (action + turn) % 8) for prefix, action in setting.routes]
     return rows
+
+
+def _route(vrf: int, prefix: int, action: int) -> Row:
+    text = PREFIXES[prefix]
+    v6 = ":" in text
+    where: dict[str, Any] = {"id": vrf * 100 + prefix, "vrf": vrf, "prefix": text}
+    match action:
+        case 0 | 1:
+            return Route(**where, next_hop=(3 if v6 else 1) + action)
+        case 2:
+            return EcmpRoute(**where, group=2 if v6 else 1)
+        case 3 | 4:
+            return SubnetRoute(**where, subnet=action - 2)
+        case 5:
+            return BlackholeRoute(**where)
+        case 6:
+            return SubnetRoute(**where, subnet=3)
+        case _:
+            return Route(**where, next_hop=5)
 
 
 def difference(old: dict[tuple[str, int], Row], new: dict[tuple[str, int], Row]) -> list[Operation]:

@@ -199,9 +199,10 @@ def test_each_vrf_has_a_table_of_its_own(card: Card) -> None:
     card.host("db").sends(udp("10.2.0.5:7 > 203.0.113.9:9")).arrives_at("gateway")
     card.gets(Vrf(id=2))
     # Subnet and vNIC of db move; as long as their VRF has no route, nothing of the other's holds.
-    moved = [replace(card.row(table, row_id), vrf=2) for table, row_id in (("subnet", BACK), ("vnic", 30))]
-    locals_ = [row for row in card.backend.snapshot(["local_address"]).rows("local_address") if row.subnet == BACK]
-    card.changes(*moved, *(replace(row, vrf=2) for row in locals_))
+    addresses = [row.id for row in card.backend.snapshot(["local_address"]).rows("local_address")]
+    moving = [card.row("subnet", BACK), card.row("vnic", 30)]
+    moving += [row for row in (card.row("local_address", row_id) for row_id in addresses) if row.subnet == BACK]
+    card.changes(*(replace(row, vrf=2) for row in moving))
     card.host("db").sends(packet).is_dropped("no_route")
     card.host("db").sends(packet6).is_dropped("no_route")
     card.host("client").sends(client).arrives_at("gateway")

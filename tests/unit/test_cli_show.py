@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import NONE_ID, Event, EventKind, LoadConfig, PacketIn, RowCounters
+from hal.packet.contract import NONE_ID, Event, EventKind, Flow, FlowFilter, LoadConfig, PacketIn, RowCounters
 from hal.packet.describe import build, packet_in, parse, sender
 from hal.packet.model import Twin
 from sdk.cli import capture, offline, options
@@ -115,6 +115,41 @@ def test_on_a_narrow_terminal_no_address_is_cut_up(card: TwinCard) -> None:
     place = next(number for number, line in enumerate(trace) if "allow out any" in line)
     assert trace[place].startswith("    matched firewall_rule clients/out")
     assert trace[place + 1].startswith("        (")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "wanted"),
+    [
+        ((), FlowFilter()),
+        (("--vrf", "default"), FlowFilter(vrf=1)),
+        (("--source-port", "40000", "--port", "443"), FlowFilter(source_port=40000, destination_port=443)),
+        (("--from", "10.1.0.0/24", "--to", "10.1.0.10"), FlowFilter(source="10.1.0.0/24", destination="10.1.0.10/32")),
+        (("--protocol", "icmpv6"), FlowFilter(protocol=58)),
+    ],
+)
+def test_the_card_is_asked_for_the_flows_that_are_wanted(
+    card: TwinCard, monkeypatch: pytest.MonkeyPatch, chosen: tuple[str, ...], wanted: FlowFilter
+) -> None:
+    asked: list[FlowFilter | None] = []
+
+    def flows(which: FlowFilter | None = None) -> list[Flow]:
+        asked.append(which)
+        return []
+
+    monkeypatch.setattr(card, "flows", flows)
+    dsn("show", "flows", *chosen)
+    vrf = next(row.id for row in card.snapshot().rows("vrf"))
+    assert asked == [replace(wanted, vrf=wanted.vrf and vrf)]
+
+
+def test_flows_come_newest_use_first(card: TwinCard) -> None:
+    assert [row[2] for row in rows(dsn("show", "flows")) if len(row) > 5 and ":" in row[2]] == [
+        "[2001:db8:1::b]:9", "10.1.0.20:40000"
+    ]  # fmt: skip
+    text = dsn("show", "flows", "--limit", "1")
+    assert "[2001:db8:1::b]:9" in text
+    assert "10.1.0.20:40000" not in text
+    assert text.splitlines()[-1] == "2 flows, 1 shown"
 
 
 def test_one_flow_with_its_rules_and_operations(card: TwinCard) -> None:

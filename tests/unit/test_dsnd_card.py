@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from hal.packet.derive import sync
 from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
 from sdk.api.applied import Applied
+from sdk.dsnd.backoff import Backoff
 from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.server import CardServicer
@@ -238,6 +240,30 @@ def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start:
     assert card.life.state == "restarting"
     process.refuse = 0
     until(lambda: card.life.state == "forwarding")
+
+
+def test_an_engine_that_dies_again_is_waited_for_ever_longer(
+    process: Process, start: Callable[[], Card], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until one has lived for long: its death is a first one."""
+    card, said = start(), list[str]()
+    monkeypatch.setattr(card, "_log", said.append)
+
+    def waited() -> float:
+        """Seconds from a death to the next engine, behind those that the log tells."""
+        begin, launches = time.monotonic(), process.launches
+        process.engine = None
+        until(lambda: process.launches > launches and card.life.state == "forwarding")
+        return time.monotonic() - begin
+
+    monkeypatch.setattr(card, "_backoff", Backoff(first_s=0.1, most_s=0.3, settled_s=3600))
+    for wanted in (0.1, 0.2, 0.3, 0.3):
+        assert waited() >= wanted
+        assert any(line.endswith(f"started again in {wanted:.2f} s") for line in said), said
+        said.clear()
+    monkeypatch.setattr(card, "_backoff", Backoff(first_s=0.1, most_s=0.3, settled_s=0))
+    waited()
+    assert any(line.endswith("started again in 0.10 s") for line in said), said
 
 
 def test_two_who_apply_at_once_come_one_after_the_other(start: Callable[[], Card], tmp_path: Path) -> None:

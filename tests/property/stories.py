@@ -31,7 +31,7 @@ def random_story(source: random.Random) -> list[Command]:
 
 def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
     """Stories from a seeded generator. Some begin with what chance brings together too seldom: each two-hundredth with
-    a flood, the first of a conversation that passes; as many with more connections than there is room for."""
+    a flood, the first of a conversation that passes; as many with more connections than there is room for, and with connections that are reset."""
     for place in range(count):
         story = random_story(source)
         if place % 200 == 0:
@@ -39,4 +39,7 @@ def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]
             story.insert(0, (FLOOD, which, source.randrange(2), source.randrange(4096), source.randrange(64)))
         if place % 200 == 100:
             story[:0] = [(WEIGHTED.index(Kind.LIFE), which, 3, 0, 69) for which in (0, 3, 4)]
+        if place % 200 == 50:
+            begin, reset = WEIGHTED.index(Kind.LIFE), WEIGHTED.index(Kind.CONVERSE)
+            story[:0] = [(begin, 0, 4, 0, 0), (reset, 0, 39, 1, 0)] * 5
         yield story

@@ -58,7 +58,7 @@ ELSEWHERE = {"port_down", "port_full", "first_packet_limit"}
 of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in `tests/netns/test_live.py`."""
 
 
-@pytest.mark.timeout(3600)  # two minutes of two processes that ask each other: many more where others have the cores
+@pytest.mark.timeout(7200)  # two minutes of two processes that ask each other: many more where others have the cores
 def test_the_engine_is_the_twin(seed: int, long: bool, tell: Callable[[object], None]) -> None:
     """Many stories from one seed; what they reached is printed and bounded below."""
     source = random.Random(seed)

@@ -31,7 +31,8 @@ def random_story(source: random.Random) -> list[Command]:
 
 def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
     """Stories from a seeded generator. Some begin with what chance brings together too seldom: each two-hundredth with
-    a flood, the first of a conversation that passes; as many with more connections than there is room for, and with connections that are reset."""
+    a flood, the first of a conversation that passes; as many with more connections than there is room for, and with
+    connections that are reset."""
     for place in range(count):
         story = random_story(source)
         if place % 200 == 0:

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,7 +47,7 @@ from hal.packet.describe import packet_in, parse, sender
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows, as_rows
 
-__all__ = ["Card", "CardWriter", "Replayed", "Traced"]
+__all__ = ["Card", "CardWriter", "Replayed", "Traced", "wall_time"]
 
 COMES_BACK = (ErrorKind.LOST, ErrorKind.TIMEOUT)
 """Kinds of error of an engine that is being restarted."""
@@ -147,6 +148,13 @@ def _denied(table: str, limit: str, got: str, fix: str) -> HalError:
 
 
 RETRY_SECONDS = 0.1
+
+
+def wall_time(time_ns: int) -> datetime:
+    """When that was, in UTC: a time that this machine's engine told of an event or a connection. Such times count from
+    the machine's start (CLOCK_BOOTTIME), so that they never jump when the clock is set."""
+    ago = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time_ns
+    return datetime.now(UTC) - timedelta(microseconds=ago / 1000)
 
 
 class CardWriter:

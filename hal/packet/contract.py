@@ -368,7 +368,7 @@ class Step:
 
 # In bytes: an IP packet of the longest MTU behind an Ethernet header with two tags.
 LONGEST_FRAME = 9238
-# It leaves room for every time-out behind it; the year 2262, where 0 is 1970.
+# It leaves room for every time-out behind it; 292 years of a machine's uptime: a running card counts from its start.
 LATEST_NS = 2**63 - 1
 
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from hal import packet
 from hal.errors import ErrorKind, HalError
 from hal.packet import Card, NextHop, Route, Vrf
+from hal.packet.card import wall_time
 from hal.packet.contract import (
     FlowFilter,
     Generation,
@@ -169,6 +171,8 @@ def test_an_agent_comes_back_to_an_engine_that_was_started_anew(tmp_path: Path) 
             mine = card.writer("agent", [NextHop])
             base = mine.sync(NextHop(id=1, port=0, address="192.0.2.1"), tag="one").generation
             cursor = card.events().cursor
+            told_at = wall_time(card.events().events[-1].time_ns)
+            assert timedelta() <= datetime.now(UTC) - told_at < timedelta(minutes=5)
             _killed(pid)
             error = refused(ErrorKind.LOST, lambda: mine.commit([], base=base, transaction=4711))
             assert "(reconnect)" in error.fix

@@ -96,7 +96,7 @@ def arguments_of_shards_are_judged(bench: Bench) -> None:
     card = world.world(bench)
     for size in (0, -1, (1 << 20) + 1, 1 << 32, 10**12):
         card.refuses(INVALID, f"a shard of {size}", partial(card.shard, connections=size), field="connections")
-    shard, frame = card.shard(connections=1), A.frame(udp(A.ip, C.ip))
+    shard, frame = card.shard(connections=16), A.frame(udp(A.ip, C.ip))
     for port in (-1, (1 << 32) + A.port, 1.0):
         packet: Any = PacketIn(frame, port, SECOND)  # type: ignore[arg-type]
         card.refuses(INVALID, f"a packet at port {port}", partial(shard.replay, [packet]), field="port")

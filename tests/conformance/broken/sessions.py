@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from hal.packet.arguments import check_filter
 from hal.packet.contract import (
     NONE_ID,
     EventKind,
@@ -210,6 +211,7 @@ class RemembersTcp(Twin):
 
         class Remembering(Handle):
             def forget(self, which: FlowFilter) -> int:
+                check_filter(which)
                 found = live.flows.matching(which, live.now)
                 for one in found:
                     if one.header.protocol == UDP:

@@ -411,9 +411,10 @@ static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
     const struct dsn_flow_key key = f->first[number].key;
     uint64_t hash = f->first[number].hash;
     unsigned runs = 0;
-    bool none = false;
-    while (!none && (f->left > 0 || dsn_flows_find(&shard->flows, &key, hash) != 0)) {
-        run_waiting(shard, dsn_firsts_take(shard, number, &none));
+    /* Looked for anew each time: replies that open a connection of their own take their replies with them, these here. */
+    while ((number = dsn_firsts_find(f, &key, hash)) != 0 &&
+           (f->left > 0 || dsn_flows_find(&shard->flows, &key, hash) != 0)) {
+        run_waiting(shard, dsn_firsts_take(shard, number));
         runs++;
         /* Packets the other way may have come before it was open: they are its replies. */
         uint32_t replies = shard->meeting != 0

@@ -142,7 +142,7 @@ static void leave(struct dsn_shard *shard, uint32_t number) {
         f->last = before;
 }
 
-struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number, bool *none) {
+struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number) {
     struct dsn_firsts *f = &shard->firsts;
     struct dsn_first *one = &f->first[number];
     struct dsn_firsts_of *vnic = of(shard, one->state);
@@ -151,7 +151,6 @@ struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number, bool 
     f->count--;
     vnic->count--;
     vnic->fragments -= one->fragment;
-    *none = behind == 0;
     if (behind == 0) {
         leave(shard, number);
         give(f, number);

@@ -81,8 +81,8 @@ static inline bool dsn_firsts_may(struct dsn_firsts *firsts, uint64_t vnic) {
 enum dsn_reason_number dsn_firsts_put(struct dsn_shard *shard, const struct dsn_packet *packet);
 /* The number of the oldest packet that waits of a connection; 0: none. */
 uint32_t dsn_firsts_find(const struct dsn_firsts *firsts, const struct dsn_flow_key *key, uint64_t hash);
-/* Takes out the oldest packet of those that stand behind this number, which is free if that was the last: then *none. */
-struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number, bool *none);
+/* Takes out the oldest packet of those that stand behind this number, which is free if that was the last. */
+struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number);
 /* The oldest connection of the vNIC whose turn it is, which is last in turn from now on. There is one. */
 uint32_t dsn_firsts_next(struct dsn_shard *shard);
 

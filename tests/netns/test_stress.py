@@ -164,7 +164,7 @@ def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, 
 
 FULL_DISK = """
 set -e
-mkdir -p {state} && mount -t tmpfs -o size=64k none {state}
+mkdir -p {state} && mount -t tmpfs -o size=64k,mode=700 none {state}
 dsn card start {folder}/card.toml --state {state} >/dev/null
 dsn apply {folder}/one.yaml >/dev/null
 dsn card status --json > before.json
@@ -197,7 +197,7 @@ def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:
     assert "nothing was changed" in refused
     before, after = (json.loads((tmp_path / name).read_text()) for name in ("before.json", "after.json"))
     assert (before["generation"], before["engine_tag"]) == (after["generation"], after["engine_tag"])
-    assert (tmp_path / "left.txt").read_text().split() == ["intent.good", "seed", "state.lock"]
+    assert (tmp_path / "left.txt").read_text().split() == ["card", "intent.good", "seed", "state.lock"]
     assert "generation" in (tmp_path / "two.txt").read_text()
 
 

@@ -262,11 +262,12 @@ def test_a_staged_commit_is_stale_behind_its_owners_own(card: Engine) -> None:
     filled(card)
     agent = card.writer("agent")
     staged = agent.stage([Insert(Route.array(id=[1], vrf=1, prefix=["10.0.0.0/8"], next_hop=1))])
-    agent.commit([])
+    other = Route.array(id=[2], vrf=1, prefix=["11.0.0.0/8"], next_hop=1)
+    agent.commit([Insert(other)])
     with pytest.raises(HalError) as error:
         staged.make()
     assert error.value.kind is ErrorKind.STALE
-    assert card.snapshot(["route"]).rows("route") == []
+    assert card.snapshot(["route"]).rows("route") == list(other)
     agent.stage([]).drop()  # and there is room for another
 
 

@@ -25,7 +25,7 @@ from tests.tools.control import answers, ask, dial, is_closed, request
         b"\0",
         bytes(23),
         request(Verb.HELLO, magic=0x12345678),
-        request(Verb.SETTLE, version=2),
+        request(Verb.SETTLE, version=wire.VERSION + 1),
         request(Verb.HELLO, length=1),
         request(Verb.HELLO, b"x"),
         request(Verb.EVENTS, bytes(7)),

@@ -170,10 +170,10 @@ class LateExpiry(FlowTable):
 
 @breaks(BREAKS, "flows_are_limited")
 class SilentLimit(PathShard):
-    """a limit on connections bites without an event"""
+    """a limit on more connections than one bites without an event"""
 
     def _note_limit(self, kind: EventKind, vnic: int) -> None:
-        if kind is not EventKind.FLOW_LIMIT:
+        if kind is not EventKind.FLOW_LIMIT or len(list(self.flows)) == 1:
             super()._note_limit(kind, vnic)
 
 
@@ -235,10 +235,10 @@ class ForgettingCommits(Twin):
 
 @breaks(BREAKS, "rules_count_hits")
 class DropsDontHit(PathShard):
-    """rules that drop count no hits"""
+    """rules that drop and don't log count no hits"""
 
     def _hit(self, row: Any, header: Any, share: Any) -> None:
-        if row is None or row.table != "firewall_rule" or row.verdict != "drop":
+        if row is None or row.table != "firewall_rule" or row.verdict != "drop" or row.log:
             super()._hit(row, header, share)
 
 
@@ -255,12 +255,13 @@ class SettlesAgain(PathShard):
 
 @breaks(BREAKS, "modify_keeps_counters")
 class CountersGo(PathShard):
-    """a modified rule counts from zero"""
+    """a modified rule counts from zero where connections have handed in what they counted"""
 
     def use(self, version: Version) -> None:
         old = self.tables.versions["firewall_rule"].rows
         new = version.tables.versions["firewall_rule"].rows
-        self.counters.keep(lambda table, one: table != "firewall_rule" or new.get(one) == old.get(one))
+        if any(sum(connection.settled) for connection in self.flows):
+            self.counters.keep(lambda table, one: table != "firewall_rule" or new.get(one) == old.get(one))
         super().use(version)
 
 

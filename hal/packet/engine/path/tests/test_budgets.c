@@ -215,7 +215,9 @@ static void together(void) {
         at_once(MOST, churn);
         printf("limit %u: at most %u and %u open\n", limit_now, most_open[0], most_open[1]);
         CHECK(lent(0) == 0 && lent(1) == 0 && open_now[0] == 0 && open_now[1] == 0);
-        CHECK(limit_now > 1000 || (most_open[0] == limit_now && most_open[1] == limit_now));
+        for (unsigned own = 0; own < 2 && limit_now < 1000;
+             own++) /* each other thread may have one that isn't counted yet */
+            CHECK(most_open[own] > 0 && most_open[own] + MOST > limit_now);
         destroy(MOST);
     }
     create(MOST);

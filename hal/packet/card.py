@@ -199,7 +199,7 @@ class CardWriter:
             self._writer, self._card.backend, *rows,
             tables=self.tables, tag=tag, names=names, depends=depends, base=base,
             transaction=lambda: self._number(transaction),
-            attempts=derive.ATTEMPTS if base is None and transaction is None else 1,
+            attempts=None if base is None and transaction is None else 1,
         )  # fmt: skip
 
     def commit(self, operations: Sequence[Operation], *, transaction: int | None = None, **more: Any) -> Generation:

@@ -154,7 +154,7 @@ def sync(
     transaction: Callable[[], int | None] = lambda: None,
     depends: Sequence[tuple[str, int]] = (),
     base: Generation | None = None,
-    attempts: int = ATTEMPTS,
+    attempts: int | None = None,
 ) -> SyncResult:
     """Bring tables of one owner to exactly these rows, by difference and one commit.
 
@@ -169,7 +169,8 @@ def sync(
             `outcome` for it after LOST or TIMEOUT.
         depends: (table, id) of rows of others that these build on.
         base: the generation that `rows` and `depends` were computed from; None: as the tables are read here.
-        attempts: how often it is tried where others are faster; with a base STALE is for the caller, who gives 1.
+        attempts: how often it is tried where others are faster, None: `ATTEMPTS`; with a base STALE is for the caller,
+            who gives 1.
 
     Raises:
         HalError: as `commit`; STALE only after others were faster `attempts` times in a row.
@@ -183,6 +184,7 @@ def sync(
         if table not in chosen:
             raise HalError(ErrorKind.INVALID, f"table {table}", limit="one of " + ", ".join(chosen), table=table,
                            fix="Name it in tables=.")  # fmt: skip
+    attempts = ATTEMPTS if attempts is None else attempts
     for attempt in range(attempts):
         snapshot = reader.snapshot(dict.fromkeys((*chosen, *(name.table for name in names))))
         operations, changes = difference(wanted, snapshot.tables, chosen)

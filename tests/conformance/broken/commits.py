@@ -126,6 +126,8 @@ class FileBeginnings(Store):
     def _names(self, draft: Draft, names: Sequence[Name], removed: Any) -> Any:
         cut = {(name.table, name.id): name.file[:127] for name in names}
         found = super()._names(draft, names, removed)
+        if not names:
+            return found
         return {key: replace(name, file=cut.get(key, name.file)) for key, name in found.items()}
 
 

@@ -156,7 +156,7 @@ class PerTable(Store):
 
     def _build(self, owner: str, operations: Any, base: Any, *more: Any) -> Version:
         tables = {one.table if isinstance(one, Delete) else one.rows.row.LAYOUT.table.name for one in operations}
-        if base and not more[1] and tables and not tables & vars(self).get("last", tables):
+        if base and not more[1] and tables and not tables & (vars(self).get("last") or tables):
             base = None
         version = super()._build(owner, operations, base, *more)
         vars(self)["last"] = tables

@@ -49,6 +49,10 @@ class PacketProcess(Protocol):
     def pid(self) -> int | None:
         """Its process id; None where it has no process of its own."""
 
+    def started_ns(self) -> int:
+        """When the engine that was adopted or launched last was started, whoever started it, in nanoseconds of
+        CLOCK_BOOTTIME; it stays so once that has ended. 0 before the first."""
+
     def alive(self) -> bool:
         """Whether it still runs."""
 

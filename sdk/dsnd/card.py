@@ -109,7 +109,7 @@ class Card:
         self._last = store.last_fault()
         self._look_again = 0.0
         self._refusal = ""
-        self._born = 0.0
+        self._born_ns = 0  # as `PacketProcess.started_ns`, or when the last start was tried
         self._deaths = 0
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
@@ -211,7 +211,7 @@ class Card:
     def _take(self, backend: Backend) -> None:
         self._backend = backend
         self.tables.connect()
-        self._born = time.monotonic()
+        self._born_ns = self.hardware.packet.started_ns()
 
     # --- intent ---
 
@@ -330,8 +330,8 @@ class Card:
         self.tables.disconnect()
 
     def _restart(self) -> None:
-        lived, how = time.monotonic() - self._born, self.hardware.how_ended()
-        died = f"died after {lived:.1f} s{f', {how}' if how else ''}"
+        lived, how = max(0, _now_ns() - self._born_ns) / 1e9, self.hardware.how_ended()
+        died = f"died after {_lifetime(lived)}{f', {how}' if how else ''}"
         self._deaths = self._backoff.deaths_after(self._deaths, lived)
         wait_s = self._backoff.wait_s(self._deaths)
         with self._lock:
@@ -346,7 +346,7 @@ class Card:
         self._log(f"the engine {died}; started again in {wait_s:.2f} s")
         if self._ending.wait(wait_s):
             return
-        self._born = time.monotonic()
+        self._born_ns = _now_ns()
         try:
             with self._lock:
                 if self._ending.is_set():  # it was stopped in between
@@ -465,6 +465,21 @@ class Card:
             self._closed = True
         if self._keeper.is_alive():
             self._keeper.join(timeout=5)
+
+
+def _now_ns() -> int:
+    """Of the clock by which engines tell their start."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _lifetime(seconds: float) -> str:
+    """How long something lived, in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if hours == 0:
+        return f"{minutes} min {int(seconds % 60)} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
 
 
 def _ordinal(number: int) -> str:

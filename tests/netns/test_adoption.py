@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -126,6 +127,23 @@ def test_a_state_folder_that_is_mounted_read_only_keeps_no_card_down(world: Worl
         world.dsn("card", "stop")
     finally:
         run("umount", str(state))
+
+
+def test_an_adopted_engine_dies_at_its_own_age(world: World) -> None:
+    """It was started by the dsnd before: what it lived counts from there."""
+    since = time.monotonic()
+    daemon, engine = world.pids()
+    os.kill(daemon, signal.SIGKILL)
+    time.sleep(1)
+    world.start_card()
+    assert world.pids()[1] == engine
+    lived = time.monotonic() - since  # at least
+    os.kill(engine, signal.SIGKILL)
+    _other_engine(world, engine)
+    told = json.loads(world.dsn("card", "status", "--json").stdout)["last_fault"]
+    found = re.match(r"died after (\d+\.\d) s", told)
+    assert found, told
+    assert float(found.group(1)) > lived - 0.1, told
 
 
 def _other_engine(world: World, before: int) -> int:

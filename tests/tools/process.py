@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from hal.errors import ErrorKind, HalError
@@ -17,6 +18,7 @@ class Process:
 
     Attributes:
         engine: what runs.
+        born_ns: what runs was started then, in nanoseconds of CLOCK_BOOTTIME.
         launches: how often one was started.
         refuse: how many starts are refused from now on.
         failing: what asking whether it lives raises, the last one first.
@@ -25,6 +27,7 @@ class Process:
     def __init__(self, make: Callable[[], Backend] = Twin) -> None:
         self._make = make
         self.engine: Backend | None = None
+        self.born_ns = 0
         self.launches = 0
         self.refuse = 0
         self.failing: list[Exception] = []
@@ -37,11 +40,14 @@ class Process:
             self.refuse -= 1
             raise HalError(ErrorKind.INVALID, "engine", got="exit 1")
         self.launches += 1
-        self.engine = self._make()
+        self.engine, self.born_ns = self._make(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         return self.engine
 
     def pid(self) -> int | None:
         return None
+
+    def started_ns(self) -> int:
+        return self.born_ns
 
     def kill(self) -> None:
         raise AssertionError("it has no process of its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -264,6 +265,23 @@ def test_an_engine_that_dies_again_is_waited_for_ever_longer(
     monkeypatch.setattr(card, "_backoff", Backoff(first_s=0.1, most_s=0.3, settled_s=0))
     waited()
     assert any(line.endswith("started again in 0.10 s") for line in said), said
+
+
+AGES = [(30, r"3\d\.\d s"), (185, "3 min [5-9] s"), (7500, "2 h 5 min"), (3 * 86400 + 7200, "3 d 2 h")]
+
+
+@pytest.mark.parametrize(("seconds", "words"), AGES)
+def test_the_age_of_an_adopted_engine_is_its_own(
+    process: Process, start: Callable[[], Card], tmp_path: Path, seconds: int, words: str
+) -> None:
+    """Not the time since it was adopted: nobody thinks that an engine of three days died at its start."""
+    start()
+    process.born_ns -= seconds * 10**9
+    card = start()
+    assert process.launches == 1
+    process.engine = None
+    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    until(lambda: re.fullmatch(f"died after {words}", Store(tmp_path).last_fault().words))
 
 
 def test_two_who_apply_at_once_come_one_after_the_other(start: Callable[[], Card], tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ class Process:
     def kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
 
+    def started_ns(self) -> int:
+        return self.engines[-1].started_ns
+
     def alive(self) -> bool:
         state = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"  # who started it waits for it

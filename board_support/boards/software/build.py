@@ -29,6 +29,7 @@ class EngineLife:
         self._user: EngineUser | None = None  # of the engine that was started here
         self._pid: int | None = None
         self._pidfd: int | None = None
+        self._started_ns = 0
         self._status: int | None = None  # as its parent is told; of an engine that was adopted nobody here is
 
     def _watch(self, engine: Engine) -> Engine:
@@ -40,7 +41,7 @@ class EngineLife:
         except ProcessLookupError as error:
             engine.close()
             raise HalError(ErrorKind.LOST, f"engine in {self._run}", got="ended at once") from error
-        self._pid, self._status = engine.pid, None
+        self._pid, self._status, self._started_ns = engine.pid, None, engine.started_ns
         return engine
 
     def adopt(self) -> Backend | None:
@@ -81,6 +82,9 @@ class EngineLife:
 
     def pid(self) -> int | None:
         return self._pid
+
+    def started_ns(self) -> int:
+        return self._started_ns
 
     def alive(self) -> bool:
         if self._pidfd is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from board_support.board import BoardFacts, EngineSettings, Hardware
@@ -15,16 +16,20 @@ class TwinProcess:
 
     def __init__(self) -> None:
         self._twin: Twin | None = None
+        self._started_ns = 0
 
     def adopt(self) -> Backend | None:
         return None
 
     def launch(self) -> Backend:
-        self._twin = Twin()
+        self._twin, self._started_ns = Twin(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         return self._twin
 
     def pid(self) -> int | None:
         return None
+
+    def started_ns(self) -> int:
+        return self._started_ns
 
     def alive(self) -> bool:
         return self._twin is not None

@@ -344,6 +344,11 @@ class Engine(_Looking):
     def pid(self) -> int:
         return int(self._read.hello.pid)
 
+    @property
+    def started_ns(self) -> int:
+        """When it was started, in nanoseconds of CLOCK_BOOTTIME."""
+        return int(self._read.hello.started_ns)
+
     def hello(self) -> wire.Hello:
         """The greeting, asked anew: generation, tag, whether it is loaded and running."""
         reply = self._link.ask(Verb.HELLO)

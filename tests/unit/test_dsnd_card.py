@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import pytest
 
+from board_support.board import Hardware, facts
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import PacketIn, Verdict
+from hal.packet.contract import EventKind, PacketIn, Verdict
 from hal.packet.derive import sync
 from hal.packet.model import Twin
 from sdk.api import card_pb2 as pb
@@ -26,6 +27,7 @@ from sdk.dsnd.server import CardServicer
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError
+from services.core.service import discover
 from tests.tools import daemon
 from tests.tools.daemon import CONFIG, ONE, TWO, rows, until, whole
 from tests.tools.process import Process
@@ -282,6 +284,27 @@ def test_the_age_of_an_adopted_engine_is_its_own(
     process.engine = None
     until(lambda: process.launches == 2 and card.life.state == "forwarding")
     until(lambda: re.fullmatch(f"died after {words}", Store(tmp_path).last_fault().words))
+
+
+def test_who_is_awaited_is_told_in_status_and_by_an_event(process: Process, tmp_path: Path) -> None:
+    told: list[tuple[EventKind, str]] = []
+    owners = {"a": ("next_hop",), "b": ("fdb",)}
+    card = Card(Hardware(facts("twin"), process), replace(CONFIG, owners=owners, awaited=tuple(owners)), discover(),
+                Store(tmp_path), lambda _: None, tell=lambda kind, words: told.append((kind, words)))  # fmt: skip
+    card.begin()
+    try:
+        assert told == [(EventKind.OWNER_AWAITED, "a, b")]
+        assert card.faults().words == "nothing is forwarded: a, b of [owners] have yet to commit"
+        card.backend.writer("a").commit([])
+        assert card.faults().words == "nothing is forwarded: b of [owners] has yet to commit"
+        card.backend.writer("b").commit([])
+        assert card.faults().words == ""
+        process.engine = None
+        until(lambda: process.launches == 2 and card.life.state == "forwarding")
+        assert [words for kind, words in told if kind is EventKind.OWNER_AWAITED] == ["a, b"] * 2
+        until(lambda: card.faults().words.startswith("nothing is forwarded: a, b of [owners] have yet to commit; died"))
+    finally:
+        card.let_go()
 
 
 def test_two_who_apply_at_once_come_one_after_the_other(start: Callable[[], Card], tmp_path: Path) -> None:

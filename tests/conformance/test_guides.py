@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from tests.tools.tree import ROOT
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"(?:#|/\*) ([\w./-]+\.\w+)(?: \*/)?\n")
 GUIDES = ("new-stage.md", "new-backend.md", "agent.md")
+ON_A_CARD = ("agent.md",)
+"""Those that start a card: they are followed on a machine that has no other, and nothing else of those names."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,23 @@ def blocks(guide: str) -> list[Block]:
     ]
 
 
-def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+@contextlib.contextmanager
+def machine_of_its_own() -> Iterator[tuple[str, ...]]:
+    """What to put before a command so that it runs with interfaces, processes and a folder /run that nobody else has.
+    All that was started there ends with it."""
+    apart = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    ready = "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec sleep infinity"
+    with subprocess.Popen([*apart, "sh", "-e", "-c", ready], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "ready\n"
+            (first,) = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+            yield ("nsenter", "--target", first, "--net", "--mount", "--pid")
+        finally:
+            holder.kill()
+
+
+def run(commands: str, folder: Path, inside: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run commands as a reader would, with the environment of this interpreter active and no other help."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
     active = {
@@ -45,8 +66,7 @@ def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
         "COLUMNS": "200",
     }
     return subprocess.run(
-        ["bash", "-e", "-c", commands],
-        cwd=folder,
+        [*inside, "bash", "-e", "-c", f"cd {shlex.quote(str(folder))}\n{commands}"],
         env={**kept, **active},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,10 +78,15 @@ def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guide(guide: str, tmp_path: Path) -> None:
+    with machine_of_its_own() if guide in ON_A_CARD else contextlib.nullcontext(()) as inside:
+        follow(guide, tmp_path, lambda commands: run(commands, tmp_path, inside))
+
+
+def follow(guide: str, folder: Path, said_by: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     said = ""
     for block in blocks(guide):
         if block.language == "sh":
-            done = run(block.text, tmp_path)
+            done = said_by(block.text)
             said = done.stdout
             assert (done.returncode != 0) == (block.more == "fails"), f"{block.text}\n{said}"
         elif block.language == "text":
@@ -70,7 +95,7 @@ def test_guide(guide: str, tmp_path: Path) -> None:
         else:
             found = FILE.match(block.text)
             assert found, f"a block of {block.language} that isn't a file: its first line is a comment with its name"
-            path = tmp_path / found.group(1)
+            path = folder / found.group(1)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text)
 

@@ -14,6 +14,11 @@ static bool is_local(const struct dsn_root *root, const struct dsn_packet *p) {
     return dsn_find(root, DSN_TABLE_LOCAL_ADDRESS, &wanted.vrf) != DSN_NO_SLOT;
 }
 
+/* Step 1. Whoever looks at packets asks it, short cuts as well. */
+static inline bool is_configured(const struct dsn_root *root) {
+    return root->generation != 0 && !root->awaits;
+}
+
 static inline uint8_t drop(struct dsn_packet *p, enum dsn_reason_number reason) {
     p->reason = (uint16_t)reason;
     return DSN_STATE_DROP;
@@ -50,8 +55,7 @@ struct alone {
 
 static __rte_noinline void meet_port(const struct dsn_shard *shard, const struct dsn_root *root, uint32_t port,
                                      struct alone *alone) {
-    const struct dsn_vnic *vnic =
-        root->generation != 0 ? dsn_vnic_alone(root, shard->config.ports[port]->number) : NULL;
+    const struct dsn_vnic *vnic = is_configured(root) ? dsn_vnic_alone(root, shard->config.ports[port]->number) : NULL;
     *alone = (struct alone){
         .port = port,
         .vnic = vnic != NULL && vnic->vlan == 0 ? vnic : NULL,
@@ -102,7 +106,7 @@ static __rte_noinline uint8_t look(const struct dsn_shard *shard, const struct d
     p->tcp_flags = 0;
     p->fragment = false;
     p->discovery = false;
-    if (unlikely(root->generation == 0 || root->awaits))
+    if (unlikely(!is_configured(root)))
         return drop(p, DSN_REASON_NOT_CONFIGURED);
     if (unlikely((reason = dsn_parse_ethernet(p)) != DSN_PASSED))
         return drop(p, reason);

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from scapy.all import ARP, IP, Dot1Q, Ether, ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6, IPv6ExtHdrFragment, Raw
 
 from hal.packet.contract import (
@@ -33,6 +34,9 @@ from tests.packets.packets import Description, udp
 from tests.packets.world import GATEWAY_MACS, HOSTS, Host
 
 SECOND = 1_000_000_000
+ON_TWIN = pytest.mark.parametrize("backend", ["twin"], indirect=True)
+"""Of a fixture about links and queues of ports, which no backend but the twin has without devices. The engine's are in
+`tests/netns`."""
 PROVOKED: set[str] = set()
 """Reasons that packets of this run were seen to be dropped for."""
 
@@ -168,6 +172,13 @@ class Card:
         self.now = SECOND
         self.shard: Shard = backend.shard(connections=connections, pickup=pickup)
         self.became: Counter[str] = Counter()
+        self._more: list[Card] = []
+
+    def close(self) -> None:
+        """Its shard goes, and those of the cards that were begun anew."""
+        for one in self._more:
+            one.close()
+        self.shard.close()
 
     def host(self, name: str) -> Sender:
         return Sender(self, HOSTS[name])
@@ -188,7 +199,8 @@ class Card:
 
     def anew(self, connections: int = 1024, pickup: bool = False) -> Card:
         """The same tables, nothing learned."""
-        return Card(self.backend, connections, pickup)
+        self._more.append(Card(self.backend, connections, pickup))
+        return self._more[-1]
 
     # --- tables ------------------------------------------------------------------------------------------------
 
@@ -211,8 +223,9 @@ class Card:
     # --- what it knows -----------------------------------------------------------------------------------------
 
     def flow(self, **which: Any) -> Flow:
-        """The one connection that matches."""
+        """The one connection that matches, with its op lists, which are told of who is asked for by id."""
         (found,) = self.shard.flows(FlowFilter(**which))
+        (found,) = self.shard.flows(FlowFilter(id=found.id))
         return found
 
     def flows(self, **which: Any) -> Sequence[Flow]:

@@ -1,18 +1,21 @@
-"""Backends that the fixtures run on. Each is loaded, started and wired as `world` says."""
+"""Backends that the fixtures run on, the twin and the engine. Each is loaded, started and wired as `world` says."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hal.packet.contract import Backend, Insert, LoadConfig
+from hal.packet.contract import Backend
+from hal.packet.derive import sync
 from hal.packet.model import Twin
-from hal.packet.schema.rows import as_rows
 from tests.packets import world
 from tests.packets.card import PROVOKED, Card
+from tests.tools.engine import binary
+from tests.tools.engines import running
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,35 +27,48 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         path.write_text(json.dumps(sorted(PROVOKED)))
 
 
-def _twin(config: LoadConfig) -> Backend:
+@pytest.fixture(scope="session")
+def running_engine() -> Iterator[Backend]:
+    """The engine with sanitizers, loaded and started; one for all fixtures, since each has a shard of its own."""
+    binary()
+    with running() as engine:
+        engine.load(world.CONFIG)
+        engine.start()
+        yield engine
+
+
+def _twin() -> Twin:
     twin = Twin()
-    twin.load(config)
+    twin.load(world.CONFIG)
     twin.start()
     return twin
 
 
-BACKENDS: dict[str, Callable[[LoadConfig], Backend]] = {"twin": _twin}
+@pytest.fixture(params=["twin", "engine"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """A backend with the world's tables, whatever the fixture before has done to them."""
+    found: Backend = _twin() if request.param == "twin" else request.getfixturevalue("running_engine")
+    sync(found.writer(), found, *world.rows(), tables=found.capabilities().schema.table_numbers)
+    return found
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=["twin", "engine"])
 def blank(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A backend that is loaded and started, with nothing committed yet."""
-    backend = BACKENDS[request.param](world.CONFIG)
-    yield backend
-    backend.close()
+    with contextlib.ExitStack() as stack:
+        found: Backend = _twin() if request.param == "twin" else stack.enter_context(running(binary()))
+        if request.param == "engine":
+            found.load(world.CONFIG)
+            found.start()
+        yield found
 
 
 @pytest.fixture
-def backend(blank: Backend) -> Backend:
-    """A backend with the world's tables."""
-    blank.writer().commit([Insert(rows) for rows in as_rows(world.rows())])
-    return blank
-
-
-@pytest.fixture
-def card(backend: Backend) -> Card:
+def card(backend: Backend) -> Iterator[Card]:
     """A fresh shard on that backend."""
-    return Card(backend)
+    card = Card(backend)
+    yield card
+    card.close()
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_rules_have_directions(card: Card) -> None:
 def test_drop_counts_and_logs(card: Card) -> None:
     card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:23")).is_dropped("firewall_rule").silently()
     card.host("client").sends(tcp("10.1.0.20:4000 > 10.1.0.10:80")).arrives_at("web")
-    hits = {key: counted.hits for key, counted in card.shard.counters().rows.items()}
+    hits = {key: counted.hits for key, counted in card.shard.counters().rows.items() if counted.hits}
     assert hits == {
         ("firewall_rule", RULES["no-scan"].id): 1,
         ("firewall_rule", RULES["web"].id): 1,

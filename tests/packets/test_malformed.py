@@ -34,6 +34,7 @@ def test_nothing_is_forwarded_before_the_first_commit(blank: Backend) -> None:
     card = Card(blank)
     card.host("client").sends(GOOD).is_dropped("not_configured").silently()
     assert card.shard.counters().drops["not_configured"] == 1
+    card.close()
 
 
 def edited(good: Description, card: Card, edit: Callable[[bytearray], None]) -> bytes:

@@ -7,7 +7,7 @@ from scapy.all import ARP, Ether, ICMPv6ND_NS, IPv6
 from hal.packet.contract import EventKind, StepKind
 from hal.packet.model import Twin
 from hal.packet.stages.route._generated import NextHop
-from tests.packets.card import Card, Sent, answer_to_request, checksums_hold
+from tests.packets.card import ON_TWIN, Card, Sent, answer_to_request, checksums_hold
 from tests.packets.packets import tcp, udp
 from tests.packets.world import HOSTS
 
@@ -151,6 +151,7 @@ def test_requests_of_the_neighbour_confirm_it(card: Card) -> None:
     out(card).arrives_at("gateway")
 
 
+@ON_TWIN
 def test_uplink_without_link(card: Card, twin: Twin) -> None:
     card.resolves("gateway")
     card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
@@ -160,6 +161,7 @@ def test_uplink_without_link(card: Card, twin: Twin) -> None:
     card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("gateway")
 
 
+@ON_TWIN
 def test_port_without_link(card: Card, twin: Twin) -> None:
     twin.set_link(2, False)
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).is_dropped("port_down").silently()
@@ -167,6 +169,7 @@ def test_port_without_link(card: Card, twin: Twin) -> None:
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
 
 
+@ON_TWIN
 def test_port_without_room(card: Card, twin: Twin) -> None:
     twin.set_room(2, False)
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).is_dropped("port_full").silently()
@@ -182,6 +185,7 @@ def test_next_hop_moves_under_an_established_flow(card: Card) -> None:
     card.host("client").sends(tcp("10.1.0.20:4000 > 203.0.113.9:443")).arrives_at("second")
 
 
+@ON_TWIN
 def test_waiting_packets_meet_a_port_that_went_down(card: Card, twin: Twin) -> None:
     out(card).waits()
     twin.set_link(0, False)

@@ -1,14 +1,16 @@
 """Established connections obey the tables as they are now."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import numpy as np
+import pytest
 from scapy.all import ICMP, IP, Raw
 
 from hal.packet.contract import Delete, StepKind
 from hal.packet.stages.bridge._generated import VnicAddress
 from hal.packet.stages.firewall._generated import FirewallBinding
-from hal.packet.stages.route._generated import SubnetRoute
+from hal.packet.stages.route._generated import BlackholeRoute, SubnetRoute
 from tests.packets.card import Card
 from tests.packets.packets import Description, tcp, udp
 from tests.packets.world import BACK, RULES, VRF
@@ -123,3 +125,32 @@ def test_the_way_back_leads_to_where_it_comes_from(card: Card) -> None:
     card.host("gateway").sends(tcp("203.0.113.9:1 > 10.1.0.10:80")).arrives_at("web")
     card.host("web").sends(tcp("10.1.0.10:80 > 203.0.113.9:1", flags="SA")).is_dropped("same_interface")
     card.host("gateway").sends(tcp("203.0.113.8:1 > 10.1.0.10:80")).arrives_at("web")
+
+
+@pytest.mark.parametrize("length", [8, 9, 15, 16, 17, 24, 31, 32])
+def test_a_route_of_any_length_comes_and_goes(card: Card, length: int) -> None:
+    covering_routes(card, "100.255.255.255", "100.0.0.0/7", length)
+
+
+@pytest.mark.parametrize("length", [4, 16, 31, 32, 33, 48, 64, 127, 128])
+def test_a_v6_route_of_any_length_comes_and_goes(card: Card, length: int) -> None:
+    covering_routes(card, "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::/3", length)
+
+
+def covering_routes(card: Card, far: str, wide: str, length: int) -> None:
+    """All bits of `far` behind the wide prefix are 1, so that whatever is kept of a route's first bits is other than
+    what is kept of an address that it covers."""
+    near = "10.1.0.20" if "." in far else "2001:db8:1::14"
+    card.gets(
+        VnicAddress(id=77, subnet=BACK, address=far, vnic=40), SubnetRoute(id=77, vrf=VRF, prefix=wide, subnet=BACK)
+    )
+    ask = udp(f"{near}:1 > {far}:2") if "." in far else udp(f"[{near}]:1 > [{far}]:2")
+    card.host("client").sends(ask).arrives_at("open")
+    net = ip_network(f"{far}/{length}", strict=False)
+    beside = ip_network((int(net.network_address) ^ 1 << (net.max_prefixlen - length), length))
+    card.gets(BlackholeRoute(id=78, vrf=VRF, prefix=str(beside)))
+    card.host("client").sends(ask).arrives_at("open")
+    card.gets(BlackholeRoute(id=79, vrf=VRF, prefix=str(net)))
+    card.host("client").sends(ask).is_dropped("blackhole")
+    card.commits(Delete("route", np.array([79], np.uint64)))
+    card.host("client").sends(ask).arrives_at("open")

@@ -1,5 +1,6 @@
 #include "path/derive.h"
 
+#include "match/common.h"
 #include "path/derived.h"
 #include "path/packet.h"
 #include "path/stamps.h"
@@ -41,6 +42,9 @@ bool dsn_root_extras_create(struct dsn_root *root) {
         dsn_root_extras_destroy(root);
         return false;
     }
+    uint64_t seed[DSN_MATCH_SEEDS];
+    dsn_match_seed(seed);
+    memcpy(d->seed, seed, sizeof(d->seed));
     d->vnic_mask = vnics - 1;
     d->vnic = array(capacity(root, DSN_TABLE_VNIC), sizeof(*d->vnic));
     d->port = array(vnics, sizeof(*d->port));

@@ -3,18 +3,18 @@
 #include "path/packet.h"
 
 static uint32_t port_place(const struct dsn_derived *d, uint32_t number) {
-    uint32_t at = dsn_derive_mix(number, 3) & d->vnic_mask;
+    uint32_t at = dsn_derive_mix(d, number, 3) & d->vnic_mask;
     while (d->port[at].count > 0 && d->port[at].number != number)
         at = (at + 1) & d->vnic_mask;
     return at;
 }
 
 static uint32_t key_home(const struct dsn_derived *d, uint32_t port, uint16_t vlan, uint64_t mac) {
-    return dsn_derive_mix((uint64_t)port << 16 | vlan, mac) & d->vnic_mask;
+    return dsn_derive_mix(d, (uint64_t)port << 16 | vlan, mac) & d->vnic_mask;
 }
 
 static uint32_t id_home(const struct dsn_derived *d, uint64_t id) {
-    return dsn_derive_mix(id, 4) & d->vnic_mask;
+    return dsn_derive_mix(d, id, 4) & d->vnic_mask;
 }
 
 /* --- hashes: linear probing, half full at most; what stood behind a hole moves up, so that none stays --- */
@@ -57,7 +57,7 @@ static void take(struct dsn_derived *d, uint32_t *hash, uint32_t slot,
 static void take_port(struct dsn_derived *d, uint32_t hole) {
     for (uint32_t at = (hole + 1) & d->vnic_mask; d->port[at].count != 0; at = (at + 1) & d->vnic_mask) {
         d->looked++;
-        if (!fills(dsn_derive_mix(d->port[at].number, 3) & d->vnic_mask, at, hole, d->vnic_mask))
+        if (!fills(dsn_derive_mix(d, d->port[at].number, 3) & d->vnic_mask, at, hole, d->vnic_mask))
             continue;
         d->port[hole] = d->port[at];
         hole = at;

@@ -36,6 +36,7 @@ struct group {
 
 struct dsn_derived {
     uint32_t vnic_mask; /* of the hashes */
+    uint64_t seed[2];   /* of the hashes, secret: MACs and ids are whatever a writer, or his tenants, choose */
     struct dsn_vnic *vnic;
     struct port_vnics *port;     /* hash by number */
     uint32_t *by_key, *by_id;    /* hashes of slots + 1 */
@@ -54,8 +55,8 @@ struct dsn_derived {
     uint64_t looked;             /* see dsn_derive_looked() */
 };
 
-static inline uint64_t dsn_derive_mix(uint64_t a, uint64_t b) {
-    return dsn_fold64(a ^ UINT64_C(0x9e3779b97f4a7c15), b ^ UINT64_C(0xbf58476d1ce4e5b9));
+static inline uint64_t dsn_derive_mix(const struct dsn_derived *d, uint64_t a, uint64_t b) {
+    return dsn_fold64(a ^ d->seed[0], b ^ d->seed[1]);
 }
 
 /* derive_vnics.c */

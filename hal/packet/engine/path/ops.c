@@ -1,19 +1,28 @@
 #include "path/ops.h"
 
+#include "match/common.h"
 #include "path/hash.h"
 
 #include <sys/mman.h>
 
+static size_t entry_bytes(const struct dsn_ops_table *t) {
+    return ((size_t)t->capacity + 1) * sizeof(*t->entry);
+}
+
+static size_t head_bytes(const struct dsn_ops_table *t) {
+    return ((size_t)t->mask + 1) * sizeof(*t->head);
+}
+
 bool dsn_ops_create(struct dsn_ops_table *t, uint32_t capacity) {
+    uint64_t seed[DSN_MATCH_SEEDS];
     uint32_t heads = 64;
     while (heads < capacity && heads < UINT32_C(1) << 30)
         heads *= 2;
-    *t = (struct dsn_ops_table){.capacity = capacity, .mask = heads - 1};
-    t->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_ops_entry);
-    t->mapped[1] = (size_t)heads * sizeof(uint32_t);
+    dsn_match_seed(seed);
+    *t = (struct dsn_ops_table){.capacity = capacity, .mask = heads - 1, .seed = {seed[0], seed[1]}};
     /* Reserved for the worst case; of which pages most are never touched. */
-    t->entry = mmap(NULL, t->mapped[0], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    t->head = mmap(NULL, t->mapped[1], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->entry = mmap(NULL, entry_bytes(t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    t->head = mmap(NULL, head_bytes(t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (t->entry == MAP_FAILED)
         t->entry = NULL;
     if (t->head == MAP_FAILED)
@@ -27,21 +36,21 @@ bool dsn_ops_create(struct dsn_ops_table *t, uint32_t capacity) {
 
 void dsn_ops_destroy(struct dsn_ops_table *t) {
     if (t->entry != NULL)
-        munmap(t->entry, t->mapped[0]);
+        munmap(t->entry, entry_bytes(t));
     if (t->head != NULL)
-        munmap(t->head, t->mapped[1]);
+        munmap(t->head, head_bytes(t));
     *t = (struct dsn_ops_table){0};
 }
 
-static uint64_t hash_of(const struct dsn_ops *ops) {
-    uint64_t h = UINT64_C(0x9e3779b97f4a7c15);
+static uint64_t hash_of(const struct dsn_ops_table *t, const struct dsn_ops *ops) {
+    uint64_t h = t->seed[0];
     for (unsigned n = 0; n < sizeof(*ops) / 8; n++)
-        h = dsn_fold64(h ^ dsn_word(ops, n), UINT64_C(0xd1310ba698dfb5ac) + n);
+        h = dsn_fold64(h ^ dsn_word(ops, n), t->seed[1] + n);
     return h;
 }
 
 uint32_t dsn_ops_intern(struct dsn_ops_table *t, const struct dsn_ops *ops, bool *fresh) {
-    uint64_t hash = hash_of(ops);
+    uint64_t hash = hash_of(t, ops);
     uint32_t *head = &t->head[hash & t->mask], number;
     *fresh = false;
     for (number = *head; number != 0; number = t->entry[number].next) {

@@ -59,7 +59,7 @@ struct dsn_ops_table {
     struct dsn_ops_entry *entry; /* numbers begin with 1 */
     uint32_t *head;
     uint32_t mask, capacity, high, free, used;
-    size_t mapped[2];
+    uint64_t seed[2]; /* secret: who sends the first packets of connections must not choose the chain of their lists */
 };
 
 /* Room for as many different lists as there are lines: interning can't fail. */

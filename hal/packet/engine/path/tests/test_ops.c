@@ -3,6 +3,34 @@
 #include "path/tests/check.h"
 
 #define ROOM 1000
+#define SAME 40
+
+static uint32_t *head_of(struct dsn_ops_table *table, uint32_t number) {
+    return &table->head[table->entry[number].hash & table->mask];
+}
+
+/* Lists that hang in one chain of one table are spread over another's. */
+static void check_seed(void) {
+    struct dsn_ops_table table, other;
+    uint32_t *head = NULL, heads = 0;
+    unsigned found = 0;
+    bool fresh;
+    CHECK(dsn_ops_create(&table, ROOM) && dsn_ops_create(&other, ROOM));
+    for (uint64_t id = 1; found < SAME; id++) {
+        struct dsn_ops ops = {.ops = DSN_OP_SEND, .egress_id = id};
+        uint32_t number = dsn_ops_intern(&table, &ops, &fresh);
+        head = head != NULL ? head : head_of(&table, number);
+        if (head_of(&table, number) == head) {
+            uint32_t there = dsn_ops_intern(&other, &ops, &fresh);
+            heads += *head_of(&other, there) == there && other.entry[there].next == 0; /* the first of its chain */
+            found++;
+        }
+        CHECK(dsn_ops_release(&table, number));
+    }
+    CHECK(heads > SAME / 2);
+    dsn_ops_destroy(&table);
+    dsn_ops_destroy(&other);
+}
 
 int main(void) {
     struct dsn_ops_table table;
@@ -27,5 +55,6 @@ int main(void) {
     }
     CHECK(dsn_ops_release(&table, number[7]) && table.used == 0);
     dsn_ops_destroy(&table);
+    check_seed();
     return 0;
 }

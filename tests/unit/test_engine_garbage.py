@@ -173,6 +173,22 @@ def test_packets_that_are_not_there(count: int, card: Engine, run: Path) -> None
     assert answers(run)
 
 
+@pytest.mark.parametrize(("verb", "most"), [(Verb.REPLAY, 4096), (Verb.TRACE, 16)])
+def test_a_request_has_few_packets(verb: Verb, most: int, card: Engine, run: Path) -> None:
+    """All else waits for the control thread while it runs them: a request of 65,536 traces kept it for minutes."""
+    fd = sealed_memfd([bytes(wire.PacketInRecord(0, 1, 0))] * (most + 1))
+    with dial(run / "read.sock") as there:
+        _, _, body = ask(there, request(Verb.SHARD, bytes(wire.ShardAsk(16, 0, 0))))
+        shard = wire.Number.from_buffer_copy(body).number if verb is Verb.REPLAY else 0
+        kind, error, _ = ask(there, request(verb, bytes(wire.ReplayAsk(0, most + 1, 0)), shard=shard), [fd])
+        assert (kind, error and (error.limit, error.got)) == (
+            ErrorKind.INVALID,
+            (b"0..%d at once" % most, b"%d" % (most + 1)),
+        )
+        assert ask(there, request(verb, bytes(wire.ReplayAsk(0, most, 0)), shard=shard), [fd])[0] == 0
+    os.close(fd)
+
+
 def test_a_packet_longer_than_its_memfd(card: Engine, run: Path) -> None:
     for length in (65, 1 << 20, 0xFFFFFFFF):
         fd = sealed_memfd([bytes(wire.PacketInRecord(0, 1, length)), bytes(64)])

@@ -14,6 +14,10 @@
 #define DSN_WIRE_MAGIC 0x314e5344u /* "DSN1" */
 #define DSN_WIRE_VERSION 2
 #define DSN_WIRE_MAX 8192 /* longest message */
+/* Packets of one request: the control thread runs them, and nobody else is served meanwhile. A trace makes two shards a
+ * packet, some milliseconds; of a replay whose times jump a packet takes 0.1 ms. */
+#define DSN_REPLAY_PACKETS 4096
+#define DSN_TRACE_PACKETS 16
 
 enum dsn_verb {
     DSN_VERB_HELLO = 1, /* any socket; -> dsn_hello, memfd: schema JSON */
@@ -37,10 +41,10 @@ enum dsn_verb {
     DSN_VERB_NEIGHBOURS = 27,   /* dsn_number: cursor -> dsn_page, memfd: dsn_neighbour_record[] */
     DSN_VERB_SHARD = 30,        /* dsn_shard_ask -> dsn_number */
     DSN_VERB_REPLAY = 31,       /* dsn_replay_ask, memfd: dsn_packet_in[] each followed by its bytes padded to 8
-                           -> dsn_page, memfd: dsn_packet_out[], see there */
+                           (DSN_REPLAY_PACKETS at most) -> dsn_page, memfd: dsn_packet_out[], see there */
     DSN_VERB_SHARD_CLOSE = 32,  /* dsn_number */
-    DSN_VERB_TRACE = 33, /* dsn_replay_ask with the live shards' flows copied: -> as REPLAY, two results a packet:
-                           by the installed flow (verdict 0: none), and by the chain now */
+    DSN_VERB_TRACE = 33, /* dsn_replay_ask with the live shards' flows copied (DSN_TRACE_PACKETS at most): -> as REPLAY,
+                           two results a packet: by the installed flow (verdict 0: none), and by the chain now */
     /* FLOWS, FLOW, NEIGHBOURS, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0: live */
 };
 

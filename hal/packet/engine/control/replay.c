@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define MOST_PACKETS 65536
 #define MOST_BYTES ((size_t)256 << 20)
 #define MOST_RESULTS ((size_t)1 << 30)
 #define MOST_CONNECTIONS (1u << 20)
@@ -203,11 +202,13 @@ bool dsn_results_end(struct dsn_results *results, struct dsn_result verdict, con
 
 /* --- packets of a request --- */
 
-bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, struct dsn_exchange *exchange) {
+bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, struct dsn_exchange *exchange,
+                      unsigned most) {
     const struct dsn_replay_ask *ask = exchange->body;
     *packets = (struct dsn_packets){.control = control, .left = ask->count};
-    if (ask->count > MOST_PACKETS) {
-        dsn_refuse(&exchange->failure, DSN_INVALID, "replay", "count", "0..65536 at once", "Send them in parts.");
+    if (ask->count > most) {
+        dsn_refuse(&exchange->failure, DSN_INVALID, "packets", "count", NULL, "Send them in parts.");
+        dsn_limit(&exchange->failure, "0..%u at once", most);
         return dsn_got(&exchange->failure, "%u", ask->count);
     }
     int memfd = exchange->memfd;
@@ -310,7 +311,7 @@ bool dsn_do_replay(struct dsn_control *control, struct dsn_exchange *exchange) {
         return dsn_refuse(&exchange->failure, DSN_INVALID, "replay", "stage", "that of the shard",
                           "Make another shard.");
     const struct dsn_root *root = dsn_staged_root(control, ask->stage, &exchange->failure);
-    if (root == NULL || !dsn_packets_open(&packets, control, exchange))
+    if (root == NULL || !dsn_packets_open(&packets, control, exchange, DSN_REPLAY_PACKETS))
         return false;
     bool kept = true;
     packets.earliest = replay->now;

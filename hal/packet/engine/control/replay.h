@@ -18,7 +18,8 @@ struct dsn_packets {
     struct dsn_port *port;
     uint64_t time, earliest; /* time never goes back */
 };
-bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, struct dsn_exchange *exchange);
+bool dsn_packets_open(struct dsn_packets *packets, struct dsn_control *control, struct dsn_exchange *exchange,
+                      unsigned most);
 /* False: no more (failure's kind is 0), or one is wrong. */
 bool dsn_packets_next(struct dsn_packets *packets, struct dsn_failure *failure);
 

@@ -105,7 +105,7 @@ bool dsn_do_trace(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct dsn_packets packets;
     struct dsn_results results = {0};
     if (failure->kind || !(tracer.root = dsn_staged_root(control, ask->stage, failure)) ||
-        !dsn_replay_pool(control, failure) || !dsn_packets_open(&packets, control, exchange))
+        !dsn_replay_pool(control, failure) || !dsn_packets_open(&packets, control, exchange, DSN_TRACE_PACKETS))
         return false;
     bool well = dsn_segment_create(&tracer.segment, &control->tables, 1, control->engine.ports,
                                    control->engine.port_count, false, failure);

@@ -186,4 +186,4 @@ def test_the_path_reads_no_clock() -> None:
     paths = [path for path in folder.rglob("*.py") if path.name != "tables_backend.py"]
     texts = {str(path.relative_to(folder)): path.read_text() for path in paths}
     assert not [name for name, text in texts.items() if "import time" in text or "datetime" in text]
-    assert "path/receive.py" in texts
+    assert "path/order.py" in texts

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import StepKind
 from hal.packet.model.keys import flow_hash
+from hal.packet.model.parse import is_link_local
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import Context, Direction, Drop, Header, Leave, Network, Op, Pass, Stage, Witness
 from hal.packet.model.tables import Tables
 from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.registry import Schema
+from hal.packet.schema.rows import MAPPED
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ def own_mac(tables: Tables, vnic: Entry) -> bytes | None:
         return mac
     subnet = tables.get("subnet", vnic.subnet)
     return subnet.mac if subnet else None
+
+
+def lowest_local(tables: Tables, vnic: Entry, like: bytes, link_local: bool = False) -> bytes | None:
+    """The numerically lowest `local_address` of the vNIC's subnet, of the family of `like`."""
+    found = [
+        local.address
+        for local in tables.select("local_address", subnet=vnic.subnet)
+        if local.address.startswith(MAPPED) == like.startswith(MAPPED)
+        and (link_local or not is_link_local(local.address))
+    ]
+    return min(found, default=None)
 
 
 def load_stages(packages: Sequence[str], schema: Schema) -> dict[str, Stage]:

@@ -39,7 +39,7 @@ class FirstFragment:
     """Two of them overlapped: none passes any more."""
 
 
-def key_of(packet: Packet, fragment: Fragment) -> FragmentKey:
+def _key_of(packet: Packet, fragment: Fragment) -> FragmentKey:
     protocol = packet.protocol if packet.version == 4 else 0
     return FragmentKey(scope_of(packet.vnic), packet.source, packet.destination, fragment.identification, protocol)
 
@@ -57,16 +57,20 @@ class Fragments:
             return None
         return entry
 
-    def check(self, packet: Packet, fragment: Fragment) -> None:
-        """What holds for every fragment."""
+    def admit(self, packet: Packet) -> None:
+        """May this packet go on, as far as it is a fragment? A first one is remembered when it has passed."""
+        fragment = packet.fragment
+        if fragment is None:
+            return
         end = packet.end_of(fragment)
         length = end - fragment.offset
         if fragment.before + end > LONGEST or (fragment.more and (length == 0 or length % 8)):
             raise Dropped("fragment_invalid")
+        if packet.is_first:
+            self._admit_first(packet, fragment)
 
-    def check_first(self, packet: Packet, fragment: Fragment) -> None:
-        """May this first fragment go on?"""
-        entry = self._living(key_of(packet, fragment), packet.now)
+    def _admit_first(self, packet: Packet, fragment: Fragment) -> None:
+        entry = self._living(_key_of(packet, fragment), packet.now)
         if entry:
             entry.refuses = True
             raise Dropped("fragment_overlap")
@@ -80,11 +84,11 @@ class Fragments:
     def remember(self, packet: Packet, fragment: Fragment, connection: Connection, direction: int) -> None:
         """This first fragment has passed."""
         entry = FirstFragment(connection, direction, packet.now, fragment.before, [(0, packet.end_of(fragment))])
-        self._entries[key_of(packet, fragment)] = entry
+        self._entries[_key_of(packet, fragment)] = entry
 
-    def living(self, packet: Packet, fragment: Fragment) -> FirstFragment:
+    def first_of(self, packet: Packet, fragment: Fragment) -> FirstFragment:
         """The first fragment that this later one follows."""
-        entry = self._living(key_of(packet, fragment), packet.now)
+        entry = self._living(_key_of(packet, fragment), packet.now)
         if entry is None:
             raise Dropped("fragment_no_first")
         return entry

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import ICMP, ICMP6, TCP, UDP, Header
@@ -19,10 +20,24 @@ ECHO_REPLY = {ICMP: 0, ICMP6: 129}
 ICMP_ERRORS = {ICMP: (3, 11, 12), ICMP6: (1, 2, 3, 4)}
 
 
-class Dropped(Exception):
-    """The packet ends here. `tell`: the sender is told (RST, or ICMP administratively prohibited)."""
+class Tell(NamedTuple):
+    """The ICMP error that a dropped packet's sender is told: type and code by family, and what its second word says.
+    `resets`: to TCP it is a RST instead."""
 
-    def __init__(self, reason: str, tell: bool = False) -> None:
+    v4: tuple[int, int]
+    v6: tuple[int, int]
+    value: int = 0
+    resets: bool = False
+
+
+PROHIBITED = Tell(v4=(3, 13), v6=(1, 1), resets=True)
+"""Communication administratively prohibited (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
+
+
+class Dropped(Exception):
+    """The packet ends here; `tell` is what its sender is told, if anything."""
+
+    def __init__(self, reason: str, tell: Tell | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.tell = tell
@@ -80,7 +95,6 @@ class Packet:
     icmp_type: int = 0
     flags: int = 0
     now: int = 0
-    queued: bool = field(default=False, init=False)
 
     @property
     def payload(self) -> bytes:
@@ -90,6 +104,11 @@ class Packet:
     def end_of(self, fragment: Fragment) -> int:
         """Where its piece ends, in bytes of the fragmentable part."""
         return fragment.offset + len(self.ip) - fragment.begin
+
+    @property
+    def to_group(self) -> bool:
+        """Sent to a group MAC, broadcast among them."""
+        return bool(self.frame.destination[0] & 1)
 
     @property
     def is_first(self) -> bool:
@@ -170,7 +189,9 @@ def parse_frame(data: bytes) -> Frame:
 
 
 def parse_ip(frame: Frame, vnic: Entry, routed: bool, now: int) -> Packet:
-    """Step 6: the IP header and what stands between it and the transport."""
+    """Steps 4 and 6: the IP header and what stands between it and the transport."""
+    if frame.ethertype not in (IPV4_TYPE, IPV6_TYPE):
+        raise Dropped("ethertype_unsupported")
     packet = _parse_ipv4(frame, vnic, routed) if frame.ethertype == IPV4_TYPE else _parse_ipv6(frame, vnic, routed)
     packet.now = now
     return packet

@@ -330,7 +330,7 @@ class Twin:
             return Trace(version.tables.generation, None, None, now.run(packet, witness=True))
         flow = next((one for one in self.flows(FlowFilter(id=connection.id))), None)
         now.flows.clear()
-        now.pickup_until = FOREVER
+        now.pickup.until = FOREVER
         return Trace(version.tables.generation, flow, installed, now.run(packet, witness=True))
 
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> TwinShard:

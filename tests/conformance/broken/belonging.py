@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-from hal.packet.contract import Verdict
 from hal.packet.model.chain import Chain
+from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_tuple
-from hal.packet.model.path import PathShard
+from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.meeting import By, Meeting, Meetings
 from hal.packet.model.stage import TCP, Entry, Header, Tables
 from tests.conformance.broken.parts import Breaks, breaks
 
@@ -17,28 +17,28 @@ BREAKS: Breaks = {}
 
 
 @breaks(BREAKS, "errors_go_to_who_sent_the_packet")
-class ToAnybody(PathShard):
+class ToAnybody(Meetings):
     """ICMP errors pass whoever they are sent to"""
 
-    def _icmp_error(self, packet: Packet) -> Verdict:
+    def by_quote(self, packet: Packet) -> Meeting:
         quoted = quoted_tuple(packet)
-        return super()._icmp_error(replace(packet, destination=quoted[2]) if quoted else packet)
+        return super().by_quote(replace(packet, destination=quoted[2]) if quoted else packet)
 
 
 @breaks(BREAKS, "errors_are_about_packets_that_were")
-class AboutNothing(PathShard):
+class AboutNothing(Meetings):
     """ICMP errors pass whether a packet went before them or not"""
 
-    def _icmp_error(self, packet: Packet) -> Verdict:
+    def by_quote(self, packet: Packet) -> Meeting:
         quoted = quoted_tuple(packet)
         key = Key(scope_of(packet.vnic), packet.routed, *quoted) if quoted else None
-        found = self.flows.find(key, self.now) if key else None
+        found = self._flows.find(key, self._moment.now) if key else None
         if found is None:
-            return super()._icmp_error(packet)
+            return super().by_quote(packet)
         connection, direction = found
         connection.packets[1 - direction] += 1
         try:
-            return super()._icmp_error(packet)
+            return super().by_quote(packet)
         finally:
             connection.packets[1 - direction] -= 1
 
@@ -53,12 +53,12 @@ class SpoofedErrors(Chain):
 
 
 @breaks(BREAKS, "errors_to_the_card_are_metered")
-class FreeErrors(PathShard):
+class FreeErrors(Limits):
     """ICMP errors to the card count against no limit"""
 
-    def _meter(self, packet: Packet, path: Any) -> None:
-        if not packet.is_icmp_error:
-            super()._meter(packet, path)
+    def meter(self, meeting: Meeting) -> None:
+        if meeting.by is not By.QUOTE:
+            super().meter(meeting)
 
 
 @breaks(BREAKS, "spoofed_replies_are_not_picked_up")
@@ -70,20 +70,20 @@ class SpoofedReplies(Chain):
 
 
 @breaks(BREAKS, "fragments_begin_behind_their_header")
-class FromTheTransport(PathShard):
+class FromTheTransport(Fragments):
     """fragments are measured from the transport header on"""
 
-    def _receive_ip(self, packet: Packet) -> Verdict:
+    def admit(self, packet: Packet) -> None:
         if packet.fragment:
             packet.fragment = replace(packet.fragment, begin=packet.transport)
-        return super()._receive_ip(packet)
+        super().admit(packet)
 
 
 @breaks(BREAKS, "datagrams_are_as_long_as_headers_say")
-class BytesAlone(PathShard):
+class BytesAlone(Fragments):
     """the IPv4 header counts nothing in how long a datagram may be"""
 
-    def _receive_ip(self, packet: Packet) -> Verdict:
+    def admit(self, packet: Packet) -> None:
         if packet.fragment:
             packet.fragment = replace(packet.fragment, before=0)
-        return super()._receive_ip(packet)
+        super().admit(packet)

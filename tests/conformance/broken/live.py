@@ -22,7 +22,7 @@ class LateVnics(Twin):
         return self.live.run(packet)
 
     def _committed(self) -> Generation:
-        new, old = self.store.current, self.live.version
+        new, old = self.store.current, self.live.moment.version
         if {"vnic", "subnet"} == set(new.written):
             versions = {**new.tables.versions, "vnic": old.tables.versions["vnic"]}
             self.live.use(replace(new, tables=Tables(self.schema, new.tables.generation, versions)))

@@ -9,12 +9,18 @@ from typing import Any
 
 from hal.packet import arguments
 from hal.packet.contract import Counters, EventKind, PacketIn, PacketResult, StepKind, Trace, Verdict
-from hal.packet.model import answers, headers
+from hal.packet.model import headers
 from hal.packet.model.chain import Chain
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import FlowTable
-from hal.packet.model.parse import Dropped, Packet, is_link_local
-from hal.packet.model.path import ICMP_ERROR, TCP_RST, PathShard
+from hal.packet.model.neighbours import NeighbourKey, Neighbours
+from hal.packet.model.parse import Dropped, is_link_local
+from hal.packet.model.path import PathShard, wire
+from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.meeting import Meeting
+from hal.packet.model.path.order import Known
+from hal.packet.model.path.sending import Sending
+from hal.packet.model.path.wire import Wire
 from hal.packet.model.stage import UDP, Context, Drop, Entry, Header, Pass, Stage, Witness
 from hal.packet.model.stage import Verdict as Judged
 from hal.packet.model.store import Store, Version
@@ -29,42 +35,47 @@ BREAKS: Breaks = {}
 class OtherReason(PathShard):
     """before the first commit drops are of unknown vNICs"""
 
-    def _receive(self, arrived: PacketIn) -> Verdict:
+    def forward(self, arrived: PacketIn, known: Known) -> Verdict:
         if self.tables.generation == 0:
             raise Dropped("vnic_unknown")
-        return super()._receive(arrived)
+        return super().forward(arrived, known)
 
 
 @breaks(BREAKS, "nothing_passes_without_an_awaited_owner")
 class WaitsForNobody(PathShard):
     """it forwards without those that are awaited"""
 
-    def _receive(self, arrived: PacketIn) -> Verdict:
+    def forward(self, arrived: PacketIn, known: Known) -> Verdict:
         config, self.config = self.config, replace(self.config, awaited=())
         try:
-            return super()._receive(arrived)
+            return super().forward(arrived, known)
         finally:
             self.config = config
 
 
+def _with(meeting: Meeting, ip: bytes) -> Meeting:
+    return replace(meeting, packet=replace(meeting.packet, ip=ip))
+
+
 @breaks(BREAKS, "bridges_in_a_subnet")
-class BridgedTtl(PathShard):
+class BridgedTtl(Sending):
     """bridged packets lose a hop"""
 
-    def _send(self, packet: Packet, path: Any) -> Verdict:
-        if not path.routed:
-            packet = replace(packet, ip=headers.decrement_ttl(packet.ip))
-        return super()._send(packet, path)
+    def send(self, meeting: Meeting) -> Verdict:
+        if not meeting.path.routed:
+            meeting = _with(meeting, headers.decrement_ttl(meeting.packet.ip))
+        return super().send(meeting)
 
 
 @breaks(BREAKS, "routes_between_subnets")
-class EndlessHops(PathShard):
+class EndlessHops(Sending):
     """routed IPv6 packets keep their hop limit"""
 
-    def _send(self, packet: Packet, path: Any) -> Verdict:
-        if path.routed and packet.version == 6:
-            packet = replace(packet, ip=packet.ip[:7] + bytes((packet.ip[7] + 1,)) + packet.ip[8:])
-        return super()._send(packet, path)
+    def send(self, meeting: Meeting) -> Verdict:
+        ip = meeting.packet.ip
+        if meeting.path.routed and meeting.packet.version == 6:
+            meeting = _with(meeting, ip[:7] + bytes((ip[7] + 1,)) + ip[8:])
+        return super().send(meeting)
 
 
 def _tables(other: type[Tables]) -> type[Store]:
@@ -107,7 +118,7 @@ class Uncounted(CounterSet):
             super().drop(reason, vnic)
 
 
-class Making(PathShard):
+class Making(Wire):
     """Makes other packets of one kind."""
 
     kind = 0
@@ -123,7 +134,7 @@ class Making(PathShard):
 class PaddedArp(Making):
     """ARP is padded"""
 
-    kind = answers.ARP
+    kind = wire.ARP
 
     def other(self, frame: bytes) -> bytes:
         return frame.ljust(60, b"\0")
@@ -133,7 +144,7 @@ class PaddedArp(Making):
 class NoOption(Making):
     """advertisements tell no MAC"""
 
-    kind = answers.ND
+    kind = wire.ND
 
     def other(self, frame: bytes) -> bytes:
         return frame[:-8]
@@ -143,7 +154,7 @@ class NoOption(Making):
 class OtherData(Making):
     """echo replies carry other data than was sent"""
 
-    kind = answers.ECHO
+    kind = wire.ECHO
 
     def other(self, frame: bytes) -> bytes:
         return frame[:-1] + b"!"
@@ -153,7 +164,7 @@ class OtherData(Making):
 class ShortQuote(Making):
     """ICMP errors quote a byte less"""
 
-    kind = ICMP_ERROR
+    kind = wire.ICMP_ERROR
 
     def other(self, frame: bytes) -> bytes:
         return frame[:-1]
@@ -163,26 +174,20 @@ class ShortQuote(Making):
 class NoAck(Making):
     """RST acknowledges nothing"""
 
-    kind = TCP_RST
+    kind = wire.TCP_RST
 
     def other(self, frame: bytes) -> bytes:
         return frame[:47] + b"\x04" + frame[48:]
 
 
 @breaks(BREAKS, "packets_wait_for_neighbours")
-class LosesWaiting(PathShard):
+class LosesWaiting(Neighbours):
     """packets that wait for a neighbour are lost"""
 
-    def confirm(self, uplink: Any, address: bytes, mac: bytes) -> bool:
-        vars(self)["losing"] = True
-        try:
-            return super().confirm(uplink, address, mac)
-        finally:
-            vars(self)["losing"] = False
-
-    def _transmit(self, egress: Any, frame: bytes) -> None:
-        if not vars(self).get("losing"):
-            super()._transmit(egress, frame)
+    def confirm(self, key: NeighbourKey, mac: bytes, now: int) -> bool:
+        if key in self._known:
+            self._known[key].queue.clear()
+        return super().confirm(key, mac, now)
 
 
 class Telling(PathShard):
@@ -204,21 +209,22 @@ class TimersLast(Telling):
 
 
 @breaks(BREAKS, "punts_to_the_card")
-class PuntedTtl(PathShard):
+class PuntedTtl(Sending):
     """packets to the card lose a hop"""
 
-    def _send(self, packet: Packet, path: Any) -> Verdict:
-        if path.punts:
-            packet = replace(packet, ip=headers.decrement_ttl(packet.ip))
-        return super()._send(packet, path)
+    def send(self, meeting: Meeting) -> Verdict:
+        if meeting.path.punts:
+            meeting = _with(meeting, headers.decrement_ttl(meeting.packet.ip))
+        return super().send(meeting)
 
 
 @breaks(BREAKS, "punts_are_limited")
-class OneLimit(PathShard):
+class OneLimit(Limits):
     """every vNIC has the default limit of packets to the card"""
 
-    def _meter(self, packet: Packet, path: Any) -> None:
-        if path.punts and not self.meters.take(packet.vnic.id, self.config.punt_limit, self.now):
+    def meter(self, meeting: Meeting) -> None:
+        vnic, now = meeting.packet.vnic.id, self._moment.now
+        if meeting.path.punts and not self.punts.take(vnic, self._config.punt_limit, now):
             raise Dropped("punt_limit")
 
 
@@ -335,8 +341,8 @@ class Backwards(OtherShard):
 class Back(PathShard):
     """a packet from before is taken for one from now"""
 
-    def _advance(self, now: int) -> None:
-        super()._advance(max(now, self.now))
+    def _pass_time(self, now: int) -> None:
+        super()._pass_time(max(now, self.now))
 
 
 @breaks(BREAKS, "replay_is_repeatable")
@@ -353,7 +359,7 @@ class SharedCounters(Twin):
 
     def shard(self, *arguments: Any, **more: Any) -> Any:
         shard = super().shard(*arguments, **more)
-        shard._path.counters = vars(self).setdefault("shared", shard._path.counters)
+        vars(shard._path.counters).update(vars(self).setdefault("shared", vars(shard._path.counters)))
         return shard
 
 
@@ -374,7 +380,7 @@ class FirstTables(OtherShard):
     def replay(self, shard: TwinShard, packets: Any, witness: bool) -> Any:
         arguments.check_packets(packets)
         path = shard._open()
-        if path._began:
+        if path.pickup.began:
             return TwinShard.replay(shard, packets, witness)
         return [path.run(packet, witness) for packet in packets]
 
@@ -492,9 +498,9 @@ class TableByTable(Store):
 class OtherNobody(PathShard):
     """what comes from a vNIC that was taken out isn't for us"""
 
-    def _receive(self, arrived: PacketIn) -> Verdict:
+    def forward(self, arrived: PacketIn, known: Known) -> Verdict:
         try:
-            return super()._receive(arrived)
+            return super().forward(arrived, known)
         except Dropped as dropped:
             if dropped.reason == "vnic_unknown" and arrived.port == 2:
                 raise Dropped("not_for_us") from None

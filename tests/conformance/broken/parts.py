@@ -16,7 +16,15 @@ from hal.packet.model.check import check_rows, raw_bytes
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.device import TwinDevice
 from hal.packet.model.flows import FlowTable
+from hal.packet.model.fragments import Fragments
+from hal.packet.model.neighbours import Neighbours
 from hal.packet.model.path import PathShard
+from hal.packet.model.path.deciding import Deciding
+from hal.packet.model.path.ledger import Ledger
+from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.meeting import Meetings
+from hal.packet.model.path.sending import Sending
+from hal.packet.model.path.wire import Wire
 from hal.packet.model.store import Draft, Store
 from hal.packet.model.twin import Twin, TwinWriter
 from hal.packet.schema.rows import Rows
@@ -25,7 +33,22 @@ from tests.conformance.broken.line import Line, connect, line_of
 WITHOUT_CODE = "tests.conformance.without_code"
 """A stage that is declared and has no code, so that refusing it is tested."""
 
-PARTS = (Line, Twin, Store, Draft, Chain, PathShard, FlowTable, CounterSet, EventRing)
+OF_A_SHARD: dict[str, type] = {
+    "flows": FlowTable,
+    "counters": CounterSet,
+    "events": EventRing,
+    "fragments": Fragments,
+    "neighbours": Neighbours,
+    "wire": Wire,
+    "ledger": Ledger,
+    "limits": Limits,
+    "meetings": Meetings,
+    "deciding": Deciding,
+    "sending": Sending,
+}
+"""What a shard is made of, by the names that it has there."""
+
+PARTS = (Line, Twin, Store, Draft, Chain, PathShard, *OF_A_SHARD.values())
 
 
 @dataclass(frozen=True)
@@ -94,9 +117,8 @@ class BrokenDevice(TwinDevice):
         def made(*arguments: Any, **more: Any) -> PathShard:
             shard: PathShard = path(*arguments, **more)
             shard.__class__ = self._part(PathShard)
-            shard.flows.__class__ = self._part(FlowTable)
-            shard.counters.__class__ = self._part(CounterSet)
-            shard.events.__class__ = self._part(EventRing)
+            for name, whole in OF_A_SHARD.items():
+                getattr(shard, name).__class__ = self._part(whole)
             return shard
 
         vars(twin).update(load=loaded, _path=made)

@@ -19,12 +19,15 @@ from hal.packet.contract import (
     StepKind,
     TcpState,
     Trace,
-    Verdict,
 )
 from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable
-from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.parse import Dropped
 from hal.packet.model.path import PathShard
+from hal.packet.model.path.deciding import Deciding
+from hal.packet.model.path.ledger import Ledger
+from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.meeting import By, Meeting
 from hal.packet.model.stage import UDP, Drop, Witness
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin, TwinShard
@@ -110,15 +113,16 @@ class Directions(PathShard):
 
 
 @breaks(BREAKS, "replies_need_no_rule")
-class RepliesJudged(PathShard):
+class RepliesJudged(Deciding):
     """replies are judged as if they began"""
 
-    def _established(self, packet: Packet, connection: Connection, direction: int, key: Any) -> Verdict:
-        if direction == 1:
-            judged = self.chain.decide(packet.header(), packet.vnic, packet.routed, self.tables, self, Witness())
-            if isinstance(judged, Drop) and connection.decided == self._decided_now():
+    def again(self, meeting: Meeting) -> None:
+        packet, tables = meeting.packet, self._moment.tables
+        if meeting.direction == 1 and meeting.by is By.KEY and meeting.connection.decided == self.decided_now:
+            judged = self._chain.decide(packet.header(), packet.vnic, packet.routed, tables, self._alive, Witness())
+            if isinstance(judged, Drop):
                 raise Dropped(judged.reason)
-        return super()._established(packet, connection, direction, key)
+        super().again(meeting)
 
 
 @breaks(BREAKS, "shards_pick_up_where_asked")
@@ -128,7 +132,7 @@ class PickUpEnds(Twin):
     def shard(self, connections: int = 1024, staged: Any = None, pickup: bool = False) -> Any:
         shard = super().shard(connections, staged, pickup)
         if pickup:
-            shard._path.pickup_until = 60_000_000_000
+            shard._path.pickup.until = 60_000_000_000
         return shard
 
 
@@ -138,26 +142,26 @@ class LongPickUp(Twin):
 
     def load(self, config: LoadConfig) -> None:
         super().load(config)
-        self.live._pickup_ns *= 10
+        self.live.pickup.lasts_ns *= 10
 
 
 @breaks(BREAKS, "established_packets_obey_new_rules")
-class RepliesStay(PathShard):
+class RepliesStay(Deciding):
     """packets of replies obey the rules from before"""
 
-    def _decide_again_if_changed(self, connection: Connection, packet: Packet) -> None:
-        if packet.vnic.id == connection.ingress:
-            super()._decide_again_if_changed(connection, packet)
+    def again(self, meeting: Meeting) -> None:
+        if meeting.packet.vnic.id == meeting.connection.ingress:
+            super().again(meeting)
 
 
 @breaks(BREAKS, "established_packets_obey_new_routes")
-class WaysStay(PathShard):
+class WaysStay(Deciding):
     """a connection that is decided again goes where it went"""
 
-    def _decide_again_if_changed(self, connection: Connection, packet: Packet) -> None:
-        paths = connection.paths
-        super()._decide_again_if_changed(connection, packet)
-        connection.paths = paths
+    def again(self, meeting: Meeting) -> None:
+        paths = meeting.connection.paths
+        super().again(meeting)
+        meeting.connection.paths = paths
 
 
 @breaks(BREAKS, "flows_expire")
@@ -169,21 +173,21 @@ class LateExpiry(FlowTable):
 
 
 @breaks(BREAKS, "flows_are_limited")
-class SilentLimit(PathShard):
+class SilentLimit(Limits):
     """a limit on more connections than one bites without an event"""
 
-    def _note_limit(self, kind: EventKind, vnic: int) -> None:
-        if kind is not EventKind.FLOW_LIMIT or len(list(self.flows)) == 1:
-            super()._note_limit(kind, vnic)
+    def bites(self, kind: EventKind, vnic: int) -> None:
+        if kind is not EventKind.FLOW_LIMIT or len(self._flows) == 1:
+            super().bites(kind, vnic)
 
 
 @breaks(BREAKS, "inbound_flows_are_limited")
-class NoInboundLimit(PathShard):
+class NoInboundLimit(Limits):
     """uplinks open connections without limit"""
 
-    def _check_limits(self, connection: Connection) -> None:
+    def check(self, connection: Connection) -> None:
         if connection.share is None or connection.share[1] == "own":
-            super()._check_limits(connection)
+            super().check(connection)
 
 
 @breaks(BREAKS, "as_many_connections_fit")
@@ -234,12 +238,12 @@ class ForgettingCommits(Twin):
 
 
 @breaks(BREAKS, "rules_count_hits")
-class DropsDontHit(PathShard):
+class DropsDontHit(Ledger):
     """rules that drop and don't log count no hits"""
 
-    def _hit(self, row: Any, header: Any, share: Any) -> None:
+    def hit(self, row: Any, header: Any, share: Any) -> None:
         if row is None or row.table != "firewall_rule" or row.verdict != "drop" or row.log:
-            super()._hit(row, header, share)
+            super().hit(row, header, share)
 
 
 @breaks(BREAKS, "settle_adds_up")

@@ -22,6 +22,7 @@ from hal.packet.contract import (
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.meters import Meters
 from hal.packet.model.path import PathShard
+from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import Breaks, breaks
@@ -103,12 +104,12 @@ class CutPackets(Cut):
 
 
 @breaks(BREAKS, "logs_have_a_limit")
-class EndlessLogs(PathShard):
+class EndlessLogs(Ledger):
     """whatever is logged is told"""
 
-    def _hit(self, row: Any, header: Any, share: Any) -> None:
+    def hit(self, row: Any, header: Any, share: Any) -> None:
         self.logs = Meters()
-        super()._hit(row, header, share)
+        super().hit(row, header, share)
 
 
 @breaks(BREAKS, "rows_count_where_it_is_declared")

@@ -1,6 +1,6 @@
 """The way of packets through the twin."""
 
-from hal.packet.model.path.receive import PathShard
-from hal.packet.model.path.state import FOREVER, ICMP_ERROR, TCP_RST
+from hal.packet.model.path.opening import FOREVER
+from hal.packet.model.path.order import PathShard
 
-__all__ = ["FOREVER", "ICMP_ERROR", "TCP_RST", "PathShard"]
+__all__ = ["FOREVER", "PathShard"]

@@ -1,0 +1,195 @@
+"""What the card itself takes in and answers: ARP, neighbour discovery and echo."""
+
+from __future__ import annotations
+
+from hal.packet.contract import Verdict
+from hal.packet.model import headers
+from hal.packet.model.chain import Chain, lowest_local, own_mac
+from hal.packet.model.neighbours import NeighbourKey, Neighbours
+from hal.packet.model.parse import (
+    ARP_TYPE,
+    BROADCAST,
+    ECHO_REQUEST,
+    LOOPBACK,
+    UNSPECIFIED,
+    Dropped,
+    Frame,
+    Packet,
+    word,
+)
+from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.wire import ARP, ECHO, ND, Wire
+from hal.packet.model.rows import Entry
+from hal.packet.model.stage import Announcement
+from hal.packet.model.tables import Tables
+from hal.packet.schema.rows import MAPPED
+
+NO_IPV4 = MAPPED + bytes(4)
+SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
+
+
+class Answers:
+    """What a shard answers. Each method is the end of a packet's way: CONSUME, or Dropped."""
+
+    def __init__(self, moment: Moment, chain: Chain, wire: Wire, neighbours: Neighbours) -> None:
+        self._moment = moment
+        self._chain = chain
+        self._wire = wire
+        self._neighbours = neighbours
+
+    def arp(self, frame: Frame, vnic: Entry) -> Verdict:
+        """RFC 826."""
+        tables, data = self._moment.tables, frame.payload
+        if len(data) < 28 or data[:6] != b"\0\x01\x08\0\x06\x04" or word(data, 6) not in (1, 2):
+            raise Dropped("arp_malformed")
+        if data[8:14] != frame.source:
+            raise Dropped("arp_malformed")
+        request = word(data, 6) == 1
+        sender, target = MAPPED + data[14:18], MAPPED + data[24:28]
+        told = Announcement(frame.source, sender, (data[8:14],), unspecified=request and sender == NO_IPV4)
+        if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_arp(vnic, tables, told)):
+            raise Dropped(reason)
+        if not request:
+            ours = target == NO_IPV4 or tables.exact("local_address", vnic.vrf, target)
+            if vnic.role == "uplink" and ours and self._confirm(vnic, sender, frame.source):
+                return Verdict.CONSUME
+            raise Dropped("arp_ignored")
+        answer = answering_mac(tables, vnic, sender, target)
+        if answer is None:
+            raise Dropped("arp_ignored")
+        mac, _ = answer
+        message = headers.arp(2, mac, target, frame.source, sender)
+        self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, ARP_TYPE, message), ARP)
+        if vnic.role == "uplink":
+            self._confirm(vnic, sender, frame.source)
+        return Verdict.CONSUME
+
+    def group(self, packet: Packet) -> Verdict:
+        """What came to a broadcast or group MAC: neighbour discovery, or nothing that goes anywhere."""
+        if packet.frame.destination == BROADCAST:
+            raise Dropped("broadcast")
+        if not packet.is_nd:
+            raise Dropped("multicast")
+        return self.nd(packet)
+
+    def nd(self, packet: Packet) -> Verdict:
+        """RFC 4861, as far as a card that answers for others goes."""
+        tables = self._moment.tables
+        message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
+        if packet.fragment or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
+            raise Dropped("nd_malformed")
+        if not _source_is_possible(packet.source) or not headers.checksum_is_right(packet):
+            raise Dropped("nd_malformed")
+        solicitation, advertisement = kind == 135, kind == 136
+        target = UNSPECIFIED
+        links: dict[int, bytes] = {}
+        if solicitation or advertisement:
+            target, links = _target_and_links(packet, solicitation)
+        told = Announcement(
+            packet.frame.source,
+            packet.source,
+            tuple(links.values()),
+            target=target if advertisement else None,
+            unspecified=packet.source == UNSPECIFIED,
+        )
+        if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_nd(vnic, tables, told)):
+            raise Dropped(reason)
+        if solicitation:
+            return self._solicitation(packet, target)
+        if advertisement and vnic.role == "uplink" and 2 in links:
+            ours = tables.exact("local_address", vnic.vrf, packet.destination)
+            if ours and self._confirm(vnic, target, links[2]):
+                return Verdict.CONSUME
+        raise Dropped("nd_ignored")
+
+    def _solicitation(self, packet: Packet, target: bytes) -> Verdict:
+        vnic, frame = packet.vnic, packet.frame
+        answer = None
+        if packet.source != UNSPECIFIED:
+            answer = answering_mac(self._moment.tables, vnic, packet.source, target)
+        if answer is None:
+            raise Dropped("nd_ignored")
+        mac, is_own = answer
+        ip = headers.neighbour_advertisement(target, mac, packet.source, router=is_own)
+        self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, headers.ethertype_of(ip), ip), ND)
+        if vnic.role == "uplink":
+            self._confirm(vnic, packet.source, frame.source)
+        return Verdict.CONSUME
+
+    def is_pinged(self, packet: Packet) -> bool:
+        """True for an echo request to an address of the card."""
+        if not packet.is_icmp or packet.icmp_type != ECHO_REQUEST[packet.protocol] or not packet.routed:
+            return False
+        return self._moment.tables.exact("local_address", packet.vnic.vrf, packet.destination) is not None
+
+    def echo(self, packet: Packet) -> Verdict:
+        """RFC 792, RFC 4443 4.2."""
+        if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
+            raise Dropped(reason)
+        if packet.fragment:
+            raise Dropped("card_fragment")
+        if not headers.checksum_is_right(packet):
+            raise Dropped("l4_checksum")
+        self._wire.answer(packet, headers.echo_reply(packet), ECHO)
+        return Verdict.CONSUME
+
+    def _confirm(self, uplink: Entry, address: bytes, mac: bytes) -> bool:
+        """A neighbour said that it is there; False if nobody asked for it."""
+        return self._neighbours.confirm(NeighbourKey(uplink.id, address), mac, self._moment.now)
+
+
+def answering_mac(tables: Tables, vnic: Entry, asker: bytes, target: bytes) -> tuple[bytes, bool] | None:
+    """The MAC that the card tells for an address asked for by ARP or ND, and whether it is the card's own."""
+    own = own_mac(tables, vnic)
+    if target == asker:
+        return None
+    if vnic.role == "card":
+        return (own, True) if own else None
+    local = tables.exact("local_address", vnic.vrf, target)
+    if local and own and local.subnet == vnic.subnet:
+        return own, True
+    if vnic.role == "vnic":
+        known = tables.exact("vnic_address", vnic.subnet, target)
+        other = tables.get("vnic", known.vnic) if known else None
+        if other and other.id != vnic.id:
+            return other.mac, False
+    return None
+
+
+def ask_neighbour(tables: Tables, wire: Wire, key: NeighbourKey) -> None:
+    """A request for a neighbour's MAC, from the numerically lowest address of the uplink's subnet."""
+    uplink = tables.get("vnic", key.uplink)
+    if uplink is None:
+        return
+    sender = lowest_local(tables, uplink, key.address, link_local=True)
+    if key.address.startswith(MAPPED):
+        frame = headers.arp_request(uplink.mac, sender or NO_IPV4, key.address, uplink.vlan)
+        wire.make(uplink, frame, ARP)
+    elif sender:
+        frame = headers.neighbour_solicitation(uplink.mac, sender, key.address, uplink.vlan)
+        wire.make(uplink, frame, ND)
+
+
+def _source_is_possible(source: bytes) -> bool:
+    """Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND."""
+    return source[0] != 0xFF and source != LOOPBACK and not source.startswith(MAPPED)
+
+
+def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[int, bytes]]:
+    """The target, and link-layer addresses by option type: 1 the source's, 2 the target's."""
+    message = packet.payload
+    if len(message) < 24 or message[8] == 0xFF or message[8:].startswith(MAPPED):
+        raise Dropped("nd_malformed")
+    links: dict[int, bytes] = {}
+    place = 24
+    while place < len(message):
+        size = message[place + 1] * 8 if place + 1 < len(message) else 0
+        if size == 0 or place + size > len(message):
+            raise Dropped("nd_malformed")
+        if message[place] in (1, 2):
+            links.setdefault(message[place], message[place + 2 : place + 8])
+        place += size
+    to_group = packet.destination.startswith(SOLICITED_NODE)
+    if solicitation and packet.source == UNSPECIFIED and (1 in links or not to_group):
+        raise Dropped("nd_malformed")
+    return message[8:24], links

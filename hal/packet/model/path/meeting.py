@@ -1,0 +1,135 @@
+"""A packet meets its connection: by its own key, by the first fragment it follows, or by what an ICMP error quotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from hal.packet.contract import StepKind, TcpState
+from hal.packet.model.chain import Chain, Decision
+from hal.packet.model.flows import Connection, FlowTable, track
+from hal.packet.model.fragments import Fragments
+from hal.packet.model.keys import Key, scope_of
+from hal.packet.model.ops import Path
+from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, quoted_tuple
+from hal.packet.model.path.moment import Moment
+from hal.packet.model.stage import TCP
+
+
+class By(Enum):
+    """What a packet found its connection by; the value is why it is dropped where that leads elsewhere now."""
+
+    KEY = ""
+    FRAGMENT = "fragment_no_first"
+    QUOTE = "icmp_error_unrelated"
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A packet and the connection that it belongs to.
+
+    Args:
+        direction: that it goes in, 0 for the initiator's.
+        key: that it has, or would have as a packet of its own.
+        opens: what the chain said, where this is the connection's first packet.
+    """
+
+    packet: Packet
+    connection: Connection
+    direction: int
+    key: Key
+    by: By = By.KEY
+    opens: Decision | None = None
+
+    @property
+    def path(self) -> Path:
+        """What the connection does with packets of this direction."""
+        return self.connection.paths[self.direction]
+
+    def still(self) -> Self | None:
+        """The same, if re-evaluation left the key to the connection. None: this is a first packet after all."""
+        if self.connection.keys[self.direction] == self.key:
+            return self
+        if self.by.value:
+            raise Dropped(self.by.value)
+        return None
+
+    def count(self, now: int) -> None:
+        """Count the packet; an ICMP error keeps no connection alive and is no reply."""
+        self.connection.count(self.direction, len(self.packet.ip))
+        if self.by is not By.QUOTE:
+            self.connection.last_ns = now
+            self.connection.replied = self.connection.replied or self.direction == 1
+
+
+class Meetings:
+    """Finds the connections of packets."""
+
+    def __init__(self, moment: Moment, chain: Chain, flows: FlowTable, fragments: Fragments) -> None:
+        self._moment = moment
+        self._chain = chain
+        self._flows = flows
+        self._fragments = fragments
+
+    def by_key(self, packet: Packet) -> Meeting | None:
+        """*Order of checks*, steps 14 and 15. None: a first packet."""
+        if packet.is_icmp and packet.icmp_type not in (ECHO_REQUEST[packet.protocol], ECHO_REPLY[packet.protocol]):
+            raise Dropped("icmp_type")
+        key = key_of(packet)
+        found = self._flows.find(key, self._moment.now)
+        return self._meet(Meeting(packet, *found, key)) if found else None
+
+    def by_first_fragment(self, packet: Packet, fragment: Fragment) -> Meeting:
+        """*Fragments*: a later one goes where its first went."""
+        first = self._fragments.first_of(packet, fragment)
+        connection, direction = first.connection, first.direction
+        if not self._flows.holds(connection, self._moment.now):
+            raise Dropped("fragment_no_first")
+        self._fragments.follow(packet, fragment, first)
+        key = connection.keys[direction]._replace(scope=scope_of(packet.vnic))
+        return self._meet(Meeting(packet, connection, direction, key, By.FRAGMENT))
+
+    def by_quote(self, packet: Packet) -> Meeting:
+        """*ICMP errors that pass*: to who sent the packet that it quotes, in that one's connection."""
+        if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
+            raise Dropped(reason)
+        quoted = quoted_tuple(packet)
+        key = Key(scope_of(packet.vnic), packet.routed, *quoted) if quoted else None
+        found = self._flows.find(key, self._moment.now) if key and key.destination == packet.destination else None
+        if key is None or found is None or not found[0].packets[1 - found[1]]:
+            raise Dropped("icmp_error_unrelated")
+        return self._meet(Meeting(packet, *found, key, By.QUOTE))
+
+    def _meet(self, meeting: Meeting) -> Meeting:
+        self._moment.witness.step(StepKind.FLOW, identity=meeting.connection.id, value=meeting.direction)
+        return meeting
+
+    def follow(self, meeting: Meeting) -> Meeting | None:
+        """*TCP*: follow the connection from handshake to close. None: a bare SYN begins it anew."""
+        packet, connection, direction = meeting.packet, meeting.connection, meeting.direction
+        if packet.protocol != TCP or meeting.by is not By.KEY:
+            return meeting
+        if packet.bare_syn and connection.tcp in (TcpState.TIME_WAIT, TcpState.CLOSED):
+            self._flows.remove(connection)
+            return None
+        state = track(connection.tcp, packet.flags, direction == 0, connection.first_to_close == direction)
+        if state is None:
+            raise Dropped("tcp_state")
+        if state is TcpState.FIN_WAIT and connection.tcp is not TcpState.FIN_WAIT:
+            connection.first_to_close = direction
+        connection.tcp = state
+        self._moment.witness.step(StepKind.STATE, identity=connection.id, value=state)
+        return meeting
+
+
+def key_of(packet: Packet) -> Key:
+    return Key(
+        scope_of(packet.vnic),
+        packet.routed,
+        packet.protocol,
+        packet.source,
+        packet.destination,
+        packet.source_port,
+        packet.destination_port,
+    )

@@ -1,0 +1,228 @@
+"""The order of steps for one packet: `PathShard.forward`. What a step does stands where it is called; what it means,
+in the chapter of docs/forwarding.md that is named beside it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Self
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import LATEST_NS, LONGEST_FRAME, Counters, LoadConfig, Output, PacketIn, PacketResult, Verdict
+from hal.packet.model.chain import Chain, own_mac
+from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.model.fragments import Fragments
+from hal.packet.model.neighbours import Neighbours
+from hal.packet.model.parse import ARP_TYPE, Dropped, Packet, check_addresses, parse_frame, parse_ip, parse_transport
+from hal.packet.model.path.alive import Alive
+from hal.packet.model.path.answers import Answers
+from hal.packet.model.path.checks import check_is_for_us, check_macs, check_size, vnic_of
+from hal.packet.model.path.deciding import Deciding
+from hal.packet.model.path.ledger import Ledger
+from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.meeting import Meeting, Meetings
+from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.opening import Opening, PickUp
+from hal.packet.model.path.sending import Sending
+from hal.packet.model.path.wire import Wire
+from hal.packet.model.ports import Ports
+from hal.packet.model.rows import Entry
+from hal.packet.model.stage import Witness
+from hal.packet.model.store import Version
+from hal.packet.model.tables import Tables
+
+
+@dataclass
+class Known:
+    """What is known of a packet, step by step; whoever ends its way needs it."""
+
+    vnic: Entry | None = None
+    packet: Packet | None = None
+    installed: Connection | None = None
+    """The connection that it found."""
+
+
+class PathShard:
+    """One shard: flows, fragments, neighbours, meters and counters, and the way of packets through them.
+
+    Args:
+        chain: the stages.
+        config: limits.
+        ports: where frames leave.
+        version: the generation to begin with.
+        connections: how many fit in each worker.
+        pickup_ns: for how long, from the first packet on, mid-stream TCP may open its flow; FOREVER.
+    """
+
+    def __init__(
+        self, chain: Chain, config: LoadConfig, ports: Ports, version: Version, *, connections: int, pickup_ns: int
+    ) -> None:
+        self.chain = chain
+        self.config = config
+        self.ports = ports
+        self.moment = moment = Moment(version)
+        self.counters = CounterSet()
+        self.events = EventRing()
+        self.known = Known()
+        self.pickup = PickUp(pickup_ns, self.events)
+        self.wire = Wire(moment, ports, self.counters)
+        self.alive = Alive(moment, ports, self.wire, self.events)
+        self.ledger = Ledger(moment, self.counters, self.events)
+        self.fragments = Fragments()
+        self.flows = FlowTable(connections, config.workers, self.ledger.settle)
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments)
+        self.answers = Answers(moment, chain, self.wire, self.neighbours)
+        self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
+        self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
+        self.limits = Limits(moment, config, self.flows, self.events)
+        self.sending = Sending(moment, self.wire, self.neighbours)
+
+    # --- the way of a packet -----------------------------------------------------------------------------------------
+
+    def forward(self, arrived: PacketIn, known: Known) -> Verdict:
+        """All steps, in order. Each raises `Dropped` with one of the reasons named beside it, and that is the end.
+
+        Numbers are those of *Order of checks*, of *Established* (E) and of *First packet* (F) in docs/forwarding.md.
+        """
+        tables = self.tables
+        # What is it, and whose?
+        if not self._is_configured():
+            raise Dropped("not_configured")  # 1
+        frame = parse_frame(arrived.data)  # 2: ethernet_*, vlan_nested, llc
+        vnic = known.vnic = vnic_of(tables, arrived.port, frame)  # 3: vnic_unknown
+        self.counters.vnic(vnic.id, "rx", frame.size)
+        if frame.ethertype == ARP_TYPE:
+            return self.answers.arp(frame, vnic)  # 4, *ARP*: arp_*, spoofed_arp
+        routed = frame.destination == own_mac(tables, vnic)  # 5
+        packet = known.packet = parse_ip(frame, vnic, routed, self.now)  # 4, 6: ethertype_unsupported, ipv*
+        if packet.to_group:
+            return self.answers.group(packet)  # 7, *Neighbour discovery*: broadcast, multicast, nd_*, spoofed_nd
+        check_addresses(packet)  # 8: address_invalid, multicast
+        self.fragments.admit(packet)  # 9: fragment_invalid, fragment_overlap, fragment_table_full
+
+        # Is it for the card, or which connection does it belong to?
+        meeting: Meeting | None
+        if packet.fragment and packet.is_later:
+            meeting = self.meetings.by_first_fragment(packet, packet.fragment)  # *Fragments*: fragment_*
+        else:
+            parse_transport(packet)  # 10: l4_truncated, l4_header, fragment_tiny, tcp_flags
+            if packet.is_nd:
+                return self.answers.nd(packet)  # 11, *Neighbour discovery*: nd_*, spoofed_nd
+            check_is_for_us(tables, packet)  # 12: not_for_us
+            if self.answers.is_pinged(packet):
+                return self.answers.echo(packet)  # 13, *Echo*: card_fragment, l4_checksum, spoofed_*
+            if packet.is_icmp_error:
+                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_error_unrelated, spoofed_*
+            else:
+                meeting = self.meetings.by_key(packet)  # 14, 15: icmp_type
+
+        # An established connection obeys the tables as they are now ...
+        if meeting:
+            known.installed = meeting.connection
+            self.deciding.again(meeting)  # E2: vnic_unknown, flow_table_full, what a stage says
+            meeting = meeting.still()  # E2: fragment_no_first, icmp_error_unrelated
+        if meeting:
+            check_macs(meeting)  # E3: spoofed_mac, mac_mismatch
+            check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded
+            meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state
+        if meeting:
+            self.limits.meter(meeting)  # E6: punt_limit
+        else:
+            # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
+            meeting = self.opening.decide(packet)  # F1, F2: tcp_no_session, icmp_type, what a stage says
+            check_size(meeting)  # F3: ttl_exceeded, mtu_exceeded
+            self.limits.check(meeting.connection)  # F3: flow_limit, flow_table_full
+            self.limits.meter(meeting)  # F3: punt_limit
+            self.opening.install(meeting)  # F4
+
+        # It passes.
+        meeting.count(self.now)  # E6
+        verdict = self.sending.send(meeting)  # E7, *Neighbours*: port_down, port_full, neighbour_*
+        if packet.fragment and packet.is_first:
+            self.fragments.remember(packet, packet.fragment, meeting.connection, meeting.direction)  # *Fragments*
+        return verdict
+
+    def _is_configured(self) -> bool:
+        """There is a commit, and one of each owner that is awaited."""
+        return self.tables.generation > 0 and all(owner in self.moment.version.tags for owner in self.config.awaited)
+
+    def run(self, arrived: PacketIn, witness: bool = False) -> PacketResult:
+        """One packet, from the timers that are due before it to the frames that left."""
+        if len(arrived.data) > LONGEST_FRAME:
+            limit = f"{LONGEST_FRAME} bytes"
+            raise HalError(ErrorKind.INVALID, "packet", field="data", limit=limit, got=len(arrived.data))
+        self.wire.outputs = []
+        self._pass_time(arrived.time_ns)
+        steps = self.moment.witness = Witness()  # of this packet alone: what timers did is no step of it
+        self.counters.engine["packets"] += 1
+        if arrived.port in self.ports.configs:
+            self.counters.port(arrived.port, "rx", len(arrived.data))
+        self.known = known = Known()
+        try:
+            verdict, reason = self.forward(arrived, known), ""
+        except Dropped as dropped:
+            verdict, reason = Verdict.DROP, dropped.reason
+            if known.packet and dropped.tell:
+                self.wire.tell(known.packet, dropped.tell)
+            self.wire.drop(reason, known.vnic.id if known.vnic else None)
+        return PacketResult(verdict, reason, tuple(self.wire.outputs), tuple(steps.steps) if witness else ())
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def advance(self, now: int) -> tuple[Output, ...]:
+        """Let time pass without a packet; returns what timers sent."""
+        self.wire.outputs = []
+        self.moment.witness = Witness()
+        self._pass_time(now)
+        return tuple(self.wire.outputs)
+
+    def _pass_time(self, now: int) -> None:
+        if now < self.now:
+            raise HalError(ErrorKind.INVALID, "packet", field="time_ns", limit=f"{self.now} or later", got=now)
+        if now > LATEST_NS:
+            raise HalError(ErrorKind.INVALID, "packet", field="time_ns", limit="0..2^63 - 1", got=now)
+        self.pickup.advance(now)
+        self.neighbours.advance(now)
+        self.moment.now = now
+
+    # --- from outside ------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        return self.moment.now
+
+    @property
+    def tables(self) -> Tables:
+        return self.moment.tables
+
+    @property
+    def neighbours(self) -> Neighbours:
+        return self.alive.neighbours
+
+    @property
+    def installed(self) -> Connection | None:
+        """The connection that the last packet found installed."""
+        return self.known.installed
+
+    def use(self, version: Version) -> None:
+        """The tables that packets see from now on."""
+        if version is self.moment.version:
+            return
+        before, self.moment.version = self.tables, version
+        self.counters.keep(lambda *row: 0 < before.born(*row) == self.tables.born(*row))
+        self.alive.keep_uplinks()
+
+    def settle(self) -> None:
+        """Add what connections have counted so far to the rows that allowed them."""
+        for connection in self.flows:
+            self.ledger.settle(connection)
+
+    def read_counters(self) -> Counters:
+        self.counters.engine["flows_now"] = len(self.flows.matching(None, self.now))
+        return self.counters.read(self.tables, self.ports.configs)
+
+    def clone(self) -> Self:
+        """Another shard in the same state, over the same tables and ports."""
+        shared = (self.chain, self.config, self.ports, self.moment.version)
+        return copy.deepcopy(self, {id(one): one for one in shared})

@@ -7,31 +7,69 @@ required primitive; `hal.packet.derive` builds `sync` and the rest from it and f
 An argument that no card could mean is INVALID before anything is done: a number out of range, text with control
 characters, a prefix that is none. `hal.packet.arguments` asks it for every backend.
 
-The sentences of this module are the contract: each has a check in `hal.conformance`.
+The sentences of this module and of `hal.packet.records` are the contract: each has a check in `hal.conformance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from hal.packet.life import Cursor, Generation
-from hal.packet.schema.declare import NONE_ID
-from hal.packet.schema.registry import Schema
-from hal.packet.schema.rows import Row, Rows
-
-if TYPE_CHECKING:
-    import numpy as np
+from hal.packet.records import (
+    BURSTS,
+    FILE_BYTES,
+    LATEST_NS,
+    LOGS_PER_SECOND,
+    LONGEST_FRAME,
+    LONGEST_LEASE_NS,
+    MOST_SHARD_CONNECTIONS,
+    NAME_BYTES,
+    NONE_ID,
+    TAG_BYTES,
+    Capabilities,
+    Counters,
+    Cursor,
+    Delete,
+    Event,
+    EventKind,
+    Events,
+    Flow,
+    FlowFilter,
+    Generation,
+    Insert,
+    LoadConfig,
+    Modify,
+    Name,
+    Neighbour,
+    NeighbourState,
+    Operation,
+    Outcome,
+    OutcomeKind,
+    Output,
+    PacketIn,
+    PacketResult,
+    PortConfig,
+    PortState,
+    RowCounters,
+    Snapshot,
+    Step,
+    StepKind,
+    TcpState,
+    Trace,
+    Verdict,
+)
 
 __all__ = [
+    "BURSTS",
+    "FILE_BYTES",
     "LATEST_NS",
     "LOGS_PER_SECOND",
     "LONGEST_FRAME",
     "LONGEST_LEASE_NS",
     "MOST_SHARD_CONNECTIONS",
+    "NAME_BYTES",
     "NONE_ID",
+    "TAG_BYTES",
     "Capabilities",
     "Counters",
     "Cursor",
@@ -70,65 +108,6 @@ __all__ = [
     "Writer",
 ]
 
-# --- loading -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PortConfig:
-    """A port to open.
-
-    Args:
-        number: 0-65534, unique; what rows call it.
-        name: as intent calls it.
-        device: what it is: "linux:IFNAME", "tap:IFNAME" (a punt tap; both may end in "@NAMESPACE"), "null", "ring",
-            "pcap:IN,OUT", "dpdk:DEVARGS", or "replay" (no device: packets come by replay only).
-        mtu: longest IP packet in bytes, 1280-9216.
-        mac: the device's MAC where it has one of its own, else "".
-    """
-
-    number: int
-    name: str
-    device: str
-    mtu: int = 1500
-    mac: str = ""
-
-
-@dataclass(frozen=True)
-class LoadConfig:
-    """Everything that is fixed before the first commit; none of it is ever part of one.
-
-    Args:
-        ports: the ports.
-        owners: owner -> the tables it writes. A table has one owner; tables named nowhere belong to "dsnd".
-        awaited: owners without whose rows nothing may be forwarded, among those that are named in `owners`.
-        capacities: table -> entries that fit, of all its actions together, where it isn't the declared capacity.
-        workers: packet threads, 1-64.
-        connections: connections (both directions count as one) that fit in each worker.
-        pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
-        flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
-            quarter of what fits in all workers, so that a flood takes its own share only.
-    """
-
-    ports: tuple[PortConfig, ...] = ()
-    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    awaited: tuple[str, ...] = ()
-    capacities: Mapping[str, int] = field(default_factory=dict)
-    workers: int = 1
-    connections: int = 65536
-    pickup_ns: int = 60_000_000_000
-    flow_limit: int = 0
-    inbound_flow_limit: int = 0
-    punt_limit: int = 1000
-
-
-@dataclass(frozen=True)
-class PortState:
-    """A port as it is now. `wakes`: it can wake a sleeping engine; otherwise the engine polls."""
-
-    config: PortConfig
-    link: bool
-    wakes: bool
-
 
 class Loader(Protocol):
     """Authority over the whole engine."""
@@ -142,68 +121,6 @@ class Loader(Protocol):
 
     def stop(self) -> None:
         """End forwarding and the engine itself."""
-
-
-# --- writing -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Insert:
-    """Rows whose ids and keys are new to the table."""
-
-    rows: Rows
-
-
-@dataclass(frozen=True, eq=False)
-class Modify:
-    """Rows whose ids are in the table; all fields, the key and the action included, become these. Counters stay.
-    In a full table they are never FULL: they take no room."""
-
-    rows: Rows
-
-
-@dataclass(frozen=True, eq=False)
-class Delete:
-    """Ids (uint64 array of shape (n,)) to take out of a table."""
-
-    table: str
-    ids: np.ndarray[Any, np.dtype[np.uint64]]
-
-
-Operation = Insert | Modify | Delete
-
-
-TAG_BYTES, NAME_BYTES, FILE_BYTES = 127, 63, 127
-
-
-@dataclass(frozen=True)
-class Name:
-    """What a person calls an entry: `text` (at most 63 bytes), from `file` (its last 127 bytes) at `line`."""
-
-    table: str
-    id: int
-    text: str
-    file: str = ""
-    line: int = 0
-
-
-class OutcomeKind(IntEnum):
-    COMMITTED = 1
-    REFUSED = 2
-    UNKNOWN = 3
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a transaction: COMMITTED as `generation`, REFUSED with `error` (its words), or UNKNOWN."""
-
-    kind: OutcomeKind
-    generation: Generation | None = None
-    error: str = ""
-
-
-LONGEST_LEASE_NS = 60_000_000_000
-MOST_SHARD_CONNECTIONS = 1 << 20
 
 
 class Staged(Protocol):
@@ -280,128 +197,6 @@ class Writer(Protocol):
         """Take connections out of the flow table; returns how many."""
 
 
-# --- reading -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """The tables of one generation: table -> its rows, one `Rows` an action present, ordered by id.
-
-    Args:
-        tag: of this generation, whoever committed it.
-        tags: owner -> the tag of its own last commit, whatever others committed since; none of one that never did.
-        left_out: table -> how many of its rows are missing here, being of a form that this program has no class for.
-    """
-
-    generation: Generation
-    tag: str
-    tables: Mapping[str, tuple[Rows, ...]]
-    names: Mapping[tuple[str, int], Name] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-
-    def rows(self, table: str) -> list[Row]:
-        """The typed rows of one table, ordered by id."""
-        return sorted((row for rows in self.tables.get(table, ()) for row in rows), key=lambda row: row.id)
-
-
-class Verdict(IntEnum):
-    """What became of a packet that came in."""
-
-    FORWARD = 1
-    """Sent on, to another vNIC or uplink."""
-    DROP = 2
-    """Dropped, counted under its reason."""
-    CONSUME = 3
-    """Taken in by the engine: ARP, neighbour discovery and echo for its own addresses."""
-    QUEUE = 4
-    """Waits for a neighbour to answer."""
-    PUNT = 5
-    """Given to the card's own programs."""
-
-
-class TcpState(IntEnum):
-    """States of a tracked connection, named after RFC 9293 3.3.2; NONE where it isn't TCP."""
-
-    NONE = 0
-    SYN_SENT = 1
-    SYN_RECEIVED = 2
-    ESTABLISHED = 3
-    FIN_WAIT = 4
-    CLOSING = 5
-    TIME_WAIT = 6
-    CLOSED = 7
-
-
-class StepKind(IntEnum):
-    """What a witness says; `table`/`id` name the row concerned, `value` is the kind's own number."""
-
-    STAGE = 1
-    """The stage (number in `value`) begins."""
-    MATCH = 2
-    """A row matched."""
-    MISS = 3
-    """No row of the table matched."""
-    FLOW = 4
-    """An installed flow was found; `id` is its connection's, value 0 the initiator's direction, 1 the reply's."""
-    REEVALUATE = 5
-    """The flow was decided under older tables: the chain runs again."""
-    INSTALL = 6
-    """A connection was installed; `id` is its."""
-    DROP = 7
-    """Dropped; value is the reason's number."""
-    SEND = 8
-    """Sent to the vNIC or uplink `id` (table vnic)."""
-    MAKE = 9
-    """The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST."""
-    STATE = 10
-    """The connection's TCP state; value is a `TcpState`."""
-
-
-@dataclass(frozen=True)
-class Step:
-    kind: StepKind
-    table: str = ""
-    id: int = 0
-    value: int = 0
-
-
-# In bytes: an IP packet of the longest MTU behind an Ethernet header with two tags.
-LONGEST_FRAME = 9238
-# It leaves room for every time-out behind it; 292 years of a machine's uptime: a running card counts from its start.
-LATEST_NS = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class PacketIn:
-    """A frame that arrives: `data` from the destination MAC on, without FCS, at `time_ns` (never going back). At a
-    `port` that was not loaded no vNIC is declared: the frame is dropped as `vnic_unknown`. Longer than 9,238 bytes or
-    later than 2^63 - 1 ns it is INVALID."""
-
-    data: bytes
-    port: int
-    time_ns: int
-
-
-@dataclass(frozen=True)
-class Output:
-    """A frame that left by a port."""
-
-    port: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class PacketResult:
-    """What a packet caused. `outputs` holds all frames that left because of it, its own first, and before it those
-    that timers due by then sent."""
-
-    verdict: Verdict
-    reason: str = ""
-    outputs: tuple[Output, ...] = ()
-    steps: tuple[Step, ...] = ()
-
-
 class Shard(Protocol):
     """A private place to run packets through: own flows, neighbours, meters and counters, empty at first; the shared
     tables of the generation that is current at each call, and the caller's clock."""
@@ -421,197 +216,6 @@ class Shard(Protocol):
 
     def close(self) -> None:
         """Let go of it. Closed once more it stays so; whatever else is asked of it is LOST."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A connection. Addresses and ports are those of the initiator's first packet; for ICMP echo the source port
-    is its identifier; where a protocol has no ports they are 0."""
-
-    id: int
-    worker: int
-    vrf: int
-    protocol: int
-    source: str
-    destination: str
-    source_port: int
-    destination_port: int
-    ingress: int
-    """Id of the vNIC or uplink the initiator's packets come from."""
-    egress: int
-    """Id of the vNIC or uplink they leave to."""
-    tcp_state: TcpState
-    generation: int
-    """The generation by which it was last decided."""
-    created_ns: int
-    last_ns: int
-    timeout_ns: int
-    packets: tuple[int, int]
-    """From the initiator, to the initiator."""
-    bytes: tuple[int, int]
-    """IP bytes, from and to the initiator."""
-    rules: tuple[int, int]
-    """Id of the firewall rule on egress and on ingress; NONE_ID where none decided."""
-    operations: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    """The op lists of both directions, in words."""
-
-    def to_dict(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
-        return {**asdict(self), "tcp_state": self.tcp_state.name}
-
-
-@dataclass(frozen=True)
-class FlowFilter:
-    """Connections for which everything that is given holds. Prefixes and ports match either end's role as named."""
-
-    vrf: int | None = None
-    vnic: int | None = None
-    protocol: int | None = None
-    source: str | None = None
-    destination: str | None = None
-    source_port: int | None = None
-    destination_port: int | None = None
-    id: int | None = None
-
-
-class NeighbourState(IntEnum):
-    """How far the card has come with a neighbour."""
-
-    INCOMPLETE = 1
-    """It was asked for and hasn't answered: packets to it wait."""
-    REACHABLE = 2
-    """It has answered: packets go to its MAC."""
-    PROBE = 3
-    """It is asked again whether it is there, and is used meanwhile."""
-    FAILED = 4
-    """It didn't answer three times: routes pass it over."""
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Somebody on an uplink whom a worker has asked for: `uplink` is the id of its row in table vnic, `mac` is "" until
-    it has answered for the first time."""
-
-    uplink: int
-    address: str
-    state: NeighbourState
-    mac: str = ""
-    worker: int = 0
-
-
-@dataclass(frozen=True)
-class RowCounters:
-    """What an entry counted: hits (connections or first packets it decided), and packets and bytes after `settle`."""
-
-    hits: int = 0
-    packets: int = 0
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Counters at one moment. `drops` by reason (all reasons are there), `vnics` by id (rx_packets, rx_bytes,
-    tx_packets, tx_bytes, drops; rx is from the vNIC into the card, and so are the packets that were dropped), `ports`
-    by number, `rows` by (table, id), of tables that are declared to count and no others, `engine` by name."""
-
-    drops: Mapping[str, int]
-    vnics: Mapping[int, Mapping[str, int]]
-    ports: Mapping[int, Mapping[str, int]]
-    rows: Mapping[tuple[str, int], RowCounters]
-    engine: Mapping[str, int]
-
-
-# The histogram of bursts, in `Counters.engine`: how often workers took so many packets at a time, and fewer than twice
-# as many. Workers alone take bursts: a shard's and the twin's are 0.
-BURSTS = tuple(f"bursts_of_{1 << size}" for size in range(7))
-LOGS_PER_SECOND = 100
-
-
-class EventKind(IntEnum):
-    COMMIT = 1
-    PORT_UP = 2
-    PORT_DOWN = 3
-    RULE_LOG = 4
-    NEXT_HOP_DOWN = 5
-    NEXT_HOP_UP = 6
-    FLOW_LIMIT = 7
-    PUNT_LIMIT = 8
-    PICKUP_BEGIN = 9
-    PICKUP_END = 10
-    FLOW_TABLE_FULL = 11
-    # These are of the card's daemon, beside its engine's: no backend tells of its own death.
-    ENGINE_DIED = 64
-    ENGINE_STARTED = 65
-    INTERFACE_GONE = 66
-    INTERFACE_ANEW = 67
-    OWNER_AWAITED = 68
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to tell: `number` ascends by one, `table`/`id` say about which row, `data` is the kind's own, never
-    cut: a COMMIT's tag, the packet of a RULE_LOG. Of those a vNIC causes at most 100 a second, and as many at once: the
-    rest are counted as `logs_suppressed` of `engine`."""
-
-    number: int
-    time_ns: int
-    kind: EventKind
-    table: str = ""
-    id: int = 0
-    data: str = ""
-
-
-@dataclass(frozen=True)
-class Events:
-    """`missed`: how many were overwritten before this reader came; read on with `cursor`. With one of another life of
-    the card, `lost` is set and these begin with this life's first: what that one still had to tell is gone. A cursor
-    that was never given is INVALID. Events come in the order of their numbers, whatever their kinds, from a ring that
-    went round too."""
-
-    events: tuple[Event, ...]
-    missed: int
-    cursor: Cursor
-    lost: bool = False
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What this backend can do, asked before and never found out by failing.
-
-    Args:
-        level: "tables", "stateless", "stateful", "nat" or "all": the level the conformance kit holds it to.
-        absent: verbs and stages it refuses as UNSUPPORTED.
-        stages: stages with code, in chain order of their numbers.
-        capacities: table -> entries.
-        occupancy: table -> entries used now.
-        owners: table -> the owner that writes it.
-        awaited: owners awaited since load that have yet to commit.
-    """
-
-    backend: str
-    version: str
-    level: str
-    absent: tuple[str, ...]
-    stages: tuple[str, ...]
-    schema: Schema
-    workers: int
-    connections: int
-    ports: tuple[PortState, ...]
-    capacities: Mapping[str, int]
-    occupancy: Mapping[str, int]
-    owners: Mapping[str, str] = field(default_factory=dict)
-    awaited: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What a described packet would meet: the installed flow, if any, and what the chain would decide now."""
-
-    generation: int
-    flow: Flow | None
-    installed: PacketResult | None
-    now: PacketResult
 
 
 class Reader(Protocol):

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from tests.tools.tree import ROOT
 
-CONTRACT = ROOT / "hal/packet/contract.py"
+CONTRACT = (ROOT / "hal/packet/contract.py", ROOT / "hal/packet/records.py")
 SOURCES = (
-    CONTRACT,
+    *CONTRACT,
     ROOT / "hal/errors.py",
     ROOT / "docs/forwarding.md",
     ROOT / "hal/packet/frame/schema.py",
     *sorted((ROOT / "hal/packet/stages").glob("*/schema.py")),
 )
-"""What checks may quote. Each sentence of the first has to be."""
+"""What checks may quote. Each sentence of the contract has to be."""
 
 
 def squeezed(text: str) -> str:
@@ -54,8 +54,8 @@ def _sentences_of(document: str) -> Iterator[str]:
 
 def sentences() -> list[tuple[str, str]]:
     """(what it is about, sentence) of the whole contract."""
-    tree = ast.parse(CONTRACT.read_text())
-    found = [(about, sentence) for about, document in _documents(tree) for sentence in _sentences_of(document)]
+    documents = (found for path in CONTRACT for found in _documents(ast.parse(path.read_text())))
+    found = [(about, sentence) for about, document in documents for sentence in _sentences_of(document)]
     return [(about, sentence) for about, sentence in found if sentence]
 
 

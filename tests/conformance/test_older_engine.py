@@ -169,7 +169,7 @@ NEW = "punts_are_limited"
 """The one check of packets that needs the field which it lacks."""
 PACKETS = [
     check
-    for module in (checks.forwarding, checks.sessions, checks.limits, checks.shards)
+    for module in (checks.forwarding, checks.counting, checks.sessions, checks.limits, checks.shards)
     for check in checks_of(module)
     if check.name != NEW and not {STAGE, "wire"} & set(check.needs)
 ]

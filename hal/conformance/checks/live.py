@@ -7,17 +7,21 @@ import threading
 import time
 
 from hal.conformance import world
-from hal.conformance.bench import PAUSE_SECONDS, Bench, modify
+from hal.conformance.bench import PAUSE_SECONDS, Bench, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import udp
-from hal.conformance.world import A, C
+from hal.conformance.world import A, B, C
+from hal.errors import HalError
 from hal.packet.schema.rows import Row
 from hal.packet.stages.bridge._generated import Subnet
 
 NEEDS = ("wire", "bridge", "route")
+FOLLOWED = (*NEEDS, "packets", "flows")
 ONE_STEP = "Apply all operations in one step that every packet sees whole or not at all"
 BURSTS, BURST = 12, 16
 """Packets that are sent while another commits."""
+STARTED_SECONDS = 2.0
+"""Within which a started card forwards."""
 
 
 @check(Level.STATELESS, ONE_STEP, needs=NEEDS)
@@ -56,3 +60,53 @@ def live_packets_see_one_generation(bench: Bench) -> None:
         writing.join()
     expect(seen, f"of {BURSTS * BURST} packets that were sent while another committed none left")
     equal([one for one in seen if one not in macs][:1], [], "MACs of a packet that met tables of two generations")
+
+
+@check(
+    Level.STATEFUL,
+    "Run packets, in order, through the very path that live traffic takes.",
+    needs=(*FOLLOWED, "shard"),
+)
+def live_traffic_goes_the_same_way(bench: Bench) -> None:
+    """The same packets, live and replayed, are forwarded and dropped alike, and leave the same connections."""
+    card = world.world(bench)
+    found = []
+    for traffic in (card.live(), card.traffic()):
+        sent = [
+            world.bridged(traffic), world.routed(traffic), world.replied(traffic), world.segment(traffic, "S"),
+            world.segment(traffic, "SA", back=True), world.segment(traffic, "FA", back=True),
+            world.far(traffic), world.router_answers(traffic), world.segment(traffic, "A", sport=9),
+            traffic.send(A.port, A.frame(udp(A.ip, "8.8.8.8"))),
+        ]  # fmt: skip
+        flows = sorted((flow.protocol, flow.destination, flow.tcp_state, flow.packets) for flow in traffic.flows())
+        found.append(([(one.outputs, one.reason) for one in sent], flows))
+    equal(found[0], found[1], "outputs and reasons of packets, live and replayed")
+
+
+@check(Level.STATEFUL, "End forwarding and the engine itself.", "Begin to move packets.", needs=FOLLOWED)
+def packets_move_from_start_to_stop(bench: Bench) -> None:
+    """Before start and after stop nothing leaves by any port."""
+    card = bench.card(start=False)
+    card.commit(insert(*world.rows()))
+    wire = card.device.wire(card.backend)
+    frame = A.frame(udp(A.ip, B.ip), to=B.mac)
+
+    def leaves() -> int:
+        if wire is None:
+            return 0
+        try:
+            wire.send(A.port, frame)
+            return len(wire.receive())
+        except (HalError, OSError):
+            return 0
+
+    equal(leaves(), 0, "frames that left before start")
+    card.backend.start()
+    # A worker may take a moment to its first burst, on a machine that has other work.
+    deadline = time.monotonic() + STARTED_SECONDS
+    while not (left := leaves()) and time.monotonic() < deadline:
+        pass
+    expect(left >= 1, f"nothing left in {STARTED_SECONDS} s after start")
+    card.backend.stop()
+    leaves()  # of several that were sent until one was seen, some may have left before
+    equal(leaves(), 0, "frames that left after stop")

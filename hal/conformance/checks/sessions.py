@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import echo, ip, udp
 from hal.conformance.traffic import SECOND, Traffic
 from hal.conformance.world import A, B, C
-from hal.errors import HalError
-from hal.packet.contract import NONE_ID, EventKind, Flow, FlowFilter, PacketIn, RowCounters, StepKind, TcpState, Verdict
+from hal.packet.contract import NONE_ID, Flow, FlowFilter, PacketIn, StepKind, TcpState, Verdict
 from hal.packet.stages.route._generated import NextHop, Route
 
 NEEDS = ("packets", "bridge", "route", "flows")
 FIREWALL = (*NEEDS, "firewall")
-STARTED_SECONDS = 2.0
-"""Within which a started card forwards."""
 
 
 def _only(traffic: Traffic, **which: object) -> Flow:
@@ -334,74 +329,6 @@ def nothing_to_forget(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
-    "What an entry counted: hits (connections or first packets it decided)",
-    needs=(*FIREWALL, "counters"),
-)
-def rules_count_hits(bench: Bench) -> None:
-    """A hit for each connection a rule allowed and each first packet it dropped, at once, and not for the rest."""
-    drop = world.rule(60, priority=1, protocol_low=6, protocol_high=6, verdict="drop")
-    traffic = world.firewalled(bench, world.rule(), drop).traffic()
-    for sport in (1, 1, 1, 2):
-        world.routed(traffic, sport=sport)
-    world.replied(traffic, dport=1)
-    for _ in range(3):
-        world.segment(traffic, "S")
-    counted = traffic.counters().rows
-    hits = {id_: counters.hits for (table, id_), counters in counted.items() if table == "firewall_rule"}
-    equal(hits, {world.RULE: 2, 60: 3}, "hits of rules")
-
-
-@check(
-    Level.STATEFUL,
-    "and packets and bytes after `settle`.",
-    "Add what sessions have counted so far to rules and objects, then return.",
-    "`rows` by (table, id)",
-    needs=(*FIREWALL, "settle", "counters"),
-)
-def settle_adds_up(bench: Bench) -> None:
-    """After settle a rule has the packets and IP bytes of its connections, both ways, each once."""
-    traffic = world.firewalled(bench).traffic()
-    for turn in (1, 2):
-        world.routed(traffic)
-        world.replied(traffic)
-        for _ in range(2):
-            traffic.settle()
-            counted = traffic.counters().rows["firewall_rule", world.RULE]
-            equal(counted, RowCounters(1, 2 * turn, 58 * turn), "hits, packets and bytes after settle")
-
-
-@check(Level.STATEFUL, "Counters stay.", needs=(*FIREWALL, "settle", "counters"))
-def modify_keeps_counters(bench: Bench) -> None:
-    """A modified rule goes on counting from where it was, its key changed too."""
-    card = world.firewalled(bench)
-    traffic = card.traffic()
-    world.routed(traffic)
-    traffic.settle()
-    before = traffic.counters().rows["firewall_rule", world.RULE]
-    card.commit(modify(world.rule(priority=7, source="10.0.0.0/8")))
-    world.routed(traffic, sport=99)
-    traffic.settle()
-    after = traffic.counters().rows["firewall_rule", world.RULE]
-    equal(before, RowCounters(1, 1, 29), "counters before")
-    equal(after, RowCounters(2, 2, 58), "counters after, of two connections")
-
-
-@check(Level.STATEFUL, "`table`/`id` say about which row, `data` is the kind's own", needs=(*FIREWALL, "events"))
-def rules_log(bench: Bench) -> None:
-    """A rule with log tells each connection that it decides, in words, with time and number."""
-    traffic = world.firewalled(bench, world.rule(log=1)).traffic()
-    world.routed(traffic)
-    world.routed(traffic)
-    world.segment(traffic, "S", after=SECOND)
-    told = [event for event in traffic.events().events if event.kind is EventKind.RULE_LOG]
-    words = [f"allow udp {A.ip}:4000 > {C.ip}:53", f"allow tcp {A.ip}:4000 > {C.ip}:80"]
-    equal([event.data for event in told], words, "what RULE_LOG events say")
-    equal({(event.table, event.id) for event in told}, {("firewall_rule", world.RULE)}, "which rule they are about")
-    equal(told[1].time_ns - told[0].time_ns, SECOND, "time between them, in ns")
-
-
-@check(
-    Level.STATEFUL,
     "How far the card has come with a neighbour.",
     "It was asked for and hasn't answered: packets to it wait.",
     "It has answered: packets go to its MAC.",
@@ -479,53 +406,3 @@ def traces_find_installed_flows(bench: Bench) -> None:
     equal(card.backend.flows(), [flow], "connections after the trace")
     card.commit(delete("firewall_rule", world.RULE))
     equal(card.backend.trace(packet).now.reason, "firewall_default", "what would be decided after the rule went")
-
-
-@check(
-    Level.STATEFUL,
-    "Run packets, in order, through the very path that live traffic takes.",
-    needs=(*NEEDS, "shard", "wire"),
-)
-def live_traffic_goes_the_same_way(bench: Bench) -> None:
-    """The same packets, live and replayed, are forwarded and dropped alike, and leave the same connections."""
-    card = world.world(bench)
-    found = []
-    for traffic in (card.live(), card.traffic()):
-        sent = [
-            world.bridged(traffic), world.routed(traffic), world.replied(traffic), world.segment(traffic, "S"),
-            world.segment(traffic, "SA", back=True), world.segment(traffic, "FA", back=True),
-            world.far(traffic), world.router_answers(traffic), world.segment(traffic, "A", sport=9),
-            traffic.send(A.port, A.frame(udp(A.ip, "8.8.8.8"))),
-        ]  # fmt: skip
-        flows = sorted((flow.protocol, flow.destination, flow.tcp_state, flow.packets) for flow in traffic.flows())
-        found.append(([(one.outputs, one.reason) for one in sent], flows))
-    equal(found[0], found[1], "outputs and reasons of packets, live and replayed")
-
-
-@check(Level.STATEFUL, "End forwarding and the engine itself.", "Begin to move packets.", needs=(*NEEDS, "wire"))
-def packets_move_from_start_to_stop(bench: Bench) -> None:
-    """Before start and after stop nothing leaves by any port."""
-    card = bench.card(start=False)
-    card.commit(insert(*world.rows()))
-    wire = card.device.wire(card.backend)
-    frame = A.frame(udp(A.ip, B.ip), to=B.mac)
-
-    def leaves() -> int:
-        if wire is None:
-            return 0
-        try:
-            wire.send(A.port, frame)
-            return len(wire.receive())
-        except (HalError, OSError):
-            return 0
-
-    equal(leaves(), 0, "frames that left before start")
-    card.backend.start()
-    # A worker may take a moment to its first burst, on a machine that has other work.
-    deadline = time.monotonic() + STARTED_SECONDS
-    while not (left := leaves()) and time.monotonic() < deadline:
-        pass
-    expect(left >= 1, f"nothing left in {STARTED_SECONDS} s after start")
-    card.backend.stop()
-    leaves()  # of several that were sent until one was seen, some may have left before
-    equal(leaves(), 0, "frames that left after stop")

@@ -11,10 +11,26 @@ from tests.conformance.broken import (
     packets,
     reading,
     sessions,
+    shards,
+    staging,
     telling,
 )
 from tests.conformance.broken.parts import Break
 
-MODULES = (loading, arguments, commits, owners, failures, live, reading, telling, packets, sessions, belonging)
+MODULES = (
+    loading,
+    arguments,
+    commits,
+    owners,
+    failures,
+    live,
+    reading,
+    staging,
+    telling,
+    packets,
+    shards,
+    sessions,
+    belonging,
+)
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

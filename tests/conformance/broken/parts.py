@@ -93,6 +93,10 @@ def blind(table: str, field_ends: str = "", field_begins: str = "") -> Callable[
     return checked
 
 
+def stale(what: str) -> HalError:
+    return HalError(ErrorKind.STALE, what)
+
+
 class BrokenDevice(TwinDevice):
     """Twins that are broken in one thing, or in none."""
 
@@ -164,4 +168,4 @@ class Handle:
         return getattr(self._writer, name)
 
 
-__all__ = ["PARTS", "Break", "Breaks", "BrokenDevice", "Handle", "blind", "breaks"]
+__all__ = ["PARTS", "Break", "Breaks", "BrokenDevice", "Handle", "blind", "breaks", "stale"]

@@ -1,4 +1,4 @@
-"""Wrong about what is read, about whose tables changed, about staging, events and what is derived."""
+"""Wrong about what is read, about whose tables changed, and about what is derived."""
 
 from __future__ import annotations
 
@@ -15,28 +15,19 @@ from hal.conformance.checks import deriving
 from hal.errors import ErrorKind, HalError
 from hal.packet import derive
 from hal.packet.contract import (
-    LONGEST_LEASE_NS,
-    Cursor,
     Delete,
-    EventKind,
-    Events,
     Generation,
     Modify,
     Outcome,
     OutcomeKind,
     Snapshot,
 )
-from hal.packet.model.counters import EventRing
-from hal.packet.model.store import Stage, Store, Version
+from hal.packet.model.store import Store, Version
 from hal.packet.model.twin import Twin
 from hal.packet.schema.rows import Row, Rows
-from tests.conformance.broken.parts import Break, Breaks, Handle, breaks
+from tests.conformance.broken.parts import Break, Breaks, Handle, breaks, stale
 
 BREAKS: Breaks = {}
-
-
-def _stale(what: str) -> HalError:
-    return HalError(ErrorKind.STALE, what)
 
 
 # --- snapshots ---------------------------------------------------------------------------------------------------
@@ -169,7 +160,7 @@ class DeletesAreStale(Store):
 
     def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         if vars(self).get("deletes") and base is not None and base == self.generation:
-            raise _stale("base")
+            raise stale("base")
         super()._check_base(owner, base, depends)
 
     def _build(self, owner: str, operations: Any, *more: Any) -> Version:
@@ -183,7 +174,7 @@ class FewOthers(Store):
 
     def _check_base(self, owner: str, base: Generation | None, depends: Any) -> None:
         if base is not None and self.generation - base >= 4:
-            raise _stale("base")
+            raise stale("base")
         super()._check_base(owner, base, depends)
 
 
@@ -380,191 +371,6 @@ BREAKS["sync_reads_again_after_stale"] = Break(
     "sync gives up at once", around=lambda: mock.patch.object(derive, "ATTEMPTS", 1)
 )
 BREAKS["sync_leaves_others_alone"] = Break("sync empties no table", around=_deriving_from_rows)
-
-
-# --- staging -----------------------------------------------------------------------------------------------------
-
-
-@breaks(BREAKS, "staging_changes_nothing")
-class TagsAtOnce(Store):
-    """the tag of a staged commit is seen at once"""
-
-    def stage(self, owner: str, operations: Any, *, tag: str, **more: Any) -> Stage:
-        staged = super().stage(owner, operations, tag=tag, **more)
-        if tag:
-            self.current = replace(self.current, tag=tag)
-        return staged
-
-
-@breaks(BREAKS, "a_staged_commit_is_made")
-class NamesNotMade(Store):
-    """names of a staged commit are lost"""
-
-    def make(self, stage: Stage) -> int:
-        stage.version = replace(stage.version, names={})
-        return super().make(stage)
-
-
-@breaks(BREAKS, "a_staged_commit_is_dropped")
-class NeverDropped(Store):
-    """what was dropped can still be made"""
-
-    def drop(self, stage: Stage) -> None:
-        del stage
-
-
-@breaks(BREAKS, "a_staged_commit_is_made_once")
-class MadeTwice(Store):
-    """what was made can be made again"""
-
-    def make(self, stage: Stage) -> int:
-        if stage in vars(self).setdefault("made", []):
-            return self.commit(stage.owner, (), base=None, transaction=None, tag="", depends=(), names=())
-        generation = super().make(stage)
-        vars(self)["made"].append(stage)
-        return generation
-
-
-@breaks(BREAKS, "only_one_is_staged")
-class BusyWithoutWords(Store):
-    """who stages beside another isn't told for how long"""
-
-    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
-        try:
-            return super().stage(owner, operations, **more)
-        except HalError as error:
-            if error.kind is not ErrorKind.BUSY:
-                raise
-            raise HalError(ErrorKind.BUSY, "staged commit", limit="one at a time") from error
-
-
-@breaks(BREAKS, "each_owner_stages_its_own")
-class OneForAll(Store):
-    """one is staged at a time, whoever staged it"""
-
-    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
-        if any(one.owner != owner for one in self._staged.values()):
-            raise HalError(ErrorKind.BUSY, "staged commit", limit="one at a time")
-        return super().stage(owner, operations, **more)
-
-
-@breaks(BREAKS, "staging_refuses_as_commit_does")
-class StagesTooMuch(Store):
-    """what is FULL is found only when it is made"""
-
-    def stage(self, owner: str, operations: Any, **more: Any) -> Stage:
-        try:
-            return super().stage(owner, operations, **more)
-        except HalError as error:
-            if error.kind is not ErrorKind.FULL:
-                raise
-            return Stage(owner, tuple(operations), "", (), self.current_generation, self.current, 0)
-
-
-@breaks(BREAKS, "a_staged_commit_may_be_stale")
-class NeverStale(Store):
-    """what was staged is made over whatever came since"""
-
-    def make(self, stage: Stage) -> int:
-        stage.base = self.current_generation
-        return super().make(stage)
-
-
-@breaks(BREAKS, "others_make_nothing_staged_stale")
-class AlwaysStale(Store):
-    """anyone's commit makes what is staged stale"""
-
-    def commit(self, owner: str, operations: Any, **more: Any) -> int:
-        vars(self)["committed"] = super().commit(owner, operations, **more)
-        return self.generation
-
-    def make(self, stage: Stage) -> int:
-        if vars(self).get("committed", 0) > stage.base:
-            raise _stale("staged commit")
-        return super().make(stage)
-
-
-@breaks(BREAKS, "a_lease_ends")
-class EndlessLease(Store):
-    """short leases don't end"""
-
-    def stage(self, owner: str, operations: Any, *, lease_ns: int, **more: Any) -> Stage:
-        staged = super().stage(owner, operations, lease_ns=lease_ns, **more)
-        if lease_ns < 1_000_000_000:
-            staged.ends_ns = 1 << 62
-        return staged
-
-
-@breaks(BREAKS, "a_lease_has_a_limit")
-class AnyLease(Store):
-    """leases are cut to what is allowed"""
-
-    def stage(self, owner: str, operations: Any, *, lease_ns: int, **more: Any) -> Stage:
-        return super().stage(owner, operations, lease_ns=min(lease_ns, LONGEST_LEASE_NS), **more)
-
-
-@breaks(BREAKS, "a_staged_commit_goes_with_its_connection")
-class StagedForever(Twin):
-    """a writer that is closed leaves what it staged"""
-
-    def writer(self, owner: str = "dsnd") -> Any:
-        class Closing(Handle):
-            def close(self) -> None:
-                pass
-
-        return Closing(super().writer(owner))
-
-
-# --- events ------------------------------------------------------------------------------------------------------
-
-
-@breaks(BREAKS, "commits_are_told")
-class NoGeneration(EventRing):
-    """commits are told without their generation"""
-
-    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
-        super().add(now, kind, table, 0 if kind is EventKind.COMMIT else identity, data)
-
-
-@breaks(BREAKS, "events_are_read_on")
-class LastAgain(EventRing):
-    """the last event that was read is read again, as long as the ring is far from its end"""
-
-    def read(self, cursor: Cursor | None) -> Events:
-        found = super().read(cursor)
-        if self._last > 100:
-            return found
-        earlier = Cursor(max(0, cursor - 1), cursor.life) if cursor is not None else None
-        return replace(super().read(earlier), missed=found.missed)
-
-
-@breaks(BREAKS, "a_cursor_of_another_life_begins_anew")
-class SilentLife(EventRing):
-    """of a cursor only the number counts, as far as there are events"""
-
-    def read(self, cursor: Cursor | None) -> Events:
-        if isinstance(cursor, Cursor) and cursor.life != self.life:
-            cursor = Cursor(min(cursor, self._last), self.life)
-        return super().read(cursor)
-
-
-@breaks(BREAKS, "a_cursor_is_one_that_was_given")
-class EndlessCursor(EventRing):
-    """a cursor beyond the last event is the last one's"""
-
-    def read(self, cursor: Cursor | None) -> Events:
-        if isinstance(cursor, Cursor) and cursor.life == self.life and cursor > self._last:
-            cursor = Cursor(self._last, cursor.life)
-        return super().read(cursor)
-
-
-@breaks(BREAKS, "late_readers_learn_what_they_missed")
-class OneLess(EventRing):
-    """one less is missed than was"""
-
-    def read(self, cursor: Cursor | None) -> Events:
-        found = super().read(cursor)
-        return replace(found, missed=max(0, found.missed - 1))
 
 
 __all__ = ["BREAKS"]

@@ -160,4 +160,53 @@ class ForgetsShares(PathShard):
                 self.flows.rekey(connection, connection.keys[1], None)
 
 
+@breaks(BREAKS, "commits_are_told")
+class NoGeneration(EventRing):
+    """commits are told without their generation"""
+
+    def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
+        super().add(now, kind, table, 0 if kind is EventKind.COMMIT else identity, data)
+
+
+@breaks(BREAKS, "events_are_read_on")
+class LastAgain(EventRing):
+    """the last event that was read is read again, as long as the ring is far from its end"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        found = super().read(cursor)
+        if self._last > 100:
+            return found
+        earlier = Cursor(max(0, cursor - 1), cursor.life) if cursor is not None else None
+        return replace(super().read(earlier), missed=found.missed)
+
+
+@breaks(BREAKS, "a_cursor_of_another_life_begins_anew")
+class SilentLife(EventRing):
+    """of a cursor only the number counts, as far as there are events"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        if isinstance(cursor, Cursor) and cursor.life != self.life:
+            cursor = Cursor(min(cursor, self._last), self.life)
+        return super().read(cursor)
+
+
+@breaks(BREAKS, "a_cursor_is_one_that_was_given")
+class EndlessCursor(EventRing):
+    """a cursor beyond the last event is the last one's"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        if isinstance(cursor, Cursor) and cursor.life == self.life and cursor > self._last:
+            cursor = Cursor(self._last, cursor.life)
+        return super().read(cursor)
+
+
+@breaks(BREAKS, "late_readers_learn_what_they_missed")
+class OneLess(EventRing):
+    """one less is missed than was"""
+
+    def read(self, cursor: Cursor | None) -> Events:
+        found = super().read(cursor)
+        return replace(found, missed=max(0, found.missed - 1))
+
+
 __all__ = ["BREAKS"]

@@ -74,10 +74,11 @@ def cut_off(ifname: str) -> tuple[str, ...]:
         kernel.close()
 
 
-def give_back(ifname: str) -> None:
+def give_back(ifname: str) -> bool:
     """Undo `cut_off`: our filters go, and what holds filters where no others are in it. An interface that isn't there
-    or wasn't cut off is no error. Raises NetlinkError."""
+    or wasn't cut off is no error. Returns whether there was anything to undo. Raises NetlinkError."""
     kernel: Any = IPRoute()
+    undone = False
     try:
         for index in kernel.link_lookup(ifname=ifname):
             mine = [parent for parent in _PROGRAMS if _ours(kernel, index, parent)]
@@ -86,6 +87,8 @@ def give_back(ifname: str) -> None:
                           info=_PREFERENCE << 16 | _ALL_PROTOCOLS)  # fmt: skip
             if mine and not any(kernel.get_filters(index, 0, parent) for parent in _PROGRAMS):
                 kernel.tc("del", "clsact", index=index)
+            undone = undone or bool(mine)
+        return undone
     finally:
         kernel.close()
 

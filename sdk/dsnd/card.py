@@ -183,15 +183,15 @@ class Card:
 
     def _launch(self) -> None:
         """Start an engine and load it from the last good intent; forwarding begins behind the commit."""
-        if self._interfaces is not None:
-            self._interfaces.prepare()
-        if self._taps is not None:
-            self._taps.prepare()
-        if self._record is not None:
+        if self._record is not None:  # first: by it `dsn card stop` knows what to give back, whenever we are killed
             try:
                 self._record.write(self.config)
             except OSError as error:
                 self._log(f"what the engine is loaded with can't be noted: {error}")
+        if self._interfaces is not None:
+            self._interfaces.prepare()
+        if self._taps is not None:
+            self._taps.prepare()
         backend = self.hardware.packet.launch()
         try:
             backend.load(self.config)

@@ -7,6 +7,7 @@ a claim lives on where dsnd doesn't, and ends with the engine however that ends;
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable
@@ -46,6 +47,16 @@ class Claims:
             except OSError:
                 continue
             self._claim(port, claim)
+
+    def take_free(self) -> tuple[PortConfig, ...]:
+        """Claim the interfaces that nobody has; returns their ports."""
+        taken = []
+        for port in self._ports:
+            name, namespace = interface(port)
+            with contextlib.suppress(OSError, HalError):  # it isn't there, or is another card's
+                self._claim(port, inside(namespace, partial(_name, name)))
+                taken.append(port)
+        return tuple(taken)
 
     def drop(self) -> None:
         """Let go of them; an engine that inherited them has them still."""

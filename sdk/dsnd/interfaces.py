@@ -108,10 +108,20 @@ class Interfaces:
 
     def release(self) -> None:
         """Give them back to the kernel, as they were, and let go of them. What it refuses is told."""
-        for port in self._ports:
+        self._give_back(self._ports)
+
+    def release_left(self) -> bool:
+        """The same with those of a card that died with its engine, but for the ones that another card has taken since.
+        Returns whether any was cut off still."""
+        return self._give_back(self._claims.take_free())
+
+    def _give_back(self, ports: Iterable[PortConfig]) -> bool:
+        undone = False
+        for port in ports:
             name, namespace = interface(port)
             try:
-                inside(namespace, partial(give_back, name))
+                undone = inside(namespace, partial(give_back, name)) or undone
             except (OSError, NetlinkError) as error:
                 self._log(f"port {port.name}: {name} can't be given back to the kernel: {error}")
         self._claims.drop()
+        return undone

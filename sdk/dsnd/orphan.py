@@ -1,4 +1,5 @@
-"""An engine whose dsnd is gone: ended without a new one, which might refuse it (see `loaded`)."""
+"""A card whose dsnd is gone: its engine is ended without a new one, which might refuse it (see `loaded`), and what it
+had of the machine is given back, also where the engine has died with dsnd."""
 
 from __future__ import annotations
 
@@ -22,21 +23,22 @@ LOCK: Final = "engine.lock"
 
 
 def stop_orphan(run: Path) -> str:
-    """End the engine in a card's run folder, and remove the namespaces of its taps.
+    """End the engine in a card's run folder, remove the namespaces of its taps and give its interfaces back.
 
     Returns:
-        What was unusual about it: that it had to be killed. "" for nothing.
+        What was unusual about it: that it had to be killed, or had died. "" for nothing.
 
     Raises:
-        HalError: LOST where no engine runs there, BUSY where a dsnd has it, TIMEOUT where it doesn't end, DENIED
-            where it may not be killed.
+        HalError: LOST where no engine runs there and none has left anything, BUSY where a dsnd has it, TIMEOUT where
+            it doesn't end, DENIED where it may not be killed.
     """
     engine = run / ENGINE_FOLDER
-    if not (engine / LOCK).exists() or not _runs(engine):
-        raise HalError(ErrorKind.LOST, f"card {run}", got="no dsnd and no engine is running",
-                       fix="There is nothing to stop.")  # fmt: skip
+    if not run.is_dir():
+        raise _nothing(run)
     lock = hold_folder(run)
     try:
+        if not _runs(engine):
+            return _tidy_up(run)
         told = ""
         probe = Probe()
         try:
@@ -49,15 +51,42 @@ def stop_orphan(run: Path) -> str:
             if not _gone(engine):
                 raise HalError(ErrorKind.TIMEOUT, f"engine in {engine}", got="killed, it goes on",
                                limit=f"{END_S:g} s", fix="Look at its process (ps: D waits for a device).")  # fmt: skip
-        for left in (*engine.glob("*.sock"), engine / "engine.pid"):  # which an engine of no rights can't take away
-            left.unlink(missing_ok=True)
-        Taps((), card_namespace(run)).remove()
-        loaded = Record(run / LOADED).read()
-        Interfaces(loaded.ports if loaded is not None else ()).release()
+        _take_away(run)
+        _interfaces(run).release()
         held.tidy()
         return told
     finally:
         os.close(lock)
+
+
+def _nothing(run: Path) -> HalError:
+    return HalError(ErrorKind.LOST, f"card {run}", got="no dsnd and no engine is running",
+                    fix="There is nothing to stop.")  # fmt: skip
+
+
+def _tidy_up(run: Path) -> str:
+    """What dsnd and its engine left that were killed both; returns that in words. Raises HalError(LOST) where there is
+    nothing: it was stopped before."""
+    left = _take_away(run)
+    left = _interfaces(run).release_left() or left
+    held.tidy()
+    if not left:
+        raise _nothing(run)
+    return "neither dsnd nor its engine was running, and what they left was taken away"
+
+
+def _take_away(run: Path) -> bool:
+    """Namespaces, and the engine's files, which one of no rights can't take away. Returns whether there were any."""
+    engine = run / ENGINE_FOLDER
+    files = [path for path in (*engine.glob("*.sock"), engine / "engine.pid") if path.exists()]
+    for path in files:
+        path.unlink(missing_ok=True)
+    return Taps((), card_namespace(run)).remove() or bool(files)
+
+
+def _interfaces(run: Path) -> Interfaces:
+    loaded = Record(run / LOADED).read()
+    return Interfaces(loaded.ports if loaded is not None else ())
 
 
 def _ask_to_end(engine: Path) -> None:
@@ -92,9 +121,11 @@ def _kill(engine: Path) -> None:
 
 def _runs(engine: Path) -> bool:
     """Whether somebody holds the engine's folder: it ends later than its sockets."""
-    with (engine / LOCK).open("rb") as lock:
-        try:
+    try:
+        with (engine / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
     return False

@@ -156,11 +156,11 @@ class Taps:
         for tap in (*self._fixed, *given):
             _in(tap.namespace, partial(_configure, tap=tap, addresses=by_vrf.get(tap.vrf, set())))
 
-    def remove(self) -> None:
-        """Remove the namespaces, with all that is in them."""
+    def remove(self) -> bool:
+        """Remove the namespaces, with all that is in them. Returns whether there were any."""
         own = {self._card} if self._card else set()
-        self._remove({tap.namespace for tap in self.taps} | set(self._present()) | own)
         self._given = None
+        return self._remove({tap.namespace for tap in self.taps} | set(self._present()) | own)
 
     def _namespace(self, vrf: str) -> str:
         return f"{self._card}-{vrf}"
@@ -170,9 +170,11 @@ class Taps:
         return [one for one in namespaces.names() if self._card and one.startswith(f"{self._card}-")]
 
     @staticmethod
-    def _remove(some: set[str]) -> None:
-        for namespace in some & set(namespaces.names()):
+    def _remove(some: set[str]) -> bool:
+        there = some & set(namespaces.names())
+        for namespace in there:
             namespaces.remove(namespace)
+        return bool(there)
 
     def _look(self) -> dict[int, str]:
         """Which VRF has which spare. A dsnd that adopts an engine finds it by the MACs."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.world import Host, World, leftovers
+from hal import namespaces
+from sdk.dsnd.taps import card_namespace
+from tests.netns.world import Host, World, leftovers, wait_until
 
 INTENT = """
 kind: Subnet
@@ -69,8 +71,11 @@ def looks(world: World) -> list[str]:
     return [world.in_card(*words, check=False).stdout for words in show]  # sysctl can read no secrets
 
 
-@pytest.mark.parametrize("orphaned", [False, True], ids=["with dsnd", "without"])
-def test_the_machine_is_not_there_while_the_card_has_its_interface(world: World, orphaned: bool) -> None:
+TAKEN_AWAY = "stopped; the intent is kept; neither dsnd nor its engine was running, and what they left was taken away\n"
+
+
+@pytest.mark.parametrize("killed", ["nobody", "dsnd", "both"])
+def test_the_machine_is_not_there_while_the_card_has_its_interface(world: World, killed: str) -> None:
     a = world.hosts["a"]
     assert [reaches(a, one) for one in OWN] == [True, True]
     before = looks(world)
@@ -93,9 +98,18 @@ def test_the_machine_is_not_there_while_the_card_has_its_interface(world: World,
     os.kill(engine, signal.SIGKILL)  # another engine finds the filters there
     a.run("ping", "-c", "1", "-W", "30", "-i", "0.2", "-w", "30", "10.1.0.20")
     assert not reaches(a, OWN[0])
-    if orphaned:
+    if killed != "nobody":
         os.kill(world.api().status().daemon_pid, signal.SIGKILL)
-    world.stop_card()
+    if killed == "both":
+        engine = int((world.run_folder / "engine" / "engine.pid").read_text())
+        os.kill(engine, signal.SIGKILL)
+        assert wait_until(lambda: not Path(f"/proc/{engine}").exists(), 10)
+        assert looks(world) != before
+        assert world.dsn("card", "stop").stdout == TAKEN_AWAY
+        assert "There is nothing to stop" in world.dsn("card", "stop", check=False).stderr
+        assert card_namespace(world.run_folder) not in namespaces.names()
+    else:
+        world.stop_card()
     assert looks(world) == before
     assert [reaches(a, one) for one in OWN] == [True, True]
 

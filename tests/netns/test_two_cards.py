@@ -59,6 +59,27 @@ def test_an_interface_is_one_cards_for_as_long_as_its_engine_lives(world: World)
     world.start_card()
 
 
+def test_what_a_dead_card_left_is_not_taken_from_the_card_that_has_it_now(world: World) -> None:
+    def cut_off() -> bool:
+        return "bpf" in world.in_card("tc", "filter", "show", "dev", "host0", "ingress").stdout
+
+    pids = world.pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    started = other(
+        world, "card", "start", str(world.folder / "card.toml"), "--state", str(world.folder / "other-state")
+    )
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "was taken away" in world.dsn("card", "stop").stdout
+        assert cut_off()
+    finally:
+        assert other(world, "card", "stop").returncode == 0
+    assert not cut_off()
+    world.start_card()
+
+
 def test_a_state_folder_is_one_daemons(world: World) -> None:
     card = world.folder / "null.toml"
     card.write_text('board = "twin"\n[ports]\nhost0 = "replay"\n')

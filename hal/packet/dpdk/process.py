@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,8 @@ def _pid_of(run: Path) -> int | None:
     from hal.packet.dpdk.wire import Hello, Verb
 
     try:
-        with Link(run / "read.sock", timeout=5) as link:
-            return int(link.ask(Verb.HELLO).structure(Hello).pid)
+        # The schema comes with the answer, as a descriptor.
+        with Link(run / "read.sock", timeout=5) as link, closing(link.ask(Verb.HELLO)) as reply:
+            return int(reply.structure(Hello).pid)
     except HalError:
         return None

@@ -14,36 +14,17 @@ from pathlib import Path
 import pytest
 
 from hal import held
+from tests.netns import two_hosts
 from tests.netns.world import World, leftovers, wait_until
-
-INTENT = """
-kind: Subnet
-name: net
-spec: {gateways: [10.1.0.1/24]}
----
-kind: FirewallPolicy
-name: all
-spec: {rules: {ping: allow icmp from any to any}}
----
-kind: Vnic
-name: a
-spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: net, addresses: [10.1.0.10], policy: all}
----
-kind: Vnic
-name: b
-spec: {port: host1, mac: 02:00:00:00:00:0b, subnet: net, addresses: [10.1.0.20], policy: all}
-"""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[World]:
     with World(tmp_path_factory.mktemp("world"), program) as world:
-        world.host("a", "host0", "02:00:00:00:00:0a", ["10.1.0.10/24"])
-        world.host("b", "host1", "02:00:00:00:00:0b", ["10.1.0.20/24"])
+        two_hosts.add_hosts(world)
         world.write_card(workers="2")
         world.start_card()
-        (world.folder / "intent.yaml").write_text(INTENT)
-        world.dsn("apply", str(world.folder / "intent.yaml"))
+        two_hosts.apply(world, "allow icmp from any to any")
         yield world
         world.stop_card()
     assert list(leftovers(world.tag)) == []
@@ -78,7 +59,7 @@ def has_no_rights(pid: int) -> int:
 def test_the_engine_is_nobody_and_forwards(world: World) -> None:
     engine = world.pids()[1]
     assert 60706 <= has_no_rights(engine) < 61184
-    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", "10.1.0.20").stdout
+    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", two_hosts.B).stdout
 
 
 def test_nobody_of_its_own_user_looks_into_it(world: World) -> None:
@@ -113,7 +94,7 @@ def test_one_that_was_killed_comes_back_as_the_same_user_and_stop_leaves_nothing
     assert sorted(path.name for path in (world.run_folder / "engine").iterdir()) == ["engine.lock", "engine.log"]
     assert not held.held(f"uid-{uid}")
     world.start_card()
-    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", "10.1.0.20").stdout
+    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", two_hosts.B).stdout
 
 
 def test_another_user_is_card_tomls_to_say(world: World) -> None:
@@ -123,7 +104,7 @@ def test_another_user_is_card_tomls_to_say(world: World) -> None:
     engine = world.pids()[1]
     assert has_no_rights(engine) == 61199
     assert b"--memory\x00512\x00" in Path(f"/proc/{engine}/cmdline").read_bytes()
-    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", "10.1.0.20").stdout
+    assert ", 0% packet loss" in world.hosts["a"].run("ping", "-c", "3", "-i", "0.2", two_hosts.B).stdout
     os.kill(world.pids()[0], signal.SIGKILL)
     world.write_card(workers="2", engine_user='"root"')
     card = str(world.folder / "card.toml")

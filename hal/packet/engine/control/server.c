@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "message.h"
 #include "requests.h"
 
 #include <errno.h>
@@ -16,9 +17,8 @@
 #include <unistd.h>
 
 #define LISTENERS (DSN_TABLES + 3)
-#define CONNECTIONS 64  /* a socket: readers can't shut writers out */
-#define GUESTS 48       /* of them, of other users than who started it: they can't shut him out */
-#define DESCRIPTORS 253 /* SCM_MAX_FD of Linux */
+#define CONNECTIONS 64 /* a socket: readers can't shut writers out */
+#define GUESTS 48      /* of them, of other users than who started it: they can't shut him out */
 #define TICK_NS 100000000
 #define TURNS 1024 /* requests of another writer that come before an outcome */
 
@@ -47,6 +47,8 @@ struct connection {
     uint8_t *waiting;
     size_t waiting_size;
     int waiting_fd;
+    struct dsn_unread unread;
+    bool resting; /* too much of it: nothing more is read from it until a tick finds that gone */
 };
 
 struct dsn_server {
@@ -55,17 +57,28 @@ struct dsn_server {
     struct listener listener[LISTENERS];
     unsigned listeners;
     struct connection *connections;
+    /* The guests' connections, in an epoll of their own: together they are one source among the others, so that who
+     * started the engine waits for one request of theirs and not for one of each. */
+    struct source guests;
     struct source signals, timer, links;
     bool ended;
     bool full; /* no descriptor for those who wait at the listeners: until the next tick nobody is taken in */
     struct dsn_exchange exchange;
-    int descriptor[DESCRIPTORS];
+    int descriptor[DSN_DESCRIPTORS];
     _Alignas(8) uint8_t message[DSN_WIRE_MAX + 8];
 };
 
-static bool watch(struct dsn_server *server, struct source *source, uint32_t events, int how) {
+static bool watch_in(int epoll, struct source *source, uint32_t events, int how) {
     struct epoll_event event = {.events = events, .data.ptr = source};
-    return epoll_ctl(server->epoll, how, source->fd, &event) == 0;
+    return epoll_ctl(epoll, how, source->fd, &event) == 0;
+}
+
+static bool watch(struct dsn_server *server, struct source *source, uint32_t events, int how) {
+    return watch_in(server->epoll, source, events, how);
+}
+
+static bool watch_connection(struct dsn_server *server, struct connection *connection, uint32_t events, int how) {
+    return watch_in(connection->guest ? server->guests.fd : server->epoll, &connection->source, events, how);
 }
 
 static void end_connection(struct dsn_control *control, struct connection *connection) {
@@ -83,27 +96,6 @@ static void end_connection(struct dsn_control *control, struct connection *conne
 }
 
 /* --- out --- */
-
-static bool send_bytes(int fd, const void *bytes, size_t size, int passed) {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec part = {(void *)(uintptr_t)bytes, size};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (passed >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control.space);
-        control.head =
-            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&control.head), &passed, sizeof(int));
-    }
-    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
-}
-
-static bool would_block(void) {
-    return errno == EAGAIN || errno == EWOULDBLOCK;
-}
 
 /* False: the connection is of no use any more. */
 static bool send_answer(struct dsn_server *server, struct connection *connection, const struct dsn_request *request) {
@@ -124,55 +116,27 @@ static bool send_answer(struct dsn_server *server, struct connection *connection
         close(exchange->answer_fd);
         exchange->answer_fd = -1;
     }
-    if (send_bytes(connection->source.fd, answer, sizeof(head) + size, exchange->answer_fd)) {
-        if (exchange->answer_fd >= 0)
-            close(exchange->answer_fd);
+    if (dsn_message_pass(connection->source.fd, answer, sizeof(head) + size, exchange->answer_fd, &connection->unread))
         return true;
-    }
     connection->waiting_fd = exchange->answer_fd;
-    if (!would_block() || (connection->waiting = malloc(sizeof(head) + size)) == NULL)
+    if (!dsn_would_block() || (connection->waiting = malloc(sizeof(head) + size)) == NULL)
         return false;
     memcpy(connection->waiting, answer, sizeof(head) + size);
     connection->waiting_size = sizeof(head) + size;
-    return watch(server, &connection->source, EPOLLOUT, EPOLL_CTL_MOD);
+    return watch_connection(server, connection, EPOLLOUT, EPOLL_CTL_MOD);
 }
 
 static bool send_waiting(struct dsn_server *server, struct connection *connection) {
-    if (!send_bytes(connection->source.fd, connection->waiting, connection->waiting_size, connection->waiting_fd))
-        return would_block();
-    if (connection->waiting_fd >= 0)
-        close(connection->waiting_fd);
+    if (!dsn_message_pass(connection->source.fd, connection->waiting, connection->waiting_size, connection->waiting_fd,
+                          &connection->unread))
+        return dsn_would_block();
     free(connection->waiting);
     connection->waiting = NULL;
     connection->waiting_fd = -1;
-    return watch(server, &connection->source, EPOLLIN, EPOLL_CTL_MOD);
+    return watch_connection(server, connection, EPOLLIN, EPOLL_CTL_MOD);
 }
 
 /* --- in --- */
-
-/* Size of the message, 0 at the end, -1 for nothing now. Descriptors are the caller's, whatever the message is. */
-static ssize_t receive(struct dsn_server *server, int fd, unsigned *descriptors, bool *cut) {
-    union {
-        struct cmsghdr head;
-        char space[CMSG_SPACE(sizeof(int) * DESCRIPTORS)];
-    } control;
-    struct iovec part = {server->message, sizeof(server->message)};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.space)};
-    ssize_t size = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    *descriptors = 0;
-    if (size < 0)
-        return would_block() || errno == EINTR ? -1 : 0;
-    for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
-        if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count && *descriptors < DESCRIPTORS; i++)
-            memcpy(&server->descriptor[(*descriptors)++], CMSG_DATA(head) + i * sizeof(int), sizeof(int));
-    }
-    *cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || size > DSN_WIRE_MAX;
-    return size;
-}
 
 /* One request, where there is one (*more). False: the connection is of no use any more. */
 static bool serve(struct dsn_control *control, struct connection *connection, bool *more) {
@@ -180,7 +144,8 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
     struct dsn_exchange *exchange = &server->exchange;
     unsigned descriptors;
     bool cut;
-    ssize_t size = receive(server, connection->source.fd, &descriptors, &cut);
+    ssize_t size = dsn_message_receive(connection->source.fd, server->message, sizeof(server->message),
+                                       server->descriptor, &descriptors, &cut);
     *more = size > 0;
     if (size <= 0) {
         for (unsigned i = 0; i < descriptors; i++)
@@ -218,6 +183,10 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
 static bool serve_some(struct dsn_control *control, struct connection *connection, unsigned most) {
     bool goes_on = true;
     for (bool more = true; goes_on && more && !connection->waiting && most > 0; most--) {
+        if (dsn_message_unread(connection->source.fd, &connection->unread)) {
+            connection->resting = true;
+            return watch_connection(control->server, connection, 0, EPOLL_CTL_MOD);
+        }
         goes_on = serve(control, connection, &more);
         /* Behind the answer, so that its reader need not wait for the second copy. */
         dsn_commit_follow(control);
@@ -241,10 +210,20 @@ static void serve_others(struct dsn_control *control, const struct connection *a
     }
 }
 
+static void wake_those_who_read(struct dsn_server *server) {
+    for (struct connection *one = server->connections; one != NULL; one = one->next)
+        if (one->resting && !dsn_message_unread(one->source.fd, &one->unread)) {
+            one->resting = false;
+            watch_connection(server, one, EPOLLIN, EPOLL_CTL_MOD);
+        }
+}
+
 static void connection_ready(struct dsn_control *control, struct source *source, uint32_t events) {
     struct connection *connection = (struct connection *)source;
     bool goes_on;
-    if (connection->waiting) {
+    if (connection->resting) {
+        goes_on = !(events & (EPOLLERR | EPOLLHUP)); /* nothing else is looked for */
+    } else if (connection->waiting) {
         goes_on = !(events & (EPOLLERR | EPOLLHUP)) && send_waiting(control->server, connection);
     } else {
         if (connection->listener->authority == DSN_WRITER && asks_outcome(connection))
@@ -263,7 +242,7 @@ static void too_many(int fd, const char *limit) {
     struct dsn_failure failure;
     dsn_refuse(&failure, DSN_BUSY, "socket", "", limit, "Close one.");
     answer.error = failure.error;
-    send_bytes(fd, &answer, sizeof(answer), -1);
+    dsn_message_send(fd, &answer, sizeof(answer), -1);
     close(fd);
 }
 
@@ -309,7 +288,7 @@ static void listener_ready(struct dsn_control *control, struct source *source, u
     server->connections = connection;
     listener->connections++;
     listener->guests += guest;
-    if (!watch(server, &connection->source, EPOLLIN, EPOLL_CTL_ADD))
+    if (!watch_connection(server, connection, EPOLLIN, EPOLL_CTL_ADD))
         end_connection(control, connection);
 }
 
@@ -388,6 +367,15 @@ bool dsn_server_owners(struct dsn_control *control, int *given, struct dsn_failu
     return true;
 }
 
+static void guests_ready(struct dsn_control *control, struct source *source, uint32_t events) {
+    struct epoll_event event;
+    (void)events;
+    if (epoll_wait(source->fd, &event, 1, 0) == 1) {
+        struct source *guest = event.data.ptr;
+        guest->ready(control, guest, event.events);
+    }
+}
+
 static void signal_ready(struct dsn_control *control, struct source *source, uint32_t events) {
     struct signalfd_siginfo signal;
     (void)events;
@@ -401,6 +389,7 @@ static void timer_ready(struct dsn_control *control, struct source *source, uint
     if (read(source->fd, &ticks, sizeof(ticks)) != (ssize_t)sizeof(ticks))
         return;
     dsn_tick(control);
+    wake_those_who_read(control->server);
     if (control->server->full)
         listen_to_all(control->server, EPOLLIN);
 }
@@ -422,10 +411,12 @@ bool dsn_server_create(struct dsn_control *control) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->guests = (struct source){guests_ready, epoll_create1(EPOLL_CLOEXEC)};
     server->signals = (struct source){signal_ready, signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)};
     server->timer = (struct source){timer_ready, timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)};
     server->links = (struct source){links_ready, dsn_link_watch()};
-    bool made = server->epoll >= 0 && server->signals.fd >= 0 && server->timer.fd >= 0 &&
+    bool made = server->epoll >= 0 && server->guests.fd >= 0 && server->signals.fd >= 0 && server->timer.fd >= 0 &&
+                watch(server, &server->guests, EPOLLIN, EPOLL_CTL_ADD) &&
                 timerfd_settime(server->timer.fd, 0, &tick, NULL) == 0 &&
                 watch(server, &server->signals, EPOLLIN, EPOLL_CTL_ADD) &&
                 watch(server, &server->timer, EPOLLIN, EPOLL_CTL_ADD);
@@ -472,7 +463,7 @@ void dsn_server_destroy(struct dsn_control *control) {
         end_listener(&server->listener[--server->listeners]);
     while (server->connections)
         end_connection(control, server->connections);
-    const int fds[] = {server->signals.fd, server->timer.fd, server->links.fd, server->epoll};
+    const int fds[] = {server->signals.fd, server->timer.fd, server->links.fd, server->guests.fd, server->epoll};
     for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
-from pathlib import Path
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -23,10 +25,13 @@ from hal.packet.contract import (
 )
 from hal.packet.model import Twin
 from hal.packet.model.keys import flow_hash, fold
+from hal.packet.model.path import PathShard
+from hal.packet.schema.registry import schema
 from hal.packet.schema.rows import as_rows, pack_address
 from tests.packets import world
 from tests.packets.card import Card
 from tests.packets.packets import tcp, udp
+from tests.tools.tree import ROOT
 
 SYN = tcp("10.1.0.20:4000 > 10.1.0.10:80")
 SYN_ACK = tcp("10.1.0.10:80 > 10.1.0.20:4000", flags="SA")
@@ -180,8 +185,22 @@ def test_hash_vectors() -> None:
     assert there != flow_hash(2, 6, client, web, 4000, 80)
 
 
+def test_every_reason_stands_beside_a_step() -> None:
+    """`forward` names each drop reason where it comes up, but those of stages, and no other."""
+    beside = " ".join(re.findall(r" # (.+)", inspect.getsource(PathShard.forward)))
+    named = set(re.findall(r"[a-z0-9_]+[*]?", re.sub(r"[*][A-Z][^*]+[*]", "", beside)))  # without names of chapters
+    told = "".join(path.read_text() for path in (ROOT / "hal/packet/stages").glob("*/*.py"))
+    reasons = {reason.name for reason in schema(own_only=True).reasons}
+    of_stages = {reason for reason in reasons if f'"{reason}"' in told}
+    # The twin has no turns: it takes packets one by one.
+    left = {one for one in reasons - of_stages if not any(fnmatch(one, word) for word in named)}
+    assert left == {"first_packet_limit"}
+    like_reasons = {word for word in named if "_" in word or "*" in word}
+    assert [word for word in like_reasons if not any(fnmatch(one, word) for one in reasons)] == []
+
+
 def test_the_path_reads_no_clock() -> None:
-    folder = Path(__file__).parents[2] / "hal/packet/model"
+    folder = ROOT / "hal/packet/model"
     # The base for backends of others keeps leases by a clock; no packet comes by it.
     paths = [path for path in folder.rglob("*.py") if path.name != "tables_backend.py"]
     texts = {str(path.relative_to(folder)): path.read_text() for path in paths}

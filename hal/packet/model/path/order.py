@@ -88,7 +88,7 @@ class PathShard:
         tables = self.tables
         # What is it, and whose?
         if not self._is_configured():
-            raise Dropped("not_configured")  # 1
+            raise Dropped("not_configured")  # 1: not_configured
         frame = parse_frame(arrived.data)  # 2: ethernet_*, vlan_nested, llc
         vnic = known.vnic = vnic_of(tables, arrived.port, frame)  # 3: vnic_unknown
         self.counters.vnic(vnic.id, "rx", frame.size)
@@ -120,17 +120,17 @@ class PathShard:
         # An established connection obeys the tables as they are now ...
         if meeting:
             known.installed = meeting.connection
-            self.deciding.again(meeting)  # E2: vnic_unknown, flow_table_full, what a stage says
+            self.deciding.again(meeting)  # E2: vnic_unknown, flow_table_full, no_decision, same_interface, a stage's
             meeting = meeting.still()  # E2: fragment_no_first, icmp_error_unrelated
         if meeting:
             check_macs(meeting)  # E3: spoofed_mac, mac_mismatch
-            check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded
+            check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
             meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state
         if meeting:
             self.limits.meter(meeting)  # E6: punt_limit
         else:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
-            meeting = self.opening.decide(packet)  # F1, F2: tcp_no_session, icmp_type, what a stage says
+            meeting = self.opening.decide(packet)  # F1: tcp_no_session, icmp_type; F2: as E2
             check_size(meeting)  # F3: ttl_exceeded, mtu_exceeded
             self.limits.check(meeting.connection)  # F3: flow_limit, flow_table_full
             self.limits.meter(meeting)  # F3: punt_limit

@@ -131,6 +131,14 @@ def test_replies_are_not_asked(card: Card) -> None:
     card.host("web").sends(pong("10.1.0.10 > 10.1.0.20", ident=8)).is_dropped("icmp_type")
 
 
+def test_a_rule_that_decides_on_both_sides_counts_once(card: Card) -> None:
+    card.host("client").sends(udp("10.1.0.20:1 > 10.2.0.5:53")).arrives_at("db")
+    assert card.flow().rules == (RULES["anything"].id, RULES["anything"].id)
+    card.shard.settle()
+    counted = card.shard.counters().rows["firewall_rule", RULES["anything"].id]
+    assert (counted.hits, counted.packets) == (1, 1)
+
+
 def test_traffic_of_a_rule_after_settle(card: Card) -> None:
     card.host("client").sends(udp("10.1.0.20:4000 > 10.1.0.10:53", payload=bytes(10))).arrives_at("web")
     card.host("web").sends(udp("10.1.0.10:53 > 10.1.0.20:4000", payload=bytes(100))).arrives_at("client")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from scapy.all import (
 from scapy.utils import checksum
 
 from hal.packet.contract import PacketIn, Verdict
+from hal.packet.frame._generated import Vrf
 from tests.packets.card import Card, Sent
 from tests.packets.packets import Description, udp
 from tests.packets.world import HOSTS
@@ -59,6 +61,21 @@ def test_without_a_first(card: Card) -> None:
     send(card, piece(400, 808, False, identification=8)).is_dropped("fragment_no_first")
     send(card, piece(400, 808, False, protocol=6)).is_dropped("fragment_no_first")
     send(card, piece(400, 808, False)).arrives_at("web")
+
+
+def test_another_vrfs_first(card: Card) -> None:
+    """Uplinks of two VRFs: the same addresses and identification are two datagrams."""
+    card.gets(Vrf(id=2))
+    uplink = card.row("vnic", HOSTS["second"].vnic)
+    subnet = card.row("subnet", uplink.subnet)
+    own = [row for row in card.backend.snapshot().rows("local_address") if row.subnet == uplink.subnet]
+    card.changes(*(replace(row, vrf=2) for row in (uplink, subnet, *own)))
+    first = IP(src="203.0.113.8", dst="10.1.0.10", id=7, flags="MF", proto=17) / Raw(WHOLE[:400])
+    rest = IP(src="203.0.113.8", dst="10.1.0.10", id=7, frag=50, proto=17) / Raw(WHOLE[400:])
+    card.host("gateway").sends(Description("203.0.113.8", "10.1.0.10", lambda: first)).arrives_at("web")
+    later = Description("203.0.113.8", "10.1.0.10", lambda: rest)
+    card.host("second").sends(later).is_dropped("fragment_no_first")
+    card.host("gateway").sends(later).arrives_at("web")
 
 
 def test_first_was_dropped(card: Card) -> None:

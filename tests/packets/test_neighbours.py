@@ -92,6 +92,16 @@ def test_one_that_failed_is_asked_for_while_wanted(card: Card) -> None:
     assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
 
 
+def test_what_is_dropped_for_it_keeps_it_wanted(card: Card) -> None:
+    card.after(100)
+    out(card, to="192.0.2.77").waits()
+    tick(card.after(3))
+    asked = [len(requests(tick(card.after(10)))) for _ in range(4)]
+    out(card, to="192.0.2.77").is_dropped("neighbour_unresolved")
+    asked += [len(requests(tick(card.after(10)))) for _ in range(8)]
+    assert asked == [1] * 9 + [0] * 3
+
+
 def test_a_next_hop_that_failed_is_asked_for_for_ever(card: Card) -> None:
     out(card).waits()
     tick(card.after(3))
@@ -118,6 +128,16 @@ def test_probed_when_used(card: Card) -> None:
     out(card).arrives_at("gateway")
     assert [requests(tick(card.after(1))) for _ in range(2)] == [["192.0.2.1"]] * 2
     out(card.after(1)).is_dropped("next_hop_down")
+
+
+def test_used_before_its_latest_confirmation(card: Card) -> None:
+    """What was sent to it before says nothing about whether it is needed now."""
+    out(card).waits()
+    answers(card)
+    out(card).arrives_at("gateway")
+    answers(card.after(30))
+    assert requests(tick(card.after(60))) == []
+    out(card).waits()
 
 
 def test_probed_and_there(card: Card) -> None:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from scapy.all import ICMP, IP, Raw
 
-from hal.packet.contract import Delete, StepKind
+from hal.packet.contract import Delete, Modify, StepKind
+from hal.packet.schema.rows import as_rows
 from hal.packet.stages.bridge._generated import VnicAddress
 from hal.packet.stages.firewall._generated import FirewallBinding
 from hal.packet.stages.route._generated import BlackholeRoute, SubnetRoute
-from tests.packets.card import Card
+from tests.packets.card import Card, answer_to_request
 from tests.packets.packets import Description, tcp, udp
-from tests.packets.world import BACK, RULES, VRF
+from tests.packets.world import BACK, HOSTS, RULES, VRF
 
 ASK, REPLY = udp("10.1.0.20:1 > 10.1.0.10:53"), udp("10.1.0.10:53 > 10.1.0.20:1")
 
@@ -54,13 +55,14 @@ def test_what_does_not_concern_it_changes_nothing(card: Card) -> None:
 
 
 def test_hits_do_not_count_again_and_traffic_goes_to_the_new_rule(card: Card) -> None:
-    card.host("client").sends(ASK).arrives_at("web")
+    for _ in range(3):  # not all of them are with their rule yet when it changes
+        card.host("client").sends(ASK).arrives_at("web")
     card.gets(replace(RULES["dns"], id=300, priority=5))
     card.host("client").sends(ASK).arrives_at("web")
     card.shard.settle()
     rows = card.shard.counters().rows
     old, new = rows["firewall_rule", RULES["dns"].id], rows["firewall_rule", 300]
-    assert ((old.hits, old.packets), (new.hits, new.packets)) == ((1, 1), (0, 1))
+    assert ((old.hits, old.packets), (new.hits, new.packets)) == ((1, 3), (0, 1))
     assert card.flow().rules[1] == 300
 
 
@@ -154,3 +156,50 @@ def covering_routes(card: Card, far: str, wide: str, length: int) -> None:
     card.host("client").sends(ask).is_dropped("blackhole")
     card.commits(Delete("route", np.array([79], np.uint64)))
     card.host("client").sends(ask).arrives_at("open")
+
+
+BACK_SYN, BACK_ACK = tcp("203.0.113.8:1 > 10.1.0.10:80"), tcp("10.1.0.10:80 > 203.0.113.8:1", flags="SA")
+
+
+def test_the_way_back_is_another_route(card: Card) -> None:
+    """Of who comes from an uplink the replies' route is looked up as well, and obeyed when it changes."""
+    card.resolves("gateway")
+    card.host("gateway").sends(BACK_SYN).arrives_at("web")
+    card.host("web").sends(BACK_ACK).arrives_at("gateway")
+    card.gets(BlackholeRoute(id=77, vrf=VRF, prefix="203.0.113.9/32"))
+    card.host("web").sends(BACK_ACK).arrives_at("gateway")
+    card.gets(BlackholeRoute(id=78, vrf=VRF, prefix="203.0.113.8/32"))
+    card.host("web").sends(BACK_ACK).is_dropped("blackhole")
+    card.loses("route", 78)
+    card.host("web").sends(BACK_ACK).arrives_at("gateway")
+
+
+def test_the_way_back_fails_over(card: Card) -> None:
+    """A reply's next hop fails: the other one of the group is taken, though the way there has no next hop at all."""
+    card.resolves("gateway").resolves("second")
+    begins = [tcp(f"203.0.0.8:{port} > 10.1.0.10:80") for port in range(1, 17)]
+    replies = [tcp(f"10.1.0.10:80 > 203.0.0.8:{port}", flags="SA") for port in range(1, 17)]
+    for begin in begins:
+        card.host("gateway").sends(begin).arrives_at("web")
+    assert {card.host("web").sends(reply).outputs()[0].port for reply in replies} == {0, 5}
+    card.after(60)
+    card.host("web").sends(replies[0])  # both were used, and are asked whether they are there still
+    card.receives(answer_to_request(HOSTS["second"], "198.51.100.1"), HOSTS["second"]).is_taken()
+    card.after(3).host("client").sends(ASK)  # timers run before it
+    for reply in replies:
+        card.host("web").sends(reply).arrives_at("second")
+
+
+def test_more_rules_change_than_are_kept(card: Card) -> None:
+    """What changed first in a commit of hundreds of rules is obeyed like what changed last."""
+    card.host("client").sends(ASK).arrives_at("web")
+    others = [
+        replace(RULES["dns"], id=1000 + number, priority=1000 + number, source="10.9.0.0/16", port_low=5000 + number,
+                port_high=5000 + number)
+        for number in range(600)
+    ]  # fmt: skip
+    card.gets(*others)
+    card.host("web").sends(REPLY).arrives_at("client")
+    changed = [replace(row, verdict="drop") for row in others]
+    card.commits(*(Modify(rows) for rows in as_rows([replace(RULES["dns"], verdict="drop"), *changed])))
+    card.host("web").sends(REPLY).is_dropped("firewall_rule")

@@ -198,12 +198,15 @@ def _print_status(console: Console, found: CardStatus) -> None:
         f"{name} {'up' if link else 'down'}" for name, link in found.ports.items() if not name.startswith(SPARE_PREFIX)
     )
     ports = (ports or "none") + (f", and taps for {spares} VRFs to come" if spares else "")
+    holds = f"{found.generation}, intent {_held(found)}"
+    if found.engine_state != "forwarding":  # it hasn't said: none of it is what a 0 or nothing would mean
+        ports, holds = "unknown", f"unknown; on disk is intent {found.intent_digest[:12] or 'none that can be read'}"
     when = f"{found.last_fault_time}  " if found.last_fault_time else ""
     for line in (
         f"board       {found.board}",
         f"daemon      pid {found.daemon_pid}",
         f"engine      {found.engine_state}, pid {found.engine_pid or 'none'}, started {_times(found.engine_starts)}",
-        f"generation  {found.generation}, intent {_held(found)}",
+        f"generation  {holds}",
         f"ports       {ports}",
         *(
             [f"namespaces  {', '.join(found.namespaces.values())}; each VRF with addresses of the card has its own"]

@@ -379,6 +379,15 @@ def test_dpdk_devices(short_path: Path) -> None:
     assert pcap.read(short_path / "back") == []
 
 
+def test_one_device_of_dpdk_too_many_is_told_so() -> None:
+    """Not that its devargs are wrong; 32 of them are a forwarder."""
+    command = [str(ROOT / "build/engine-asan/forward"), *["null"] * 33]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "kind 3: " in done.stderr
+    assert "port p32, field device: got null, limit 32 of dpdk, null, ring and pcap together" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("device", "words"),
     [

@@ -6,12 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.dpdk.engine import connect
 from sdk import card_config
-from sdk.cli.card import _held
+from sdk.cli.card import _held, _print_status
 from sdk.cli.client import CardStatus
 from services.core.objects import IntentError
 from tests.tools.engine import running
@@ -64,3 +65,12 @@ def test_the_advice_where_memory_is_short_is_a_key_of_card_toml(tmp_path: Path) 
 )
 def test_status_says_truly_whether_the_intent_is_the_one_on_disk(tag: str, stored: str, words: str) -> None:
     assert _held(CardStatus("twin", 0, 0, "forwarding", 1, tag, stored, 1, "", {})) == words
+
+
+@pytest.mark.parametrize("state", ["does not answer", "restarting", "forwarding"])
+def test_status_of_an_engine_that_says_nothing_says_nothing_for_it(state: str) -> None:
+    with Console(width=200, record=True) as console:
+        _print_status(console, CardStatus("software", 1, 2, state, 0, "", "b" * 32, 1, "", {}))
+    told = console.export_text()
+    assert ("unknown; on disk is intent bbbbbbbbbbbb" in told) == (state != "forwarding"), told
+    assert ("none (not the one on disk" in told) == (state == "forwarding"), told

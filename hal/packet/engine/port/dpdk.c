@@ -93,6 +93,11 @@ struct dsn_opened dsn_dpdk_open(struct dsn_port *port, const char *devargs, stru
     struct rte_dev_iterator iterator;
     uint16_t device = RTE_MAX_ETHPORTS, other;
     struct rte_ether_addr mac = {0};
+    if (rte_eth_dev_count_avail() == RTE_MAX_ETHPORTS) /* or it would be told as memory that lacks */
+        return (struct dsn_opened){.kind = DSN_OPEN_FULL,
+                                   .field = "device",
+                                   .limit = RTE_STR(RTE_MAX_ETHPORTS) " of dpdk, null, ring and pcap together",
+                                   .fix = "Give the card fewer of them; linux and tap ports are apart."};
     int failed = rte_dev_probe(devargs);
     if (failed == 0) {
         RTE_ETH_FOREACH_MATCHING_DEV(other, devargs, &iterator) {

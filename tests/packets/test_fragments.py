@@ -68,8 +68,9 @@ def test_another_vrfs_first(card: Card) -> None:
     card.gets(Vrf(id=2))
     uplink = card.row("vnic", HOSTS["second"].vnic)
     subnet = card.row("subnet", uplink.subnet)
-    own = [row for row in card.backend.snapshot().rows("local_address") if row.subnet == uplink.subnet]
-    card.changes(*(replace(row, vrf=2) for row in (uplink, subnet, *own)))
+    own = [card.row("local_address", row.id) for row in card.backend.snapshot().rows("local_address")]
+    moving = (uplink, subnet, *(row for row in own if row.subnet == uplink.subnet))
+    card.changes(*(replace(row, vrf=2) for row in moving))
     first = IP(src="203.0.113.8", dst="10.1.0.10", id=7, flags="MF", proto=17) / Raw(WHOLE[:400])
     rest = IP(src="203.0.113.8", dst="10.1.0.10", id=7, frag=50, proto=17) / Raw(WHOLE[400:])
     card.host("gateway").sends(Description("203.0.113.8", "10.1.0.10", lambda: first)).arrives_at("web")

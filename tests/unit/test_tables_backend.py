@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hal.conformance import Device, Level, run
+from hal.conformance import Device, Level, State, run
 from hal.errors import ErrorKind, HalError
 from hal.packet import checks
 from hal.packet.contract import (
@@ -268,6 +269,34 @@ def test_the_kit_leaves_open_what_is_refused_first() -> None:
     """Where several things are wrong, a card may tell any of them."""
     report = run(FreshDevice())
     assert [(result.check.name, result.words) for result in report.failed] == []
+    assert report.reached is Level.TABLES
+
+
+class Apart(FreshDevice):
+    """Its hardware takes what it is told and, while it hangs, answers neither that nor when it is read back."""
+
+    def hang(self, backend: Backend) -> AbstractContextManager[None]:
+        return self._late(backend)
+
+    @contextmanager
+    def _late(self, card: Any) -> Iterator[None]:
+        program, held = card.program, card.held
+
+        def late(*of: Any) -> None:
+            if of:
+                program(*of)
+            raise HalError(ErrorKind.TIMEOUT, "cable")
+
+        card.program = card.held = late
+        yield
+        card.program, card.held = program, held
+
+
+def test_a_card_that_hangs_is_late_not_lost() -> None:
+    report = run(Apart())
+    assert [(result.check.name, result.words) for result in report.failed] == []
+    late = {result.check.name: result.state for result in report.results if "hang" in result.check.needs}
+    assert late == {"no_answer_is_a_timeout": State.PASSED, "outcome_after_a_timeout": State.PASSED}
     assert report.reached is Level.TABLES
 
 

@@ -1,7 +1,7 @@
 """Commits that hardware has to follow: what it is told, and what is true when it did not answer.
 
 A commit is made once the hardware took it. Where nobody knows whether it did, it is read back; where it can't be, the
-store is closed: whoever asks gets LOST until it can, and never an outcome that may be wrong.
+store is closed: whoever asks gets LOST until it can (TIMEOUT while it is late), and never an outcome that may be wrong.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class HardwareStore(Store):
             self._refuse(self.current.tables)
 
     def look(self) -> None:
-        """Raises LOST while nobody knows which generation packets see."""
+        """Raises LOST or TIMEOUT while nobody knows which generation packets see."""
         if self._undecided is None:
             return
         with self.lock:
@@ -144,7 +144,7 @@ class HardwareStore(Store):
 
     def _decide(self) -> bool:
         """Whether the commit that is undecided was made, by what the hardware holds; if it wasn't, the hardware holds
-        afterwards what it held before. Raises LOST while that can't be said."""
+        afterwards what it held before. Raises LOST or TIMEOUT while that can't be said."""
         undecided = self._undecided
         if undecided is None:
             return True
@@ -166,7 +166,7 @@ class HardwareStore(Store):
         try:
             rows = self._hardware.held()
         except Exception as error:
-            raise _closed(undecided, f"{type(error).__name__} when read back: {error}") from error
+            raise _closed(undecided, f"{type(error).__name__} when read back: {error}", error) from error
         if rows is None:
             raise _closed(undecided, "nothing: it can't be read back")
         return {
@@ -181,7 +181,7 @@ class HardwareStore(Store):
         try:
             self._hardware.program([one for one in changes if one.before != one.after])
         except Exception as error:
-            raise _closed(undecided, f"{type(error).__name__} when brought back: {error}") from error
+            raise _closed(undecided, f"{type(error).__name__} when brought back: {error}", error) from error
 
     def _changes(self, version: Version) -> Iterator[Change]:
         """What the commit changes, by what it wrote: rows that go, then the others, each by table and id."""
@@ -217,9 +217,11 @@ def _action(rows: Rows) -> int:
     return rows.row.LAYOUT.table.actions.index(rows.row.LAYOUT.action)
 
 
-def _closed(undecided: Undecided, got: str) -> HalError:
+def _closed(undecided: Undecided, got: str, error: BaseException | None = None) -> HalError:
+    """LOST; TIMEOUT where `error` says that the hardware is there and doesn't answer in time."""
+    late = isinstance(error, HalError) and error.kind is ErrorKind.TIMEOUT
     return HalError(
-        ErrorKind.LOST,
+        ErrorKind.TIMEOUT if late else ErrorKind.LOST,
         "hardware",
         limit=f"what became of the commit that was lost ({undecided.refused()})",
         got=got,

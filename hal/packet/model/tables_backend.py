@@ -58,8 +58,8 @@ class TablesBackend(Twin):
         Raises:
             HalError: of any kind but LOST and TIMEOUT: it left the hardware as it was, and the commit is refused with
                 this error. LOST, TIMEOUT and whatever isn't a HalError mean: nobody knows what the hardware did. Then
-                `held` is asked; where it can't say, the card is closed: commits, outcomes and snapshots are LOST until
-                it can.
+                `held` is asked; where it can't say, the card is closed: commits, outcomes and snapshots are LOST,
+                or TIMEOUT where `held` is, until it can.
         """
         raise NotImplementedError
 

@@ -36,7 +36,8 @@ class Side(Enum):
 @dataclass(frozen=True)
 class Captured:
     """A frame and where it was. `port` is None for what the card sent, `packet.port` then means nothing. `number` is
-    that of the frame in the capture, from 1; of a large one that was cut, this is the one `segment` of `segments`."""
+    that of the frame in the capture, from 1; of a large one that was cut, this is the one `segment` of `segments`.
+    `tagged`: it had no VLAN tag and was given that of where it was taken."""
 
     packet: PacketIn
     side: Side
@@ -44,6 +45,7 @@ class Captured:
     number: int
     segment: int = 1
     segments: int = 1
+    tagged: bool = False
 
 
 class Wiring:
@@ -64,9 +66,13 @@ class Wiring:
                 self.behind.setdefault(str(row.mac), set()).add(row.port)
         self.uplinks = {row.port for row in rows if row.role == "uplink"}
         self.mtus = {row.port: max(one.mtu for one in rows if one.port == row.port) for row in rows}
-        names = {name.text: row.port for row in rows if (name := snapshot.names.get(("vnic", row.id))) is not None}
+        names = {name.text: row for row in rows if (name := snapshot.names.get(("vnic", row.id))) is not None}
         self.ports = ports
-        self.named = {**ports, **names}
+        self.named = {**ports, **{name: row.port for name, row in names.items()}}
+        self.vlans = {name: row.vlan for name, row in names.items() if row.vlan}
+        """vNICs and uplinks with a VLAN, by name."""
+        self.in_vlans = {str(names[name].mac): name for name in self.vlans if names[name].role == "vnic"}
+        """Of these the vNICs, by MAC."""
 
     def port(self, where: str) -> int:
         """Of a vNIC, an uplink, a port or its Linux device. Raises HalError(INVALID)."""
@@ -104,6 +110,9 @@ class Wiring:
 def sort(frames: Sequence[capture.Frame], wiring: Wiring, where: str = "") -> list[Captured]:
     """Which frames came in, by which port. Times never go back.
 
+    A host's own interface in a VLAN, and so a capture at it, shows frames without tags. Where `where` is a vNIC or
+    uplink with a VLAN and no frame has a tag, it was taken there: they get the tag that they have on the wire.
+
     Args:
         where: the port (or a vNIC or uplink there) at which frames were captured whose interface isn't a known one.
 
@@ -112,6 +121,7 @@ def sort(frames: Sequence[capture.Frame], wiring: Wiring, where: str = "") -> li
     """
     named = wiring.port(where) if where else None
     seen = [read(frame.data) for frame in frames]
+    vlan = 0 if any(frame.data[12:14] == _TAG for frame in frames) else wiring.vlans.get(where, 0)
     ports: list[int | None] = []
     asked: set[tuple[str, bytes]] = set()
     for number, (frame, one) in enumerate(zip(frames, seen, strict=True), 1):
@@ -130,15 +140,19 @@ def sort(frames: Sequence[capture.Frame], wiring: Wiring, where: str = "") -> li
         parts = [frame.data]
         if port is not None and one is not None and one.talk in large:
             parts = segments.cut(frame.data, one, wiring.mtus.get(port, LONGEST_FRAME), most.get(one.talk, 0))
+        tagged = bool(vlan) and port is not None and frame.interface not in wiring.ports and len(frame.data) >= 14
+        if tagged:
+            parts = [part[:12] + _TAG + vlan.to_bytes(2, "big") + part[12:] for part in parts]
         if side in _RUN and max(map(len, parts)) > LONGEST_FRAME:
             side = Side.TOO_LONG
         result += [
-            Captured(PacketIn(part, port or 0, clock), side, port, number, place, len(parts))
+            Captured(PacketIn(part, port or 0, clock), side, port, number, place, len(parts), tagged)
             for place, part in enumerate(parts, 1)
         ]
     return result
 
 
+_TAG = b"\x81\x00"
 _RUN = (Side.CAME_IN, Side.PICKED_UP)
 """What is put through a shard."""
 

@@ -70,7 +70,8 @@ def trace(
     NAME, else by the port of the vNIC with their MAC, else by the only uplink. At a known port, what is bridged to it
     from another vNIC was sent by the card, too. What a capture at one port shows the card send came in elsewhere: of
     such connections TCP is picked up mid-stream, and answers are not judged. Large segments, taken before a host's
-    segmentation offload, are cut as its device would have done.
+    segmentation offload, are cut as its device would have done. A host's own interface in a VLAN shows no tags: where
+    --from names a vNIC or uplink with a VLAN and no frame has one, frames get it.
     """
     with guarded(as_json), a_card(context, intent_files, card_toml) as card:
         capabilities = card.capabilities()
@@ -82,8 +83,9 @@ def trace(
             devices = _devices(
                 load_card_config(card_toml).ports if card_toml else (port.config for port in capabilities.ports)
             )
-            frames = sort(capture.read(Path(packet)), Wiring(snapshot, {**devices, **numbers}), where)
-            _show_replay(speaker, replay(card, frames), as_json)
+            wiring = Wiring(snapshot, {**devices, **numbers})
+            found = replay(card, sort(capture.read(Path(packet)), wiring, where))
+            _show_replay(speaker, found, _note(found, wiring, where), as_json)
             return
         described = describe.parse(packet)
         sender = describe.sender(described, snapshot, where, numbers)
@@ -175,7 +177,7 @@ def _print_flow(console: Console, speaker: Speaker, flow: Flow) -> None:
         console.print(f"  {side}: {'; '.join(map(speaker.operation, operations))}")
 
 
-def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
+def _show_replay(speaker: Speaker, found: Replayed, note: str, as_json: bool) -> None:
     frames, results = found.frames, found.results
     value = {
         "packets": [
@@ -192,7 +194,7 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
             for one, result in zip(frames, results, strict=True)
         ],
         "flows": [speaker.flow_value(flow) for flow in found.flows],
-        "note": _note(found),
+        "note": note,
     }
 
     def render(console: Console) -> None:
@@ -209,7 +211,7 @@ def _show_replay(speaker: Speaker, found: Replayed, as_json: bool) -> None:
         counts = [f"{len(frames):,} packets", f"{dropped:,} dropped"]
         counts += [f"{count:,} {side.value}" for side in SIDE_WORDS if (count := found.count(side))]
         console.print(", ".join([*counts, f"{len(found.flows):,} flows"]))
-        if note := _note(found):
+        if note:
             console.print(note)
 
     emit(as_json, value, render)
@@ -230,9 +232,28 @@ def _why_not(one: Captured) -> str:
     return f"frame {one.number}, of {len(one.packet.data):,} bytes, {words}" if one.side is Side.TOO_LONG else words
 
 
-def _note(found: Replayed) -> str:
+def _untagged(found: Replayed, wiring: Wiring) -> str:
+    """Who has the MAC of frames that were dropped for want of a tag: his own interface doesn't show it."""
+    for one, result in zip(found.frames, found.results, strict=True):
+        seen = read(one.packet.data)
+        if result is None or result.reason != "vnic_unknown" or seen is None or seen.vlan:
+            continue
+        if name := wiring.in_vlans.get(seen.source_mac):
+            return (
+                f"There are frames without VLAN tag from the MAC of {name}, which is in VLAN {wiring.vlans[name]}. "
+                f"If they were captured at its own interface, which doesn't show the tag, say so: --from {name}."
+            )
+    return ""
+
+
+def _note(found: Replayed, wiring: Wiring, where: str) -> str:
     """What a capture can't show; "" where it shows all."""
     parts = []
+    if tagged := len({one.number for one in found.frames if one.tagged}):
+        frames, tag = ("frame was", "tag") if tagged == 1 else ("frames were", "tags")
+        parts.append(f"{tagged:,} {frames} given the {tag} of {where}, VLAN {wiring.vlans[where]}: no frame has any.")
+    elif untagged := _untagged(found, wiring):
+        parts.append(untagged)
     if sent := found.count(Side.SENT):
         parts.append(f"{sent:,} {'frame was' if sent == 1 else 'frames were'} sent by the card and skipped.")
     whole, pieces = found.cut

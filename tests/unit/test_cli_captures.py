@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,32 @@ def test_a_capture_at_an_uplink(wires: Wires) -> None:
     Path("intent.yaml").write_text(one_uplink)
     found, text = trace(wires.at("up2"))
     assert "12 packets, 0 dropped, 8 sent by the card, 2 not judged, 1 flows" in text
+
+
+def test_a_capture_at_an_interface_in_a_vlan(wires: Wires) -> None:
+    """Such an interface shows no tags. Who says whose it is gets frames as they are on the wire; a port has no VLAN."""
+    beyond(wires)
+    here, there = wires.at("ph"), wires.at("up2")
+    in_vlans = INTENT.replace("{port: ph, mac", "{port: ph, vlan: 7, mac").replace(
+        "{port: up2, ", "{port: up2, vlan: 8, "
+    )
+    Path("intent.yaml").write_text(in_vlans)
+    found, text = trace(here, "--from", "host")
+    assert verdicts(found, "picked up mid-stream") == ["QUEUE", *["FORWARD"] * 4]
+    assert all(" vlan 7, " in one["words"] for one in found["packets"] if one["verdict"])
+    assert "7 frames were given the tags of host, VLAN 7: no frame has any." in text
+    found, text = trace(there, "--from", "u2")
+    assert verdicts(found, "picked up mid-stream") == ["FORWARD"] * 2
+    assert "12 packets, 0 dropped, 8 sent by the card, 2 not judged, 1 flows" in text
+    for words in (("--from", "ph"), ()):
+        found, text = trace(here, *words)
+        assert {one["reason"] for one in found["packets"] if one["verdict"]} == {"vnic_unknown"}
+        assert "frames without VLAN tag from the MAC of host, which is in VLAN 7." in text
+        assert "say so: --from host." in found["note"]
+    tagged = [replace(one, data=one.data[:12] + b"\x81\x00\x00\x07" + one.data[12:]) for one in here[:3]]
+    found, text = trace([*tagged, *here[3:]], "--from", "host")
+    assert "given the tag" not in text
+    assert {one["reason"] for one in found["packets"] if " vlan 7, " not in one["words"]} == {"vnic_unknown", ""}
 
 
 def test_an_ipv6_neighbour_is_taken_to_be_there() -> None:

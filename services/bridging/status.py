@@ -71,13 +71,20 @@ def _port(port: str, vlan: int) -> str:
     return f"port {port}" + (f" vlan {vlan}" if vlan else "")
 
 
+def _mtu(mtu: int) -> str:
+    return f"mtu {mtu:,}" if mtu != 1500 else ""
+
+
 def vnic_words(spec: Message) -> str:
     """A vNIC in one line."""
     if not isinstance(spec, pb.Vnic):
         return ""
-    parts = [_port(spec.port, spec.vlan), f"mac {spec.mac}", f"subnet {spec.subnet}", ", ".join(spec.addresses)]
+    parts = [_port(spec.port, spec.vlan), f"mac {spec.mac}{' by MAC' if spec.by_mac else ''}", f"subnet {spec.subnet}"]
+    parts += [", ".join(spec.addresses), f"allowed {', '.join(spec.allowed)}" if spec.allowed else ""]
     parts += [f"policy {spec.policy}"] if spec.policy else []
     parts += [f"profile {spec.profile}"] if spec.profile != "default-vnic" else []
+    limits = (("flow", spec.flow_limit), ("inbound flow", spec.inbound_flow_limit), ("punt", spec.punt_limit))
+    parts += [_mtu(spec.mtu), *(f"{what} limit {limit:,}" for what, limit in limits if limit)]
     return "; ".join(part for part in parts if part)
 
 
@@ -85,14 +92,16 @@ def uplink_words(spec: Message) -> str:
     """An uplink in one line."""
     if not isinstance(spec, pb.Uplink):
         return ""
-    return "; ".join(
-        part for part in (_port(spec.port, spec.vlan), f"vrf {spec.vrf}", ", ".join(spec.addresses)) if part
-    )
+    parts = [_port(spec.port, spec.vlan), f"vrf {spec.vrf}", ", ".join(spec.addresses)]
+    parts += [f"profile {spec.profile}"] if spec.profile != "default-uplink" else []
+    return "; ".join(part for part in (*parts, _mtu(spec.mtu)) if part)
 
 
 def subnet_words(spec: Message) -> str:
     """A subnet in one line."""
-    return f"vrf {spec.vrf}; gateways {', '.join(spec.gateways)}" if isinstance(spec, pb.Subnet) else ""
+    if not isinstance(spec, pb.Subnet):
+        return ""
+    return f"vrf {spec.vrf}; gateways {', '.join(spec.gateways)}" + (f"; mac {spec.mac}" if spec.mac else "")
 
 
 def profile_words(spec: Message) -> str:

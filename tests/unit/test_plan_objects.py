@@ -1,15 +1,17 @@
 """Objects as entries: vNICs, subnets, uplinks, routes; ids that stay; a twin that takes it all."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 
 from hal.packet.contract import Insert, LoadConfig, PortConfig
 from hal.packet.model import Twin
-from services.core.diff import changes, table_changes
+from services.core.diff import changes, table_changes, words
 from services.core.ids import Ids
 from services.core.intent import Source, load
-from services.core.objects import Objects
+from services.core.objects import Object, Objects
 from services.core.plan import Context, Plan, Port, assumed_context, plan_all
 from services.core.service import discover
 
@@ -235,11 +237,34 @@ def test_a_difference_tells_removals_first_and_rules_as_written() -> None:
     old = SUBNET + VNIC + policy
     new = SUBNET.replace("10.0.0.1/24, ", "") + policy.replace("a: allow tcp from any to any, ", "")
     assert lines(old, new) == [
-        "- Vnic web\n    - port host0; mac 02:00:00:00:00:0a; subnet s; 10.0.0.10",
+        "- Vnic web\n    - port host0; mac 02:00:00:00:00:0a; subnet s; 10.0.0.10; allowed 10.9.0.0/16",
         "~ Subnet s\n    - gateways 10.0.0.1/24",
         "~ FirewallPolicy p\n    - a: allow tcp from any to any",
     ]
     assert lines(old, old) == []
+
+
+def other(field: Any, value: object) -> object:
+    """A value of this field that it doesn't have."""
+    if field.message_type is not None:
+        return GetMessageClass(field.message_type)(name="other")
+    if field.type == field.TYPE_BOOL:
+        return not value
+    return "other" if field.type == field.TYPE_STRING else 1234
+
+
+@pytest.mark.parametrize("kind", sorted(SERVICES.by_kind))
+def test_words_tell_every_field(kind: str) -> None:
+    """`dsn plan` of an object that comes or goes and `dsn show objects` leave out nothing but what is the default."""
+    made = next(one for one in SERVICES.by_kind[kind].kinds if one.name == kind)
+    spec = made.message()
+    before = words(Object(kind, "x", spec), SERVICES)
+    for field in spec.DESCRIPTOR.fields:
+        if field.is_repeated:
+            changed = made.message(**{field.name: [other(field, None)]})
+        else:
+            changed = made.message(**{field.name: other(field, getattr(spec, field.name))})
+        assert words(Object(kind, "x", changed), SERVICES) != before, field.name
 
 
 def vrf_text(*names: str) -> str:

@@ -193,7 +193,7 @@ def _held(found: CardStatus) -> str:
 
 
 def _print_status(console: Console, found: CardStatus) -> None:
-    spares = sum(name.startswith(SPARE_PREFIX) for name in found.ports)
+    spares = sum(name.startswith(SPARE_PREFIX) and name not in found.namespaces for name in found.ports)
     ports = ", ".join(
         f"{name} {'up' if link else 'down'}" for name, link in found.ports.items() if not name.startswith(SPARE_PREFIX)
     )
@@ -209,7 +209,7 @@ def _print_status(console: Console, found: CardStatus) -> None:
         f"generation  {holds}",
         f"ports       {ports}",
         *(
-            [f"namespaces  {', '.join(found.namespaces.values())}; each VRF with addresses of the card has its own"]
+            [f"namespaces  {', '.join(found.namespaces.values())}: of the card's own programs, one a VRF"]
             if found.namespaces
             else []
         ),

@@ -151,10 +151,18 @@ def test_a_vrf_too_many_is_refused_with_the_way_out(world: World) -> None:
 
 
 def test_the_status_says_where_programs_on_the_card_are_started(world: World) -> None:
+    card = card_namespace(world.run_folder)
     found = json.loads(world.dsn("card", "status", "--json").stdout)["namespaces"]
-    assert found == {"punt-default": f"{card_namespace(world.run_folder)}-default"}
-    assert f"namespaces  {found['punt-default']};" in world.dsn("card", "status").stdout
-    assert found["punt-default"] in run("ip", "netns", "list").stdout
+    assert found == {"punt-default": f"{card}-default"}
+    assert f"namespaces  {card}-default: " in world.dsn("card", "status").stdout
+    before = world.dsn("card", "status").stdout.count("and taps for 1 VRFs to come")
+    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    found = json.loads(world.dsn("card", "status", "--json").stdout)["namespaces"]
+    assert found == {"punt-default": f"{card}-default", "spare-tap-1": f"{card}-blue"}
+    text = world.dsn("card", "status").stdout
+    assert f"namespaces  {card}-default, {card}-blue: " in text
+    assert (before, text.count("VRFs to come")) == (1, 0)
+    assert set(found.values()) <= set(run("ip", "netns", "list").stdout.split())
 
 
 def test_the_tap_of_a_vrf_outlives_dsnd_and_comes_back_with_an_engine(world: World) -> None:

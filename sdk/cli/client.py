@@ -76,7 +76,7 @@ class CardStatus:
     ports: Mapping[str, bool]
     """Port name -> it has link."""
     namespaces: Mapping[str, str] = field(default_factory=dict)
-    """Punt tap's port -> the network namespace that its programs are started in; spare taps that nobody has are left out."""
+    """Punt tap's port -> the network namespace that its programs are started in; none for taps that nobody has."""
     last_fault_time: str = ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -187,6 +187,7 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
                 f"{len(rows_found):,} entries" + (f", {len(shown):,} shown" if len(shown) < len(rows_found) else "")
             )
 
+        _tell_cut(as_json, len(rows_found), len(shown), "entries")
         emit(as_json, [speaker.row_value(row) for row in shown], render)
 
 
@@ -245,11 +246,18 @@ def flows(context: click.Context, /, vnic: str, vrf: str, limit: int, as_json: b
         chosen = FlowFilter(vnic=_id(speaker, "vnic", vnic), vrf=_id(speaker, "vrf", vrf), **which)
         found = sorted(card.flows(chosen), key=lambda flow: -flow.last_ns)
         shown = found[:limit] if limit else found
+        _tell_cut(as_json, len(found), len(shown), "flows")
         emit(
             as_json,
             [speaker.flow_value(flow) for flow in shown],
             lambda console: print_flows(console, speaker, shown, len(found)),
         )
+
+
+def _tell_cut(as_json: bool, found: int, shown: int, what: str) -> None:
+    """That a list isn't whole; text says so below its table, JSON has no place for it."""
+    if as_json and shown < found:
+        click.echo(f"dsn: {found:,} {what}, {shown:,} shown. All of them: --limit 0.", err=True)
 
 
 def _id(speaker: Speaker, kind: str, name: str) -> int | None:

@@ -89,6 +89,13 @@ def test_flows(card: TwinCard) -> None:
     ):  # fmt: skip
         assert dsn("show", "flows", *chosen).splitlines()[-1] == f"{count} flows", chosen
     assert len(json.loads(dsn("show", "flows", "--json"))) == 2
+    for words, told in (
+        (("flows", "--limit", "1"), "dsn: 2 flows, 1 shown. All of them: --limit 0.\n"),
+        (("flows", "--limit", "2"), ""),
+        (("tables", "vnic", "--limit", "1"), "dsn: 4 entries, 1 shown. All of them: --limit 0.\n"),
+    ):
+        cut = CliRunner().invoke(main, ["show", *words, "--json"])
+        assert (len(json.loads(cut.stdout)), cut.stderr) == (int(words[-1]), told)
     result = CliRunner().invoke(main, ["show", "flows", "--vnic", "wbe"])
     assert (result.exit_code, "Did you mean web?" in result.stderr) == (1, True)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from board_support.board import facts
+from board_support.board import board_names, facts
 from hal.packet.contract import LoadConfig, PortConfig
 from hal.packet.schema.registry import schema
 from services.core.formats import FormatError, mac, nanoseconds, port_name, shown
@@ -215,7 +215,7 @@ class _Reader:
             if key not in _KEYS:
                 self.report(key, "unknown field", limit=", ".join(_KEYS), nearest=nearest(key, _KEYS))
         result = CardConfig(
-            board=self.word("board", "twin"),
+            board=self.board(),
             ports=tuple(self.ports()),
             capacities=dict(self.capacities()),
             owners=dict(self.owners()),
@@ -231,6 +231,14 @@ class _Reader:
         if self.problems:
             raise IntentError(sorted(self.problems, key=lambda one: (one.position.line, one.position.column)))
         return result
+
+    def board(self) -> str:
+        board, known = self.word("board", "twin"), board_names()
+        if board not in known:
+            self.report(
+                "board", f"no board is called {shown(board)}", limit=", ".join(known), nearest=nearest(board, known)
+            )
+        return board
 
     def word(self, key: str, default: str) -> str:
         value = self.values.get(key, default)

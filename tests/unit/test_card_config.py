@@ -10,6 +10,7 @@ import pytest
 from sdk import card_config
 from sdk.card_config import CardConfig, load_card_config
 from services.core.intent import load, sources
+from services.core.objects import IntentError
 from services.core.plan import plan_all
 from services.core.service import discover
 
@@ -33,6 +34,16 @@ def test_limits_and_defaults_are_those_of_the_loader(key: str) -> None:
     low, high, default = card_config._NUMBERS[key]
     assert ROWS[key][:2] == [f"{low:,} to {high:,}", f"{default:,}"]
     assert getattr(CardConfig(), key) == default
+
+
+def test_an_unknown_board_is_told_with_all_else() -> None:
+    with pytest.raises(IntentError) as caught:
+        card_config.parse(b'board = "sofware"\nworkers = 0\n')
+    assert [one.sentence.partition("error: ")[2] for one in caught.value.problems] == [
+        "field board: no board is called 'sofware'; limit: software, twin; did you mean software?",
+        "field workers: '0' is out of range; limit: a number 1 to 64.",
+    ]
+    assert card_config.parse(b'board = "software"').board == "software"
 
 
 def test_the_example_in_it_is_read() -> None:

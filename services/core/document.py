@@ -270,6 +270,10 @@ class _Builder:
         self.check_plain(event, at)
         return Scalar(text, at, direct, plain)
 
+    def begins(self, top: Table, key: Scalar) -> bool:
+        """Whether the key is the one that objects begin with: files that were put together without a line between."""
+        return len(self.stack) == 1 and key.text == next(iter(top.names))
+
     def place(self, node: Node) -> None:
         """Put a node where the parser stands: into a list, or as key or value of a mapping."""
         if not self.stack:
@@ -285,7 +289,8 @@ class _Builder:
             if key.text in top.names:
                 first = top.names[key.text].position.line
                 message = f"the key {key.text[:60]} is there twice, first in line {first}"
-                self.report(key.position, message, fix="Keep one of them.")
+                between = " If another object begins here, put a line --- before it." if self.begins(top, key) else ""
+                self.report(key.position, message, fix=f"Keep one of them.{between}")
                 top.twice.append((key, node))
                 return
             top.names[key.text] = key

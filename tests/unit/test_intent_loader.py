@@ -107,6 +107,10 @@ def test_what_can_not_be_read_is_still_there_for_references() -> None:
         ("a: &x 1\nb: *x", "the anchor &x isn't taken"),
         ("kind: !!str Vnic\nname: a", "the tag tag:yaml.org,2002:str isn't taken"),
         ("kind: Vrf\nkind: Vrf\nname: a", "the key kind is there twice, first in line 1"),
+        (
+            "kind: Vrf\nname: a\nkind: Vrf\nname: b",
+            "Fix: Keep one of them. If another object begins here, put a line ---",
+        ),
         ("kind: Vrf\nname: a\n---\nkind: Vrf\nname: a", "declared already at x.yaml:2"),
         ("kind: Vrf\nname: a b", "'a b' is not a name; limit: 1 to 31 of"),
         ("kind: Vrf\nname: any", "'any' is a word of the rules"),

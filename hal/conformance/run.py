@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
@@ -26,6 +28,8 @@ __all__ = ["Report", "Result", "State", "checks_for", "run", "run_one", "say", "
 
 
 MEANS_WORDS = "means of its device: "
+PATIENCE = 30.0
+"""Seconds behind which `run` tells of a check that is still running: a stranger's card may never come back."""
 SHORTER = "Device.advance makes it shorter: move the card's clock, or shorten its time-outs and wait as much less."
 UNSEEN = "verb shard, or a wire to its ports"
 """What a card lacks of which no packet can be seen."""
@@ -274,7 +278,7 @@ def run(
     tell: Callable[[str], None] | None = None,
 ) -> Report:
     """Hold a device to a level: the one given, else the one that its capabilities tell. Checks that wait come
-    last, and `tell` is told before each that has to be waited for.
+    last, and `tell` is told before each that has to be waited for, and of each that takes long.
 
     Raises:
         HalError: where a card can't even be opened, loaded and asked for its capabilities.
@@ -287,5 +291,22 @@ def run(
         if tell and check.waits and waits(device, absent) and not _without(device, absent, stages, check):
             to_go = f"{len(chosen) - len(done)} of {len(chosen)} checks to go"
             tell(f"{check.name} waits {check.waits} s: {to_go}. {SHORTER}")
-        done[check.name] = run_one(device, check, absent, stages)
+        with _watched(check, tell):
+            done[check.name] = run_one(device, check, absent, stages)
     return Report(device.name, level, told, absent, tuple(done[check.name] for check in chosen))
+
+
+@contextmanager
+def _watched(check: Check, tell: Callable[[str], None] | None) -> Iterator[None]:
+    """Tells which check it is where it doesn't come to an end."""
+    if tell is None:
+        yield
+        return
+    words = f"{check.name} has been running for {PATIENCE:.0f} s (beyond what it waits for): {check.about}"
+    watch = threading.Timer(PATIENCE + check.waits, tell, (words,))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()

@@ -1,7 +1,9 @@
 """Every check, against every backend of ours; and the kit's own words about them."""
 
+import importlib
 import io
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -174,6 +176,29 @@ def test_who_has_to_wait_waits_last_and_is_told(monkeypatch: pytest.MonkeyPatch)
     told.clear()
     assert run(PortsOnlyDevice(), Level.STATEFUL, chosen, told.append).passed
     assert told == []
+
+
+def test_a_check_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's card may hang for ever: without a word nobody learns where."""
+    the_run = importlib.import_module("hal.conformance.run")  # by its dots it is the function
+    monkeypatch.setattr(the_run, "PATIENCE", 0.05)
+    named = threading.Event()
+    told: list[str] = []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        named.set()
+
+    def stands_still(_bench: object) -> None:
+        assert named.wait(60)
+
+    slow = Check("slow", Level.TABLES, (), (), stands_still)
+    quick = Check("quick", Level.TABLES, (), (), lambda _bench: None)
+    assert run(TwinDevice(), Level.TABLES, [slow], tell).passed
+    assert [words.split(" has been running for ")[0] for words in told] == ["slow"]
+    monkeypatch.setattr(the_run, "PATIENCE", 60.0)
+    assert run(TwinDevice(), Level.TABLES, [quick], tell).passed
+    assert len(told) == 1
 
 
 def test_list_tells_sentences(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,9 @@ def _start_daemon(card_toml: Path, state: Path, more: Sequence[Path]) -> None:
     while not is_running(folder):
         if os.waitpid(daemon, os.WNOHANG)[0]:
             raise _why_it_ended(refusal, log)
-        _wait(deadline, "dsnd", f"{START_S:g} s to start", log)
+        # It isn't ended: large tables take their time, and the engine may be forwarding already.
+        fix = f"It goes on: dsn card status says when it is there, and {log} why not; dsn card stop ends it."
+        _wait(deadline, "dsnd", f"{START_S:g} s to start", fix)
 
 
 def _why_it_ended(refusal: Path, log: Path) -> HalError:
@@ -143,10 +145,10 @@ def _why_it_ended(refusal: Path, log: Path) -> HalError:
         return HalError(ErrorKind.INVALID, "dsnd", got=f"ended at once: {last[0].rstrip('.')}", fix=f"Read {log}.")
 
 
-def _wait(deadline: float, what: str, limit: str, log: Path) -> None:
+def _wait(deadline: float, what: str, limit: str, fix: str) -> None:
     """Wait a little. Raises HalError(TIMEOUT) where that was too long."""
     if time.monotonic() > deadline:
-        raise HalError(ErrorKind.TIMEOUT, what, limit=limit, fix=f"Read {log}.")
+        raise HalError(ErrorKind.TIMEOUT, what, limit=limit, fix=fix)
     time.sleep(0.05)
 
 
@@ -164,7 +166,7 @@ def stop(as_json: bool) -> None:
             told = stop_orphan(run_folder())
         deadline = time.monotonic() + STOP_S
         while is_running():
-            _wait(deadline, "dsnd", f"{STOP_S:g} s to stop", run_folder() / "dsnd.log")
+            _wait(deadline, "dsnd", f"{STOP_S:g} s to stop", f"Read {run_folder() / 'dsnd.log'}.")
         words = f"stopped; the intent is kept{'; ' if told else ''}{told}"
         emit(as_json, {"stopped": True, "told": told}, lambda console: console.print(words))
 

@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from sdk.api import client
+from sdk.cli import card as start_stop
 from sdk.cli.card import state_folder
 from sdk.cli.main import main
 
@@ -197,4 +199,19 @@ def test_a_folder_that_is_not_ours_alone_is_not_used(
     os.chown(folder, 0, 0)
     started = dsn(*start)
     assert started.exit_code == 0, started.output
+    assert dsn("card", "stop").exit_code == 0
+
+
+def test_a_start_that_takes_long_is_said_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(start_stop, "START_S", 0.0)
+    card = tmp_path / "card.toml"
+    card.write_text(CARD)
+    started = dsn("card", "start", str(card), "--state", str(tmp_path / "state"))
+    assert started.exit_code == 3
+    assert "TIMEOUT: dsnd: limit 0 s to start. It goes on: dsn card status says when it is there" in started.stderr
+    deadline = time.monotonic() + 60
+    while dsn("card", "status").exit_code:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert dsn("card", "stop").exit_code == 0

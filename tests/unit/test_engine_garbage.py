@@ -189,6 +189,20 @@ def test_a_request_has_few_packets(verb: Verb, most: int, card: Engine, run: Pat
     os.close(fd)
 
 
+def test_a_shard_is_its_connections_alone(card: Engine, run: Path) -> None:
+    fd = sealed_memfd([bytes(wire.PacketInRecord(0, 1, 0))])
+    with dial(run / "read.sock") as there, dial(run / "read.sock") as other:
+        _, _, body = ask(there, request(Verb.SHARD, bytes(wire.ShardAsk(16, 0, 0))))
+        shard = wire.Number.from_buffer_copy(body).number
+        replay = request(Verb.REPLAY, bytes(wire.ReplayAsk(0, 1, 0)), shard=shard)
+        assert ask(other, replay, [fd])[0] == ErrorKind.INVALID
+        for verb in (Verb.COUNTERS, Verb.SETTLE):
+            assert ask(other, request(verb, shard=shard))[0] == ErrorKind.INVALID
+        assert ask(other, request(Verb.SHARD_CLOSE, bytes(wire.Number(shard))))[0] == 0  # of none of its own
+        assert ask(there, replay, [fd])[0] == 0
+    os.close(fd)
+
+
 def test_a_packet_longer_than_its_memfd(card: Engine, run: Path) -> None:
     for length in (65, 1 << 20, 0xFFFFFFFF):
         fd = sealed_memfd([bytes(wire.PacketInRecord(0, 1, length)), bytes(64)])

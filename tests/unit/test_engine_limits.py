@@ -106,6 +106,20 @@ def test_a_scan_takes_no_neighbour_from_others(engine: Engine, at_once: bool) ->
     shard.close()
 
 
+def test_refused_connections_leave_no_neighbours(engine: Engine) -> None:
+    """More of them than neighbours can be known, to as many addresses, come to nothing; then one is let through."""
+    _commit(engine)
+    shard = engine.shard(connections=1)
+    scan = [
+        PacketIn(A.frame(udp(A.ip, f"100.{64 + (n >> 16)}.{n >> 8 & 255}.{n & 255}")), A.port, SECOND)
+        for n in range(NEIGHBOURS + 100)
+    ]
+    results = shard.replay(scan)
+    assert (results[0].reason, {one.reason for one in results[1:]}) == ("", {"flow_table_full"})
+    assert _run(shard, B.frame(udp(B.ip, "100.127.0.1")), B.port, 122 * SECOND).reason == ""
+    shard.close()
+
+
 def test_logs_push_out_nothing_but_logs(engine: Engine) -> None:
     """What was told before 5,000 logs, 100 a second, is still there; of the logs as many as are kept. All of them in
     one replay: the shard's own ring holds fewer."""

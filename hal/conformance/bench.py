@@ -171,6 +171,10 @@ class Card:
             raise HalError(ErrorKind.UNSUPPORTED, "device of the kit", field="wire", limit="one")
         return WireTraffic(self.backend, wire, lambda nanos: self.device.advance(self.backend, nanos))
 
+    def now_ns(self) -> int:
+        """What the clock says that the card goes by."""
+        return self.device.now_ns(self.backend)
+
     def advance(self, nanos: int) -> None:
         self.device.advance(self.backend, nanos)
 

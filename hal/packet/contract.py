@@ -7,6 +7,10 @@ required primitive; `hal.packet.derive` builds `sync` and the rest from it and f
 An argument that no card could mean is INVALID before anything is done: a number out of range, text with control
 characters, a prefix that is none. `hal.packet.arguments` asks it for every backend.
 
+Times of events and connections are nanoseconds of CLOCK_BOOTTIME, between what it says before their cause and behind
+it. In a private shard they are the caller's, and so is the whole clock of a card that is moved by hand, as the twin's
+is.
+
 The sentences of this module and of `hal.packet.records` are the contract: each has a check in `hal.conformance`.
 """
 

@@ -19,6 +19,7 @@ from hal.conformance.checks import (
     shards,
     snapshots,
     staging,
+    times,
 )
 
 MODULES = (
@@ -40,4 +41,5 @@ MODULES = (
     sessions,
     belonging,
     limits,
+    times,
 )

@@ -16,6 +16,10 @@ class TwinWire:
         self._twin = twin
         self._left: list[Output] = []
 
+    @property
+    def now(self) -> int:
+        return self._twin.live.now
+
     def advance(self, nanos: int) -> None:
         """Time passes; what timers send leaves by the ports too."""
         self._left += self._twin.advance(self._twin.live.now + nanos)
@@ -43,6 +47,9 @@ class TwinDevice(Device):
 
     def advance(self, backend: Backend, nanos: int) -> None:
         _wire(backend).advance(nanos)
+
+    def now_ns(self, backend: Backend) -> int:
+        return _wire(backend).now
 
 
 def _wire(backend: Backend) -> TwinWire:

@@ -14,6 +14,7 @@ from tests.conformance.broken import (
     shards,
     staging,
     telling,
+    times,
 )
 from tests.conformance.broken.parts import Break
 
@@ -31,6 +32,7 @@ MODULES = (
     shards,
     sessions,
     belonging,
+    times,
 )
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

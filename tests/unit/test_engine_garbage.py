@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hal.errors import ErrorKind
+from hal.errors import ErrorKind, HalError
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.engine import Engine
 from hal.packet.dpdk.link import SEALS, sealed_memfd
@@ -72,6 +72,34 @@ def test_descriptors_that_nobody_asked_for(run: Path) -> None:
     assert answers(run)
     time.sleep(0.1)
     assert len(list(Path(f"/proc/{(run / 'engine.pid').read_text().strip()}/fd").iterdir())) <= before
+
+
+@pytest.mark.parametrize("verb", [Verb.COMMIT, Verb.STAGE])
+@pytest.mark.parametrize(
+    "tag", [b"a\x1b[2Jb", b"\x7f", b"x\ny", b"x" * 128, b"x" + bytes(9) + b"y"],
+    ids=["escape", "delete", "line", "no end", "behind its end"],
+)  # fmt: skip
+def test_a_tag_that_no_driver_sends_is_invalid_and_the_connection_goes_on(
+    verb: Verb, tag: bytes, card: Engine, run: Path
+) -> None:
+    """As the driver says it of a tag that is handed to it: the words are of one limit."""
+    head = bytearray(bytes(wire.Commit(9, wire.ANY_BASE, 10**9)))
+    head[wire.Commit.tag.offset : wire.Commit.tag.offset + 128] = tag.ljust(128, b"\0")
+    well = bytes(wire.Commit(10, wire.ANY_BASE, 10**9, 0, 0, b"well"))
+    rows = sealed_memfd([])
+    try:
+        with dial(run / "write-dsnd.sock") as there:
+            kind, error, _ = ask(there, request(verb, bytes(head)), [rows])
+            assert (kind, error is not None) == (ErrorKind.INVALID, True)
+            assert error is not None
+            told = (error.what, error.field, error.limit)
+            assert told == (b"commit", b"tag", b"0..127 bytes without control characters")
+            assert int(card.snapshot([]).generation) == 0
+            assert ask(there, request(verb, well), [rows])[0] == 0
+    finally:
+        os.close(rows)
+    with pytest.raises(HalError, match=r"INVALID: commit, field tag: .* limit 0\.\.127 bytes"):
+        card.writer("dsnd").commit([], tag="\x1b")
 
 
 def memfd_of(data: bytes, seals: int) -> int:

@@ -152,6 +152,12 @@ static bool outside_valid(const struct dsn_transaction *transaction, const struc
     return true;
 }
 
+/* What the request is, is clear: a client that doesn't ask the driver is told, as of a name, and goes on. */
+static bool tag_valid(const struct dsn_commit *head, struct dsn_failure *failure) {
+    return dsn_check_text(head->tag, sizeof(head->tag)) ||
+           dsn_refuse(failure, DSN_INVALID, "commit", "tag", "0..127 bytes without control characters", NULL);
+}
+
 bool dsn_transaction_open(struct dsn_transaction *transaction, const struct dsn_tables *tables, unsigned owner,
                           const struct dsn_commit *head, int fd, struct dsn_failure *failure) {
     memset(transaction, 0, sizeof(*transaction));
@@ -161,12 +167,10 @@ bool dsn_transaction_open(struct dsn_transaction *transaction, const struct dsn_
     if (fd >= 0 && !dsn_memfd_map(fd, least, MOST_BYTES, &transaction->data, &transaction->size, failure))
         return false;
     transaction->section = (const struct dsn_section *)transaction->data;
-    bool well = head->sections <= MOST_SECTIONS && head->reserved == 0 && least <= transaction->size &&
-                dsn_check_text(head->tag, sizeof(head->tag));
+    bool well = head->sections <= MOST_SECTIONS && head->reserved == 0 && least <= transaction->size;
     if (!well)
-        dsn_refuse(failure, DSN_CORRUPT, "commit", "",
-                   "up to 4096 sections in a memfd, a tag padded with NUL, reserved 0", NULL);
-    well = well && outside_valid(transaction, tables, failure);
+        dsn_refuse(failure, DSN_CORRUPT, "commit", "", "up to 4096 sections in a memfd, reserved 0", NULL);
+    well = well && outside_valid(transaction, tables, failure) && tag_valid(head, failure);
     if (!well)
         dsn_transaction_close(transaction);
     return well;

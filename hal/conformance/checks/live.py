@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 
@@ -10,8 +11,10 @@ from hal.conformance import world
 from hal.conformance.bench import PAUSE_SECONDS, Bench, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import udp
-from hal.conformance.world import A, B, C
+from hal.conformance.traffic import SECOND
+from hal.conformance.world import A, B, C, firewalled, replied, routed, rule
 from hal.errors import HalError
+from hal.packet.contract import LOGS_PER_SECOND, EventKind, PacketIn, StepKind
 from hal.packet.schema.rows import Row
 from hal.packet.stages.bridge._generated import Subnet
 
@@ -110,3 +113,66 @@ def packets_move_from_start_to_stop(bench: Bench) -> None:
     card.backend.stop()
     leaves()  # of several that were sent until one was seen, some may have left before
     equal(leaves(), 0, "frames that left after stop")
+
+
+@check(
+    Level.STATEFUL,
+    "An installed flow was found; `id` is its connection's, value 0 the initiator's direction, 1 the reply's.",
+    needs=(*NEEDS, "flows", "trace"),
+)
+def live_packets_find_their_connection(bench: Bench) -> None:
+    """However many packets of a connection pass the ports, it is one; a trace of one more finds it, either way, and
+    meets no stage. One of another connection finds none and meets them."""
+    card = world.world(bench)
+    live = card.live()
+    for _ in range(3):
+        routed(live).left_by(C.port)
+    replied(live).left_by(A.port)
+    (flow,) = card.backend.flows()
+    equal(flow.packets, (3, 1), "packets of the connection")
+    frames = ((A.port, A.frame(udp(A.ip, C.ip))), (C.port, C.frame(udp(C.ip, A.ip, 53, 4000))))
+    for direction, (port, frame) in enumerate(frames):
+        traced = card.backend.trace(PacketIn(frame, port, flow.last_ns))
+        steps = traced.installed.steps if traced.installed else ()
+        found = [(step.id, step.value) for step in steps if step.kind is StepKind.FLOW]
+        equal(found, [(flow.id, direction)], "connection and direction that a trace found")
+        equal([step for step in steps if step.kind is StepKind.STAGE], [], "stages that an established packet meets")
+    other = card.backend.trace(PacketIn(A.frame(udp(A.ip, C.ip, 4001)), A.port, flow.last_ns))
+    equal((other.flow, other.installed), (None, None), "what is installed for a packet of another connection")
+    expect([step for step in other.now.steps if step.kind is StepKind.STAGE], "its first packet would walk the chain")
+
+
+FLOOD = 2 * LOGS_PER_SECOND
+"""Connections that are opened as fast as the ports take them."""
+
+
+@check(
+    Level.STATEFUL,
+    "Of those a vNIC causes at most 100 a second, and as many at once: the rest are counted as `logs_suppressed` of "
+    "`engine`.",
+    needs=(*NEEDS, "events", "counters", "firewall"),
+)
+def live_logs_have_a_limit(bench: Bench) -> None:
+    """Of a vNIC's connections that come by its port faster than it may log, a hundred are told and as many more as the
+    time has room for; the rest are counted. Another vNIC's are told all the same."""
+    card = firewalled(bench, rule(log=1))
+    live, wire = card.live(), card.device.wire(card.backend)
+    if wire is None:
+        return
+
+    def told() -> tuple[int, int]:
+        logs = sum(event.kind is EventKind.RULE_LOG for event in card.backend.events().events)
+        return logs, card.backend.counters().engine["logs_suppressed"]
+
+    began = card.now_ns()
+    left = 0
+    for sport in range(1, FLOOD + 1):
+        wire.send(A.port, A.frame(udp(A.ip, C.ip, sport)))
+        if sport % 100 == 0:  # so that no queue of the wire is too long
+            left += sum(output.port == C.port for output in wire.receive())
+    room = LOGS_PER_SECOND + math.ceil((card.now_ns() - began) * LOGS_PER_SECOND / SECOND) + 1
+    logs, suppressed = told()
+    equal((left, logs + suppressed), (FLOOD, FLOOD), "packets of a flood that left, logs that were told or suppressed")
+    expect(LOGS_PER_SECOND <= logs <= room, f"logs told of a flood: got {logs}, wanted {LOGS_PER_SECOND}..{room}")
+    replied(live, sport=1000).left_by(A.port)
+    equal(told(), (logs + 1, suppressed), "logs told and suppressed, with another vNIC's")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from hal.packet.contract import Generation, PacketIn, PacketResult
+from hal.packet.contract import Generation, PacketIn, PacketResult, Staged, StepKind, Trace
+from hal.packet.model.meters import Meters
 from hal.packet.model.tables import Tables
 from hal.packet.model.twin import Twin
 from tests.conformance.broken.parts import Breaks, breaks
@@ -28,6 +29,29 @@ class LateVnics(Twin):
             self.live.use(replace(new, tables=Tables(self.schema, new.tables.generation, versions)))
             time.sleep(0.002)
         return super()._committed()
+
+
+@breaks(BREAKS, "live_packets_find_their_connection")
+class TracedBackwards(Twin):
+    """traces tell the initiator's direction as 1"""
+
+    def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
+        found = super().trace(packet, staged)
+        if found.installed is None:
+            return found
+        steps = (
+            replace(one, value=1 - one.value) if one.kind is StepKind.FLOW else one for one in found.installed.steps
+        )
+        return replace(found, installed=replace(found.installed, steps=tuple(steps)))
+
+
+@breaks(BREAKS, "live_logs_have_a_limit")
+class EndlessLiveLogs(Twin):
+    """whatever is logged of packets at the ports is told"""
+
+    def inject(self, packet: PacketIn) -> PacketResult:
+        self.live.logs = Meters()
+        return super().inject(packet)
 
 
 __all__ = ["BREAKS"]

@@ -10,11 +10,17 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from hal.packet.contract import LoadConfig, OutcomeKind
+import pytest
+
+from hal.errors import ErrorKind, HalError
+from hal.packet.contract import EventKind, Insert, LoadConfig, OutcomeKind
 from hal.packet.dpdk import wire
-from hal.packet.dpdk.engine import connect
+from hal.packet.dpdk.engine import Engine, connect
 from hal.packet.dpdk.link import sealed_memfd
 from hal.packet.dpdk.wire import Verb
+from hal.packet.frame._generated import Vrf
+from hal.packet.schema.rows import as_rows
+from tests.tools.control import ask, dial, request
 from tests.tools.engine import running
 
 COMMITS = 40
@@ -57,3 +63,28 @@ def test_what_was_sent_before_is_done_before_an_outcome_is_told(tmp_path: Path) 
         told = wire.OutcomeAnswer.from_buffer_copy(other.recv(wire.MAX_MESSAGE), ctypes.sizeof(wire.Answer))
         assert (told.kind, told.generation) == (OutcomeKind.COMMITTED, 2 + COMMITS)
         assert card.snapshot(["vrf"]).generation == 2 + COMMITS
+
+
+def test_a_reader_goes_by_tags_and_may_not_ask_for_outcomes(card: Engine, run: Path) -> None:
+    """Who may only read learns which tag's commit was made, as which generation, and which is an owner's last; of one
+    that was refused there is nothing to read."""
+    (row,) = as_rows([Vrf(id=1)])
+    writer = card.writer("dsnd")
+    first = writer.commit([Insert(row)], transaction=1, tag="one")
+    card.writer("agent").commit([], transaction=2, tag="other")
+    with pytest.raises(HalError, match="INVALID"):
+        writer.commit([Insert(row)], transaction=3, tag="twice")
+    reader = connect(run)
+    try:
+        told = {event.data: event.id for event in reader.events().events if event.kind is EventKind.COMMIT}
+        assert (told, reader.events().missed) == ({"one": first, "other": first + 1}, 0)
+        assert reader.snapshot([]).tags == {"dsnd": "one", "agent": "other"}
+    finally:
+        reader.close()
+    for transaction in (1, 2, 3):
+        with dial(run / "read.sock") as there:
+            kind, error, _ = ask(there, request(Verb.OUTCOME, bytes(wire.OutcomeAsk(transaction))))
+            assert (kind, error and error.limit) == (ErrorKind.DENIED, b"write-OWNER.sock")
+            assert ask(there, request(Verb.HELLO))[0] == 0
+    kinds = [card.writer(owner).outcome(number).kind for owner, number in (("dsnd", 1), ("agent", 2), ("dsnd", 3))]
+    assert kinds == [OutcomeKind.COMMITTED, OutcomeKind.COMMITTED, OutcomeKind.REFUSED]

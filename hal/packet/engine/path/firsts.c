@@ -53,6 +53,31 @@ static void give(struct dsn_firsts *f, uint32_t number) {
     f->free = number;
 }
 
+static void enter_turn(struct dsn_shard *shard, uint32_t state) {
+    struct dsn_firsts *f = &shard->firsts;
+    struct dsn_firsts_of *vnic = of(shard, state);
+    vnic->next = 0;
+    vnic->before = f->last;
+    if (f->last != 0)
+        of(shard, f->last)->next = state;
+    else
+        f->turn = state;
+    f->last = state;
+}
+
+static void leave_turn(struct dsn_shard *shard, uint32_t state) {
+    struct dsn_firsts *f = &shard->firsts;
+    const struct dsn_firsts_of *vnic = of(shard, state);
+    if (vnic->before != 0)
+        of(shard, vnic->before)->next = vnic->next;
+    else
+        f->turn = vnic->next;
+    if (vnic->next != 0)
+        of(shard, vnic->next)->before = vnic->before;
+    else
+        f->last = vnic->before;
+}
+
 /* Behind all others of its vNIC, which is last in turn if it had none. */
 static void enter(struct dsn_shard *shard, uint32_t number) {
     struct dsn_firsts *f = &shard->firsts;
@@ -61,17 +86,13 @@ static void enter(struct dsn_shard *shard, uint32_t number) {
     uint32_t *head = head_of(f, one->hash);
     one->chain = *head;
     *head = number;
-    if (vnic->head != 0) {
+    one->before = vnic->tail;
+    if (vnic->tail != 0)
         f->first[vnic->tail].next = number;
-    } else {
+    else
+        enter_turn(shard, one->state);
+    if (vnic->head == 0)
         vnic->head = number;
-        vnic->next = 0;
-        if (f->turn != 0)
-            of(shard, f->last)->next = one->state;
-        else
-            f->turn = one->state;
-        f->last = one->state;
-    }
     vnic->tail = number;
 }
 
@@ -120,26 +141,16 @@ static void leave(struct dsn_shard *shard, uint32_t number) {
     while (*link != number)
         link = &f->first[*link].chain;
     *link = one->chain;
-    uint32_t before = 0;
-    for (uint32_t at = vnic->head; at != number; at = f->first[at].next) /* the first, but where replies were met */
-        before = at;
-    if (before != 0)
-        f->first[before].next = one->next;
+    if (one->before != 0) /* where replies were met it isn't the first */
+        f->first[one->before].next = one->next;
     else
         vnic->head = one->next;
-    if (vnic->tail == number)
-        vnic->tail = before;
-    if (vnic->head != 0)
-        return;
-    before = 0;
-    for (uint32_t at = f->turn; at != one->state; at = of(shard, at)->next)
-        before = at;
-    if (before != 0)
-        of(shard, before)->next = vnic->next;
+    if (one->next != 0)
+        f->first[one->next].before = one->before;
     else
-        f->turn = vnic->next;
-    if (f->last == one->state)
-        f->last = before;
+        vnic->tail = one->before;
+    if (vnic->head == 0)
+        leave_turn(shard, one->state);
 }
 
 struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number) {
@@ -168,12 +179,9 @@ struct rte_mbuf *dsn_firsts_take(struct dsn_shard *shard, uint32_t number) {
 uint32_t dsn_firsts_next(struct dsn_shard *shard) {
     struct dsn_firsts *f = &shard->firsts;
     uint32_t state = f->turn;
-    struct dsn_firsts_of *vnic = of(shard, state);
     if (f->last != state) {
-        f->turn = vnic->next;
-        vnic->next = 0;
-        of(shard, f->last)->next = state;
-        f->last = state;
+        leave_turn(shard, state);
+        enter_turn(shard, state);
     }
-    return vnic->head;
+    return of(shard, state)->head;
 }

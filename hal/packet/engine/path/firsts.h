@@ -20,7 +20,7 @@
 struct dsn_firsts_of {
     uint32_t count, fragments; /* packets; fragments among them */
     uint32_t head, tail;       /* its connections, by age */
-    uint32_t next;             /* whose turn is behind its own: a state's number */
+    uint32_t next, before;     /* whose turn is behind its own, and in front of it: states' numbers */
 };
 
 struct dsn_first {
@@ -30,6 +30,7 @@ struct dsn_first {
     uint32_t state;      /* of the vNIC that it counts for */
     uint32_t chain;      /* next one with its hash */
     uint32_t next;       /* connection of its vNIC; packet of its connection; free place */
+    uint32_t before;     /* connection of its vNIC */
     uint32_t same, last; /* packets of its connection behind it */
     uint8_t count;       /* of them, itself included */
     bool fragment;

@@ -50,7 +50,7 @@ class EndlessLiveLogs(Twin):
     """whatever is logged of packets at the ports is told"""
 
     def inject(self, packet: PacketIn) -> PacketResult:
-        self.live.logs = Meters()
+        self.live.ledger.logs = Meters()
         return super().inject(packet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from hal.packet.contract import (
     Output,
     PacketIn,
     PacketResult,
+    Step,
     StepKind,
     TcpState,
     Trace,
@@ -103,13 +105,22 @@ class FirstGeneration(OtherFlows):
 
 
 @breaks(BREAKS, "the_chain_is_walked_once")
-class Directions(PathShard):
-    """witnesses tell the initiator's direction as 1"""
+class Directions(Twin):
+    """witnesses of private shards tell the initiator's direction as 1"""
 
-    def run(self, packet: PacketIn, witness: bool = False) -> PacketResult:
-        result = super().run(packet, witness)
-        steps = (replace(one, value=1 - one.value) if one.kind is StepKind.FLOW else one for one in result.steps)
-        return replace(result, steps=tuple(steps))
+    def shard(self, *arguments: Any, **more: Any) -> Any:
+        class Other(TwinShard):
+            def replay(self, packets: Sequence[PacketIn], witness: bool = False) -> list[PacketResult]:
+                found = super().replay(packets, witness)
+                return [replace(one, steps=tuple(map(_other_way, one.steps))) for one in found]
+
+        shard = super().shard(*arguments, **more)
+        shard.__class__ = Other
+        return shard
+
+
+def _other_way(step: Step) -> Step:
+    return replace(step, value=1 - step.value) if step.kind is StepKind.FLOW else step
 
 
 @breaks(BREAKS, "replies_need_no_rule")
@@ -293,11 +304,11 @@ class VnicCountersGo(PathShard):
 
 
 @breaks(BREAKS, "rules_log")
-class TimelessLog(EventRing):
-    """rules log without the time"""
+class NamelessLog(EventRing):
+    """rules log without saying which of them it was"""
 
     def add(self, now: int, kind: EventKind, table: str = "", identity: int = 0, data: str = "") -> None:
-        super().add(0 if kind is EventKind.RULE_LOG else now, kind, table, identity, data)
+        super().add(now, kind, table, 0 if kind is EventKind.RULE_LOG else identity, data)
 
 
 @breaks(BREAKS, "neighbours_are_told")

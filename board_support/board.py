@@ -56,6 +56,11 @@ class PacketProcess(Protocol):
     def alive(self) -> bool:
         """Whether it still runs."""
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        """The running engine's port with this number, whose interface was deleted, goes on with the one of this index
+        in the same network namespace, whose cookie that is, and the engine holds the descriptor of the claim on it too.
+        Raises HalError: UNSUPPORTED where it has no such ports."""
+
     def kill(self) -> None:
         """End its process at once, whatever it is doing. Nothing where it has none of its own, or none runs."""
 

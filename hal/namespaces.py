@@ -10,6 +10,8 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import socket
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 FOLDER = Path("/run/netns")
+_SO_NETNS_COOKIE = 71
 _CLONE_NEWNET = 0x40000000
 _NS_GET_NSTYPE = 0xB703
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 1 << 20
@@ -39,6 +42,13 @@ def inside(name: str | None, act: Callable[[], T]) -> T:
         return act()
 
     return _alone(work)
+
+
+def network_cookie() -> int:
+    """A number that no other network namespace has until the machine starts anew, of the one that this is called in.
+    Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
 def names() -> list[str]:

@@ -291,8 +291,16 @@ class Card:
     def _look_at_interfaces(self) -> None:
         if self._interfaces is None or self.life.state != "forwarding" or time.monotonic() < self._look_again:
             return
-        self._look_again = time.monotonic() + LOOK_SECONDS
-        for kind, words in self._interfaces.changes():
+        if not self._lock.acquire(blocking=False):  # whoever has it may be ending the engine; the next look is soon
+            return
+        try:
+            if self._ending.is_set():
+                return
+            self._look_again = time.monotonic() + LOOK_SECONDS
+            changes = self._interfaces.changes(self.hardware.packet.take_up)
+        finally:
+            self._lock.release()
+        for kind, words in changes:
             self._log(words)
             self._tell(kind, words)
 

@@ -58,6 +58,27 @@ class Claims:
                 taken.append(port)
         return tuple(taken)
 
+    def take_again(self, port: PortConfig) -> tuple[int, int]:
+        """Claim the interface that now has this port's name, for an engine that runs: it has to be handed the claim.
+
+        Returns:
+            The interface's index and the claim's descriptor, which stays ours.
+
+        Raises:
+            HalError: BUSY naming who has it.
+            OSError: there is none.
+        """
+        name, namespace = interface(port)
+        claim = inside(namespace, partial(_name, name))
+        self._claim(port, claim)
+        return int(claim.rpartition("-")[2]), self._held[port.name][1]
+
+    def let_go(self, port: PortConfig) -> None:
+        """Of the claim on this port's interface; nothing where there is none."""
+        if (before := self._held.pop(port.name, None)) is not None:
+            os.close(before[1])
+            held.tidy()
+
     def drop(self) -> None:
         """Let go of them; an engine that inherited them has them still."""
         for _, taken in self._held.values():

@@ -12,16 +12,21 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from hal.cutoff import cut_off, give_back
 from hal.errors import ErrorKind, HalError
-from hal.namespaces import inside
+from hal.namespaces import inside, network_cookie
 from hal.packet.contract import EventKind, PortConfig
 from sdk.dsnd.claims import Claims, claimed, interface
 
 THERE: Final = "there"
+TAKEN_UP_BY_HAND: Final = "dsnd.log says why it isn't taken up; dsn card stop, then dsn card start, takes it up again"
 FIXES = {
     errno.EBUSY: "Name another interface, or take that away from this one.",
     errno.ENOTSUP: "Load them: modprobe sch_ingress cls_bpf.",
     errno.EPERM: "Start the card as root.",
 }
+
+
+TakeUp = Callable[[int, int, int, int], None]
+"""As `PacketProcess.take_up`."""
 
 
 class Interfaces:
@@ -73,27 +78,43 @@ class Interfaces:
                 continue
             name, _ = interface(port)
             what = f"interface {name} is gone" if now == "gone" else f"interface {name} was deleted and made anew"
-            some.append(f"port {port.name}: {what}: dsn card stop, then dsn card start, takes it up again")
+            fix = "the card takes it up when it is made anew" if now == "gone" else TAKEN_UP_BY_HAND
+            some.append(f"port {port.name}: {what}: {fix}")
         return tuple(some)
 
-    def changes(self) -> list[tuple[EventKind, str]]:
-        """What has become of the interfaces since this was asked last, as events."""
-        before, self._seen = self._seen, {port.name: self._look(port) for port in self._ports}
+    def changes(self, take_up: TakeUp) -> list[tuple[EventKind, str]]:
+        """What has become of the interfaces since this was asked last, as events. One that was made anew becomes the
+        running engine's, claimed and cut off from the kernel as those that it was started with."""
         told = []
         for port in self._ports:
-            was, now = before.get(port.name, THERE), self._seen[port.name]
-            if was == now:
-                continue
+            was, now = self._seen.get(port.name, THERE), self._look(port)
             name, _ = interface(port)
-            match now:
-                case "gone":
+            if now == "gone":
+                if was != now:
                     told.append((EventKind.INTERFACE_GONE, f"port {port.name}: interface {name} is gone"))
-                case "there":
-                    told.append((EventKind.INTERFACE_ANEW, f"port {port.name}: interface {name} is taken up again"))
-                case _:
-                    words = f"port {port.name}: interface {name} was made anew, index {now}: not this card's yet"
-                    told.append((EventKind.INTERFACE_ANEW, words))
+            elif now != THERE:
+                why, anew = self._take_up(port, take_up), f"port {port.name}: interface {name} was made anew"
+                if not why:
+                    told.append((EventKind.INTERFACE_ANEW, f"{anew}, index {now}, and is taken up"))
+                    now = THERE
+                elif was != now:
+                    told.append((EventKind.INTERFACE_ANEW, f"{anew}, index {now}: not this card's yet"))
+                    self._log(f"port {port.name}: {name} can't be taken up: {why}")
+            self._seen[port.name] = now
         return told
+
+    def _take_up(self, port: PortConfig, take_up: TakeUp) -> str:
+        """Why the interface that has this port's name now can't become the engine's; "": it is."""
+        name, namespace = interface(port)
+        try:
+            index, claim = self._claims.take_again(port)
+            cookie = inside(namespace, network_cookie)
+            inside(namespace, partial(cut_off, name))
+            take_up(port.number, index, cookie, claim)
+        except (HalError, OSError, NetlinkError) as error:
+            self._claims.let_go(port)
+            return str(error)
+        return ""
 
     @staticmethod
     def _look(port: PortConfig) -> str:

@@ -49,6 +49,9 @@ class Process:
     def started_ns(self) -> int:
         return self.born_ns
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        raise AssertionError("it has no interfaces")
+
     def kill(self) -> None:
         raise AssertionError("it has no process of its own")
 

@@ -54,6 +54,9 @@ class Process:
     def kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        raise AssertionError("it has no interfaces")
+
     def started_ns(self) -> int:
         return self.engines[-1].started_ns
 

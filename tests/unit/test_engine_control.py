@@ -364,3 +364,20 @@ def test_why_an_engine_did_not_start_is_no_matter_of_names(tmp_path: Path) -> No
     with running(tmp_path / "run"), pytest.raises(HalError) as caught:
         start(tmp_path / "run", binary=Path(binary()), log=tmp_path / "log")
     assert caught.value.kind is ErrorKind.BUSY
+
+
+def test_a_port_is_taken_up_only_where_it_lost_its_interface(card: Engine, run: Path) -> None:
+    """Asked for what can't be it says what is wrong, changes nothing and keeps nothing; only who loads may ask."""
+    held = len(list(Path(f"/proc/{card.pid}/fd").iterdir()))
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+        for port, interface, words in (
+            (7, 1, "INVALID: port 7, field number: limit a port of the card"),
+            (1, 1, "UNSUPPORTED: port uplink0, field device: limit a Linux interface"),
+        ):
+            with pytest.raises(HalError) as refused:
+                card.take_up(port, interface, 1, nothing.fileno())
+            assert str(refused.value) == words
+        with dial(run / "read.sock") as there:
+            ask_it = request(Verb.TAKE_UP, bytes(wire.TakeUp(1, 1, 1)))
+            assert ask(there, ask_it, [nothing.fileno()])[0] == ErrorKind.DENIED
+    assert len(list(Path(f"/proc/{card.pid}/fd").iterdir())) <= held + 1  # the connection to load.sock

@@ -106,6 +106,13 @@ class EngineLife:
             return f"signal {signal.Signals(os.WTERMSIG(self._status)).name}"
         return f"exit code {os.WEXITSTATUS(self._status)}"
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        engine = self._connect()
+        try:
+            engine.take_up(port, interface, namespace, claim)
+        finally:
+            engine.close()
+
     def kill(self) -> None:
         if self._pidfd is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -34,6 +34,10 @@ class TwinProcess:
     def alive(self) -> bool:
         return self._twin is not None
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        del namespace, claim
+        raise HalError(ErrorKind.UNSUPPORTED, f"port {port}", limit="board twin has no interfaces", got=interface)
+
     def kill(self) -> None:
         """It has no process of its own."""
 

@@ -381,6 +381,22 @@ class Engine(_Looking):
     def stop(self) -> None:
         self._load_link().ask(Verb.STOP).close()
 
+    def take_up(self, port: int, interface: int, namespace: int, claim: int) -> None:
+        """A port whose interface was deleted goes on with another one of the same network namespace; nothing else of
+        the card changes.
+
+        Args:
+            port: its number.
+            interface: the other one's index.
+            namespace: the cookie of the network namespace in which it is that (SO_NETNS_COOKIE).
+            claim: a descriptor that the engine keeps for as long as the port has the interface; the caller closes his.
+
+        Raises:
+            HalError: INVALID for a port or interface that isn't there or lies in another namespace, BUSY where
+                the port still has one, UNSUPPORTED where it is no Linux interface, or the engine is an older one.
+        """
+        self._load_link().ask(Verb.TAKE_UP, wire.TakeUp(port, interface, namespace), [claim]).close()
+
     def writer(self, owner: str = "dsnd") -> EngineWriter:
         writer = EngineWriter(self.run, owner, self._schema)
         self._writers.add(writer)

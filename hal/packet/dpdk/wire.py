@@ -18,6 +18,7 @@ class Verb(IntEnum):
     LOAD = 2
     START = 3
     STOP = 4
+    TAKE_UP = 5
     COMMIT = 10
     OUTCOME = 11
     STAGE = 12
@@ -139,6 +140,10 @@ class Number(ctypes.Structure):
     _fields_ = (("number", c_uint64),)
 
 
+class TakeUp(ctypes.Structure):
+    _fields_ = (("port", c_uint32), ("interface", c_uint32), ("namespace", c_uint64))
+
+
 class Cursor(ctypes.Structure):
     _fields_ = (("number", c_uint64), ("life", c_uint64))
 
@@ -219,7 +224,8 @@ STRUCTURES: dict[str, type[ctypes.Structure]] = {
     "dsn_request": Request, "dsn_answer": Answer, "dsn_error": Error, "dsn_hello": Hello, "dsn_load": Load,
     "dsn_load_port": LoadPort, "dsn_load_owner": LoadOwner, "dsn_load_capacity": LoadCapacity, "dsn_commit": Commit,
     "dsn_section": Section, "dsn_name": Name, "dsn_owner_tag": OwnerTag, "dsn_committed": Committed,
-    "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_cursor": Cursor,
+    "dsn_outcome_ask": OutcomeAsk, "dsn_outcome": OutcomeAnswer, "dsn_number": Number, "dsn_take_up": TakeUp,
+    "dsn_cursor": Cursor,
     "dsn_snapshot_ask": SnapshotAsk,
     "dsn_flows_ask": FlowsAsk, "dsn_page": Page, "dsn_flow_record": FlowRecord, "dsn_neighbour_record": NeighbourRecord,
     "dsn_event_record": EventRecord,

@@ -24,6 +24,7 @@ enum dsn_verb {
     DSN_VERB_LOAD = 2,  /* load.sock; memfd: dsn_load; descriptors for linux and tap ports in their order behind it */
     DSN_VERB_START = 3,
     DSN_VERB_STOP = 4,     /* answered before the engine ends */
+    DSN_VERB_TAKE_UP = 5,  /* load.sock; dsn_take_up; a descriptor that the engine keeps as long as the port has it */
     DSN_VERB_COMMIT = 10,  /* dsn_commit, memfd: sections -> dsn_committed */
     DSN_VERB_OUTCOME = 11, /* dsn_outcome_ask -> dsn_outcome */
     DSN_VERB_STAGE = 12,   /* as COMMIT; -> dsn_committed with the stage's number */
@@ -165,6 +166,10 @@ struct dsn_outcome {
 };
 struct dsn_number {
     uint64_t number;
+};
+struct dsn_take_up { /* a port whose interface was deleted, and the index of another one in its namespace */
+    uint32_t port, interface;
+    uint64_t namespace; /* its cookie (SO_NETNS_COOKIE): an index means nothing in another one */
 };
 struct dsn_cursor { /* both 0: from the first event on */
     uint64_t number, life;

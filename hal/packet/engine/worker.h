@@ -48,6 +48,8 @@ void dsn_workers_stop(struct dsn_engine *engine);
  * stop it runs in the caller. */
 void dsn_worker_call(struct dsn_engine *engine, uint16_t worker, void (*fn)(struct dsn_shard *, void *),
                      void *argument);
+/* The port, whose interface was deleted, goes on with this one, and wakes its worker again. Returns 0 or an errno. */
+int dsn_worker_take_up(struct dsn_engine *engine, struct dsn_port *port, int interface, uint64_t namespace);
 /* CLOCK_BOOTTIME by the TSC: never goes back within a thread, differs between threads by less than a microsecond. */
 uint64_t dsn_now_ns(void);
 

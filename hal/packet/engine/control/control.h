@@ -55,6 +55,7 @@ struct dsn_control {
     struct dsn_events events;
     struct dsn_load load;
     struct dsn_load_port port[DSN_MAX_PORTS];
+    int kept[DSN_MAX_PORTS]; /* descriptors that came with the ports' latest interfaces; 0: none */
     struct rte_mempool *replay_pool;
     struct dsn_replay replay[DSN_REPLAYS];
     struct dsn_port *replay_port[DSN_MAX_PORTS + 1]; /* those that are loaded, then `nowhere` */
@@ -90,7 +91,7 @@ static inline void dsn_say(struct dsn_exchange *exchange, const void *answer, si
 
 /* Verbs. False: `failure` says why, and nothing has changed. */
 typedef bool dsn_verb_fn(struct dsn_control *control, struct dsn_exchange *exchange);
-dsn_verb_fn dsn_do_load, dsn_do_start, dsn_do_stop;
+dsn_verb_fn dsn_do_load, dsn_do_start, dsn_do_stop, dsn_do_take_up;
 dsn_verb_fn dsn_do_commit, dsn_do_outcome, dsn_do_stage, dsn_do_make, dsn_do_unstage, dsn_do_forget;
 dsn_verb_fn dsn_do_snapshot, dsn_do_flows, dsn_do_flow, dsn_do_neighbours, dsn_do_settle, dsn_do_counters;
 dsn_verb_fn dsn_do_events, dsn_do_capabilities, dsn_do_hello;

@@ -17,6 +17,7 @@ static const struct verb {
     {DSN_VERB_LOAD, DSN_LOADER, MEMFD_AND_DEVICES, false, false, 0, dsn_do_load},
     {DSN_VERB_START, DSN_LOADER, NO_MEMFD, true, false, 0, dsn_do_start},
     {DSN_VERB_STOP, DSN_LOADER, NO_MEMFD, false, false, 0, dsn_do_stop},
+    {DSN_VERB_TAKE_UP, DSN_LOADER, MEMFD, true, false, sizeof(struct dsn_take_up), dsn_do_take_up},
     {DSN_VERB_COMMIT, DSN_WRITER, MEMFD, true, false, sizeof(struct dsn_commit), dsn_do_commit},
     {DSN_VERB_OUTCOME, DSN_WRITER, NO_MEMFD, true, false, sizeof(struct dsn_outcome_ask), dsn_do_outcome},
     {DSN_VERB_STAGE, DSN_WRITER, MEMFD, true, false, sizeof(struct dsn_commit), dsn_do_stage},

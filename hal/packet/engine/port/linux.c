@@ -256,6 +256,36 @@ static bool linux_link(struct dsn_port *port) {
     return dsn_link_of(p->fd, p->index);
 }
 
+/* Frames for the vNICs' MACs, not only the device's own, and only now: the ring holds them from the first one on. */
+static bool receive(struct linux_port *p) {
+    struct packet_mreq all = {.mr_ifindex = p->index, .mr_type = PACKET_MR_PROMISC};
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET, .sll_protocol = rte_cpu_to_be_16(ETH_P_ALL), .sll_ifindex = p->index};
+    return setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) == 0 &&
+           bind(p->fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+/* The socket, its ring and what waits in it stay: only what it is bound to is another. Whoever asks has seen to it that
+ * the interface is the card's (docs/adr/0062). */
+static int linux_take_up(struct dsn_port *port, int interface, uint64_t namespace) {
+    struct linux_port *p = port->state;
+    uint64_t ours = 0;
+    socklen_t size = sizeof(ours);
+    int before = p->index;
+    if (interface_of(p->fd) > 0)
+        return EBUSY;
+    if (getsockopt(p->fd, SOL_SOCKET, SO_NETNS_COOKIE, &ours, &size) != 0)
+        return errno;
+    if (ours != namespace)
+        return EXDEV;
+    p->index = interface;
+    if (receive(p))
+        return 0;
+    int failed = errno;
+    p->index = before;
+    return failed;
+}
+
 static void linux_close(struct dsn_port *port) {
     struct linux_port *p = port->state;
     if (p->ring != NULL)
@@ -275,6 +305,7 @@ static const struct dsn_port_ops linux_ops = {
     .fault = linux_fault,
     .link = linux_link,
     .close = linux_close,
+    .take_up = linux_take_up,
     .tx_shared = true,
 };
 
@@ -306,15 +337,6 @@ static bool ring_open(struct linux_port *p, uint16_t mtu) {
     p->ring = map;
     p->ring_bytes = bytes;
     return true;
-}
-
-/* Frames for the vNICs' MACs, not only the device's own, and only now: the ring holds them from the first one on. */
-static bool receive(struct linux_port *p) {
-    struct packet_mreq all = {.mr_ifindex = p->index, .mr_type = PACKET_MR_PROMISC};
-    struct sockaddr_ll address = {
-        .sll_family = AF_PACKET, .sll_protocol = rte_cpu_to_be_16(ETH_P_ALL), .sll_ifindex = p->index};
-    return setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) == 0 &&
-           bind(p->fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
 struct dsn_opened dsn_linux_open(struct dsn_port *port, int fd, struct rte_mempool *pool) {

@@ -181,3 +181,28 @@ void dsn_worker_call(struct dsn_engine *engine, uint16_t worker, void (*fn)(stru
     pthread_mutex_unlock(&w->callers);
     sem_destroy(&call.done);
 }
+
+struct taking {
+    struct dsn_engine *engine;
+    struct dsn_port *port;
+    uint64_t namespace;
+    int interface, failed;
+};
+
+/* In the worker's thread, which leaves alone a port that has lost its interface: never both at a time. */
+static void take_up(struct dsn_shard *shard, void *argument) {
+    struct taking *taking = argument;
+    struct dsn_port *port = taking->port;
+    (void)shard;
+    taking->failed = port->ops->take_up(port, taking->interface, taking->namespace);
+    if (taking->failed != 0 || taking->engine->live == NULL)
+        return;
+    int failed = watch(&taking->engine->live->worker[port->worker], port->ops->wake_fd(port), port);
+    taking->failed = failed == EEXIST ? 0 : failed;
+}
+
+int dsn_worker_take_up(struct dsn_engine *engine, struct dsn_port *port, int interface, uint64_t namespace) {
+    struct taking taking = {engine, port, namespace, interface, 0};
+    dsn_worker_call(engine, port->worker, take_up, &taking);
+    return taking.failed;
+}

@@ -397,7 +397,8 @@ class RowCounters:
 class Counters:
     """Counters at one moment. `drops` by reason (all reasons are there), `vnics` by id (rx_packets, rx_bytes,
     tx_packets, tx_bytes, drops; rx is from the vNIC into the card, and so are the packets that were dropped), `ports`
-    by number, `rows` by (table, id), of tables that are declared to count and no others, `engine` by name."""
+    by number, `rows` by (table, id), of all entries of tables that are declared to count and no others, `engine` by
+    name."""
 
     drops: Mapping[str, int]
     vnics: Mapping[int, Mapping[str, int]]

@@ -10,7 +10,7 @@ from hal.conformance.bench import OTHER, Bench, Card, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import tcp
 from hal.conformance.traffic import Traffic
-from hal.conformance.world import GUARDED, A, C, firewalled, replied, routed, rule, segment, vnic
+from hal.conformance.world import GUARDED, RULE, A, C, firewalled, replied, routed, rule, segment, vnic
 from hal.errors import ErrorKind
 from hal.packet.contract import LOGS_PER_SECOND, Cursor, EventKind, Events
 from hal.packet.frame._generated import Vrf
@@ -223,11 +223,11 @@ def late_readers_learn_what_they_missed(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
-    "of tables that are declared to count and no others",
+    "of all entries of tables that are declared to count and no others",
     needs=("counters", "packets", "firewall", "bridge", "route"),
 )
 def rows_count_where_it_is_declared(bench: Bench) -> None:
-    """Counters have rows of tables that are declared with `counts`, once such a row has decided, and of no others."""
+    """Counters have rows of tables that are declared with `counts` and of no others."""
     card = firewalled(bench)
     traffic = card.traffic()
     routed(traffic).left_by(C.port)
@@ -235,3 +235,20 @@ def rows_count_where_it_is_declared(bench: Bench) -> None:
     found = {table for table, _ in traffic.counters().rows}
     expect("firewall_rule" in found, "a rule that allowed a connection has no counters")
     equal(found - counting, set(), "tables with rows that count though they aren't declared to")
+
+
+@check(
+    Level.STATEFUL,
+    "of all entries of tables that are declared to count and no others",
+    needs=("counters", "packets", "firewall", "bridge", "route"),
+)
+def rows_that_decided_nothing_count_nothing(bench: Bench) -> None:
+    """Counters have each entry of a table that is declared with `counts`, with zeros before it has decided."""
+    card = firewalled(bench)
+    traffic = card.traffic()
+    rules = {(table, one) for table, one in traffic.counters().rows if table == "firewall_rule"}
+    equal(rules, {("firewall_rule", one) for one in card.ids("firewall_rule")}, "rules with counters before any packet")
+    routed(traffic).left_by(C.port)
+    rows = traffic.counters().rows
+    equal({place for place in rows if place[0] == "firewall_rule"}, rules, "rules with counters")
+    expect(rows["firewall_rule", RULE].hits, "the rule that decided has counted no hit")

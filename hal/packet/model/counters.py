@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.arguments import check_cursor
@@ -69,6 +69,12 @@ class CounterSet:
         self._rows = {key: counted for key, counted in self._rows.items() if lives(*key)}
         self._vnics = {vnic: counted for vnic, counted in self._vnics.items() if lives("vnic", vnic)}
 
+    @staticmethod
+    def _counting(tables: Tables) -> Iterator[tuple[str, int]]:
+        for table in tables.schema.tables:
+            if table.counts:
+                yield from ((table.name, identity) for identity in tables.versions[table.name].rows)
+
     def read(self, tables: Tables, ports: Iterable[int]) -> Counters:
         vnics = tables.versions["vnic"].rows
         return Counters(
@@ -76,8 +82,8 @@ class CounterSet:
             vnics={vnic: _all(self._vnics.get(vnic), VNIC_COUNTERS) for vnic in sorted(vnics)},
             ports={port: _all(self._ports.get(port), PORT_COUNTERS) for port in ports},
             rows={
-                key: RowCounters(counted["hits"], counted["packets"], counted["bytes"])
-                for key, counted in sorted(self._rows.items())
+                key: RowCounters(**_all(self._rows.get(key), ("hits", "packets", "bytes")))
+                for key in sorted({*self._counting(tables), *self._rows})
             },
             engine={name: self.engine[name] for name in ENGINE_COUNTERS},
         )

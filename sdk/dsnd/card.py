@@ -170,6 +170,9 @@ class Card:
         backend.start()  # where an earlier dsnd ended in between
 
     def _first_launch(self) -> None:
+        before = self._record.read() if self._record is not None else None
+        if before is not None and self._interfaces is not None:
+            self._interfaces.release_earlier(before.ports)
         try:
             self._launch()
         except BaseException as error:

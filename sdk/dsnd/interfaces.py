@@ -78,7 +78,10 @@ class Interfaces:
                 continue
             name, _ = interface(port)
             what = f"interface {name} is gone" if now == "gone" else f"interface {name} was deleted and made anew"
-            fix = "the card takes it up when it is made anew" if now == "gone" else TAKEN_UP_BY_HAND
+            if now == "gone":
+                fix = "the card takes it up when it is made anew"
+            else:  # it has been tried, or will be in a moment
+                fix = TAKEN_UP_BY_HAND if self._seen.get(port.name) == now else "the card takes it up"
             some.append(f"port {port.name}: {what}: {fix}")
         return tuple(some)
 
@@ -128,13 +131,20 @@ class Interfaces:
             return "gone"
 
     def release(self) -> None:
-        """Give them back to the kernel, as they were, and let go of them. What it refuses is told."""
-        self._give_back(self._ports)
+        """Give them back to the kernel, as they were, and let go of them, but for those of the same name that another
+        card has taken since. What it refuses is told."""
+        self._give_back(self._claims.take_free())
 
     def release_left(self) -> bool:
-        """The same with those of a card that died with its engine, but for the ones that another card has taken since.
-        Returns whether any was cut off still."""
+        """The same with those of a card that died with its engine. Returns whether any was cut off still."""
         return self._give_back(self._claims.take_free())
+
+    def release_earlier(self, ports: Iterable[PortConfig]) -> None:
+        """Of the ports of the card that was here last, the interfaces that this one hasn't: where it was killed with
+        its engine, nobody has given them back, and nobody would know of them any more."""
+        ours = {interface(port) for port in self._ports}
+        others = [port for port in ports if port.device.startswith("linux:") and interface(port) not in ours]
+        Interfaces(others, self._log).release_left()
 
     def _give_back(self, ports: Iterable[PortConfig]) -> bool:
         undone = False

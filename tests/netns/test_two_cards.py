@@ -34,6 +34,17 @@ def other(world: World, *words: str) -> subprocess.CompletedProcess[str]:
     return world.in_card("env", run, str(Path(sys.executable).parent / "dsn"), *words, check=False, timeout=120)
 
 
+def is_cut_off(world: World, interface: str) -> bool:
+    return "bpf" in world.in_card("tc", "filter", "show", "dev", interface, "ingress").stdout
+
+
+def kill_both(world: World) -> None:
+    pids = world.pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+
+
 def test_an_interface_is_one_cards_for_as_long_as_its_engine_lives(world: World) -> None:
     start = ("card", "start", str(world.folder / "card.toml"), "--state", str(world.folder / "other-state"))
     status = json.loads(world.dsn("card", "status", "--json").stdout)
@@ -60,23 +71,48 @@ def test_an_interface_is_one_cards_for_as_long_as_its_engine_lives(world: World)
 
 
 def test_what_a_dead_card_left_is_not_taken_from_the_card_that_has_it_now(world: World) -> None:
-    def cut_off() -> bool:
-        return "bpf" in world.in_card("tc", "filter", "show", "dev", "host0", "ingress").stdout
-
-    pids = world.pids()
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    kill_both(world)
     started = other(
         world, "card", "start", str(world.folder / "card.toml"), "--state", str(world.folder / "other-state")
     )
     try:
         assert started.returncode == 0, started.stderr
         assert "was taken away" in world.dsn("card", "stop").stdout
-        assert cut_off()
+        assert is_cut_off(world, "host0")
     finally:
         assert other(world, "card", "stop").returncode == 0
-    assert not cut_off()
+    assert not is_cut_off(world, "host0")
+    world.start_card()
+
+
+def test_what_a_dead_card_left_is_given_back_by_the_next_that_has_other_interfaces(world: World) -> None:
+    kill_both(world)
+    assert is_cut_off(world, "host0")
+    card = world.folder / "fewer.toml"
+    card.write_text('board = "software"\n[ports]\nspare0 = "linux:spare0"\n')
+    world.in_card("ip", "link", "add", "spare0", "up", "type", "veth", "peer", "name", "spare1")
+    started = world.dsn("card", "start", str(card), "--state", str(world.folder / "fewer-state"))
+    assert started.returncode == 0, started.stderr
+    assert (is_cut_off(world, "host0"), is_cut_off(world, "spare0")) == (False, True)
+    assert world.dsn("card", "stop").returncode == 0
+    world.start_card()
+
+
+def test_a_card_that_stops_leaves_the_interface_to_the_card_that_has_taken_it_since(world: World) -> None:
+    start = ("card", "start", str(world.folder / "card.toml"), "--state", str(world.folder / "other-state"))
+    os.kill(world.status().daemon_pid, signal.SIGKILL)  # who looks would be faster than the other card
+    world.in_card("ip", "link", "del", "host0")
+    world.in_card("ip", "link", "add", "host0", "type", "veth", "peer", "name", "other0")
+    card = world.folder / "one.toml"
+    card.write_text('board = "software"\n[ports]\nhost0 = "linux:host0"\n')
+    assert other(world, *start[:2], str(card), *start[3:]).returncode == 0
+    try:
+        world.start_card()
+        assert world.dsn("card", "stop").returncode == 0
+        assert is_cut_off(world, "host0")
+    finally:
+        assert other(world, "card", "stop").returncode == 0
+    assert not is_cut_off(world, "host0")
     world.start_card()
 
 

@@ -65,6 +65,23 @@ def test_what_was_sent_before_is_done_before_an_outcome_is_told(tmp_path: Path) 
         assert card.snapshot(["vrf"]).generation == 2 + COMMITS
 
 
+def test_a_commit_behind_answers_that_nobody_reads_is_done_before_an_outcome_is_told(tmp_path: Path) -> None:
+    """Answers with a memfd that lie unread keep requests back, but not those that an outcome is asked of."""
+    run = tmp_path / "run"
+    with running(run), ExitStack() as stack:
+        card = connect(run)
+        stack.callback(card.close)
+        card.load(LoadConfig())
+        one, other = (stack.enter_context(dial(run / "write-dsnd.sock")) for _ in range(2))
+        for _ in range(20):
+            one.send(request(Verb.HELLO))
+        _send_commit(one, 77)
+        kind, error, body = ask(other, request(Verb.OUTCOME, bytes(wire.OutcomeAsk(77))))
+        assert kind == 0, error
+        assert wire.OutcomeAnswer.from_buffer_copy(body).kind == OutcomeKind.COMMITTED
+        assert card.snapshot(["vrf"]).generation == 1
+
+
 def test_a_reader_goes_by_tags_and_may_not_ask_for_outcomes(card: Engine, run: Path) -> None:
     """Who may only read learns which tag's commit was made, as which generation, and which is an owner's last; of one
     that was refused there is nothing to read."""

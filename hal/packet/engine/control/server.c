@@ -179,11 +179,12 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
     return send_answer(server, connection, &request) && well;
 }
 
-/* Requests that lie in a connection, `most` at most. False: the connection is of no use any more. */
-static bool serve_some(struct dsn_control *control, struct connection *connection, unsigned most) {
+/* Requests that lie in a connection, `most` at most; where it isn't `patient`, those behind answers that nobody reads too.
+ * False: the connection is of no use any more. */
+static bool serve_some(struct dsn_control *control, struct connection *connection, unsigned most, bool patient) {
     bool goes_on = true;
     for (bool more = true; goes_on && more && !connection->waiting && most > 0; most--) {
-        if (dsn_message_unread(connection->source.fd, &connection->unread)) {
+        if (patient && dsn_message_unread(connection->source.fd, &connection->unread)) {
             connection->resting = true;
             return watch_connection(control->server, connection, 0, EPOLL_CTL_MOD);
         }
@@ -205,7 +206,7 @@ static bool asks_outcome(const struct connection *connection) {
 static void serve_others(struct dsn_control *control, const struct connection *asking) {
     for (struct connection *one = control->server->connections, *next; one != NULL; one = next) {
         next = one->next;
-        if (one != asking && one->listener == asking->listener && !serve_some(control, one, TURNS))
+        if (one != asking && one->listener == asking->listener && !serve_some(control, one, TURNS, false))
             end_connection(control, one);
     }
 }
@@ -214,7 +215,7 @@ static void wake_those_who_read(struct dsn_server *server) {
     for (struct connection *one = server->connections; one != NULL; one = one->next)
         if (one->resting && !dsn_message_unread(one->source.fd, &one->unread)) {
             one->resting = false;
-            watch_connection(server, one, EPOLLIN, EPOLL_CTL_MOD);
+            watch_connection(server, one, one->waiting ? EPOLLOUT : EPOLLIN, EPOLL_CTL_MOD);
         }
 }
 
@@ -228,7 +229,7 @@ static void connection_ready(struct dsn_control *control, struct source *source,
     } else {
         if (connection->listener->authority == DSN_WRITER && asks_outcome(connection))
             serve_others(control, connection);
-        goes_on = serve_some(control, connection, 1);
+        goes_on = serve_some(control, connection, 1, true);
     }
     if (!goes_on)
         end_connection(control, connection);

@@ -49,7 +49,7 @@ def test_hosts_talk(offloads: bool) -> None:
             assert tcp["sum_received"]["bytes"] > 10_000_000
             assert made.iperf(0, 1, "-R", v6=v6)["sum_received"]["bytes"] > 10_000_000
             udp = made.iperf(0, 1, "-u", "-b", "2M", v6=v6)
-            assert udp["sum"]["packets"] > 1000
+            assert udp["sum"]["packets"] > 100
             assert udp["sum"]["lost_percent"] < 5
         assert forward.counters()["port_full"] == 0
 

@@ -162,7 +162,9 @@ class Play:
             raise Differs(f"{len(flows[0])} and {len(flows[1])} flows; the first that differ: {different[:1]}")
         counters = [side.backend.counters() for side in self.sides]
         for name in ("drops", "vnics", "rows"):
-            one, two = (without_zeros(getattr(some, name)) for some in counters)
+            one, two = (getattr(some, name) for some in counters)
+            if name != "rows":  # every row is told; drops and vNICs only have to be where they counted
+                one, two = without_zeros(one), without_zeros(two)
             if one != two:
                 raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")
         for name in ("flows_opened", "chain_walks"):

@@ -78,7 +78,7 @@ def test_check_counts_the_punt_taps_of_the_card(tmp_path: Path) -> None:
     assert dsn("check", str(file), "--card", str(card)).output == "8 objects, no errors\n"
     card.write_text('board = "softwear"\n')
     refused = dsn("check", str(file), "--card", str(card))
-    assert "card.toml, field board: got 'softwear', limit software, twin" in refused.stderr
+    assert "card.toml:1:1: error: field board: no board is called 'softwear'; limit: software, twin" in refused.stderr
 
 
 def test_plan_shows_removals_first_and_what_it_costs(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_an_engine_that_dies_again_is_waited_for_ever_longer(
     assert any(line.endswith("started again in 0.10 s") for line in said), said
 
 
-AGES = [(30, r"3\d\.\d s"), (185, "3 min [5-9] s"), (7500, "2 h 5 min"), (3 * 86400 + 7200, "3 d 2 h")]
+AGES = [(30, r"3\d\.\d s"), (181, r"3 min \d+ s"), (7500, "2 h 5 min"), (3 * 86400 + 7200, "3 d 2 h")]
 
 
 @pytest.mark.parametrize(("seconds", "words"), AGES)

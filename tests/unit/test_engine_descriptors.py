@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from pathlib import Path
 
 from hal.packet.dpdk.process import start
@@ -24,7 +25,7 @@ def test_an_engines_start_leaves_no_descriptor(tmp_path: Path) -> None:
     before = held()
     process = start(tmp_path / "run", binary=binary(), environment=ENVIRONMENT)
     try:
-        assert held() == before
+        assert not Counter(held()) - Counter(before)  # fewer: what an earlier test had left
     finally:
         os.kill(process.pid, 15)
         os.waitpid(process.pid, 0)

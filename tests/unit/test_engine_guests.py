@@ -78,7 +78,7 @@ def test_guests_are_served_in_turn_with_their_host_however_many_they_are() -> No
 
 
 def answers(where: socket.socket) -> int:
-    """How many lie there now."""
+    """How many lie there now, and come while they are read."""
     where.setblocking(False)
     count = 0
     while True:
@@ -104,13 +104,13 @@ def test_who_does_not_read_memfds_gets_no_more_of_them_until_he_does() -> None:
             for _ in range(60):
                 assert ask(other, request(Verb.HELLO))[0] == 0
         time.sleep(0.5)  # ticks find them unread
-        assert answers(slow) == UNREAD
-        found, deadline = UNREAD, time.monotonic() + 30
+        found, deadline = answers(slow), time.monotonic() + 30
+        assert UNREAD <= found <= 2 * UNREAD  # a tick may come while they are read
         while found < 40:
             assert time.monotonic() < deadline
             time.sleep(0.02)
             more = answers(slow)
-            assert more <= UNREAD
+            assert more <= 2 * UNREAD
             found += more
         before = descriptors(pid)
         for _ in range(40):

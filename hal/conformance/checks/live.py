@@ -171,6 +171,10 @@ def live_logs_have_a_limit(bench: Bench) -> None:
         if sport % 100 == 0:  # so that no queue of the wire is too long
             left += sum(output.port == C.port for output in wire.receive())
     room = LOGS_PER_SECOND + math.ceil((card.now_ns() - began) * LOGS_PER_SECOND / SECOND) + 1
+    expect(room < FLOOD, f"the wire is too slow to ask for the limit: {FLOOD} packets take as long as {room} logs may")
+    patience = time.monotonic() + STARTED_SECONDS
+    while left < FLOOD and time.monotonic() < patience:
+        left += sum(output.port == C.port for output in wire.receive())
     logs, suppressed = told()
     equal((left, logs + suppressed), (FLOOD, FLOOD), "packets of a flood that left, logs that were told or suppressed")
     expect(LOGS_PER_SECOND <= logs <= room, f"logs told of a flood: got {logs}, wanted {LOGS_PER_SECOND}..{room}")

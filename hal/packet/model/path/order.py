@@ -115,7 +115,7 @@ class PathShard:
             if packet.is_icmp_error:
                 meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_error_unrelated, spoofed_*
             else:
-                meeting = self.meetings.by_key(packet)  # 14, 15: icmp_type
+                meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type
 
         # An established connection obeys the tables as they are now ...
         if meeting:
@@ -130,8 +130,8 @@ class PathShard:
             self.limits.meter(meeting)  # E6: punt_limit
         else:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
-            meeting = self.opening.decide(packet)  # F1: tcp_no_session, icmp_type; F2: as E2
-            check_size(meeting)  # F3: ttl_exceeded, mtu_exceeded
+            meeting = self.opening.decide(packet)  # F1: tcp_no_session, icmp_type; F2: no_decision, same_interface, ...
+            check_size(meeting)  # F3: as E4, E5
             self.limits.check(meeting.connection)  # F3: flow_limit, flow_table_full
             self.limits.meter(meeting)  # F3: punt_limit
             self.opening.install(meeting)  # F4

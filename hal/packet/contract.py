@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from hal.packet.life import Cursor, Generation
 from hal.packet.records import (
     BURSTS,
     FILE_BYTES,
@@ -28,18 +29,15 @@ from hal.packet.records import (
     LONGEST_LEASE_NS,
     MOST_SHARD_CONNECTIONS,
     NAME_BYTES,
-    NONE_ID,
     TAG_BYTES,
     Capabilities,
     Counters,
-    Cursor,
     Delete,
     Event,
     EventKind,
     Events,
     Flow,
     FlowFilter,
-    Generation,
     Insert,
     LoadConfig,
     Modify,
@@ -62,6 +60,7 @@ from hal.packet.records import (
     Trace,
     Verdict,
 )
+from hal.packet.schema.declare import NONE_ID
 
 __all__ = [
     "BURSTS",

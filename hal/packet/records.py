@@ -8,56 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from hal.packet.life import Cursor, Generation
-from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.registry import Schema
 from hal.packet.schema.rows import Row, Rows
 
 if TYPE_CHECKING:
     import numpy as np
-
-__all__ = [
-    "BURSTS",
-    "FILE_BYTES",
-    "LATEST_NS",
-    "LOGS_PER_SECOND",
-    "LONGEST_FRAME",
-    "LONGEST_LEASE_NS",
-    "MOST_SHARD_CONNECTIONS",
-    "NAME_BYTES",
-    "NONE_ID",
-    "TAG_BYTES",
-    "Capabilities",
-    "Counters",
-    "Cursor",
-    "Delete",
-    "Event",
-    "EventKind",
-    "Events",
-    "Flow",
-    "FlowFilter",
-    "Generation",
-    "Insert",
-    "LoadConfig",
-    "Modify",
-    "Name",
-    "Neighbour",
-    "NeighbourState",
-    "Operation",
-    "Outcome",
-    "OutcomeKind",
-    "Output",
-    "PacketIn",
-    "PacketResult",
-    "PortConfig",
-    "PortState",
-    "RowCounters",
-    "Snapshot",
-    "Step",
-    "StepKind",
-    "TcpState",
-    "Trace",
-    "Verdict",
-]
 
 # --- loading -----------------------------------------------------------------------------------------------------
 

@@ -202,6 +202,13 @@ class Card:
         self._more.append(Card(self.backend, connections, pickup))
         return self._more[-1]
 
+    def lost(self, reason: str) -> int:
+        """How many packets have been dropped for this reason, those that waited among them."""
+        count = self.shard.counters().drops[reason]
+        if count:
+            PROVOKED.add(reason)
+        return count
+
     # --- tables ------------------------------------------------------------------------------------------------
 
     def commits(self, *operations: Operation) -> int:

@@ -21,7 +21,7 @@ from scapy.all import (
     IPv6ExtHdrFragment,
 )
 
-from tests.packets.card import Card, Sent
+from tests.packets.card import Card, Sent, checksums_hold
 from tests.packets.world import HOSTS
 
 CLIENT = HOSTS["client"].mac
@@ -145,6 +145,29 @@ def test_solicitations_are_answered(card: Card, target: str, mac: str, router: i
     assert (answer[IPv6].src, answer[IPv6].dst, answer[IPv6].hlim) == (target, "2001:db8:1::14", 255)
 
 
+@pytest.mark.parametrize(
+    ("target", "mac", "router"),
+    [("2001:db8:1::1", "02:00:00:00:aa:01", 1), ("2001:db8:1::a", "02:00:00:00:00:0a", 0)],
+)
+@pytest.mark.parametrize("nonce", [b"", b"\x0e\x01nonce!"])
+def test_rfc4862_5_4_3_who_looks_for_a_duplicate_learns_of_it(
+    card: Card, target: str, mac: str, router: int, nonce: bytes
+) -> None:
+    """To all nodes, as who asks has no address yet (RFC 4861 7.2.4). A nonce says whose probe it is (RFC 7527): the
+    card sends none, so each is somebody's."""
+    message = ns(target, source="") / nonce
+    group = "ff02::1:ff" + ("00:1" if router else "00:a")
+    sent = nd(card, message, ip={"src": "::", "dst": group}).is_taken()
+    (output,) = sent.outputs()
+    answer = Ether(output.data)
+    assert (output.port, answer.dst, answer.src, answer[IPv6].src) == (1, "33:33:00:00:00:01", mac, target)
+    assert (answer[IPv6].dst, answer[IPv6].hlim) == ("ff02::1", 255)
+    advertisement = answer[ICMPv6ND_NA]
+    assert (advertisement.tgt, advertisement.R, advertisement.S, advertisement.O) == (target, router, 0, 1)
+    assert answer[ICMPv6NDOptDstLLAddr].lladdr == mac
+    assert checksums_hold(output.data)
+
+
 def test_unicast_solicitations_are_answered(card: Card) -> None:
     nd(card, ns(), ip={"dst": "2001:db8:1::1"}).is_taken()
     nd(card, ns("2001:db8:1::a"), ip={"dst": "2001:db8:1::a"}, mac="02:00:00:00:00:0a").is_taken()
@@ -165,6 +188,9 @@ def test_unicast_solicitations_are_answered(card: Card) -> None:
         (ICMPv6ND_NS(tgt="2001:db8:1::1") / ICMPv6NDOptUnknown(type=9, len=2, data=b"123456"), {}),
         (ns(), {"src": "::"}),
         (ns(source=""), {"src": "::", "dst": "ff02::1"}),
+        (ns(source="00:00:00:00:00:00"), {}),
+        (ns(source="33:33:00:00:00:01"), {}),
+        (ICMPv6ND_NA(tgt="2001:db8:1::14", S=1) / ICMPv6NDOptDstLLAddr(lladdr=CLIENT), {"dst": "ff02::1"}),
         (IPv6ExtHdrFragment(m=0, offset=0, nh=58, id=1) / ICMPv6ND_RS(code=1), {}),
     ],
 )
@@ -181,7 +207,8 @@ def test_malformed_discovery(card: Card, message: Any, ip: dict[str, Any]) -> No
         (ICMPv6ND_Redirect(), {}),
         (ns("2001:db8:1::99"), {}),
         (ns("2001:db8:1::14"), {}),
-        (ns(source=""), {"src": "::"}),
+        (ns("2001:db8:1::99", source=""), {"src": "::", "dst": "ff02::1:ff00:99"}),
+        (ns("2001:db8:1::14", source=""), {"src": "::", "dst": "ff02::1:ff00:14"}),
         (ICMPv6ND_NA(tgt="2001:db8:1::14") / ICMPv6NDOptDstLLAddr(lladdr=CLIENT), {}),
     ],
 )

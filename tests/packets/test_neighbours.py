@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from scapy.all import ARP, Ether, ICMPv6ND_NS, IPv6
+from scapy.all import ARP, ICMP, IP, Dot1Q, Ether, ICMPv6ND_NS, IPv6
 
 from hal.packet.contract import EventKind, StepKind
 from hal.packet.model import Twin
 from hal.packet.stages.route._generated import NextHop
 from tests.packets.card import ON_TWIN, Card, Sent, answer_to_request, checksums_hold
-from tests.packets.packets import tcp, udp
+from tests.packets.packets import tcp, udp, unreachable
 from tests.packets.world import HOSTS
 
 GATEWAY = HOSTS["gateway"]
@@ -25,6 +25,13 @@ def answers(card: Card) -> Sent:
 def tick(card: Card) -> Sent:
     """A packet that has nothing to do with neighbours: timers that are due run before it."""
     return card.host("client").sends(udp("10.1.0.20:9 > 10.1.0.10:53"))
+
+
+def sports(sent: Sent) -> list[int]:
+    """Source ports of packets that left to the gateway."""
+    frames = [Ether(output.data) for output in sent.outputs()]
+    assert {frame.dst for frame in frames} <= {GATEWAY.mac}
+    return [frame["UDP"].sport for frame in frames]
 
 
 def requests(sent: Sent) -> list[str]:
@@ -55,18 +62,83 @@ def test_asked_for_by_neighbour_discovery(card: Card) -> None:
 def test_waiting_packets_go_out_in_order(card: Card) -> None:
     for port in (1, 2, 3, 4):
         out(card, port).waits()
-    out(card, 5).is_dropped("neighbour_queue_full")
-    sent = answers(card).is_taken()
-    assert [Ether(output.data)["UDP"].sport for output in sent.outputs()] == [1, 2, 3, 4]
-    assert {Ether(output.data).dst for output in sent.outputs()} == {GATEWAY.mac}
+    assert sports(answers(card).is_taken()) == [1, 2, 3, 4]
     out(card, 5).arrives_at("gateway")
+
+
+def test_rfc4861_7_2_2_the_newest_replaces_the_oldest(card: Card) -> None:
+    for port in (1, 2, 3, 4, 5, 6):
+        sent = out(card, port).waits()
+        assert sent.steps(StepKind.DROP) == []
+    assert card.lost("neighbour_queue_full") == 2
+    assert card.shard.counters().vnics[HOSTS["client"].vnic]["drops"] == 2
+    assert sports(answers(card).is_taken()) == [3, 4, 5, 6]
+
+
+def test_a_flood_pushes_out_nothing_but_its_own(card: Card) -> None:
+    for port in (1, 2, 3, 4):
+        out(card, port).waits()
+    db = card.host("db")
+    for port in (101, 102, 103):
+        db.sends(udp(f"10.2.0.5:{port} > 203.0.113.9:53")).waits()
+    for port in range(5, 40):
+        out(card, port).waits()
+    # Two and two: whose third comes loses his oldest.
+    assert sports(answers(card).is_taken()) == [102, 103, 38, 39]
+    drops = card.shard.counters().vnics
+    assert (drops[HOSTS["client"].vnic]["drops"], drops[HOSTS["db"].vnic]["drops"]) == (37, 1)
+
+
+def test_rfc4861_7_2_2_senders_are_told_that_nobody_answered(card: Card) -> None:
+    """Of each packet that waited; not of one that was pushed out, and about no ICMP error."""
+    for port in (1, 2, 3, 4, 5):
+        out(card, port).waits()
+    told = tick(card.after(1)), tick(card.after(1)), tick(card.after(1))
+    frames = [Ether(output.data) for sent in told for output in sent.outputs() if output.port == 1]
+    assert [(frame[ICMP].type, frame[ICMP].code, frame["UDPerror"].sport) for frame in frames] == [
+        (3, 1, port) for port in (2, 3, 4, 5)
+    ]
+    assert {(frame.dst, frame.src, frame[IP].src, frame[IP].dst) for frame in frames} == {
+        (HOSTS["client"].mac, "02:00:00:00:aa:01", "10.1.0.1", "10.1.0.20")
+    }
+    assert all(checksums_hold(output.data) for sent in told for output in sent.outputs())
+    assert [frame["IPerror"].ttl for frame in frames] == [63] * 4
+
+
+def test_rfc4861_7_2_2_an_address_that_nobody_has(card: Card) -> None:
+    def six(port: int) -> Sent:
+        return card.host("db").sends(udp(f"[2001:db8:2::5]:{port} > [2001:db8:ff::77]:2"))
+
+    six(1).waits()
+    told = [tick(card.after(1)) for _ in range(3)]
+    (frame,) = [Ether(output.data) for sent in told for output in sent.outputs() if output.port == 3]
+    assert (frame[Dot1Q].vlan, frame[IPv6].src, frame[IPv6].dst) == (7, "2001:db8:2::1", "2001:db8:2::5")
+    assert (frame["ICMPv6DestUnreach"].code, frame["UDPerror"].sport) == (3, 1)
+    # While it is given up they are told at once; where it is a route's next hop, the route is down.
+    at_once = six(2).is_dropped("neighbour_unresolved").answer()
+    assert (at_once["ICMPv6DestUnreach"].code, at_once["UDPerror"].sport) == (3, 2)
+    assert at_once["IPerror6"].hlim == 63
+
+
+def test_rfc1122_3_2_2_no_error_about_an_error(card: Card) -> None:
+    card.resolves("gateway")
+    request = udp("192.0.2.1:5 > 10.1.0.20:6")
+    card.host("gateway").sends(request).arrives_at("client")
+    tick(card.after(60))
+    tick(card.after(4))
+    error = unreachable("10.1.0.20", "192.0.2.1", request)
+    card.host("client").sends(error).waits()
+    sent = [tick(card.after(1)) for _ in range(3)]
+    assert [output.port for one in sent for output in one.outputs() if output.port == 1] == []
+    assert card.lost("neighbour_unresolved") == 1
 
 
 def test_a_scan_takes_its_own_share(card: Card) -> None:
     for place in range(32):
         out(card, place % 4 + 1, to=f"192.0.2.{10 + place // 4}").waits()
     out(card, 1, to="192.0.2.80").is_dropped("neighbour_queue_limit")
-    out(card, 5, to="192.0.2.10").is_dropped("neighbour_queue_full")
+    out(card, 5, to="192.0.2.10").waits()
+    assert card.lost("neighbour_queue_full") == 1
     card.host("db").sends(udp("10.2.0.5:1 > 203.0.113.9:53")).waits()
     tick(card).arrives_at("web")
     for _ in range(3):
@@ -78,7 +150,8 @@ def test_a_scan_takes_its_own_share(card: Card) -> None:
 def test_given_up_after_three_requests(card: Card) -> None:
     assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
     assert [requests(tick(card.after(wait))) for wait in (0.9, 0.1, 1)] == [[], ["192.0.2.77"], ["192.0.2.77"]]
-    tick(card.after(1)).arrives_at("web")
+    tick(card.after(1))
+    tick(card).arrives_at("web")
     assert card.shard.counters().drops["neighbour_unresolved"] == 1
     out(card, 2, to="192.0.2.77").is_dropped("neighbour_unresolved")
     out(card, 2, to="192.0.2.1").waits()

@@ -7,7 +7,7 @@ other often enough, and bends a part of them so that they don't.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import IntEnum
 
@@ -56,6 +56,7 @@ class Kind(IntEnum):
     KNOCK = 15
     SCAN = 16
     FLOOD = 17
+    ANNOUNCE = 18
 
 
 WEIGHTS = {
@@ -76,6 +77,7 @@ WEIGHTS = {
     Kind.REMAC: 2,
     Kind.KNOCK: 1,
     Kind.SCAN: 1,
+    Kind.ANNOUNCE: 3,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -98,6 +100,9 @@ TCP_STEPS = (
 )  # fmt: skip
 """(direction, flags); the first nine in order are a connection's whole life."""
 
+NA_FLAGS = (0x00, 0x20, 0x40, 0x60, 0xE0, 0x60, 0x20, 0x80)
+"""Router, solicited and override (RFC 4861 4.4)."""
+
 PORTS = (80, 443, 179, 53, 40000, 8, 0, 22)
 PROTOCOLS = (frames.TCP, frames.TCP, frames.TCP, frames.UDP, frames.UDP, frames.ICMP, frames.ICMP, 132, 47)
 
@@ -118,33 +123,8 @@ class Story:
 
     def packets(self, kind: Kind, numbers: tuple[int, int, int, int]) -> Iterator[PacketIn]:
         """The packets that a command sends."""
-        match kind:
-            case Kind.CONVERSE:
-                yield from self._converse(*numbers)
-            case Kind.BEND:
-                yield from self._bend(*numbers)
-            case Kind.RESOLVE:
-                yield from self._resolve(*numbers)
-            case Kind.ANSWER:
-                yield from self._answer(*numbers)
-            case Kind.FRAGMENT:
-                yield from self._fragment(*numbers)
-            case Kind.ERROR:
-                yield from self._error(*numbers)
-            case Kind.LIFE:
-                yield from self._life(*numbers)
-            case Kind.SPOOF:
-                yield from self._spoof(*numbers)
-            case Kind.DATAGRAM:
-                yield from self._datagram(*numbers)
-            case Kind.REMAC:
-                yield from self._remac(*numbers)
-            case Kind.KNOCK:
-                yield from self._knock(*numbers)
-            case Kind.SCAN:
-                yield from self._scan(*numbers)
-            case Kind.FLOOD:
-                yield from self._flood(*numbers)
+        if kind in SENDS:
+            yield from SENDS[kind](self, *numbers)
 
     def _talk(self, which: int) -> Conversation:
         return self.conversations[which % len(self.conversations)]
@@ -283,7 +263,7 @@ class Story:
             source = "::" if how % 7 == 0 else sender
             ip = Ip(source, group, ttl=255 if how % 11 else 64)
             link = sender_mac if how % 6 else ""
-            body = frames.neighbour(ip, kind, aim, link, 0x60)
+            body = frames.neighbour(ip, kind, aim, link, NA_FLAGS[how // 3 % 8] if kind == 136 else 0)
             if how % 13 == 0:
                 body = body[: len(body) - how % 9]
             to = frames.multicast_mac(group) if group != aim else GATEWAY_MAC[end.subnet]
@@ -305,12 +285,35 @@ class Story:
         local = LOCAL[end.subnet][six % 2]
         if six % 2:
             ip = Ip(address, local, ttl=255)
-            body = frames.neighbour(ip, 136, address, mac if how % 5 else "", 0x60)
+            body = frames.neighbour(ip, 136, address, mac if how % 5 else "", NA_FLAGS[3 + who // 4 % 5])
             frame = frames.ethernet(GATEWAY_MAC[end.subnet], mac, 0x86DD, ip.wrap(frames.ICMP6, body), end.vlan)
         else:
             body = frames.arp(2, mac, address, GATEWAY_MAC[end.subnet], local)
             frame = frames.ethernet(GATEWAY_MAC[end.subnet], mac, 0x0806, body, end.vlan)
         yield self._packet(end, frame)
+
+    def _announce(self, which: int, what: int, whose: int, how: int) -> Iterator[PacketIn]:
+        """Somebody, mostly on an uplink, says where an address is though nobody asked: a router's, his own, the card's,
+        a vNIC's; under his MAC, another one, or that of the card."""
+        end = ENDS[which % len(ENDS)] if which % 5 == 4 else ENDS[4 + which % 2]
+        six = what & 1
+        routers = [ROUTERS[end.port][six]] if end.port in ROUTERS else []
+        local = LOCAL.get(end.subnet, LOCAL[1])[six]
+        names = [*routers * 3, end.v6 if six else end.v4, local, ENDS[whose // 8 % 4].v6 if six else ENDS[whose % 4].v4]
+        name = names[whose % len(names)]
+        mac = (end.mac, end.mac, "02:00:00:00:09:09", GATEWAY_MAC[end.subnet])[how % 4]
+        if not six:
+            target = (name, name, local, "192.0.2.77")[what // 4 % 4]
+            body = frames.arp(1 + what // 2 % 2, mac, name, "00:00:00:00:00:00", target)
+            yield self._packet(end, frames.ethernet("ff:ff:ff:ff:ff:ff", mac, 0x0806, body, end.vlan))
+            return
+        to = ("ff02::1", "ff02::1", local, frames.solicited_node(local))[what // 4 % 4]
+        kind = 135 if what // 4 % 4 == 3 else 136
+        ip = Ip(name if what // 16 % 4 else "::", to, ttl=255)
+        link = (mac, mac, mac, "", "02:00:00:00:09:0a", "33:33:00:00:00:01")[how // 4 % 6]
+        body = frames.neighbour(ip, kind, local if kind == 135 else name, link, NA_FLAGS[how // 24 % 8])
+        frame_to = GATEWAY_MAC[end.subnet] if to == local else frames.multicast_mac(to)
+        yield self._packet(end, frames.ethernet(frame_to, mac, 0x86DD, ip.wrap(frames.ICMP6, body), end.vlan))
 
     def _fragment(self, which: int, how: int, where: int, size: int) -> Iterator[PacketIn]:
         talk = self._talk(which)
@@ -410,6 +413,23 @@ class Story:
         self.setting = now
         return now
 
+
+SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
+    Kind.CONVERSE: Story._converse,
+    Kind.BEND: Story._bend,
+    Kind.RESOLVE: Story._resolve,
+    Kind.ANSWER: Story._answer,
+    Kind.FRAGMENT: Story._fragment,
+    Kind.ERROR: Story._error,
+    Kind.LIFE: Story._life,
+    Kind.SPOOF: Story._spoof,
+    Kind.DATAGRAM: Story._datagram,
+    Kind.REMAC: Story._remac,
+    Kind.KNOCK: Story._knock,
+    Kind.SCAN: Story._scan,
+    Kind.FLOOD: Story._flood,
+    Kind.ANNOUNCE: Story._announce,
+}
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))
 _ROUTES = ((0, 0), (1, 2), (2, 3), (3, 4), (4, 3), (5, 4), (6, 2), (8, 6))

@@ -34,6 +34,8 @@ from tests.property.universe import difference, tables
 OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
 """The ops that our stages emit; mirror, decrypt and encrypt are of stages to come."""
 PICKED_UP = "picked up"
+PUSHED_OUT = "neighbour_queue_full"
+"""Whom this happens to has waited before: no packet ends so itself."""
 
 
 ENDS = (
@@ -45,6 +47,10 @@ ENDS = (
     "KNOCK PUNT",
     "KNOCK punt_limit",
     "SPOOF spoofed_address",
+    "ANNOUNCE CONSUME",
+    "ANNOUNCE arp_ignored",
+    "ANNOUNCE nd_ignored",
+    PUSHED_OUT,
     PICKED_UP,
 )
 """Ends of commands that must come up too: elsewhere other packets meet the same reasons far more often."""
@@ -179,7 +185,9 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
                 case _:
                     _send(shards, list(story.packets(kind, numbers)), coverage, kind, f"command {place}{numbers}")
         look(shards, coverage)
-        coverage.ends[PICKED_UP] += shards[0].counters().engine["pickups"]
+        counters = shards[0].counters()
+        coverage.ends[PICKED_UP] += counters.engine["pickups"]
+        coverage.ends[PUSHED_OUT] += counters.drops[PUSHED_OUT]
     finally:
         for shard in shards:
             shard.close()

@@ -18,7 +18,7 @@ from hal.packet.contract import Backend, Verdict
 from hal.packet.model import Twin
 from hal.packet.schema.registry import schema
 from tests.property.commands import Command
-from tests.property.compare import Coverage, Differs, Pair, play_many, play_unconfigured
+from tests.property.compare import PUSHED_OUT, Coverage, Differs, Pair, play_many, play_unconfigured
 from tests.property.mutants import MUTANTS, MutantBackend
 from tests.property.stories import random_stories, random_story, stories
 from tests.property.universe import LOAD
@@ -53,9 +53,10 @@ def pair() -> Iterator[Pair]:
 
 STORIES = 1_000
 AT_LEAST = 20
-ELSEWHERE = {"port_down", "port_full", "first_packet_limit"}
+ELSEWHERE = {"port_down", "port_full", "first_packet_limit", PUSHED_OUT}
 """Reasons that tables, packets, times and commits can't cause: what a port is at, and what a burst is. They have tests
-of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in `tests/netns/test_live.py`."""
+of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in `tests/netns/test_live.py`. And
+what happens to packets that wait, which is counted apart."""
 
 
 @pytest.mark.timeout(7200)  # two minutes of two processes that ask each other: many more where others have the cores

@@ -27,6 +27,8 @@ IPV4_ERROR_BYTES = 576
 IPV6_ERROR_BYTES = 1280
 NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 ROUTER, SOLICITED, OVERRIDE = 0x80, 0x40, 0x20
+ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
+ALL_NODES_MAC = bytes.fromhex("333300000001")
 
 
 def pack(value: int, size: int) -> bytes:
@@ -133,9 +135,10 @@ def neighbour_solicitation(mac: bytes, sender: bytes, target: bytes, vlan: int) 
     return ethernet(b"\x33\x33" + group[12:], mac, vlan, IPV6_TYPE, ip)
 
 
-def neighbour_advertisement(target: bytes, mac: bytes, asker: bytes, router: bool) -> bytes:
-    """The IP packet that answers a solicitation (RFC 4861 4.4)."""
-    flags = SOLICITED | OVERRIDE | (ROUTER if router else 0)
+def neighbour_advertisement(target: bytes, mac: bytes, asker: bytes | None, router: bool) -> bytes:
+    """The IP packet that answers a solicitation (RFC 4861 4.4), or tells all nodes: `asker` None (7.2.4, 7.2.6)."""
+    flags = OVERRIDE | (SOLICITED if asker else 0) | (ROUTER if router else 0)
+    to = asker or ALL_NODES
     message = bytes([NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]) + target + b"\x02\x01" + mac
-    message = with_checksum(target, asker, ICMP6, message, 2)
-    return make_ip(target, asker, ICMP6, message, ND_HOP_LIMIT)
+    message = with_checksum(target, to, ICMP6, message, 2)
+    return make_ip(target, to, ICMP6, message, ND_HOP_LIMIT)

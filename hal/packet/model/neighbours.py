@@ -9,11 +9,12 @@ from typing import NamedTuple
 from hal.packet import contract
 from hal.packet.contract import NeighbourState as State
 from hal.packet.model.flows import SECOND
-from hal.packet.model.parse import Dropped
+from hal.packet.model.parse import Dropped, Packet
 from hal.packet.schema.rows import unpack_address
 
-QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL = 4, 32, 256
-"""Packets that wait: for a neighbour, of those that came from a vNIC or uplink, in all."""
+QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL, QUEUE_MOST = 4, 32, 256, 512
+"""Packets that wait: for a neighbour, of those that came from a vNIC or uplink, in all; in all where those beyond
+QUEUE_ALL are the only ones of their vNIC."""
 ROOM = 65536
 """Neighbours of a shard."""
 TRIES = 3
@@ -31,10 +32,15 @@ class NeighbourKey(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """An IP packet, ready but for its MACs, and the vNIC it came from."""
+    """A packet whose `ip` is ready to leave; only the MACs are still those it came with."""
 
-    ip: bytes
-    vnic: int
+    packet: Packet
+
+    @property
+    def vnic(self) -> int:
+        """The vNIC it came from."""
+        identity: int = self.packet.vnic.id
+        return identity
 
 
 @dataclass
@@ -58,8 +64,10 @@ class Hooks:
     """Send a request."""
     send: Callable[[NeighbourKey, bytes, Waiting], None]
     """Send a packet that waited, to this MAC."""
-    give_up: Callable[[Waiting], None]
-    """Drop a packet that waited."""
+    give_up: Callable[[Waiting, str], None]
+    """Drop a packet that waited, for this reason."""
+    unreachable: Callable[[Waiting], None]
+    """Tell the sender of a packet that nobody is there."""
     changed: Callable[[NeighbourKey, bool], None]
     """It failed (False), or one that had failed is there (True)."""
     watched: Callable[[NeighbourKey], bool]
@@ -99,38 +107,88 @@ class Neighbours:
             return None
         if neighbour.state is State.FAILED:
             neighbour.needed_ns = now
+            self._hooks.unreachable(waiting)
             raise Dropped("neighbour_unresolved")
         if neighbour.state is State.INCOMPLETE:
-            if len(neighbour.queue) >= QUEUE_EACH:
-                raise Dropped("neighbour_queue_full")
-            self._check_room(waiting.vnic)
+            last = _pushed_out(neighbour.queue, waiting.vnic) if len(neighbour.queue) >= QUEUE_EACH else None
+            if last is None:
+                self._check_room(waiting.vnic)
+            else:
+                if last.vnic != waiting.vnic:
+                    self._check_share(waiting.vnic)
+                neighbour.queue = [one for one in neighbour.queue if one is not last]
+                self._hooks.give_up(last, "neighbour_queue_full")
             neighbour.queue.append(waiting)
             return None
         neighbour.used = True
         return neighbour.mac
 
+    def _sources(self) -> list[int]:
+        """The vNICs that waiting packets came from."""
+        return [waiting.vnic for neighbour in self._known.values() for waiting in neighbour.queue]
+
+    def _check_share(self, vnic: int) -> None:
+        """May one more packet from here wait, as far as it is for this vNIC to say?"""
+        if self._sources().count(vnic) >= QUEUE_SHARE:
+            raise Dropped("neighbour_queue_limit")
+
     def _check_room(self, vnic: int) -> None:
         """May one more packet from here wait?"""
-        sources = [waiting.vnic for neighbour in self._known.values() for waiting in neighbour.queue]
-        if sources.count(vnic) >= QUEUE_SHARE:
-            raise Dropped("neighbour_queue_limit")
-        if len(sources) >= QUEUE_ALL:
+        self._check_share(vnic)
+        sources = self._sources()
+        if len(sources) >= (QUEUE_ALL if vnic in sources else QUEUE_MOST):
             raise Dropped("neighbour_queue_full")
 
-    def confirm(self, key: NeighbourKey, mac: bytes, now: int) -> bool:
-        """It said that it is there. False if it isn't known."""
+    def hear(self, key: NeighbourKey, mac: bytes | None, now: int, *, solicited: bool, override: bool) -> bool:
+        """It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826).
+
+        Args:
+            mac: its MAC; None where it says none.
+            solicited: it answers a request of ours, so it hears us.
+            override: the MAC replaces another one.
+
+        Returns: False if it isn't known, or says too little for one of whom nothing is known.
+        """
         neighbour = self._known.get(key)
         if neighbour is None:
             return False
+        nothing_known = neighbour.state in (State.INCOMPLETE, State.FAILED)
+        if mac is None:
+            if nothing_known:
+                return False
+            mac = neighbour.mac
+        if nothing_known or override or mac == neighbour.mac:
+            if solicited:
+                self._confirm(key, neighbour, mac, now)
+            elif nothing_known or mac != neighbour.mac:
+                self._doubt(key, neighbour, mac, now)
+        elif neighbour.state is State.REACHABLE:
+            self._doubt(key, neighbour, neighbour.mac, now)
+        return True
+
+    def _confirm(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int) -> None:
+        """It is REACHABLE."""
         was_failed = neighbour.state is State.FAILED
-        waiting, neighbour.queue = neighbour.queue, []
         neighbour.state, neighbour.mac, neighbour.due_ns = State.REACHABLE, mac, now + AFRESH
         neighbour.used = False
         if was_failed:
             self._hooks.changed(key, True)
+        self._send_waiting(key, neighbour)
+
+    def _doubt(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int) -> None:
+        """This is its MAC for now, and it is asked whether that is so: what RFC 4861 calls STALE, without the wait."""
+        before, neighbour.state, neighbour.mac = neighbour.state, State.PROBE, mac
+        if before in (State.REACHABLE, State.FAILED):
+            neighbour.tries, neighbour.due_ns = 1, now + SECOND
+            if before is State.FAILED:
+                self._hooks.changed(key, True)
+            self._hooks.ask(key)
+        self._send_waiting(key, neighbour)
+
+    def _send_waiting(self, key: NeighbourKey, neighbour: Neighbour) -> None:
+        waiting, neighbour.queue = neighbour.queue, []
         for one in waiting:
-            self._hooks.send(key, mac, one)
-        return True
+            self._hooks.send(key, neighbour.mac, one)
 
     def advance(self, now: int) -> None:
         """Run what is due, by due time, then uplink, then address."""
@@ -173,11 +231,21 @@ class Neighbours:
         neighbour.due_ns += RETRY
         self._hooks.changed(key, False)
         for one in waiting:
-            self._hooks.give_up(one)
+            self._hooks.unreachable(one)
+            self._hooks.give_up(one, "neighbour_unresolved")
 
     def keep(self, there: Callable[[int], bool]) -> None:
         """Forget those whose uplink is gone; what waits for them is given up."""
         for key in sorted(key for key in self._known if not there(key.uplink)):
             neighbour = self._known.pop(key)
             for one in neighbour.queue:
-                self._hooks.give_up(one)
+                self._hooks.give_up(one, "neighbour_unresolved")
+
+
+def _pushed_out(queue: list[Waiting], vnic: int) -> Waiting:
+    """Who goes where one more comes from this vNIC: the oldest (RFC 4861 7.2.2) of those vNICs that would have most
+    here, so that a flood pushes out nothing but its own."""
+    sources = [one.vnic for one in queue]
+    counts = {one: sources.count(one) + (one == vnic) for one in sources}
+    most = max(counts.values())
+    return next(one for one in queue if counts[one.vnic] == most)

@@ -33,6 +33,9 @@ class Tell(NamedTuple):
 PROHIBITED = Tell(v4=(3, 13), v6=(1, 1), resets=True)
 """Communication administratively prohibited (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
 
+HOST_UNREACHABLE = Tell(v4=(3, 1), v6=(1, 3))
+"""Nobody answers for the address of whoever is next on the way (RFC 1812 5.2.7.1, RFC 4861 7.2.2)."""
+
 
 class Dropped(Exception):
     """The packet ends here; `tell` is what its sender is told, if anything."""

@@ -181,10 +181,10 @@ class NoAck(Making):
 class LosesWaiting(Neighbours):
     """packets that wait for a neighbour are lost"""
 
-    def confirm(self, key: NeighbourKey, mac: bytes, now: int) -> bool:
+    def hear(self, key: NeighbourKey, mac: bytes | None, now: int, *, solicited: bool, override: bool) -> bool:
         if key in self._known:
             self._known[key].queue.clear()
-        return super().confirm(key, mac, now)
+        return super().hear(key, mac, now, solicited=solicited, override=override)
 
 
 class Telling(PathShard):

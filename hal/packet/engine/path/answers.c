@@ -70,12 +70,22 @@ static uint16_t ask_stages(const struct dsn_root *root, const struct dsn_vnic *v
     return DSN_PASSED;
 }
 
-/* Somebody on an uplink says where he is. True: this worker knows him or, where that is asked, another does. */
-static bool confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
-                    const uint8_t mac[6], bool learn_only) {
-    bool here = dsn_neighbour_confirm(shard, uplink, address, mac), known = false;
+/* What somebody says of himself. */
+struct said {
+    const uint8_t *address, *mac; /* mac: NULL for none */
+    bool solicited, override;
+};
+
+/* Somebody says where he is. True: this worker knows him or, where that is asked, another does. Of vNICs that is declared. */
+static bool hear(struct dsn_shard *shard, const struct dsn_vnic *vnic, const struct said *said, bool learn_only) {
+    static const uint8_t none[6];
+    if (vnic->role != DSN_VNIC_ROLE_UPLINK)
+        return false;
+    bool here = dsn_neighbour_hear(shard, vnic, said->address, said->mac, said->solicited, said->override);
+    bool known = false;
     if (shard->config.news != NULL && !learn_only)
-        shard->news |= dsn_news_tell(shard->config.news, uplink->id, address, mac, shard->now, here, &known);
+        shard->news |= dsn_news_tell(shard->config.news, vnic->id, said->address, said->mac ? said->mac : none,
+                                     shard->now, here, &known);
     return here || known;
 }
 
@@ -100,23 +110,20 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     uint16_t reason = ask_stages(root, vnic, true, &told);
     if (reason != DSN_PASSED)
         return reason;
-    bool uplink = vnic->role == DSN_VNIC_ROLE_UPLINK;
-    if (!request) {
-        bool ours = memcmp(arp + 24, none, 4) == 0 || local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
-        return uplink && ours && confirm(shard, vnic, told.address, p->frame + 6, learn_only) ? DSN_PASSED
-                                                                                              : DSN_REASON_ARP_IGNORED;
-    }
-    bool own;
-    if (!answering_mac(root, vnic, told.address, target, mac, &own))
-        return DSN_REASON_ARP_IGNORED;
-    if (!learn_only) {
+    bool own, answered = request && answering_mac(root, vnic, told.address, target, mac, &own);
+    if (answered && !learn_only) {
         struct dsn_frame_to to = back_to(p, mac);
         send(shard, vnic, dsn_make_arp(shard->config.pool, &to, 2, mac, target, to.destination, told.address),
              DSN_MADE_ARP);
     }
-    if (uplink)
-        confirm(shard, vnic, told.address, p->frame + 6, learn_only);
-    return DSN_PASSED;
+    bool ours = memcmp(arp + 24, none, 4) == 0 || local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
+    struct said said = {
+        .address = told.address,
+        .mac = told.source_mac,
+        .solicited = !request && ours,
+        .override = true,
+    };
+    return hear(shard, vnic, &said, learn_only) || answered ? DSN_PASSED : DSN_REASON_ARP_IGNORED;
 }
 
 static bool checksum_is_right(const struct dsn_packet *p) {
@@ -137,27 +144,48 @@ static bool find_links(const uint8_t *message, uint16_t length, unsigned link[3]
         size = place + 1 < length ? message[place + 1] * 8u : 0;
         if (size == 0 || place + size > length)
             return false;
-        if ((message[place] == 1 || message[place] == 2) && link[message[place]] == 0)
+        if (message[place] != 1 && message[place] != 2)
+            continue;
+        if (link[message[place]] == 0)
             link[message[place]] = place + 2;
+        const uint8_t *mac = message + link[message[place]];
+        if (dsn_mac(mac) == 0 || (mac[0] & 1)) /* nobody's (RFC 1812 3.3.2) */
+            return false;
     }
     return true;
 }
 
-static enum dsn_reason_number take_solicitation(struct dsn_shard *shard, const struct dsn_packet *p,
-                                                const struct dsn_announcement *told, bool learn_only) {
+/* RFC 4861 7.2.3 and 7.2.4: who asks from :: looks for a duplicate (RFC 4862 5.4), and all are told. */
+static enum dsn_reason_number take_solicitation(struct dsn_shard *shard, const struct dsn_packet *p, bool unspecified,
+                                                const uint8_t *link, bool learn_only) {
     const uint8_t *target = dsn_payload(p) + 8;
     uint8_t mac[6];
     bool own;
-    if (told->unspecified || !answering_mac(shard->root, p->vnic, p->key.source, target, mac, &own))
+    if (!answering_mac(shard->root, p->vnic, p->key.source, target, mac, &own))
         return DSN_REASON_ND_IGNORED;
     if (!learn_only) {
         struct dsn_frame_to to = back_to(p, mac);
-        send(shard, p->vnic, dsn_make_advertisement(shard->config.pool, &to, target, p->key.source, mac, own),
-             DSN_MADE_ND);
+        const uint8_t *asker = unspecified ? NULL : p->key.source;
+        send(shard, p->vnic, dsn_make_advertisement(shard->config.pool, &to, target, asker, mac, own), DSN_MADE_ND);
     }
-    if (p->vnic->role == DSN_VNIC_ROLE_UPLINK)
-        confirm(shard, p->vnic, p->key.source, p->frame + 6, learn_only);
+    if (link != NULL)
+        hear(shard, p->vnic, &(struct said){.address = p->key.source, .mac = link, .override = true}, learn_only);
     return DSN_PASSED;
+}
+
+static enum dsn_reason_number take_advertisement(struct dsn_shard *shard, const struct dsn_packet *p,
+                                                 const uint8_t *link, bool learn_only) {
+    static const uint8_t all_nodes[16] = {0xff, 0x02, [15] = 0x01};
+    const uint8_t *message = dsn_payload(p), *to = p->key.destination;
+    if (memcmp(to, all_nodes, 16) != 0 && local_address(shard->root, p->vnic->vrf, to) == DSN_NO_SLOT)
+        return DSN_REASON_ND_IGNORED;
+    struct said said = {
+        .address = message + 8,
+        .mac = link,
+        .solicited = message[4] & DSN_NA_SOLICITED,
+        .override = message[4] & DSN_NA_OVERRIDE,
+    };
+    return hear(shard, p->vnic, &said, learn_only) ? DSN_PASSED : DSN_REASON_ND_IGNORED;
 }
 
 enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_packet *p, bool learn_only) {
@@ -181,6 +209,8 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
     };
     if (solicitation && told.unspecified && (link[1] != 0 || memcmp(p->key.destination, group, 13) != 0))
         return DSN_REASON_ND_MALFORMED;
+    if (advertisement && p->key.destination[0] == 0xff && (message[4] & DSN_NA_SOLICITED))
+        return DSN_REASON_ND_MALFORMED;
     memcpy(told.source_mac, p->frame + 6, 6);
     memcpy(told.address, p->key.source, 16);
     if (advertisement)
@@ -192,12 +222,9 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
     if (reason != DSN_PASSED)
         return reason;
     if (solicitation)
-        return take_solicitation(shard, p, &told, learn_only);
-    return advertisement && p->vnic->role == DSN_VNIC_ROLE_UPLINK && link[2] != 0 &&
-                   local_address(shard->root, p->vnic->vrf, p->key.destination) != DSN_NO_SLOT &&
-                   confirm(shard, p->vnic, message + 8, message + link[2], learn_only)
-               ? DSN_PASSED
-               : DSN_REASON_ND_IGNORED;
+        return take_solicitation(shard, p, told.unspecified, link[1] != 0 ? message + link[1] : NULL, learn_only);
+    return advertisement ? take_advertisement(shard, p, link[2] != 0 ? message + link[2] : NULL, learn_only)
+                         : DSN_REASON_ND_IGNORED;
 }
 
 enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
@@ -259,6 +286,20 @@ void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t type,
          dsn_make_error(shard->config.pool, &to, p, p->version == 4 ? subnet->lowest_v4 : subnet->lowest_v6, type, code,
                         value),
          DSN_MADE_ERROR);
+}
+
+void dsn_tell_unreachable(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rte_mbuf *frame) {
+    struct dsn_packet p = {
+        .mbuf = frame,
+        .frame = rte_pktmbuf_mtod(frame, uint8_t *),
+        .length = frame->data_len,
+        .vnic = vnic,
+    };
+    /* All of it passed once; whether it is an ICMP error stands in its transport. */
+    if (dsn_parse_ethernet(&p) != DSN_PASSED || dsn_parse_ip(&p) != DSN_PASSED || dsn_is_later(&p) ||
+        dsn_parse_transport(&p) != DSN_PASSED)
+        return;
+    dsn_tell(shard, &p, p.version == 4 ? 3 : 1, p.version == 4 ? 1 : 3, 0);
 }
 
 void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p) {

@@ -8,6 +8,7 @@
 struct dsn_shard;
 struct dsn_header;
 struct dsn_root;
+struct rte_mbuf;
 
 /* What a vNIC's egress stages say of the source that it sends from; DSN_PASSED: nothing against it. */
 enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
@@ -25,6 +26,8 @@ void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, c
 
 /* An ICMP error to the sender of a packet, never about an ICMP error or a later fragment. value: an MTU. */
 void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t type, uint8_t code, uint32_t value);
+/* To the sender of a frame from the vNIC that waited for a neighbour in vain: host or address unreachable. */
+void dsn_tell_unreachable(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rte_mbuf *frame);
 /* A TCP RST, or ICMP administratively prohibited. */
 void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *packet);
 

@@ -41,10 +41,11 @@ enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_pa
 
 dsn_end dsn_wait_for(struct dsn_shard *shard, struct dsn_packet *p, uint32_t neighbour) {
     struct rte_mbuf *mbuf = p->mbuf;
-    mbuf->data_off = (uint16_t)(mbuf->data_off + p->ip);
-    mbuf->data_len = dsn_ip_length(p);
+    mbuf->data_len = p->end; /* without padding */
     mbuf->pkt_len = mbuf->data_len;
     enum dsn_reason_number reason = dsn_neighbour_wait(shard, neighbour, mbuf, p->vnic->slot, shard->now);
+    if (reason == DSN_REASON_NEIGHBOUR_UNRESOLVED)
+        dsn_tell(shard, p, p->version == 4 ? 3 : 1, p->version == 4 ? 1 : 3, 0);
     return reason == DSN_PASSED ? DSN_QUEUE : dsn_dropped(reason);
 }
 

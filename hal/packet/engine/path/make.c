@@ -105,14 +105,21 @@ struct rte_mbuf *dsn_make_solicitation(struct rte_mempool *pool, const struct ds
 }
 
 struct rte_mbuf *dsn_make_advertisement(struct rte_mempool *pool, const struct dsn_frame_to *to,
-                                        const uint8_t target[16], const uint8_t asker[16], const uint8_t mac[6],
+                                        const uint8_t target[16], const uint8_t *asker, const uint8_t mac[6],
                                         bool router) {
+    static const uint8_t all_nodes[16] = {0xff, 0x02, [15] = 0x01}, all_nodes_mac[6] = {0x33, 0x33, [5] = 0x01};
+    struct dsn_frame_to all = *to;
+    bool solicited = asker != NULL;
     uint8_t *nd;
-    struct rte_mbuf *mbuf = make_ip(pool, to, target, asker, DSN_ICMP6, ND_HOP_LIMIT, 32, &nd);
+    if (!solicited) {
+        asker = all_nodes;
+        memcpy(all.destination, all_nodes_mac, 6);
+    }
+    struct rte_mbuf *mbuf = make_ip(pool, &all, target, asker, DSN_ICMP6, ND_HOP_LIMIT, 32, &nd);
     if (mbuf == NULL)
         return NULL;
     nd[0] = 136;
-    nd[4] = (uint8_t)(0x60 | (router ? 0x80 : 0)); /* solicited, override */
+    nd[4] = (uint8_t)(DSN_NA_OVERRIDE | (solicited ? DSN_NA_SOLICITED : 0) | (router ? DSN_NA_ROUTER : 0));
     memcpy(nd + 8, target, 16);
     nd[24] = 2; /* target link-layer address */
     nd[25] = 1;

@@ -18,9 +18,13 @@ struct rte_mbuf *dsn_make_arp(struct rte_mempool *pool, const struct dsn_frame_t
 /* To the target's solicited-node group (RFC 4861 4.3), whatever to->destination says. */
 struct rte_mbuf *dsn_make_solicitation(struct rte_mempool *pool, const struct dsn_frame_to *to,
                                        const uint8_t sender[16], const uint8_t target[16]);
-/* The answer to a solicitation (RFC 4861 4.4); mac: what it tells. */
+#define DSN_NA_ROUTER 0x80
+#define DSN_NA_SOLICITED 0x40
+#define DSN_NA_OVERRIDE 0x20
+/* The answer to a solicitation (RFC 4861 4.4); mac: what it tells. asker NULL: to all nodes, whatever to->destination
+ * says (7.2.4, 7.2.6). */
 struct rte_mbuf *dsn_make_advertisement(struct rte_mempool *pool, const struct dsn_frame_to *to,
-                                        const uint8_t target[16], const uint8_t asker[16], const uint8_t mac[6],
+                                        const uint8_t target[16], const uint8_t *asker, const uint8_t mac[6],
                                         bool router);
 /* To what the packet asks or is about. */
 struct rte_mbuf *dsn_make_echo_reply(struct rte_mempool *pool, const struct dsn_frame_to *to,

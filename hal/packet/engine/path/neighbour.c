@@ -195,10 +195,14 @@ static uint8_t take_waiting(struct dsn_shard *shard, struct dsn_neighbour *one) 
     return count;
 }
 
-static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one) {
+/* tell: the senders hear of it. */
+static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one, bool tell) {
     uint8_t count = take_waiting(shard, one);
     for (uint8_t i = 0; i < count; i++) {
-        dsn_count_drop(shard, one->queue_vnic[i], DSN_REASON_NEIGHBOUR_UNRESOLVED);
+        const struct dsn_vnic *vnic = dsn_vnic_by_id(shard->root, shard->vnics.state[one->queue_share[i]].id);
+        if (tell && vnic != NULL)
+            dsn_tell_unreachable(shard, vnic, one->queue[i]);
+        dsn_count_lost(shard, one->queue_vnic[i], DSN_REASON_NEIGHBOUR_UNRESOLVED);
         rte_pktmbuf_free(one->queue[i]);
     }
 }
@@ -208,14 +212,45 @@ static void send_waiting(struct dsn_shard *shard, struct dsn_neighbour *one, con
     memcpy(source, &uplink->mac, 6);
     for (uint8_t i = 0; i < count; i++) {
         struct rte_mbuf *packet = one->queue[i];
-        uint16_t type = *rte_pktmbuf_mtod(packet, uint8_t *) >> 4 == 4 ? DSN_TYPE_IPV4 : DSN_TYPE_IPV6;
+        struct dsn_packet p = {.frame = rte_pktmbuf_mtod(packet, uint8_t *), .length = packet->data_len};
         enum dsn_reason_number reason = DSN_REASON_PORT_FULL;
-        if (dsn_put_ethernet(packet, one->mac, source, uplink->vlan, type))
+        (void)dsn_parse_ethernet(&p); /* it passed once */
+        rte_pktmbuf_adj(packet, p.ip);
+        if (dsn_put_ethernet(packet, one->mac, source, uplink->vlan, p.ethertype))
             reason = dsn_transmit(shard, one->queue_vnic[i], uplink->slot, dsn_port_index(shard, uplink->port), packet);
         if (reason == DSN_PASSED)
             continue;
         dsn_count_drop(shard, one->queue_vnic[i], reason);
         rte_pktmbuf_free(packet);
+    }
+}
+
+/* Who goes of a full queue where one more comes of this share: the oldest (RFC 4861 7.2.2) of those that would have most
+ * there, so that a flood pushes out nothing but its own. */
+static uint8_t last_in(const struct dsn_neighbour *one, uint32_t share) {
+    uint8_t last = 0, most = 0;
+    for (uint8_t i = 0; i < one->queued; i++) {
+        uint8_t count = one->queue_share[i] == share;
+        for (uint8_t k = 0; k < one->queued; k++)
+            count = (uint8_t)(count + (one->queue_share[k] == one->queue_share[i]));
+        if (count > most) {
+            most = count;
+            last = i;
+        }
+    }
+    return last;
+}
+
+static void push_out(struct dsn_shard *shard, struct dsn_neighbour *one, uint8_t last) {
+    dsn_count_lost(shard, one->queue_vnic[last], DSN_REASON_NEIGHBOUR_QUEUE_FULL);
+    rte_pktmbuf_free(one->queue[last]);
+    shard->vnics.state[one->queue_share[last]].waiting--;
+    shard->neighbours.waiting--;
+    one->queued--;
+    for (uint8_t i = last; i < one->queued; i++) {
+        one->queue[i] = one->queue[i + 1];
+        one->queue_vnic[i] = one->queue_vnic[i + 1];
+        one->queue_share[i] = one->queue_share[i + 1];
     }
 }
 
@@ -227,12 +262,16 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
         one->needed = now;
         return DSN_REASON_NEIGHBOUR_UNRESOLVED;
     }
-    if (one->queued >= DSN_NEIGHBOUR_QUEUE)
-        return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
     uint32_t share = dsn_vnic_state(&shard->vnics, dsn_vnic_at(shard->root, vnic)->id);
-    if (share == 0 || shard->vnics.state[share].waiting >= DSN_WAITING_EACH)
+    bool full = one->queued >= DSN_NEIGHBOUR_QUEUE;
+    uint8_t last = full ? last_in(one, share) : 0;
+    if (share == 0 ||
+        ((!full || one->queue_share[last] != share) && shard->vnics.state[share].waiting >= DSN_WAITING_EACH))
         return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
-    if (n->waiting >= DSN_WAITING || (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
+    if (full)
+        push_out(shard, one, last);
+    else if (n->waiting >= (shard->vnics.state[share].waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST) ||
+             (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
     shard->vnics.state[share].waiting++;
     one->queue_vnic[one->queued] = vnic;
@@ -251,20 +290,51 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
     return DSN_PASSED;
 }
 
-bool dsn_neighbour_confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
-                           const uint8_t mac[6]) {
+static void confirm(struct dsn_shard *shard, uint32_t number) {
+    struct dsn_neighbour *one = &shard->neighbours.neighbour[number];
+    bool had_failed = one->state == DSN_NEIGHBOUR_FAILED;
+    set_state(&shard->neighbours, one, DSN_NEIGHBOUR_REACHABLE);
+    one->used = false;
+    set_timer(&shard->neighbours, number, shard->now + AFRESH);
+    if (had_failed)
+        changed(shard, one, true);
+}
+
+/* It is asked whether that is so: what RFC 4861 calls STALE, without the wait. */
+static void doubt(struct dsn_shard *shard, uint32_t number) {
+    struct dsn_neighbour *one = &shard->neighbours.neighbour[number];
+    uint8_t before = one->state;
+    set_state(&shard->neighbours, one, DSN_NEIGHBOUR_PROBE);
+    if (before != DSN_NEIGHBOUR_REACHABLE && before != DSN_NEIGHBOUR_FAILED)
+        return; /* a request is under way */
+    one->tries = 1;
+    set_timer(&shard->neighbours, number, shard->now + DSN_SECOND);
+    if (before == DSN_NEIGHBOUR_FAILED)
+        changed(shard, one, true);
+    ask(shard, one);
+}
+
+bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                        const uint8_t *mac, bool solicited, bool override) {
     struct dsn_neighbours *n = &shard->neighbours;
     uint32_t number = dsn_neighbour_find(n, uplink->id, address);
     if (number == 0 || n->neighbour[number].state == DSN_NEIGHBOUR_NONE)
         return false;
     struct dsn_neighbour *one = &n->neighbour[number];
-    bool had_failed = one->state == DSN_NEIGHBOUR_FAILED;
-    set_state(n, one, DSN_NEIGHBOUR_REACHABLE);
-    memcpy(one->mac, mac, 6);
-    one->used = false;
-    set_timer(n, number, shard->now + AFRESH);
-    if (had_failed)
-        changed(shard, one, true);
+    bool nothing_known = one->state == DSN_NEIGHBOUR_INCOMPLETE || one->state == DSN_NEIGHBOUR_FAILED;
+    if (mac == NULL && nothing_known)
+        return false;
+    bool same = mac == NULL || memcmp(mac, one->mac, 6) == 0;
+    if (nothing_known || override || same) {
+        if (mac != NULL)
+            memcpy(one->mac, mac, 6);
+        if (solicited)
+            confirm(shard, number);
+        else if (nothing_known || !same)
+            doubt(shard, number);
+    } else if (one->state == DSN_NEIGHBOUR_REACHABLE) {
+        doubt(shard, number);
+    }
     send_waiting(shard, one, uplink);
     return true;
 }
@@ -315,7 +385,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
         one->needed = one->due;
         set_timer(n, number, one->due + RETRY);
         changed(shard, one, false);
-        give_up(shard, one);
+        give_up(shard, one, true);
     }
 }
 
@@ -352,7 +422,7 @@ void dsn_neighbours_keep(struct dsn_shard *shard) {
             place--;
             continue;
         }
-        give_up(shard, one);
+        give_up(shard, one, false);
         forget(n, n->heap[place]);
     }
 }

@@ -10,7 +10,8 @@
 #define DSN_NEIGHBOURS 65536 /* known ones of a shard */
 #define DSN_NEIGHBOUR_QUEUE 4
 #define DSN_WAITING 256
-#define DSN_WAITING_EACH 32 /* of those, that came from one vNIC or uplink */
+#define DSN_WAITING_MOST 512 /* those beyond DSN_WAITING are the only ones of their vNIC or uplink */
+#define DSN_WAITING_EACH 32  /* of those, that came from one vNIC or uplink */
 
 enum dsn_neighbour_state {
     DSN_NEIGHBOUR_NONE, /* not known: an op list keeps its place */
@@ -29,7 +30,7 @@ struct dsn_neighbour {
     uint64_t uplink;
     uint8_t address[16];
     uint64_t due, needed;                        /* `needed`: when it failed or a packet was last dropped for it */
-    struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* beginning with their IP header */
+    struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* frames ready to leave but for their MACs and VLAN; oldest first */
     uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
     uint32_t queue_share[DSN_NEIGHBOUR_QUEUE];   /* numbers of states that they count in */
 } __rte_aligned(128);
@@ -58,13 +59,15 @@ uint32_t dsn_neighbour_place(struct dsn_neighbours *neighbours, uint64_t uplink,
 void dsn_neighbour_hold(struct dsn_neighbours *neighbours, uint32_t number);
 void dsn_neighbour_let_go(struct dsn_neighbours *neighbours, uint32_t number);
 
-/* A packet goes to it that came from `vnic`; the mbuf begins with the IP header. DSN_PASSED: it waits from now on
+/* A packet goes to it that came from `vnic`, still behind its Ethernet header. DSN_PASSED: it waits from now on
  * (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in PROBE. */
 enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
                                           uint32_t vnic, uint64_t now);
-/* It said that it is there; false if it isn't known. */
-bool dsn_neighbour_confirm(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
-                           const uint8_t mac[6]);
+/* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it answers a
+ * request of ours; override: the MAC replaces another one. False: it isn't known, or says too little for one of whom
+ * nothing is known. */
+bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                        const uint8_t *mac, bool solicited, bool override);
 /* Runs timers that are due, by due time, then uplink, then address. False: stopped, as the frames to send are many;
  * there are more. */
 bool dsn_neighbours_run(struct dsn_shard *shard, uint64_t now);

@@ -120,10 +120,14 @@ void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum 
         dsn_count_drop(shard, from, reason);
 }
 
-void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason) {
+void dsn_count_lost(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason) {
     shard->counters.drops[reason]++;
     if (vnic != DSN_NO_SLOT)
         shard->counters.vnic[vnic].drops++;
+}
+
+void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason) {
+    dsn_count_lost(shard, vnic, reason);
     dsn_step(shard, DSN_STEP_DROP, -1, 0, reason);
 }
 

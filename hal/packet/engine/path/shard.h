@@ -94,6 +94,8 @@ static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t tabl
 }
 /* Counts a drop, for the vNIC too where it is known. The packet stays the caller's. */
 void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
+/* The same of one that isn't the running packet: no step of that one. */
+void dsn_count_lost(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
 
 /* For whom a frame counts: the slot of whom it came from if its port doesn't take it, that of whom it goes to if it does. */
 static inline void dsn_mark(struct rte_mbuf *frame, uint32_t from, uint32_t to) {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hal.packet.contract import EventKind
 from hal.packet.model import headers
 from hal.packet.model.counters import EventRing
 from hal.packet.model.neighbours import Hooks, NeighbourKey, Neighbours, Waiting
-from hal.packet.model.parse import Dropped
+from hal.packet.model.parse import HOST_UNREACHABLE, Dropped
 from hal.packet.model.path.answers import ask_neighbour
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.wire import Wire
@@ -19,7 +21,14 @@ class Alive:
 
     def __init__(self, moment: Moment, ports: Ports, wire: Wire, events: EventRing) -> None:
         self.neighbours = Neighbours(
-            Hooks(self._ask, self._send_waiting, self._give_up, self._neighbour_changed, self._is_next_hop)
+            Hooks(
+                self._ask,
+                self._send_waiting,
+                self._give_up,
+                self._unreachable,
+                self._neighbour_changed,
+                self._is_next_hop,
+            )
         )
         self._moment = moment
         self._ports = ports
@@ -70,11 +79,16 @@ class Alive:
         uplink = self._moment.tables.get("vnic", key.uplink)
         if uplink is None:
             return
-        ethertype = headers.ethertype_of(waiting.ip)
+        ip = waiting.packet.ip
         try:
-            self._wire.transmit(uplink, headers.ethernet(mac, uplink.mac, uplink.vlan, ethertype, waiting.ip))
+            self._wire.transmit(uplink, headers.ethernet(mac, uplink.mac, uplink.vlan, headers.ethertype_of(ip), ip))
         except Dropped as dropped:
             self._wire.drop(dropped.reason, waiting.vnic)
 
-    def _give_up(self, waiting: Waiting) -> None:
-        self._wire.drop("neighbour_unresolved", waiting.vnic)
+    def _give_up(self, waiting: Waiting, reason: str) -> None:
+        self._wire.lose(reason, waiting.vnic)
+
+    def _unreachable(self, waiting: Waiting) -> None:
+        vnic = self._moment.tables.get("vnic", waiting.vnic)
+        if vnic is not None:
+            self._wire.tell(replace(waiting.packet, vnic=vnic), HOST_UNREACHABLE)

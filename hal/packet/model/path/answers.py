@@ -12,6 +12,7 @@ from hal.packet.model.parse import (
     ECHO_REQUEST,
     LOOPBACK,
     UNSPECIFIED,
+    ZERO_MAC,
     Dropped,
     Frame,
     Packet,
@@ -49,19 +50,15 @@ class Answers:
         told = Announcement(frame.source, sender, (data[8:14],), unspecified=request and sender == NO_IPV4)
         if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_arp(vnic, tables, told)):
             raise Dropped(reason)
-        if not request:
-            ours = target == NO_IPV4 or tables.exact("local_address", vnic.vrf, target)
-            if vnic.role == "uplink" and ours and self._confirm(vnic, sender, frame.source):
-                return Verdict.CONSUME
+        answer = answering_mac(tables, vnic, sender, target) if request else None
+        if answer:
+            mac, _ = answer
+            message = headers.arp(2, mac, target, frame.source, sender)
+            self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, ARP_TYPE, message), ARP)
+        ours = target == NO_IPV4 or tables.exact("local_address", vnic.vrf, target) is not None
+        heard = self._hear(vnic, sender, frame.source, solicited=not request and ours, override=True)
+        if not answer and not heard:
             raise Dropped("arp_ignored")
-        answer = answering_mac(tables, vnic, sender, target)
-        if answer is None:
-            raise Dropped("arp_ignored")
-        mac, _ = answer
-        message = headers.arp(2, mac, target, frame.source, sender)
-        self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, ARP_TYPE, message), ARP)
-        if vnic.role == "uplink":
-            self._confirm(vnic, sender, frame.source)
         return Verdict.CONSUME
 
     def group(self, packet: Packet) -> Verdict:
@@ -95,25 +92,30 @@ class Answers:
         if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_nd(vnic, tables, told)):
             raise Dropped(reason)
         if solicitation:
-            return self._solicitation(packet, target)
-        if advertisement and vnic.role == "uplink" and 2 in links:
-            ours = tables.exact("local_address", vnic.vrf, packet.destination)
-            if ours and self._confirm(vnic, target, links[2]):
+            return self._solicitation(packet, target, links.get(1))
+        to = packet.destination
+        if advertisement and (to == headers.ALL_NODES or tables.exact("local_address", vnic.vrf, to)):
+            flags = message[4]
+            solicited, override = bool(flags & headers.SOLICITED), bool(flags & headers.OVERRIDE)
+            if self._hear(vnic, target, links.get(2), solicited=solicited, override=override):
                 return Verdict.CONSUME
         raise Dropped("nd_ignored")
 
-    def _solicitation(self, packet: Packet, target: bytes) -> Verdict:
+    def _solicitation(self, packet: Packet, target: bytes, link: bytes | None) -> Verdict:
+        """RFC 4861 7.2.3 and 7.2.4: who asks from :: looks for a duplicate (RFC 4862 5.4), and all are told."""
         vnic, frame = packet.vnic, packet.frame
-        answer = None
-        if packet.source != UNSPECIFIED:
-            answer = answering_mac(self._moment.tables, vnic, packet.source, target)
+        answer = answering_mac(self._moment.tables, vnic, packet.source, target)
         if answer is None:
             raise Dropped("nd_ignored")
         mac, is_own = answer
-        ip = headers.neighbour_advertisement(target, mac, packet.source, router=is_own)
-        self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, headers.ethertype_of(ip), ip), ND)
-        if vnic.role == "uplink":
-            self._confirm(vnic, packet.source, frame.source)
+        asker, to = packet.source, frame.source
+        if asker == UNSPECIFIED:
+            ip, to = headers.neighbour_advertisement(target, mac, None, router=is_own), headers.ALL_NODES_MAC
+        else:
+            ip = headers.neighbour_advertisement(target, mac, asker, router=is_own)
+        self._wire.make(vnic, headers.ethernet(to, mac, vnic.vlan, headers.ethertype_of(ip), ip), ND)
+        if link:
+            self._hear(vnic, asker, link, solicited=False, override=True)
         return Verdict.CONSUME
 
     def is_pinged(self, packet: Packet) -> bool:
@@ -133,9 +135,12 @@ class Answers:
         self._wire.answer(packet, headers.echo_reply(packet), ECHO)
         return Verdict.CONSUME
 
-    def _confirm(self, uplink: Entry, address: bytes, mac: bytes) -> bool:
-        """A neighbour said that it is there; False if nobody asked for it."""
-        return self._neighbours.confirm(NeighbourKey(uplink.id, address), mac, self._moment.now)
+    def _hear(self, vnic: Entry, address: bytes, mac: bytes | None, *, solicited: bool, override: bool) -> bool:
+        """Somebody says where he is; False if nobody asked for him. Of vNICs that is declared."""
+        if vnic.role != "uplink":
+            return False
+        key = NeighbourKey(vnic.id, address)
+        return self._neighbours.hear(key, mac, self._moment.now, solicited=solicited, override=override)
 
 
 def answering_mac(tables: Tables, vnic: Entry, asker: bytes, target: bytes) -> tuple[bytes, bool] | None:
@@ -187,9 +192,13 @@ def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[i
         if size == 0 or place + size > len(message):
             raise Dropped("nd_malformed")
         if message[place] in (1, 2):
-            links.setdefault(message[place], message[place + 2 : place + 8])
+            link = links.setdefault(message[place], message[place + 2 : place + 8])
+            if link == ZERO_MAC or link[0] & 1:  # nobody's (RFC 1812 3.3.2)
+                raise Dropped("nd_malformed")
         place += size
     to_group = packet.destination.startswith(SOLICITED_NODE)
     if solicitation and packet.source == UNSPECIFIED and (1 in links or not to_group):
+        raise Dropped("nd_malformed")
+    if not solicitation and packet.destination[0] == 0xFF and message[4] & headers.SOLICITED:
         raise Dropped("nd_malformed")
     return message[8:24], links

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hal.packet.contract import StepKind, Verdict
 from hal.packet.model import headers
 from hal.packet.model.chain import own_mac
@@ -33,7 +35,7 @@ class Sending:
             source, destination = own_mac(self._moment.tables, egress) or ZERO_MAC, egress.mac
         if path.neighbour is not None:
             key = NeighbourKey(egress.id, path.neighbour)
-            mac = self._neighbours.resolve(key, Waiting(ip, packet.vnic.id), self._moment.now)
+            mac = self._neighbours.resolve(key, Waiting(replace(packet, ip=ip)), self._moment.now)
             if mac is None:
                 return Verdict.QUEUE
             destination = mac

@@ -37,8 +37,12 @@ class Wire:
 
     def drop(self, reason: str, vnic: int | None) -> None:
         """A packet from this vNIC ends here."""
-        self._counters.drop(reason, vnic)
+        self.lose(reason, vnic)
         self._moment.witness.step(StepKind.DROP, value=self._moment.tables.schema.reason_numbers[reason])
+
+    def lose(self, reason: str, vnic: int | None) -> None:
+        """The same of one that isn't the running packet: no step of that one."""
+        self._counters.drop(reason, vnic)
 
     # --- packets that the card makes ---------------------------------------------------------------------------------
 

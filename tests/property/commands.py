@@ -27,6 +27,7 @@ from tests.property.universe import (
     ROUTERS,
     RULE_PORTS,
     RULE_PROTOCOLS,
+    TRACKINGS,
     End,
     Setting,
 )
@@ -89,8 +90,9 @@ def kind_of(first: int) -> Kind:
 
 
 WAITS = (
-    1, 1_000_000, SECOND // 2, SECOND, SECOND, 3 * SECOND, 10 * SECOND, 31 * SECOND, 61 * SECOND, 120 * SECOND,
-    121 * SECOND, 240 * SECOND, 241 * SECOND, 301 * SECOND, 601 * SECOND, 7440 * SECOND, 7441 * SECOND,
+    1, 1_000_000, SECOND // 2, SECOND, SECOND, 2 * SECOND, 3 * SECOND, 10 * SECOND, 31 * SECOND, 61 * SECOND,
+    120 * SECOND, 121 * SECOND, 240 * SECOND, 241 * SECOND, 301 * SECOND, 601 * SECOND, 7440 * SECOND, 7441 * SECOND,
+    604_800 * SECOND,
 )  # fmt: skip
 
 TCP_STEPS = (
@@ -370,7 +372,7 @@ class Story:
     def change(self, what: int, a: int, b: int, c: int) -> Setting:
         """The setting after one more commit."""
         now = self.setting
-        match what % 17:
+        match what % 18:
             case 0 | 1 | 2:
                 policy = a % 2
                 rule = (b % 3 + 1, b // 3 % len(RULE_PROTOCOLS), c % (len(PREFIXES) + 1), c // 14 % (len(PREFIXES) + 1),
@@ -408,6 +410,8 @@ class Story:
                 now = replace(now, limits=a % 4)
             case 15:
                 now = replace(now, gateways=a % 16 if b % 2 else 15)
+            case 16:
+                now = replace(now, tracking=a % len(TRACKINGS))
             case _:
                 now = replace(now, apart=a % 3)
         self.setting = now
@@ -442,6 +446,8 @@ STARTS = (
     replace(_START, policies=(1, 1, 1, 1), punts=7, tap=False),
     replace(_START, routes=((0, 5), (1, 5), *_ROUTES[2:])),
     replace(_START, apart=1),
+    replace(_START, tracking=1),
+    replace(_START, tracking=3),
 )
 """Where stories begin: mostly, most things pass."""
 

@@ -177,6 +177,8 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
                 case Kind.RESHAPE:
                     story.reshape(*numbers)
                 case Kind.COMMIT:
+                    for shard in shards:
+                        shard.settle()  # a longer time-out may revive what had expired, where nobody had noticed
                     rows = _commit(pair, rows, tables(story.change(*numbers)), coverage)
                 case Kind.REFUSED:
                     _refused(pair, rows, numbers)

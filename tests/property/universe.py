@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hal.packet.contract import Delete, Insert, LoadConfig, Modify, Operation, PortConfig
-from hal.packet.frame._generated import Profile, ProfilePunt, ProfileStage, Seed, Vnic, Vrf
+from hal.packet.frame._generated import Profile, ProfilePunt, ProfileStage, Seed, Tracking, Vnic, Vrf
+from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.antispoof._generated import AllowedSource
 from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, VnicAddress
@@ -46,6 +47,7 @@ LOAD = LoadConfig(
         "subnet": 64,
         "vrf": 16,
         "profile": 16,
+        "tracking": 4,
         "firewall_policy": 16,
         "firewall_binding": 64,
         "next_hop_group": 16,
@@ -122,6 +124,19 @@ EGRESS_CHAINS = (
     ("bridge",),
     ("route",),
 )
+_HASTY = {
+    "mode": "loose", "tcp_syn_sent": 1, "tcp_syn_received": 3, "tcp_established": 61, "tcp_fin_wait": 3,
+    "tcp_closing": 1, "tcp_time_wait": 2, "tcp_closed": 1, "udp": 31, "udp_replied": 3, "icmp": 1, "other": 10,
+}  # fmt: skip
+_PATIENT = {
+    "tcp_syn_sent": 301, "tcp_syn_received": 10, "tcp_established": 604_800, "tcp_fin_wait": 604_800,
+    "tcp_closing": 601, "tcp_time_wait": 1, "tcp_closed": 240, "udp": 10, "udp_replied": 7440, "icmp": 604_800,
+    "other": 1,
+}  # fmt: skip
+TRACKINGS: tuple[tuple[dict[str, Any] | None, dict[str, Any] | None], ...] = (
+    (None, None), (_HASTY, None), (None, _HASTY), (_PATIENT, _HASTY), (_HASTY, _PATIENT),
+)  # fmt: skip
+"""How connections of vNICs are followed, and how those of uplinks are: rows of profile 1 and 2."""
 INGRESS_CHAINS = (("firewall",), (), ("antispoof",), ("route", "firewall"))
 
 Rule = tuple[int, int, int, int, int, int, int]
@@ -151,6 +166,7 @@ class Setting:
     addresses: int = 15
     limits: int = 0
     gateways: int = 15
+    tracking: int = 0
     apart: int = 0
     """1: subnet 2 with its vNIC, and uplink 1 with its transit net, are in a VRF of their own; 2: the uplink alone."""
 
@@ -168,7 +184,10 @@ def tables(setting: Setting) -> dict[tuple[str, int], Row]:
         (2, EGRESS_CHAINS[setting.uplink_egress], INGRESS_CHAINS[setting.uplink_ingress]),
         (3, ("route",), ()),
     ):
-        rows.append(Profile(id=profile))
+        tracking = (*TRACKINGS[setting.tracking], None)[profile - 1]
+        rows.append(Profile(id=profile, tracking=NONE_ID if tracking is None else profile))
+        if tracking is not None:
+            rows.append(Tracking(id=profile, **tracking))
         for direction, chain in (("egress", egress), ("ingress", ingress)):
             for place, stage in enumerate(chain):
                 row_id = profile * 100 + place + (50 if direction == "ingress" else 0)

@@ -13,6 +13,7 @@ from hal.packet.frame.schema import SCHEMA
 __all__ = [
     "Seed",
     "Vrf",
+    "Tracking",
     "Profile",
     "ProfileStage",
     "ProfilePunt",
@@ -39,17 +40,50 @@ class Vrf(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tracking(Row):
+    """How connections are followed. What no row says is as the defaults here."""
+
+    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[2], SCHEMA.tables[2].actions[0])
+    mode: int | str = 1
+    """strict: TCP outside of what its peer expects is dropped; loose: it passes."""
+    tcp_syn_sent: int = 240
+    """TCP of which one SYN was seen, in seconds."""
+    tcp_syn_received: int = 240
+    """TCP whose handshake is not finished, in seconds."""
+    tcp_established: int = 7440
+    """TCP that is open, in seconds."""
+    tcp_fin_wait: int = 240
+    """TCP that one side has closed, in seconds."""
+    tcp_closing: int = 240
+    """TCP that both sides have closed, in seconds."""
+    tcp_time_wait: int = 240
+    """TCP whose closing was acknowledged, in seconds."""
+    tcp_closed: int = 10
+    """TCP that was reset, in seconds."""
+    udp: int = 120
+    """UDP without a reply, in seconds."""
+    udp_replied: int = 300
+    """UDP that was replied to, in seconds."""
+    icmp: int = 60
+    """ICMP and ICMPv6 echo, in seconds."""
+    other: int = 600
+    """Other protocols, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile(Row):
     """A chain of stages, filled by profile_stage rows."""
 
-    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[2], SCHEMA.tables[2].actions[0])
+    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[3], SCHEMA.tables[3].actions[0])
+    tracking: int = NONE_ID
+    """How connections of its vNICs are followed; none: strict, with the default time-outs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileStage(Row):
     """One place in a profile's chain."""
 
-    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[3], SCHEMA.tables[3].actions[0])
+    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[4], SCHEMA.tables[4].actions[0])
     profile: int
     """The chain."""
     direction: int | str
@@ -64,7 +98,7 @@ class ProfileStage(Row):
 class ProfilePunt(Row):
     """A protocol that goes to the punt tap."""
 
-    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[4], SCHEMA.tables[4].actions[0])
+    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[5], SCHEMA.tables[5].actions[0])
     profile: int
     """The profile that names it."""
     protocol: int
@@ -77,7 +111,7 @@ class ProfilePunt(Row):
 class Vnic(Row):
     """A vNIC, an uplink or a VRF's punt tap."""
 
-    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[5], SCHEMA.tables[5].actions[0])
+    LAYOUT: ClassVar[Layout] = layout(SCHEMA.tables[6], SCHEMA.tables[6].actions[0])
     port: int
     """Port number."""
     vlan: int

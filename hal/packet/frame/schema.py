@@ -17,6 +17,13 @@ from hal.packet.schema.declare import (
 )
 
 NO_PORT = 0xFFFF_FFFF
+LONGEST_TIMEOUT = 604_800
+"""Of what a row of `tracking` may say, in seconds: a week."""
+
+
+def _timeout(name: str, of: str, default: int) -> Field:
+    return u32(name, f"{of}, in seconds.", low=1, high=LONGEST_TIMEOUT, default=default)
+
 
 SCHEMA = StageSchema(
     name="frame",
@@ -47,10 +54,54 @@ SCHEMA = StageSchema(
             ),
         ),
         Table(
-            "profile",
-            "Which stages packets pass, in which order.",
+            "tracking",
+            "How connections are followed, and how long one lives that nobody uses.",
             capacity=1024,
-            actions=(Action("Profile", "A chain of stages, filled by profile_stage rows."),),
+            actions=(
+                Action(
+                    "Tracking",
+                    "How connections are followed. What no row says is as the defaults here.",
+                    (
+                        choice(
+                            "mode",
+                            "strict: TCP outside of what its peer expects is dropped; loose: it passes.",
+                            {"strict": 1, "loose": 2},
+                            default=1,
+                        ),
+                        _timeout("tcp_syn_sent", "TCP of which one SYN was seen", 240),
+                        _timeout("tcp_syn_received", "TCP whose handshake is not finished", 240),
+                        _timeout("tcp_established", "TCP that is open", 7440),
+                        _timeout("tcp_fin_wait", "TCP that one side has closed", 240),
+                        _timeout("tcp_closing", "TCP that both sides have closed", 240),
+                        _timeout("tcp_time_wait", "TCP whose closing was acknowledged", 240),
+                        _timeout("tcp_closed", "TCP that was reset", 10),
+                        _timeout("udp", "UDP without a reply", 120),
+                        _timeout("udp_replied", "UDP that was replied to", 300),
+                        _timeout("icmp", "ICMP and ICMPv6 echo", 60),
+                        _timeout("other", "Other protocols", 600),
+                    ),
+                ),
+            ),
+        ),
+        Table(
+            "profile",
+            "Which stages packets pass, in which order, and how their connections are followed.",
+            capacity=1024,
+            actions=(
+                Action(
+                    "Profile",
+                    "A chain of stages, filled by profile_stage rows.",
+                    (
+                        ref(
+                            "tracking",
+                            "tracking",
+                            "How connections of its vNICs are followed; none: strict, with the default time-outs.",
+                            optional=True,
+                            default=NONE_ID,
+                        ),
+                    ),
+                ),
+            ),
         ),
         Table(
             "profile_stage",

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hal.packet.contract import Flow, FlowFilter, TcpState
 from hal.packet.model import stage
 from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ACK, FIN, RST, SYN
+from hal.packet.model.rows import Entry
 from hal.packet.model.stage import TCP, Header
+from hal.packet.model.tracking import SECOND, is_strict_between, tracking_of
 from hal.packet.schema.rows import MAPPED, pack_prefix, unpack_address
 
-SECOND = 1_000_000_000
-TCP_TIMEOUT = {TcpState.ESTABLISHED: 7440, TcpState.CLOSED: 10}
-TCP_OTHER_TIMEOUT = 240
-UDP_TIMEOUT, UDP_UNREPLIED_TIMEOUT = 300, 120
-ICMP_TIMEOUT = 60
-OTHER_TIMEOUT = 600
+if TYPE_CHECKING:  # it is of the package that this is used by
+    from hal.packet.model.path.moment import Moment
+
+TCP_TIMEOUTS: Mapping[TcpState, str] = {
+    state: f"tcp_{state.name.lower()}" for state in TcpState if state is not TcpState.NONE
+}
+"""The field of `tracking` that says how long a TCP connection in this state lives."""
 
 Share = tuple[int, str]
 """What a connection counts against: a vNIC's id, and "own" or "inbound"."""
@@ -43,6 +47,8 @@ class Connection:
     share: Share | None
     decided: tuple[int, int]
     """Generation, and number of changes in what is alive, by which it was last decided."""
+    moment: Moment = field(repr=False, compare=False)
+    """The tables as they are."""
     created_ns: int
     last_ns: int
     tcp: TcpState = TcpState.NONE
@@ -53,17 +59,29 @@ class Connection:
     settled: tuple[int, int] = (0, 0)
 
     @property
+    def tracking(self) -> Entry:
+        """How it is followed: as the vNIC says that it counts for, or where it comes from."""
+        tables = self.moment.tables
+        return tracking_of(tables, tables.get("vnic", self.share[0] if self.share else self.ingress))
+
+    @property
+    def is_strict(self) -> bool:
+        """It is held to what TCP expects."""
+        tables = self.moment.tables
+        return is_strict_between(tables, tables.get("vnic", self.ingress), tables.get("vnic", self.egress))
+
+    @property
     def timeout_ns(self) -> int:
         match self.header.protocol:
             case stage.TCP:
-                seconds = TCP_TIMEOUT.get(self.tcp, TCP_OTHER_TIMEOUT)
+                which = TCP_TIMEOUTS[self.tcp]
             case stage.UDP:
-                seconds = UDP_TIMEOUT if self.replied else UDP_UNREPLIED_TIMEOUT
+                which = "udp_replied" if self.replied else "udp"
             case stage.ICMP | stage.ICMP6:
-                seconds = ICMP_TIMEOUT
+                which = "icmp"
             case _:
-                seconds = OTHER_TIMEOUT
-        return seconds * SECOND
+                which = "other"
+        return int(getattr(self.tracking, which)) * SECOND
 
     def expired(self, now: int) -> bool:
         return now - self.last_ns >= self.timeout_ns

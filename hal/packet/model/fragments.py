@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hal.packet.model.flows import SECOND, Connection
+from hal.packet.model.flows import Connection
 from hal.packet.model.keys import Scope, scope_of
 from hal.packet.model.parse import Dropped, Fragment, Packet
+from hal.packet.model.tracking import SECOND
 
 LIFETIME = 30 * SECOND
 ROOM = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from hal.packet.model.flows import SECOND
+from hal.packet.model.tracking import SECOND
 
 Key = TypeVar("Key", bound=Hashable)
 

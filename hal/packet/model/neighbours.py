@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from hal.packet import contract
 from hal.packet.contract import NeighbourState as State
-from hal.packet.model.flows import SECOND
 from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.tracking import SECOND
 from hal.packet.schema.rows import unpack_address
 
 QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL, QUEUE_MOST = 4, 32, 256, 512

@@ -15,15 +15,33 @@ static const struct dsn_action_desc vrf_actions[] = {
     {"Vrf", 16, 1, vrf_0_fields},
 };
 
+static const struct dsn_field_desc tracking_0_fields[] = {
+    {"mode", 8, 1, DSN_U8, 0, -1, UINT64_C(1), UINT64_C(2)},
+    {"tcp_syn_sent", 12, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_syn_received", 16, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_established", 20, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_fin_wait", 24, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_closing", 28, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_time_wait", 32, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"tcp_closed", 36, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"udp", 40, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"udp_replied", 44, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"icmp", 48, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+    {"other", 52, 4, DSN_U32, 0, -1, UINT64_C(1), UINT64_C(604800)},
+};
+static const struct dsn_action_desc tracking_actions[] = {
+    {"Tracking", 56, 12, tracking_0_fields},
+};
+
 static const struct dsn_field_desc profile_0_fields[] = {
-    {"", 0, 0, 0, 0, -1, 0, 0},
+    {"tracking", 8, 8, DSN_ID, 1, 2, UINT64_C(0), UINT64_C(18446744073709551615)},
 };
 static const struct dsn_action_desc profile_actions[] = {
-    {"Profile", 8, 0, profile_0_fields},
+    {"Profile", 16, 1, profile_0_fields},
 };
 
 static const struct dsn_field_desc profile_stage_0_fields[] = {
-    {"profile", 8, 8, DSN_ID, 0, 2, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"profile", 8, 8, DSN_ID, 0, 3, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"direction", 16, 1, DSN_U8, 0, -1, UINT64_C(1), UINT64_C(2)},
     {"position", 17, 1, DSN_U8, 0, -1, UINT64_C(0), UINT64_C(255)},
     {"stage", 24, 24, DSN_NAME, 0, -1, UINT64_C(0), UINT64_C(0)},
@@ -33,7 +51,7 @@ static const struct dsn_action_desc profile_stage_actions[] = {
 };
 
 static const struct dsn_field_desc profile_punt_0_fields[] = {
-    {"profile", 8, 8, DSN_ID, 0, 2, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"profile", 8, 8, DSN_ID, 0, 3, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"protocol", 16, 1, DSN_U8, 0, -1, UINT64_C(0), UINT64_C(255)},
     {"port", 18, 2, DSN_U16, 0, -1, UINT64_C(0), UINT64_C(65535)},
 };
@@ -49,8 +67,8 @@ static const struct dsn_field_desc vnic_0_fields[] = {
     {"mtu", 26, 2, DSN_U16, 0, -1, UINT64_C(1280), UINT64_C(9216)},
     {"mac", 28, 6, DSN_MAC, 0, -1, UINT64_C(0), UINT64_C(0)},
     {"vrf", 40, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
-    {"profile", 48, 8, DSN_ID, 0, 2, UINT64_C(0), UINT64_C(18446744073709551614)},
-    {"subnet", 56, 8, DSN_ID, 1, 10, UINT64_C(0), UINT64_C(18446744073709551615)},
+    {"profile", 48, 8, DSN_ID, 0, 3, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"subnet", 56, 8, DSN_ID, 1, 11, UINT64_C(0), UINT64_C(18446744073709551615)},
     {"flow_limit", 64, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
     {"inbound_flow_limit", 68, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
     {"punt_limit", 72, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
@@ -60,7 +78,7 @@ static const struct dsn_action_desc vnic_actions[] = {
 };
 
 static const struct dsn_field_desc allowed_source_0_fields[] = {
-    {"vnic", 8, 8, DSN_ID, 0, 5, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"vnic", 8, 8, DSN_ID, 0, 6, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"prefix", 16, 16, DSN_PREFIX, 0, -1, UINT64_C(0), UINT64_C(0)},
 };
 static const struct dsn_action_desc allowed_source_actions[] = {
@@ -75,15 +93,15 @@ static const struct dsn_action_desc firewall_policy_actions[] = {
 };
 
 static const struct dsn_field_desc firewall_binding_0_fields[] = {
-    {"vnic", 8, 8, DSN_ID, 0, 5, UINT64_C(0), UINT64_C(18446744073709551614)},
-    {"policy", 16, 8, DSN_ID, 0, 7, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"vnic", 8, 8, DSN_ID, 0, 6, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"policy", 16, 8, DSN_ID, 0, 8, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_action_desc firewall_binding_actions[] = {
     {"FirewallBinding", 24, 2, firewall_binding_0_fields},
 };
 
 static const struct dsn_field_desc firewall_rule_0_fields[] = {
-    {"policy", 8, 8, DSN_ID, 0, 7, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"policy", 8, 8, DSN_ID, 0, 8, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"priority", 16, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
     {"direction", 20, 1, DSN_U8, 0, -1, UINT64_C(1), UINT64_C(3)},
     {"protocol_low", 21, 1, DSN_U8, 0, -1, UINT64_C(0), UINT64_C(255)},
@@ -110,25 +128,25 @@ static const struct dsn_action_desc subnet_actions[] = {
 static const struct dsn_field_desc local_address_0_fields[] = {
     {"vrf", 8, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"address", 16, 16, DSN_ADDRESS, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"subnet", 32, 8, DSN_ID, 0, 10, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"subnet", 32, 8, DSN_ID, 0, 11, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_action_desc local_address_actions[] = {
     {"LocalAddress", 40, 3, local_address_0_fields},
 };
 
 static const struct dsn_field_desc vnic_address_0_fields[] = {
-    {"subnet", 8, 8, DSN_ID, 0, 10, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"subnet", 8, 8, DSN_ID, 0, 11, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"address", 16, 16, DSN_ADDRESS, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"vnic", 32, 8, DSN_ID, 0, 5, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"vnic", 32, 8, DSN_ID, 0, 6, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_action_desc vnic_address_actions[] = {
     {"VnicAddress", 40, 3, vnic_address_0_fields},
 };
 
 static const struct dsn_field_desc fdb_0_fields[] = {
-    {"subnet", 8, 8, DSN_ID, 0, 10, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"subnet", 8, 8, DSN_ID, 0, 11, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"mac", 16, 6, DSN_MAC, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"vnic", 24, 8, DSN_ID, 0, 5, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"vnic", 24, 8, DSN_ID, 0, 6, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_action_desc fdb_actions[] = {
     {"FdbEntry", 32, 3, fdb_0_fields},
@@ -151,9 +169,9 @@ static const struct dsn_action_desc next_hop_group_actions[] = {
 };
 
 static const struct dsn_field_desc next_hop_member_0_fields[] = {
-    {"group", 8, 8, DSN_ID, 0, 15, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"group", 8, 8, DSN_ID, 0, 16, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"position", 16, 2, DSN_U16, 0, -1, UINT64_C(0), UINT64_C(65535)},
-    {"next_hop", 24, 8, DSN_ID, 0, 14, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"next_hop", 24, 8, DSN_ID, 0, 15, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"weight", 32, 2, DSN_U16, 0, -1, UINT64_C(1), UINT64_C(256)},
 };
 static const struct dsn_action_desc next_hop_member_actions[] = {
@@ -163,17 +181,17 @@ static const struct dsn_action_desc next_hop_member_actions[] = {
 static const struct dsn_field_desc route_0_fields[] = {
     {"vrf", 8, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"prefix", 16, 16, DSN_PREFIX, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"next_hop", 40, 8, DSN_ID, 0, 14, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"next_hop", 40, 8, DSN_ID, 0, 15, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_field_desc route_1_fields[] = {
     {"vrf", 8, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"prefix", 16, 16, DSN_PREFIX, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"group", 40, 8, DSN_ID, 0, 15, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"group", 40, 8, DSN_ID, 0, 16, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_field_desc route_2_fields[] = {
     {"vrf", 8, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"prefix", 16, 16, DSN_PREFIX, 0, -1, UINT64_C(0), UINT64_C(0)},
-    {"subnet", 40, 8, DSN_ID, 0, 10, UINT64_C(0), UINT64_C(18446744073709551614)},
+    {"subnet", 40, 8, DSN_ID, 0, 11, UINT64_C(0), UINT64_C(18446744073709551614)},
 };
 static const struct dsn_field_desc route_3_fields[] = {
     {"vrf", 8, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
@@ -189,7 +207,8 @@ static const struct dsn_action_desc route_actions[] = {
 const struct dsn_table_desc dsn_table_desc[DSN_TABLES] = {
     {"seed", DSN_EXACT, 1, false, 8, 24, 1, seed_actions},
     {"vrf", DSN_EXACT, 1, false, 8, 16, 4096, vrf_actions},
-    {"profile", DSN_EXACT, 1, false, 8, 8, 1024, profile_actions},
+    {"tracking", DSN_EXACT, 1, false, 8, 56, 1024, tracking_actions},
+    {"profile", DSN_EXACT, 1, false, 8, 16, 1024, profile_actions},
     {"profile_stage", DSN_EXACT, 1, false, 24, 48, 16384, profile_stage_actions},
     {"profile_punt", DSN_EXACT, 1, false, 24, 24, 4096, profile_punt_actions},
     {"vnic", DSN_EXACT, 1, false, 24, 80, 4096, vnic_actions},
@@ -290,91 +309,102 @@ const char dsn_schema_json[] =
     "set\":0},{\"name\":\"value\",\"type\":\"key128\",\"offset\":8}]}]},{\"name\":\"vrf\",\"match\":\"exact\",\"cap"
     "acity\":4096,\"actions\":[{\"row\":\"Vrf\",\"size\":16,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u"
     "64\",\"offset\":0},{\"name\":\"punt_port\",\"type\":\"u32\",\"offset\":8,\"default\":4294967295}]}]},{\"na"
-    "me\":\"profile\",\"match\":\"exact\",\"capacity\":1024,\"actions\":[{\"row\":\"Profile\",\"size\":8,\"key_en"
-    "d\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"profile_stage\",\"match\":\""
-    "exact\",\"capacity\":16384,\"actions\":[{\"row\":\"ProfileStage\",\"size\":48,\"key_end\":24,\"fields\":["
-    "{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"profile\",\"type\":\"id\",\"offset\":8,\"ref\":\"prof"
-    "ile\"},{\"name\":\"direction\",\"type\":\"u8\",\"offset\":16},{\"name\":\"position\",\"type\":\"u8\",\"offset\""
-    ":17},{\"name\":\"stage\",\"type\":\"name\",\"offset\":24}]}]},{\"name\":\"profile_punt\",\"match\":\"exact\""
-    ",\"capacity\":4096,\"actions\":[{\"row\":\"ProfilePunt\",\"size\":24,\"key_end\":24,\"fields\":[{\"name\":"
-    "\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"profile\",\"type\":\"id\",\"offset\":8,\"ref\":\"profile\"},{\""
-    "name\":\"protocol\",\"type\":\"u8\",\"offset\":16},{\"name\":\"port\",\"type\":\"u16\",\"offset\":18}]}]},{\"n"
-    "ame\":\"vnic\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Vnic\",\"size\":80,\"key_end\":2"
-    "4,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},"
-    "{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12},{\"name\":\"match_mac\",\"type\":\"mac\",\"offset\":14},{\"n"
-    "ame\":\"role\",\"type\":\"u8\",\"offset\":24},{\"name\":\"mtu\",\"type\":\"u16\",\"offset\":26,\"default\":1500"
-    "},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":28},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":40,\"ref\":\"vrf"
-    "\"},{\"name\":\"profile\",\"type\":\"id\",\"offset\":48,\"ref\":\"profile\"},{\"name\":\"subnet\",\"type\":\"id\""
-    ",\"offset\":56,\"ref\":\"subnet\",\"default\":18446744073709551615},{\"name\":\"flow_limit\",\"type\":\"u"
-    "32\",\"offset\":64,\"default\":0},{\"name\":\"inbound_flow_limit\",\"type\":\"u32\",\"offset\":68,\"defaul"
-    "t\":0},{\"name\":\"punt_limit\",\"type\":\"u32\",\"offset\":72,\"default\":0}]}]}],\"reasons\":[\"not_conf"
-    "igured\",\"ethernet_truncated\",\"ethernet_source_invalid\",\"vlan_nested\",\"llc\",\"ethertype_unsu"
-    "pported\",\"vnic_unknown\",\"not_for_us\",\"broadcast\",\"multicast\",\"arp_malformed\",\"arp_ignored\""
-    ",\"nd_malformed\",\"nd_ignored\",\"ipv4_truncated\",\"ipv4_header\",\"ipv4_checksum\",\"ipv4_options\""
-    ",\"ipv6_truncated\",\"ipv6_header\",\"ipv6_extension\",\"address_invalid\",\"l4_truncated\",\"l4_chec"
-    "ksum\",\"card_fragment\",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_overlap\",\""
-    "fragment_ranges\",\"fragment_invalid\",\"fragment_table_full\",\"flow_table_full\",\"flow_limit\",\""
-    "first_packet_limit\",\"tcp_no_session\",\"tcp_flags\",\"tcp_state\",\"icmp_error_unrelated\",\"icmp_"
-    "type\",\"no_decision\",\"same_interface\",\"mac_mismatch\",\"ttl_exceeded\",\"mtu_exceeded\",\"neighbo"
-    "ur_unresolved\",\"neighbour_queue_full\",\"neighbour_queue_limit\",\"punt_denied\",\"punt_limit\",\""
-    "punt_no_tap\",\"port_down\",\"port_full\"]},{\"name\":\"antispoof\",\"tables\":[{\"name\":\"allowed_sour"
-    "ce\",\"match\":\"lpm\",\"capacity\":65536,\"actions\":[{\"row\":\"AllowedSource\",\"size\":40,\"key_end\":4"
-    "0,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"r"
-    "ef\":\"vnic\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\""
-    ",\"offset\":32}]}]}],\"reasons\":[\"spoofed_mac\",\"spoofed_address\",\"spoofed_arp\",\"spoofed_nd\"]}"
-    ",{\"name\":\"firewall\",\"tables\":[{\"name\":\"firewall_policy\",\"match\":\"exact\",\"capacity\":4096,\"a"
-    "ctions\":[{\"row\":\"FirewallPolicy\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\","
-    "\"offset\":0}]}]},{\"name\":\"firewall_binding\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"ro"
-    "w\":\"FirewallBinding\",\"size\":24,\"key_end\":16,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0"
-    "},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"policy\",\"type\":\"id\",\"offset"
-    "\":16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"firewall_rule\",\"match\":\"priority\",\"capacity\":13"
-    "1072,\"counts\":true,\"actions\":[{\"row\":\"FirewallRule\",\"size\":80,\"key_end\":72,\"fields\":[{\"nam"
-    "e\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"type\":\"id\",\"offset\":8,\"ref\":\"firewall_p"
-    "olicy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},{\"name\":\"direction\",\"type\":\"u8\",\"offs"
-    "et\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8\",\"offset\":21,\"default\":0},{\"name\":\"p"
-    "rotocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},{\"name\":\"source\",\"type\":\"prefix\",\"off"
-    "set\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\":\"u8\",\"offset\":40,\"default\":\"::/0\"},{"
-    "\"name\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"default\":\"::/0\"},{\"name\":\"destination_le"
-    "n\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":\"port_low\",\"type\":\"u16\",\"offset\":66,\""
-    "default\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\":68,\"default\":65535},{\"name\":\"verdict"
-    "\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\",\"offset\":73,\"default\":0}]}]}],\"reason"
-    "s\":[\"firewall_rule\",\"firewall_reset\",\"firewall_default\",\"firewall_no_policy\"]},{\"name\":\"br"
-    "idge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Subnet"
-    "\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"typ"
-    "e\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16}]}]},{\"name\":\"local"
-    "_address\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"LocalAddress\",\"size\":40,\"key"
-    "_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset"
-    "\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"subnet\",\"type\":\""
-    "id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_address\",\"match\":\"exact\",\"capacity\":6553"
-    "6,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u6"
-    "4\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"address\",\""
-    "type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":32,\"ref\":\"vnic\"}]}]},{\"na"
-    "me\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"FdbEntry\",\"size\":32,\"key_end"
-    "\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\""
-    ":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"off"
-    "set\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\"]},{\"name\":\"route\",\"tables\":[{\"n"
-    "ame\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop\",\"size\":32,\"ke"
-    "y_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offs"
-    "et\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"address\",\"type\":\"addr"
-    "ess\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacity\":16384,\"actions\":"
-    "[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0"
-    "}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHo"
-    "pMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"g"
-    "roup\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\",\"type\":\"u16\",\"offs"
-    "et\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\"name\":\"weight\",\"typ"
-    "e\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"capacity\":1200000,\"ac"
-    "tions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\""
-    ":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"of"
-    "fset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_hop\",\"type\":\"id\",\"of"
-    "fset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\""
-    "id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"pr"
-    "efix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\""
-    "group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"SubnetRoute\",\"size\":48,\"k"
-    "ey_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offs"
-    "et\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"typ"
-    "e\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"subnet\"}]},{\"row\":\"Bl"
-    "ackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"nam"
-    "e\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16}"
-    ",{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_route\",\"blackhole\",\"nex"
-    "t_hop_down\",\"vnic_address_unknown\"]}]}";
+    "me\":\"tracking\",\"match\":\"exact\",\"capacity\":1024,\"actions\":[{\"row\":\"Tracking\",\"size\":56,\"key"
+    "_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"mode\",\"type\":\"u8\",\"offset"
+    "\":8,\"default\":1},{\"name\":\"tcp_syn_sent\",\"type\":\"u32\",\"offset\":12,\"default\":240},{\"name\":\"t"
+    "cp_syn_received\",\"type\":\"u32\",\"offset\":16,\"default\":240},{\"name\":\"tcp_established\",\"type\":"
+    "\"u32\",\"offset\":20,\"default\":7440},{\"name\":\"tcp_fin_wait\",\"type\":\"u32\",\"offset\":24,\"default"
+    "\":240},{\"name\":\"tcp_closing\",\"type\":\"u32\",\"offset\":28,\"default\":240},{\"name\":\"tcp_time_wai"
+    "t\",\"type\":\"u32\",\"offset\":32,\"default\":240},{\"name\":\"tcp_closed\",\"type\":\"u32\",\"offset\":36,\""
+    "default\":10},{\"name\":\"udp\",\"type\":\"u32\",\"offset\":40,\"default\":120},{\"name\":\"udp_replied\",\""
+    "type\":\"u32\",\"offset\":44,\"default\":300},{\"name\":\"icmp\",\"type\":\"u32\",\"offset\":48,\"default\":6"
+    "0},{\"name\":\"other\",\"type\":\"u32\",\"offset\":52,\"default\":600}]}]},{\"name\":\"profile\",\"match\":\""
+    "exact\",\"capacity\":1024,\"actions\":[{\"row\":\"Profile\",\"size\":16,\"key_end\":8,\"fields\":[{\"name\""
+    ":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"tracking\",\"type\":\"id\",\"offset\":8,\"ref\":\"tracking\","
+    "\"default\":18446744073709551615}]}]},{\"name\":\"profile_stage\",\"match\":\"exact\",\"capacity\":163"
+    "84,\"actions\":[{\"row\":\"ProfileStage\",\"size\":48,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\""
+    "u64\",\"offset\":0},{\"name\":\"profile\",\"type\":\"id\",\"offset\":8,\"ref\":\"profile\"},{\"name\":\"direct"
+    "ion\",\"type\":\"u8\",\"offset\":16},{\"name\":\"position\",\"type\":\"u8\",\"offset\":17},{\"name\":\"stage\","
+    "\"type\":\"name\",\"offset\":24}]}]},{\"name\":\"profile_punt\",\"match\":\"exact\",\"capacity\":4096,\"act"
+    "ions\":[{\"row\":\"ProfilePunt\",\"size\":24,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"of"
+    "fset\":0},{\"name\":\"profile\",\"type\":\"id\",\"offset\":8,\"ref\":\"profile\"},{\"name\":\"protocol\",\"typ"
+    "e\":\"u8\",\"offset\":16},{\"name\":\"port\",\"type\":\"u16\",\"offset\":18}]}]},{\"name\":\"vnic\",\"match\":\""
+    "exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Vnic\",\"size\":80,\"key_end\":24,\"fields\":[{\"name\":\""
+    "id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\""
+    ":\"u16\",\"offset\":12},{\"name\":\"match_mac\",\"type\":\"mac\",\"offset\":14},{\"name\":\"role\",\"type\":\"u"
+    "8\",\"offset\":24},{\"name\":\"mtu\",\"type\":\"u16\",\"offset\":26,\"default\":1500},{\"name\":\"mac\",\"type"
+    "\":\"mac\",\"offset\":28},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":40,\"ref\":\"vrf\"},{\"name\":\"profile\","
+    "\"type\":\"id\",\"offset\":48,\"ref\":\"profile\"},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":56,\"ref\":\"s"
+    "ubnet\",\"default\":18446744073709551615},{\"name\":\"flow_limit\",\"type\":\"u32\",\"offset\":64,\"defa"
+    "ult\":0},{\"name\":\"inbound_flow_limit\",\"type\":\"u32\",\"offset\":68,\"default\":0},{\"name\":\"punt_l"
+    "imit\",\"type\":\"u32\",\"offset\":72,\"default\":0}]}]}],\"reasons\":[\"not_configured\",\"ethernet_tru"
+    "ncated\",\"ethernet_source_invalid\",\"vlan_nested\",\"llc\",\"ethertype_unsupported\",\"vnic_unknow"
+    "n\",\"not_for_us\",\"broadcast\",\"multicast\",\"arp_malformed\",\"arp_ignored\",\"nd_malformed\",\"nd_i"
+    "gnored\",\"ipv4_truncated\",\"ipv4_header\",\"ipv4_checksum\",\"ipv4_options\",\"ipv6_truncated\",\"ip"
+    "v6_header\",\"ipv6_extension\",\"address_invalid\",\"l4_truncated\",\"l4_checksum\",\"card_fragment\""
+    ",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_overlap\",\"fragment_ranges\",\"fra"
+    "gment_invalid\",\"fragment_table_full\",\"flow_table_full\",\"flow_limit\",\"first_packet_limit\",\""
+    "tcp_no_session\",\"tcp_flags\",\"tcp_state\",\"icmp_error_unrelated\",\"icmp_type\",\"no_decision\",\""
+    "same_interface\",\"mac_mismatch\",\"ttl_exceeded\",\"mtu_exceeded\",\"neighbour_unresolved\",\"neigh"
+    "bour_queue_full\",\"neighbour_queue_limit\",\"punt_denied\",\"punt_limit\",\"punt_no_tap\",\"port_do"
+    "wn\",\"port_full\"]},{\"name\":\"antispoof\",\"tables\":[{\"name\":\"allowed_source\",\"match\":\"lpm\",\"ca"
+    "pacity\":65536,\"actions\":[{\"row\":\"AllowedSource\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\""
+    "id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\""
+    "prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"r"
+    "easons\":[\"spoofed_mac\",\"spoofed_address\",\"spoofed_arp\",\"spoofed_nd\"]},{\"name\":\"firewall\",\""
+    "tables\":[{\"name\":\"firewall_policy\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Fire"
+    "wallPolicy\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"nam"
+    "e\":\"firewall_binding\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallBinding\","
+    "\"size\":24,\"key_end\":16,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"typ"
+    "e\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"policy\",\"type\":\"id\",\"offset\":16,\"ref\":\"firewall_"
+    "policy\"}]}]},{\"name\":\"firewall_rule\",\"match\":\"priority\",\"capacity\":131072,\"counts\":true,\"a"
+    "ctions\":[{\"row\":\"FirewallRule\",\"size\":80,\"key_end\":72,\"fields\":[{\"name\":\"id\",\"type\":\"u64\","
+    "\"offset\":0},{\"name\":\"policy\",\"type\":\"id\",\"offset\":8,\"ref\":\"firewall_policy\"},{\"name\":\"prio"
+    "rity\",\"type\":\"u32\",\"offset\":16},{\"name\":\"direction\",\"type\":\"u8\",\"offset\":20,\"default\":3},{"
+    "\"name\":\"protocol_low\",\"type\":\"u8\",\"offset\":21,\"default\":0},{\"name\":\"protocol_high\",\"type\":"
+    "\"u8\",\"offset\":22,\"default\":255},{\"name\":\"source\",\"type\":\"prefix\",\"offset\":24,\"default\":\"::"
+    "/0\"},{\"name\":\"source_len\",\"type\":\"u8\",\"offset\":40,\"default\":\"::/0\"},{\"name\":\"destination\","
+    "\"type\":\"prefix\",\"offset\":48,\"default\":\"::/0\"},{\"name\":\"destination_len\",\"type\":\"u8\",\"offse"
+    "t\":64,\"default\":\"::/0\"},{\"name\":\"port_low\",\"type\":\"u16\",\"offset\":66,\"default\":0},{\"name\":\""
+    "port_high\",\"type\":\"u16\",\"offset\":68,\"default\":65535},{\"name\":\"verdict\",\"type\":\"u8\",\"offset"
+    "\":72},{\"name\":\"log\",\"type\":\"u8\",\"offset\":73,\"default\":0}]}]}],\"reasons\":[\"firewall_rule\",\""
+    "firewall_reset\",\"firewall_default\",\"firewall_no_policy\"]},{\"name\":\"bridge\",\"tables\":[{\"nam"
+    "e\":\"subnet\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Subnet\",\"size\":24,\"key_end\""
+    ":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"r"
+    "ef\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16}]}]},{\"name\":\"local_address\",\"match\":\"ex"
+    "act\",\"capacity\":16384,\"actions\":[{\"row\":\"LocalAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\""
+    "name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"na"
+    "me\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":32,\"ref\""
+    ":\"subnet\"}]}]},{\"name\":\"vnic_address\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\""
+    "VnicAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name"
+    "\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"address\",\"type\":\"address\",\"offs"
+    "et\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":32,\"ref\":\"vnic\"}]}]},{\"name\":\"fdb\",\"match\":\"ex"
+    "act\",\"capacity\":65536,\"actions\":[{\"row\":\"FdbEntry\",\"size\":32,\"key_end\":24,\"fields\":[{\"name"
+    "\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\""
+    "name\":\"mac\",\"type\":\"mac\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":24,\"ref\":\"vnic\"}"
+    "]}]}],\"reasons\":[\"bridge_unknown_mac\"]},{\"name\":\"route\",\"tables\":[{\"name\":\"next_hop\",\"matc"
+    "h\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop\",\"size\":32,\"key_end\":8,\"fields\":[{\""
+    "name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\""
+    ",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"address\",\"type\":\"address\",\"offset\":16}]}]}"
+    ",{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"NextHopGroup"
+    "\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_h"
+    "op_member\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHopMember\",\"size\":40,\"k"
+    "ey_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"group\",\"type\":\"id\",\"of"
+    "fset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\",\"type\":\"u16\",\"offset\":16},{\"name\":\"next"
+    "_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\"name\":\"weight\",\"type\":\"u16\",\"offset\":32,"
+    "\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"capacity\":1200000,\"actions\":[{\"row\":\"Route"
+    "\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"ty"
+    "pe\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"pr"
+    "efix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_"
+    "hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"off"
+    "set\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\""
+    ",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"group\",\"type\":\"id\",\"o"
+    "ffset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"SubnetRoute\",\"size\":48,\"key_end\":40,\"fields\":["
+    "{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\""
+    "name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},"
+    "{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"subnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":"
+    "40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\","
+    "\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\""
+    ",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_route\",\"blackhole\",\"next_hop_down\",\"vnic_add"
+    "ress_unknown\"]}]}";
 const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;

@@ -18,23 +18,24 @@ enum dsn_stage_number {
 enum dsn_table_number {
     DSN_TABLE_SEED = 0,
     DSN_TABLE_VRF = 1,
-    DSN_TABLE_PROFILE = 2,
-    DSN_TABLE_PROFILE_STAGE = 3,
-    DSN_TABLE_PROFILE_PUNT = 4,
-    DSN_TABLE_VNIC = 5,
-    DSN_TABLE_ALLOWED_SOURCE = 6,
-    DSN_TABLE_FIREWALL_POLICY = 7,
-    DSN_TABLE_FIREWALL_BINDING = 8,
-    DSN_TABLE_FIREWALL_RULE = 9,
-    DSN_TABLE_SUBNET = 10,
-    DSN_TABLE_LOCAL_ADDRESS = 11,
-    DSN_TABLE_VNIC_ADDRESS = 12,
-    DSN_TABLE_FDB = 13,
-    DSN_TABLE_NEXT_HOP = 14,
-    DSN_TABLE_NEXT_HOP_GROUP = 15,
-    DSN_TABLE_NEXT_HOP_MEMBER = 16,
-    DSN_TABLE_ROUTE = 17,
-    DSN_TABLES = 18,
+    DSN_TABLE_TRACKING = 2,
+    DSN_TABLE_PROFILE = 3,
+    DSN_TABLE_PROFILE_STAGE = 4,
+    DSN_TABLE_PROFILE_PUNT = 5,
+    DSN_TABLE_VNIC = 6,
+    DSN_TABLE_ALLOWED_SOURCE = 7,
+    DSN_TABLE_FIREWALL_POLICY = 8,
+    DSN_TABLE_FIREWALL_BINDING = 9,
+    DSN_TABLE_FIREWALL_RULE = 10,
+    DSN_TABLE_SUBNET = 11,
+    DSN_TABLE_LOCAL_ADDRESS = 12,
+    DSN_TABLE_VNIC_ADDRESS = 13,
+    DSN_TABLE_FDB = 14,
+    DSN_TABLE_NEXT_HOP = 15,
+    DSN_TABLE_NEXT_HOP_GROUP = 16,
+    DSN_TABLE_NEXT_HOP_MEMBER = 17,
+    DSN_TABLE_ROUTE = 18,
+    DSN_TABLES = 19,
 };
 
 enum dsn_reason_number {
@@ -117,6 +118,7 @@ enum dsn_reason_number {
 enum dsn_action_number {
     DSN_ACTION_SEED = 0,
     DSN_ACTION_VRF = 0,
+    DSN_ACTION_TRACKING = 0,
     DSN_ACTION_PROFILE = 0,
     DSN_ACTION_PROFILE_STAGE = 0,
     DSN_ACTION_PROFILE_PUNT = 0,
@@ -138,6 +140,8 @@ enum dsn_action_number {
     DSN_ACTION_BLACKHOLE_ROUTE = 3,
 };
 
+#define DSN_TRACKING_MODE_STRICT 1
+#define DSN_TRACKING_MODE_LOOSE 2
 #define DSN_PROFILE_STAGE_DIRECTION_EGRESS 1
 #define DSN_PROFILE_STAGE_DIRECTION_INGRESS 2
 #define DSN_VNIC_ROLE_VNIC 1
@@ -163,10 +167,29 @@ struct dsn_row_vrf {
 };
 _Static_assert(sizeof(struct dsn_row_vrf) == 16, "Vrf");
 
+struct dsn_row_tracking {
+    uint64_t id;
+    uint8_t mode;
+    uint8_t _pad0[3];
+    uint32_t tcp_syn_sent;
+    uint32_t tcp_syn_received;
+    uint32_t tcp_established;
+    uint32_t tcp_fin_wait;
+    uint32_t tcp_closing;
+    uint32_t tcp_time_wait;
+    uint32_t tcp_closed;
+    uint32_t udp;
+    uint32_t udp_replied;
+    uint32_t icmp;
+    uint32_t other;
+};
+_Static_assert(sizeof(struct dsn_row_tracking) == 56, "Tracking");
+
 struct dsn_row_profile {
     uint64_t id;
+    uint64_t tracking;
 };
-_Static_assert(sizeof(struct dsn_row_profile) == 8, "Profile");
+_Static_assert(sizeof(struct dsn_row_profile) == 16, "Profile");
 
 struct dsn_row_profile_stage {
     uint64_t id;

@@ -39,8 +39,8 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     }
     ref = first->ref;
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
-    if (ref != 0 &&
-        (dsn_line(c, 0)->ops == 0 || dsn_rest(&shard->flows, c)->id != first->connection || dsn_expired(c, shard->now)))
+    if (ref != 0 && (dsn_line(c, 0)->ops == 0 || dsn_rest(&shard->flows, c)->id != first->connection ||
+                     dsn_expired(&shard->flows, c, shard->now)))
         return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
     reason = dsn_fragment_follow(first, p);
     if (reason != DSN_PASSED)
@@ -91,7 +91,7 @@ static __rte_always_inline dsn_end run_flow(struct dsn_shard *shard, struct dsn_
     uint32_t ref = p->ref;
     /* What was found before the burst holds unless a packet of this burst changed it: its key tells. */
     if (unlikely(ref == 0 || !dsn_key_equal(&dsn_ref_line(&shard->flows, ref)->key, &p->key) ||
-                 dsn_expired(dsn_ref_connection(&shard->flows, ref), shard->now)))
+                 dsn_expired(&shard->flows, dsn_ref_connection(&shard->flows, ref), shard->now)))
         ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
     return likely(ref != 0) ? dsn_established(shard, p, ref) : dsn_first_packet(shard, p);
 }

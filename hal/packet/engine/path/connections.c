@@ -99,6 +99,13 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]--;
 }
 
+void dsn_connection_replied(struct dsn_shard *shard, uint32_t number) {
+    struct dsn_connection *c = &shard->flows.connection[number];
+    c->session.flags |= DSN_SESSION_REPLIED;
+    if (shard->root->table[DSN_TABLE_TRACKING].used > 0 && dsn_line(c, 0)->key.protocol == DSN_UDP)
+        dsn_flows_arm(&shard->flows, number); /* the time-out may be a shorter one */
+}
+
 bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget) {
     uint32_t number;
     while (budget > 0 && (number = dsn_flows_next_expired(&shard->flows, now, &budget)) != 0)
@@ -108,7 +115,7 @@ bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budge
 
 uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint64_t now) {
     uint32_t ref = dsn_flows_find(&shard->flows, key, hash);
-    if (ref != 0 && unlikely(dsn_expired(dsn_ref_connection(&shard->flows, ref), now))) {
+    if (ref != 0 && unlikely(dsn_expired(&shard->flows, dsn_ref_connection(&shard->flows, ref), now))) {
         dsn_connection_remove(shard, ref >> 1);
         return 0;
     }

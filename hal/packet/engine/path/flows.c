@@ -1,6 +1,7 @@
 #include "path/flows.h"
 
 #include "path/packet.h"
+#include "table.h"
 
 #include <rte_common.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->bucket = reserve(f->mapped[1]);
     f->settled = reserve(f->mapped[2]);
     f->rest = reserve(f->mapped[3]);
-    f->wheel = calloc(DSN_WHEEL_SLOTS + FINE, sizeof(*f->wheel));
+    f->wheel = calloc(1, sizeof(*f->wheel) + (DSN_WHEEL_SLOTS + FINE) * sizeof(f->wheel->slot[0]));
     if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->wheel == NULL) {
         dsn_flows_destroy(f);
         return false;
@@ -168,31 +169,17 @@ void dsn_flows_prefetch_free(const struct dsn_flows *f) {
     __builtin_prefetch(&f->rest[number], 1);
 }
 
-uint64_t dsn_timeout_ns(const struct dsn_connection *c) {
-    static const uint16_t tcp[] = {
-        [DSN_TCP_NONE] = 240,     [DSN_TCP_SYN_SENT] = 240, [DSN_TCP_SYN_RECEIVED] = 240, [DSN_TCP_ESTABLISHED] = 7440,
-        [DSN_TCP_FIN_WAIT] = 240, [DSN_TCP_CLOSING] = 240,  [DSN_TCP_TIME_WAIT] = 240,    [DSN_TCP_CLOSED] = 10,
-    };
-    switch (dsn_line(c, 0)->key.protocol) {
-    case DSN_TCP: return tcp[c->session.tcp & 7] * DSN_SECOND;
-    case DSN_UDP: return (c->session.flags & DSN_SESSION_REPLIED ? 300 : 120) * DSN_SECOND;
-    case DSN_ICMP:
-    case DSN_ICMP6: return 60 * DSN_SECOND;
-    default: return 600 * DSN_SECOND;
-    }
-}
-
-static uint64_t deadline_of(const struct dsn_connection *c) {
-    return c->session.last_ns + dsn_timeout_ns(c);
+static uint64_t deadline_of(const struct dsn_flows *f, const struct dsn_connection *c) {
+    return c->session.last_ns + dsn_timeout_ns(f, c);
 }
 
 static void link_in(struct dsn_flows *f, uint32_t number, uint32_t slot) {
     struct dsn_rest *rest = &f->rest[number];
-    rest->wheel_next = f->wheel[slot];
+    rest->wheel_next = f->wheel->slot[slot];
     rest->wheel_previous = WHEEL_HEAD | slot;
     if (rest->wheel_next != 0)
         f->rest[rest->wheel_next].wheel_previous = number;
-    f->wheel[slot] = number;
+    f->wheel->slot[slot] = number;
 }
 
 void dsn_flows_disarm(struct dsn_flows *f, uint32_t number) {
@@ -200,7 +187,7 @@ void dsn_flows_disarm(struct dsn_flows *f, uint32_t number) {
     if (rest->wheel_previous == 0)
         return;
     if (rest->wheel_previous & WHEEL_HEAD)
-        f->wheel[rest->wheel_previous & ~WHEEL_HEAD] = rest->wheel_next;
+        f->wheel->slot[rest->wheel_previous & ~WHEEL_HEAD] = rest->wheel_next;
     else
         f->rest[rest->wheel_previous].wheel_next = rest->wheel_next;
     if (rest->wheel_next != 0)
@@ -223,7 +210,7 @@ static void put(struct dsn_flows *f, uint32_t number, uint32_t slot) {
 }
 
 void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
-    uint64_t deadline = deadline_of(&f->connection[number]);
+    uint64_t deadline = deadline_of(f, &f->connection[number]);
     if (f->used == 1) { /* nothing else is in the wheel: no need to turn it through the time that has passed */
         f->swept = f->connection[number].session.last_ns / FINE_NS;
         f->fine = false;
@@ -235,18 +222,52 @@ void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
 
 /* Looks at the records of one slot; those that belong elsewhere are put there. *due: the earliest deadline of the others. */
 static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget, uint64_t *due) {
-    for (uint32_t number = f->wheel[slot], after; number != 0 && *budget > 0; number = after) {
+    for (uint32_t number = f->wheel->slot[slot], after; number != 0 && *budget > 0; number = after) {
         const struct dsn_connection *c = &f->connection[number];
         after = f->rest[number].wheel_next;
         --*budget;
-        if (dsn_expired(c, now))
+        if (dsn_expired(f, c, now))
             return number;
-        uint64_t deadline = deadline_of(c);
+        uint64_t deadline = deadline_of(f, c);
         uint32_t right = slot_of(f, deadline);
         if (right != slot)
             put(f, number, right);
         else
             *due = RTE_MIN(*due, deadline);
+    }
+    return 0;
+}
+
+static uint64_t later(uint64_t generation, const struct dsn_table *table) {
+    return RTE_MAX(generation, table->changed);
+}
+
+void dsn_flows_use(struct dsn_flows *f, const struct dsn_root *root) {
+    struct dsn_wheel *wheel = f->wheel;
+    const struct dsn_table *tracking = &root->table[DSN_TABLE_TRACKING];
+    uint64_t changed = tracking->changed;
+    wheel->root = root;
+    if (tracking->used > 0) /* who has which of them may be another one too */
+        changed = later(later(changed, &root->table[DSN_TABLE_PROFILE]), &root->table[DSN_TABLE_VNIC]);
+    if (changed > wheel->tracked)
+        wheel->left =
+            f->high; /* all of them, from where it is: a stream of commits mustn't keep it at the first ones */
+    wheel->tracked = root->generation;
+}
+
+/* Goes on through the records, so that each comes into the slot that its time-out of now says. One that has expired. */
+static uint32_t review(struct dsn_flows *f, uint64_t now, uint32_t *budget) {
+    struct dsn_wheel *wheel = f->wheel;
+    while (wheel->left > 0 && *budget > 0) {
+        wheel->review = wheel->review % f->high + 1;
+        wheel->left--;
+        --*budget;
+        const struct dsn_connection *c = &f->connection[wheel->review];
+        if (dsn_line(c, 0)->ops == 0)
+            continue;
+        if (dsn_expired(f, c, now))
+            return wheel->review;
+        dsn_flows_arm(f, wheel->review);
     }
     return 0;
 }
@@ -257,7 +278,13 @@ uint32_t dsn_flows_next_expired(struct dsn_flows *f, uint64_t now, uint32_t *bud
         f->swept = tick;
         f->fine = false;
         f->quiet_ns = 0;
+        f->wheel->left = 0;
         return 0;
+    }
+    if (unlikely(f->wheel->left > 0)) {
+        uint32_t number = review(f, now, budget);
+        if (number != 0 || *budget == 0)
+            return number;
     }
     if (now < f->quiet_ns)
         return 0;

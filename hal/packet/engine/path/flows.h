@@ -20,7 +20,7 @@
 #include <stddef.h>
 
 #define DSN_SECOND UINT64_C(1000000000)
-#define DSN_WHEEL_SLOTS 8192 /* seconds; more than the longest time-out */
+#define DSN_WHEEL_SLOTS 8192 /* seconds; what is due later is looked at when the wheel has come round */
 #define DSN_NO_ROUTE_KEY UINT16_MAX
 #define DSN_NO_POLICY UINT16_MAX
 
@@ -104,6 +104,16 @@ struct dsn_flow_bucket {
 };
 _Static_assert(sizeof(struct dsn_flow_bucket) == 64, "dsn_flow_bucket");
 
+struct dsn_root;
+
+/* Records by deadline, and what these are found by. */
+struct dsn_wheel {
+    const struct dsn_root *root; /* time-outs are as its tables say; NULL: the defaults */
+    uint64_t tracked;            /* generation whose time-outs the wheel knows */
+    uint32_t review, left;       /* to learn newer ones it looks at the records behind this one, so many of them */
+    uint32_t slot[];             /* heads of lists */
+};
+
 struct dsn_flows {
     struct dsn_connection *connection; /* numbers begin with 1 */
     struct dsn_rest *rest;             /* by the same numbers */
@@ -115,7 +125,7 @@ struct dsn_flows {
     uint64_t swept;            /* eighth of a millisecond up to which the wheel has nothing left */
     uint64_t quiet_ns;         /* nothing is due before */
     bool fine;                 /* some may be in slots of the second that the wheel stands in */
-    uint32_t *wheel;
+    struct dsn_wheel *wheel;
     size_t mapped[4];
 };
 
@@ -191,12 +201,15 @@ void dsn_flows_prefetch_free(const struct dsn_flows *flows);
 void dsn_flows_enter(struct dsn_flows *flows, uint32_t ref, uint64_t hash);
 void dsn_flows_leave(struct dsn_flows *flows, uint32_t ref);
 
-/* Time-outs (docs/forwarding.md, *Established*). */
-#define DSN_SHORTEST_TIMEOUT (10 * DSN_SECOND)
-uint64_t dsn_timeout_ns(const struct dsn_connection *connection);
-static inline bool dsn_expired(const struct dsn_connection *connection, uint64_t now) {
+/* The tables as they are from now on: their time-outs hold at once, the wheel learns of shorter ones bit by bit. */
+void dsn_flows_use(struct dsn_flows *flows, const struct dsn_root *root);
+
+/* Time-outs (docs/forwarding.md, *Tracking*). */
+#define DSN_SHORTEST_TIMEOUT DSN_SECOND
+uint64_t dsn_timeout_ns(const struct dsn_flows *flows, const struct dsn_connection *connection); /* path/tracking.c */
+static inline bool dsn_expired(const struct dsn_flows *flows, const struct dsn_connection *connection, uint64_t now) {
     uint64_t idle = now - connection->session.last_ns;
-    return idle >= DSN_SHORTEST_TIMEOUT && idle >= dsn_timeout_ns(connection);
+    return idle >= DSN_SHORTEST_TIMEOUT && idle >= dsn_timeout_ns(flows, connection);
 }
 
 /* Puts a record into the wheel for its deadline as it is now; again where that came nearer. Later ones are noticed

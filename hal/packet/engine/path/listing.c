@@ -35,7 +35,7 @@ static bool matches(const struct dsn_flows *flows, const struct dsn_connection *
 /* Who asks read the clock before the worker did for its last burst: then the worker's time counts, or what it has just
  * used would have been idle since before the beginning of time. */
 static bool lives(const struct dsn_shard *shard, const struct dsn_connection *c, uint64_t now) {
-    return dsn_line(c, 0)->ops != 0 && !dsn_expired(c, RTE_MAX(now, shard->now));
+    return dsn_line(c, 0)->ops != 0 && !dsn_expired(&shard->flows, c, RTE_MAX(now, shard->now));
 }
 
 static void record_of(const struct dsn_shard *shard, const struct dsn_connection *c, struct dsn_flow_record *record) {
@@ -50,7 +50,7 @@ static void record_of(const struct dsn_shard *shard, const struct dsn_connection
         .generation = session->generation,
         .created_ns = rest->created_ns,
         .last_ns = session->last_ns,
-        .timeout_ns = dsn_timeout_ns(c),
+        .timeout_ns = dsn_timeout_ns(&shard->flows, c),
         .packets = {session->packets[0], session->packets[1]},
         .bytes = {session->bytes[0], session->bytes[1]},
         .rules = {rest->row_id[0], rest->row_id[1]},

@@ -165,9 +165,11 @@ static void note_pickup(struct dsn_shard *shard, uint64_t now) {
 
 void dsn_shard_use(struct dsn_shard *shard, const struct dsn_root *root) {
     shard->root = root;
+    shard->flows.wheel->root = root;
     if (likely(root->generation == shard->generation))
         return;
     shard->generation = shard->root->generation;
+    dsn_flows_use(&shard->flows, root);
     dsn_stamps_since(root->stamps, root->generation, shard->since);
     if (shard->structure == shard->root->stamps->structure)
         return;

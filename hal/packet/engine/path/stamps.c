@@ -86,6 +86,8 @@ void dsn_stamp_row(struct dsn_root *root, enum dsn_table_number table, uint8_t a
         stamp_route(root->stamps, row, generation);
         return;
     }
+    if (table == DSN_TABLE_TRACKING)
+        return; /* nothing is decided from it: each packet meets it as it is */
     touch_all(root->stamps, generation);
     if (table == DSN_TABLE_FIREWALL_RULE)
         stamp_rule(root->stamps, row, generation);

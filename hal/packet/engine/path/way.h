@@ -142,7 +142,7 @@ static __rte_always_inline dsn_end dsn_go(struct dsn_shard *shard, struct dsn_pa
         return dsn_dropped(DSN_REASON_PUNT_LIMIT);
     session->last_ns = shard->now;
     if ((ref & 1) && unlikely(!(session->flags & DSN_SESSION_REPLIED)))
-        session->flags |= DSN_SESSION_REPLIED;
+        dsn_connection_replied(shard, ref >> 1);
     dsn_count(session, p, ref & 1);
     return dsn_send(shard, p, ops, bits);
 }

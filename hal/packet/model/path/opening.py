@@ -103,6 +103,7 @@ class Opening:
             counted=self._ledger.counted_rows(decision),
             share=share_of(ingress, decision.egress),
             decided=self._deciding.decided_now,
+            moment=self._moment,
             created_ns=now,
             last_ns=now,
             tcp=initial_state(packet.protocol, _is_mid_stream(packet)),

@@ -214,7 +214,8 @@ class PathShard:
         self.alive.keep_uplinks()
 
     def settle(self) -> None:
-        """Add what connections have counted so far to the rows that allowed them."""
+        """Add what connections have counted so far to the rows that allowed them; what has expired goes."""
+        self.flows.sweep(self.now)
         for connection in self.flows:
             self.ledger.settle(connection)
 

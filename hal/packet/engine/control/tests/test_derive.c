@@ -41,6 +41,7 @@ static void draw_row(enum dsn_table_number table, void *at, uint64_t id) {
     memcpy(at, &id, 8);
     switch (table) {
     case DSN_TABLE_VRF: ((struct dsn_row_vrf *)at)->punt_port = draw(5); break;
+    case DSN_TABLE_PROFILE: ((struct dsn_row_profile *)at)->tracking = DSN_NONE_ID; break;
     case DSN_TABLE_PROFILE_STAGE: {
         struct dsn_row_profile_stage *row = at;
         row->profile = draw(4);
@@ -171,6 +172,7 @@ static void put_row(enum dsn_table_number table, void *at, uint64_t id, uint32_t
     memcpy(at, &id, 8);
     switch (table) {
     case DSN_TABLE_VRF: ((struct dsn_row_vrf *)at)->punt_port = own; break;
+    case DSN_TABLE_PROFILE: ((struct dsn_row_profile *)at)->tracking = DSN_NONE_ID; break;
     case DSN_TABLE_PROFILE_STAGE: {
         struct dsn_row_profile_stage *row = at;
         row->profile = which / 256 % 64;

@@ -1,9 +1,11 @@
-"""Bridging: vNICs and uplinks, the subnets they are in, and the stages their packets pass."""
+"""Bridging: vNICs and uplinks, the subnets they are in, the stages their packets pass,
+and how their connections are followed."""
 
 from services.bridging import bridging_pb2 as pb
 from services.bridging.check import check, punt, stage_word
 from services.bridging.plan import DEFAULTS, plan
 from services.bridging.status import WORDS, status
+from services.bridging.tracking import timeout, tracking_mode
 from services.core.service import Kind, Service
 
 SERVICE = Service(
@@ -13,11 +15,12 @@ SERVICE = Service(
         Kind(pb.Uplink, pb.UplinkStatus),
         Kind(pb.Subnet, pb.SubnetStatus),
         Kind(pb.Profile, pb.ProfileStatus),
+        Kind(pb.Tracking, pb.TrackingStatus),
     ),
     plan=plan,
     status=status,
     check=check,
     defaults=DEFAULTS,
-    formats={"punt": punt, "stage": stage_word},
+    formats={"punt": punt, "stage": stage_word, "timeout": timeout, "tracking_mode": tracking_mode},
     words=WORDS,
 )

@@ -337,6 +337,9 @@ class Profile(_message.Message):
     EGRESS_FIELD_NUMBER: _builtins.int
     INGRESS_FIELD_NUMBER: _builtins.int
     PUNTS_FIELD_NUMBER: _builtins.int
+    TRACKING_FIELD_NUMBER: _builtins.int
+    tracking: _builtins.str
+    """How connections of its vNICs are followed. Without one: strictly, with the default time-outs."""
     @_builtins.property
     def egress(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stages for packets from the vNIC or uplink into the card."""
@@ -355,10 +358,11 @@ class Profile(_message.Message):
         egress: _abc.Iterable[_builtins.str] | None = ...,
         ingress: _abc.Iterable[_builtins.str] | None = ...,
         punts: _abc.Iterable[_builtins.str] | None = ...,
+        tracking: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress", b"egress", "ingress", b"ingress", "punts", b"punts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress", b"egress", "ingress", b"ingress", "punts", b"punts", "tracking", b"tracking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,3 +425,103 @@ class ProfileStatus(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProfileStatus: _TypeAlias = ProfileStatus  # noqa: Y015
+
+@_typing.final
+class Tracking(_message.Message):
+    """How connections are followed, and how long one lives that nobody uses. Time-outs are whole seconds up to 168h; they hold
+    for connections that live already.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    TCP_SYN_SENT_FIELD_NUMBER: _builtins.int
+    TCP_SYN_RECEIVED_FIELD_NUMBER: _builtins.int
+    TCP_ESTABLISHED_FIELD_NUMBER: _builtins.int
+    TCP_FIN_WAIT_FIELD_NUMBER: _builtins.int
+    TCP_CLOSING_FIELD_NUMBER: _builtins.int
+    TCP_TIME_WAIT_FIELD_NUMBER: _builtins.int
+    TCP_CLOSED_FIELD_NUMBER: _builtins.int
+    UDP_FIELD_NUMBER: _builtins.int
+    UDP_REPLIED_FIELD_NUMBER: _builtins.int
+    ICMP_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """strict: a TCP segment that its receiver can't expect is dropped. loose: it passes; for ways on which the card sees one
+    direction alone. Both ends of a connection have to be loose where both are vNICs.
+    """
+    tcp_syn_sent: _builtins.str
+    """TCP of which one side's SYN was seen."""
+    tcp_syn_received: _builtins.str
+    """TCP whose handshake isn't finished."""
+    tcp_established: _builtins.str
+    """TCP that is open. RFC 5382 wants 124m or more."""
+    tcp_fin_wait: _builtins.str
+    """TCP that one side has closed."""
+    tcp_closing: _builtins.str
+    """TCP that both sides have closed."""
+    tcp_time_wait: _builtins.str
+    """TCP whose closing was acknowledged by both."""
+    tcp_closed: _builtins.str
+    """TCP that was reset."""
+    udp: _builtins.str
+    """UDP that nobody has replied to."""
+    udp_replied: _builtins.str
+    """UDP that was replied to. RFC 4787 wants 2m or more and recommends 5m."""
+    icmp: _builtins.str
+    """ICMP and ICMPv6 echo."""
+    other: _builtins.str
+    """Other protocols."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        tcp_syn_sent: _builtins.str = ...,
+        tcp_syn_received: _builtins.str = ...,
+        tcp_established: _builtins.str = ...,
+        tcp_fin_wait: _builtins.str = ...,
+        tcp_closing: _builtins.str = ...,
+        tcp_time_wait: _builtins.str = ...,
+        tcp_closed: _builtins.str = ...,
+        udp: _builtins.str = ...,
+        udp_replied: _builtins.str = ...,
+        icmp: _builtins.str = ...,
+        other: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["icmp", b"icmp", "mode", b"mode", "other", b"other", "tcp_closed", b"tcp_closed", "tcp_closing", b"tcp_closing", "tcp_established", b"tcp_established", "tcp_fin_wait", b"tcp_fin_wait", "tcp_syn_received", b"tcp_syn_received", "tcp_syn_sent", b"tcp_syn_sent", "tcp_time_wait", b"tcp_time_wait", "udp", b"udp", "udp_replied", b"udp_replied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tracking: _TypeAlias = Tracking  # noqa: Y015
+
+@_typing.final
+class TrackingStatus(_message.Message):
+    """Where a tracking is used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PROFILES_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Id of its entry."""
+    profiles: _builtins.int
+    """How many profiles name it."""
+    users: _builtins.int
+    """How many vNICs and uplinks have one of these profiles."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        profiles: _builtins.int = ...,
+        users: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "profiles", b"profiles", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackingStatus: _TypeAlias = TrackingStatus  # noqa: Y015

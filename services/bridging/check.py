@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
+from services.bridging import tracking
 from services.bridging.addresses import Network, around, host, network, no_host
 from services.bridging.plan import subnet_mac
 from services.bridging.taps import without_tap
@@ -56,6 +57,7 @@ def check(objects: Objects, context: Context | None) -> Iterable[Problem]:
     yield from _ports(objects, context)
     yield from without_tap(objects, context)
     yield from _keys(objects)
+    yield from tracking.warnings(objects.of(pb.Tracking))
     nets: dict[tuple[str, Network], Object[Message]] = {}
     used: dict[tuple[str, str], tuple[Object[Message], str]] = {}
     yield from _nets(objects, nets, used)

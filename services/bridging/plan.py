@@ -1,4 +1,4 @@
-"""Bridging's planner: vNICs, uplinks, subnets and profiles as table entries. Pure."""
+"""Bridging's planner: vNICs, uplinks, subnets, profiles and trackings as table entries. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hal.packet.stages.antispoof._generated import AllowedSource
 from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, VnicAddress
 from hal.packet.stages.route._generated import SubnetRoute
 from services.bridging import bridging_pb2 as pb
+from services.bridging import tracking
 from services.bridging.addresses import derived_mac, host, is_v6, link_local, network
 from services.bridging.taps import taps
 from services.core.formats import protocol_number
@@ -55,8 +56,10 @@ def punt(text: str) -> tuple[int, int]:
 
 
 def plan(objects: Objects, context: Context) -> Planned:
-    """The entries of profiles, subnets, uplinks, vNICs and punt taps, and the connected routes."""
+    """The entries of trackings, profiles, subnets, uplinks, vNICs and punt taps, and the connected routes."""
     planned = Planned()
+    for item in objects.of(pb.Tracking):
+        planned.add(tracking.row(context.ids("tracking", item.name), item.spec), item, item.name)
     for profile in objects.of(pb.Profile):
         _profile(planned, profile, context)
     for subnet in objects.of(pb.Subnet):
@@ -73,7 +76,8 @@ def plan(objects: Objects, context: Context) -> Planned:
 
 def _profile(planned: Planned, item: Object[pb.Profile], context: Context) -> None:
     profile = context.ids("profile", item.name)
-    planned.add(Profile(id=profile), item, item.name)
+    followed = context.ids("tracking", item.spec.tracking) if item.spec.tracking else NONE_ID
+    planned.add(Profile(id=profile, tracking=followed), item, item.name)
     for direction, stages in (("egress", item.spec.egress), ("ingress", item.spec.ingress)):
         for position, stage in enumerate(stages):
             row_id = context.ids("profile_stage", item.name, f"{direction}/{stage}")

@@ -8,15 +8,17 @@ from google.protobuf.message import Message
 
 from hal.packet.contract import NeighbourState
 from services.bridging import bridging_pb2 as pb
+from services.bridging.tracking import TIMEOUTS
 from services.core.objects import Object, Objects
 from services.core.service import View
+from services.core.walk import assume
 
 ANSWERED = frozenset({NeighbourState.REACHABLE, NeighbourState.PROBE})
 """States of a neighbour that packets are sent to."""
 
 
 def status(item: Object[Message], objects: Objects, view: View) -> Message:
-    """The status of a Vnic, Uplink, Subnet or Profile."""
+    """The status of a Vnic, Uplink, Subnet, Profile or Tracking."""
     spec = item.spec
     if isinstance(spec, pb.Vnic):
         return pb.VnicStatus(id=view.row_id(item, "vnic"), link=view.has_link(spec.port), **view.traffic([item]))
@@ -24,6 +26,8 @@ def status(item: Object[Message], objects: Objects, view: View) -> Message:
         return _uplink(item, spec, view)
     if isinstance(spec, pb.Subnet):
         return _subnet(item, objects, view)
+    if isinstance(spec, pb.Tracking):
+        return _tracking(item, objects, view)
     users = view.once(_by_profile, objects).get(item.name, ())
     stages = spec if isinstance(spec, pb.Profile) else pb.Profile()
     return pb.ProfileStatus(
@@ -49,6 +53,22 @@ def _subnet(item: Object[Message], objects: Objects, view: View) -> pb.SubnetSta
         vnics_with_link=sum(view.has_link(vnic.spec.port) for vnic in members),
         addresses=sum(1 for vnic in members for _ in view.plan.entries(vnic, "vnic_address")), **view.traffic(members),
     )  # fmt: skip
+
+
+def _tracking(item: Object[Message], objects: Objects, view: View) -> pb.TrackingStatus:
+    users = view.once(_by_profile, objects)
+    profiles = view.once(_by_tracking, objects).get(item.name, ())
+    return pb.TrackingStatus(
+        id=view.row_id(item, "tracking"), profiles=len(profiles),
+        users=sum(len(users.get(profile, ())) for profile in profiles),
+    )  # fmt: skip
+
+
+def _by_tracking(objects: Objects, _view: View) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for profile in objects.of(pb.Profile):
+        found.setdefault(profile.spec.tracking, []).append(profile.name)
+    return found
 
 
 def _by_subnet(objects: Objects, _view: View) -> Mapping[str, list[Object[pb.Vnic]]]:
@@ -111,7 +131,19 @@ def profile_words(spec: Message) -> str:
     parts = [
         f"{way} {', '.join(stages) or 'none'}" for way, stages in (("egress", spec.egress), ("ingress", spec.ingress))
     ]
-    return "; ".join([*parts, *([f"punts {', '.join(spec.punts)}"] if spec.punts else [])])
+    parts += [f"punts {', '.join(spec.punts)}"] if spec.punts else []
+    parts += [f"tracking {spec.tracking}"] if spec.tracking else []
+    return "; ".join(parts)
+
+
+def tracking_words(spec: Message) -> str:
+    """A tracking in one line: its mode, and the time-outs that are none of the defaults."""
+    if not isinstance(spec, pb.Tracking):
+        return ""
+    usual = pb.Tracking()
+    assume(usual)
+    own = [field for field in TIMEOUTS if getattr(spec, field) != getattr(usual, field)]
+    return "; ".join([spec.mode, *(f"{field.replace('_', ' ')} {getattr(spec, field)}" for field in own)])
 
 
 WORDS: Mapping[str, Callable[[Message], str]] = {
@@ -119,4 +151,5 @@ WORDS: Mapping[str, Callable[[Message], str]] = {
     "Uplink": uplink_words,
     "Subnet": subnet_words,
     "Profile": profile_words,
+    "Tracking": tracking_words,
 }

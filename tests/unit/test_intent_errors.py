@@ -78,7 +78,7 @@ x.yaml:11:26: error: Vnic web, field mac: '02:00:00:00:00:zz' is not a MAC; limi
 x.yaml:11:71: error: Vnic web, field addresses[0]: '10.1.0.300' is not an address; limit: IPv4 or IPv6, as 10.1.0.10 or 2001:db8::a.
 x.yaml:11:107: error: Vnic web, field policy: no FirewallPolicy is called shp; did you mean shop? Fix: Declare it, or name another FirewallPolicy.
 x.yaml:15:7: error: Vnic client: not YAML: did not find expected ',' or '}' while parsing a flow mapping. Fix: Close the bracket, or put a comma between.
-x.yaml:17:7: error: intruder, field kind: the kind 'Vnick' isn't known; limit: FirewallPolicy, Group, Profile, Route, Subnet, Uplink, Vnic, Vrf; did you mean Vnic?
+x.yaml:17:7: error: intruder, field kind: the kind 'Vnick' isn't known; limit: FirewallPolicy, Group, Profile, Route, Subnet, Tracking, Uplink, Vnic, Vrf; did you mean Vnic?
 x.yaml:23:18: error: Group admins, field members[0]: '198.51.100.7/24' has bits beyond its length. Fix: Write 198.51.100.0/24.
 x.yaml:29:51: error: FirewallPolicy shop, field rules[no-scan]: 'logg' where type, log is wanted; limit: allow|drop|reset [in|out] PROTO from WHO to WHO [port PORTS] [type TYPES] [log]; did you mean log?
 x.yaml:30:36: error: FirewallPolicy shop, field rules[web].from[1]: no Group or Vnic is called admns; did you mean admins? Fix: Declare it, or name another Group or Vnic.

@@ -40,7 +40,11 @@ spec: {port: b, mac: 02:00:00:00:00:0b, subnet: net, addresses: [10.1.0.20], pol
 ---
 kind: Profile
 name: open
-spec: {egress: [bridge, route]}
+spec: {egress: [bridge, route], tracking: slow}
+---
+kind: Tracking
+name: slow
+spec: {other: 1h}
 ---
 kind: Group
 name: inner
@@ -219,6 +223,8 @@ def test_sums_of_subnets_profiles_and_vrfs(played: Played) -> None:
     assert (told["egress"], told["ingress"]) == (["antispoof", "firewall", "bridge", "route"], ["firewall"])
     told = played.told("Profile", "open")
     assert (told["users"], told["rx_packets"], told["tx_packets"], told["drops"]) == (1, 1, 2, 0)
+    row = next(iter(played.card.snapshot().rows("tracking")))
+    assert played.told("Tracking", "slow") == {"id": str(row.id), "profiles": 1, "users": 1}
     told = played.told("Vrf", "default")
     assert {name: told[name] for name in both} == both
     assert (told["vnics"], told["uplinks"], told["routes"]) == (2, 1, 6)

@@ -1,5 +1,6 @@
 """Objects as entries: vNICs, subnets, uplinks, routes; ids that stay; a twin that takes it all."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 from hal.packet.contract import Insert, LoadConfig, PortConfig
+from hal.packet.frame._generated import Tracking
 from hal.packet.model import Twin
+from hal.packet.schema.declare import NONE_ID
+from hal.packet.schema.rows import Row
 from services.core.diff import changes, table_changes, words
 from services.core.ids import Ids
 from services.core.intent import Source, load
@@ -40,6 +44,10 @@ def rows(found: Plan, table: str) -> list[dict[str, object]]:
                 values[field.name] = names.get((field.ref, values[field.name]), values[field.name])
         result.append(values)
     return sorted(result, key=str)
+
+
+def rows_of(row: Row) -> list[dict[str, object]]:
+    return [{name: value for name, value in row.to_dict().items() if name != "id"}]
 
 
 def problems(text: str) -> list[str]:
@@ -97,6 +105,23 @@ def test_a_punt_tap_is_found_by_its_port_s_name() -> None:
     (tap,) = rows(found, "vnic")
     assert (tap["role"], tap["port"], tap["mac"], tap["profile"]) == ("card", 9, "02:00:00:00:02:00", "default-card")
     assert rows(found, "vrf") == [{"punt_port": 9}]
+
+
+def test_a_profile_names_a_tracking() -> None:
+    """The row says in seconds what the object says, and the defaults that it doesn't give."""
+    text = "kind: Tracking\nname: t\nspec: {mode: loose, tcpEstablished: 168h, udpReplied: 90s}\n---\n"
+    found = plan(
+        text + "kind: Profile\nname: default-vnic\nspec: {egress: [route], tracking: t}\n---\n" + SUBNET + VNIC
+    )
+    (row,) = rows(found, "tracking")
+    usual = {name: value for name, value in Tracking(id=0).to_dict().items() if name != "id"}
+    assert row == {**usual, "mode": "loose", "tcp_established": 604_800, "udp_replied": 90}
+    assert {"tracking": "t"} in rows(found, "profile")
+    assert [row["tracking"] for row in rows(found, "profile")].count(NONE_ID) == 2  # of the uplinks', and the tap's
+
+
+def test_defaults_of_a_tracking_are_those_of_the_table() -> None:
+    assert rows(plan("kind: Tracking\nname: t"), "tracking") == rows_of(Tracking(id=1))
 
 
 def test_next_hops_and_groups_are_shared() -> None:
@@ -226,6 +251,46 @@ def test_objects_that_can_not_be(text: str, said: str) -> None:
     base = SUBNET + VNIC.replace("subnet: s", "subnet: s, policy: p") + POLICY
     found = problems(base + text)
     assert any(said in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "tcpEstablished: 2h",
+            "connections that keep alive every two hours are cut off; limit: 124m or more (RFC 5382 REQ-5).",
+        ),
+        ("tcpSynSent: 239s", "field tcpSynSent: 239s is less than RFC 5382 REQ-5 asks for"),
+        ("tcpSynReceived: 1m", "limit: 4m or more (RFC 5382 REQ-5)."),
+        ("tcpFinWait: 1m", "limit: 4m or more (RFC 5382 REQ-5)."),
+        ("tcpClosing: 1m", "limit: 4m or more (RFC 5382 REQ-5)."),
+        ("tcpTimeWait: 1m", "limit: 4m or more (RFC 5382 REQ-5)."),
+        ("udp: 119s", "limit: 2m or more (RFC 4787 REQ-5, which recommends 5m)."),
+        ("udpReplied: 119s", "limit: 2m or more (RFC 4787 REQ-5, which recommends 5m)."),
+        ("mode: loose", "field mode: TCP is not held to sequence numbers: who is not in between may inject data"),
+    ],
+)
+def test_what_a_tracking_costs_is_a_warning(text: str, said: str) -> None:
+    (found,) = problems(f"kind: Tracking\nname: t\nspec: {{{text}}}")
+    assert re.match("x.yaml:3:[0-9]+: warning: Tracking t, field ", found)
+    assert said in found
+    least = "mode: strict, tcpEstablished: 124m, tcpSynSent: 240s, udp: 2m, udpReplied: 120s, tcpClosed: 1s, icmp: 1s"
+    assert problems(f"kind: Tracking\nname: t\nspec: {{{least}}}") == []
+
+
+@pytest.mark.parametrize("text", ["0s", "1500ms", "169h", "10", "-1s", "604801s"])
+def test_time_outs_that_can_not_be(text: str) -> None:
+    (found,) = problems(f"kind: Tracking\nname: t\nspec: {{udp: {text}}}")
+    assert re.search(": error: Tracking t, field udp: .*; limit: ", found)
+
+
+def test_a_time_out_has_one_text() -> None:
+    """Two that mean the same are the same object."""
+    written = [objects(f"kind: Tracking\nname: t\nspec: {{other: {text}}}") for text in ("3600s", "60m", "1h")]
+    assert len({next(iter(one)).spec.SerializeToString() for one in written}) == 1
+    assert lines("kind: Tracking\nname: t\nspec: {other: 90s}", "kind: Tracking\nname: t\nspec: {icmp: 2m}") == [
+        "~ Tracking t\n    ~ icmp: 1m -> 2m\n    ~ other: 90s -> 10m"
+    ]
 
 
 def lines(old: str, new: str) -> list[str]:

@@ -20,6 +20,7 @@ from hal.conformance.checks import (
     snapshots,
     staging,
     times,
+    tracking,
 )
 
 MODULES = (
@@ -42,4 +43,5 @@ MODULES = (
     belonging,
     limits,
     times,
+    tracking,
 )

@@ -85,7 +85,7 @@ SCHEMA = StageSchema(
         ),
         Table(
             "profile",
-            "Which stages packets pass, in which order, and how their connections are followed.",
+            "Which stages packets pass, in which order.",
             capacity=1024,
             actions=(
                 Action(

@@ -15,6 +15,7 @@ from tests.conformance.broken import (
     staging,
     telling,
     times,
+    tracking,
 )
 from tests.conformance.broken.parts import Break
 
@@ -33,6 +34,7 @@ MODULES = (
     sessions,
     belonging,
     times,
+    tracking,
 )
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
     Level.STATEFUL,
     "So what a commit says holds at once for connections that live, longer or shorter.",
     needs=("packets", "bridge", "route", "flows"),
-    waits=3,
+    waits=4,
 )
 def time_outs_are_those_of_now(bench: Bench) -> None:
     """A living connection has the time-out that a commit gives its vNIC's profile, longer or shorter, and so ends."""
@@ -28,5 +28,5 @@ def time_outs_are_those_of_now(bench: Bench) -> None:
     card.commit(modify(Tracking(id=1, udp=3)))
     (flow,) = traffic.flows()
     equal(flow.timeout_ns, 3 * SECOND, "time-out by the row as it is now, in ns")
-    traffic.send(A.port, b"", after=3 * SECOND)
+    traffic.send(A.port, b"", after=4 * SECOND)
     equal(traffic.flows(), [], "connections when their time is over")

@@ -380,6 +380,7 @@ class EventKind(IntEnum):
     PICKUP_BEGIN = 9
     PICKUP_END = 10
     FLOW_TABLE_FULL = 11
+    ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64
     ENGINE_STARTED = 65

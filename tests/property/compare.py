@@ -48,6 +48,7 @@ ENDS = (
     "KNOCK punt_limit",
     "SPOOF spoofed_address",
     "ANNOUNCE CONSUME",
+    "ANNOUNCE address_conflict",
     "ANNOUNCE arp_ignored",
     "ANNOUNCE nd_ignored",
     PUSHED_OUT,

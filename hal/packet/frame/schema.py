@@ -206,6 +206,10 @@ SCHEMA = StageSchema(
             "nd_ignored",
             "Neighbour discovery that the card neither answers nor follows, router discovery included.",
         ),
+        Reason(
+            "address_conflict",
+            "ARP or neighbour discovery by which somebody on an uplink has an address of the card's or of a vNIC's.",
+        ),
         Reason("ipv4_truncated", "The IPv4 header or total length is longer than the frame."),
         Reason("ipv4_header", "IPv4 version, header length or total length is impossible."),
         Reason("ipv4_checksum", "The IPv4 header checksum is wrong."),

@@ -110,6 +110,8 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     uint16_t reason = ask_stages(root, vnic, true, &told);
     if (reason != DSN_PASSED)
         return reason;
+    if (!told.unspecified && !learn_only && dsn_conflict(shard, vnic, told.address, told.source_mac))
+        return DSN_REASON_ADDRESS_CONFLICT;
     bool own, answered = request && answering_mac(root, vnic, told.address, target, mac, &own);
     if (answered && !learn_only) {
         struct dsn_frame_to to = back_to(p, mac);
@@ -161,6 +163,8 @@ static enum dsn_reason_number take_solicitation(struct dsn_shard *shard, const s
     const uint8_t *target = dsn_payload(p) + 8;
     uint8_t mac[6];
     bool own;
+    if (!unspecified && !learn_only && dsn_conflict(shard, p->vnic, p->key.source, link != NULL ? link : p->frame + 6))
+        return DSN_REASON_ADDRESS_CONFLICT;
     if (!answering_mac(shard->root, p->vnic, p->key.source, target, mac, &own))
         return DSN_REASON_ND_IGNORED;
     if (!learn_only) {
@@ -177,6 +181,8 @@ static enum dsn_reason_number take_advertisement(struct dsn_shard *shard, const 
                                                  const uint8_t *link, bool learn_only) {
     static const uint8_t all_nodes[16] = {0xff, 0x02, [15] = 0x01};
     const uint8_t *message = dsn_payload(p), *to = p->key.destination;
+    if (!learn_only && dsn_conflict(shard, p->vnic, message + 8, link != NULL ? link : p->frame + 6))
+        return DSN_REASON_ADDRESS_CONFLICT;
     if (memcmp(to, all_nodes, 16) != 0 && local_address(shard->root, p->vnic->vrf, to) == DSN_NO_SLOT)
         return DSN_REASON_ND_IGNORED;
     struct said said = {
@@ -273,6 +279,17 @@ void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, c
         send(shard, uplink, dsn_make_solicitation(shard->config.pool, &to, subnet->lowest_any_v6, address),
              DSN_MADE_ND);
     }
+}
+
+__rte_cold void dsn_announce(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]) {
+    static const uint8_t zeros[6];
+    struct dsn_frame_to to = {.vlan = vnic->vlan};
+    memset(to.destination, 0xff, 6);
+    memcpy(to.source, &vnic->own_mac, 6);
+    if (dsn_is_v4(address))
+        send(shard, vnic, dsn_make_arp(shard->config.pool, &to, 1, to.source, address, zeros, address), DSN_MADE_ARP);
+    else
+        send(shard, vnic, dsn_make_advertisement(shard->config.pool, &to, address, NULL, to.source, true), DSN_MADE_ND);
 }
 
 void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t type, uint8_t code, uint32_t value) {

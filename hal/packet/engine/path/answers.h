@@ -24,6 +24,10 @@ enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_p
 /* A request for a neighbour's MAC. */
 void dsn_ask_neighbour(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16]);
 
+/* Tells everybody on the vNIC's or uplink's port where an address of the card is: an ARP announcement (RFC 5227 1.1), or an
+ * advertisement to all nodes (RFC 4861 7.2.6). */
+void dsn_announce(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]);
+
 /* An ICMP error to the sender of a packet, never about an ICMP error or a later fragment. value: an MTU. */
 void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t type, uint8_t code, uint32_t value);
 /* To the sender of a frame from the vNIC that waited for a neighbour in vain: host or address unreachable. */

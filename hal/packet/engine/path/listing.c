@@ -260,6 +260,7 @@ uint64_t dsn_shard_copy_for(struct dsn_shard *to, struct dsn_shard *from, const 
     to->structure = from->structure;
     to->network = from->network;
     to->links = from->links;
+    to->conflicts = from->conflicts;
     if (mbuf->port >= from->config.port_count) /* not loaded: no flow begins there */
         return now;
     if (!dsn_path_key(from, root, mbuf, &packet, &key))

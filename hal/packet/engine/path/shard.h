@@ -4,6 +4,7 @@
 
 #include "path.h"
 #include "path/budgets.h"
+#include "path/conflicts.h"
 #include "path/derive.h"
 #include "path/first_fragments.h"
 #include "path/firsts.h"
@@ -34,6 +35,7 @@ enum dsn_event_kind {
     DSN_EVENT_PICKUP_BEGIN = 9,
     DSN_EVENT_PICKUP_END = 10,
     DSN_EVENT_FLOW_TABLE_FULL = 11,
+    DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
     DSN_STEP_STAGE = 1,
@@ -81,6 +83,7 @@ struct dsn_shard {
         struct dsn_event_record record[DSN_EVENTS];
         _Atomic uint64_t put, taken, missed;
     } events;
+    struct dsn_conflicts conflicts;
 };
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);

@@ -18,6 +18,7 @@ from hal.packet.model.parse import (
     Packet,
     word,
 )
+from hal.packet.model.path.conflicts import Conflicts
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.wire import ARP, ECHO, ND, Wire
 from hal.packet.model.rows import Entry
@@ -32,11 +33,12 @@ SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 class Answers:
     """What a shard answers. Each method is the end of a packet's way: CONSUME, or Dropped."""
 
-    def __init__(self, moment: Moment, chain: Chain, wire: Wire, neighbours: Neighbours) -> None:
+    def __init__(self, moment: Moment, chain: Chain, wire: Wire, neighbours: Neighbours, conflicts: Conflicts) -> None:
         self._moment = moment
         self._chain = chain
         self._wire = wire
         self._neighbours = neighbours
+        self._conflicts = conflicts
 
     def arp(self, frame: Frame, vnic: Entry) -> Verdict:
         """RFC 826."""
@@ -50,6 +52,8 @@ class Answers:
         told = Announcement(frame.source, sender, (data[8:14],), unspecified=request and sender == NO_IPV4)
         if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_arp(vnic, tables, told)):
             raise Dropped(reason)
+        if not told.unspecified and self._conflicts.meets(vnic, sender, frame.source):
+            raise Dropped("address_conflict")
         answer = answering_mac(tables, vnic, sender, target) if request else None
         if answer:
             mac, _ = answer
@@ -93,6 +97,8 @@ class Answers:
             raise Dropped(reason)
         if solicitation:
             return self._solicitation(packet, target, links.get(1))
+        if advertisement and self._conflicts.meets(vnic, target, links.get(2) or packet.frame.source):
+            raise Dropped("address_conflict")
         to = packet.destination
         if advertisement and (to == headers.ALL_NODES or tables.exact("local_address", vnic.vrf, to)):
             flags = message[4]
@@ -104,12 +110,15 @@ class Answers:
     def _solicitation(self, packet: Packet, target: bytes, link: bytes | None) -> Verdict:
         """RFC 4861 7.2.3 and 7.2.4: who asks from :: looks for a duplicate (RFC 4862 5.4), and all are told."""
         vnic, frame = packet.vnic, packet.frame
+        unspecified = packet.source == UNSPECIFIED
+        if not unspecified and self._conflicts.meets(vnic, packet.source, link or frame.source):
+            raise Dropped("address_conflict")
         answer = answering_mac(self._moment.tables, vnic, packet.source, target)
         if answer is None:
             raise Dropped("nd_ignored")
         mac, is_own = answer
         asker, to = packet.source, frame.source
-        if asker == UNSPECIFIED:
+        if unspecified:
             ip, to = headers.neighbour_advertisement(target, mac, None, router=is_own), headers.ALL_NODES_MAC
         else:
             ip = headers.neighbour_advertisement(target, mac, asker, router=is_own)

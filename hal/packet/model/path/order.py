@@ -18,6 +18,7 @@ from hal.packet.model.parse import ARP_TYPE, Dropped, Packet, check_addresses, p
 from hal.packet.model.path.alive import Alive
 from hal.packet.model.path.answers import Answers
 from hal.packet.model.path.checks import check_is_for_us, check_macs, check_size, vnic_of
+from hal.packet.model.path.conflicts import Conflicts
 from hal.packet.model.path.deciding import Deciding
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
@@ -72,7 +73,7 @@ class PathShard:
         self.fragments = Fragments()
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
         self.meetings = Meetings(moment, chain, self.flows, self.fragments)
-        self.answers = Answers(moment, chain, self.wire, self.neighbours)
+        self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
         self.limits = Limits(moment, config, self.flows, self.events)
@@ -93,7 +94,7 @@ class PathShard:
         vnic = known.vnic = vnic_of(tables, arrived.port, frame)  # 3: vnic_unknown
         self.counters.vnic(vnic.id, "rx", frame.size)
         if frame.ethertype == ARP_TYPE:
-            return self.answers.arp(frame, vnic)  # 4, *ARP*: arp_*, spoofed_arp
+            return self.answers.arp(frame, vnic)  # 4, *ARP*: arp_*, spoofed_arp, address_conflict
         routed = frame.destination == own_mac(tables, vnic)  # 5
         packet = known.packet = parse_ip(frame, vnic, routed, self.now)  # 4, 6: ethertype_unsupported, ipv*
         if packet.to_group:

@@ -1,0 +1,57 @@
+#include "path/conflicts.h"
+
+#include "path/answers.h"
+#include "path/shard.h"
+
+/* Whether it may be told of now; then it was. Those of the last ten seconds are remembered, so many at most. */
+static bool may_tell(struct dsn_conflict *some, uint64_t id, uint64_t now) {
+    struct dsn_conflict *room = NULL;
+    for (unsigned n = 0; n < DSN_CONFLICTS; n++) {
+        if (some[n].until_ns <= now)
+            room = &some[n];
+        else if (some[n].id == id)
+            return false;
+    }
+    if (room != NULL)
+        *room = (struct dsn_conflict){.id = id, .until_ns = now + DSN_DEFEND_INTERVAL};
+    return room != NULL;
+}
+
+/* The slot of the vNIC's address that packets to it would go to; DSN_NO_SLOT. */
+static uint32_t vnic_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]) {
+    uint32_t route = dsn_longest(root, DSN_TABLE_ROUTE, vrf, address);
+    if (route == DSN_NO_SLOT || dsn_row_action(root, DSN_TABLE_ROUTE, route) != DSN_ACTION_SUBNET_ROUTE)
+        return DSN_NO_SLOT;
+    uint32_t subnet = dsn_row_ref(root, DSN_TABLE_ROUTE, route, 1);
+    struct dsn_row_vnic_address wanted = {.subnet = dsn_id_at(root, DSN_TABLE_SUBNET, subnet)};
+    memcpy(wanted.address, address, 16);
+    return dsn_find(root, DSN_TABLE_VNIC_ADDRESS, &wanted.subnet);
+}
+
+bool dsn_conflict(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
+                  const uint8_t mac[6]) {
+    if (uplink->role != DSN_VNIC_ROLE_UPLINK || dsn_mac(mac) == uplink->own_mac)
+        return false;
+    struct dsn_row_local_address wanted = {.vrf = uplink->vrf};
+    memcpy(wanted.address, address, 16);
+    enum dsn_table_number table = DSN_TABLE_LOCAL_ADDRESS;
+    uint32_t slot = dsn_find(shard->root, table, &wanted.vrf);
+    bool own = slot != DSN_NO_SLOT;
+    if (!own) {
+        table = DSN_TABLE_VNIC_ADDRESS;
+        slot = vnic_address(shard->root, uplink->vrf, address);
+        if (slot == DSN_NO_SLOT)
+            return false;
+    }
+    uint64_t id = dsn_id_at(shard->root, table, slot);
+    if (!may_tell(own ? shard->conflicts.own : shard->conflicts.vnics, id, shard->now))
+        return true;
+    char text[80];
+    size_t size = dsn_text_address(text, sizeof(text), address);
+    size += (size_t)snprintf(text + size, sizeof(text) - size, " is-at ");
+    dsn_text_mac(text + size, sizeof(text) - size, mac);
+    dsn_event_put(shard, DSN_EVENT_ADDRESS_CONFLICT, (int16_t)table, id, text);
+    if (own && ((const struct dsn_row_local_address *)dsn_row(shard->root, table, slot))->subnet == uplink->subnet)
+        dsn_announce(shard, uplink, address);
+    return true;
+}

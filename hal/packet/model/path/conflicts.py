@@ -6,12 +6,12 @@ from hal.packet.contract import EventKind
 from hal.packet.model import headers
 from hal.packet.model.chain import own_mac
 from hal.packet.model.counters import EventRing
-from hal.packet.model.flows import SECOND
 from hal.packet.model.parse import ARP_TYPE, BROADCAST, IPV6_TYPE
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.wire import ARP, ND, Wire
 from hal.packet.model.rows import Entry
 from hal.packet.model.tables import Tables
+from hal.packet.model.tracking import SECOND
 from hal.packet.schema.rows import MAPPED, unpack_address
 
 CONFLICTS = 64

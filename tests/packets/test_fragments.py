@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from scapy.all import (
     IP,
+    TCP,
     UDP,
+    Ether,
+    ICMPv6ND_NS,
+    ICMPv6NDOptSrcLLAddr,
     IPOption_NOP,
     IPv6,
     IPv6ExtHdrDestOpt,
@@ -26,6 +30,8 @@ from tests.packets.packets import Description, udp
 from tests.packets.world import HOSTS
 
 WHOLE = bytes(UDP(sport=1, dport=53, len=8 + 800)) + bytes(800)
+PAD = bytes(4)
+"""Behind 20 bytes of TCP, to end on eight."""
 
 
 def piece(begin: int, end: int, more: bool, identification: int = 7, protocol: int = 17) -> Description:
@@ -93,7 +99,7 @@ def test_entries_live_half_a_minute(card: Card) -> None:
     send(card, piece(600, 808, False)).is_dropped("fragment_no_first")
 
 
-@pytest.mark.parametrize(("begin", "end"), [(392, 808), (0, 400), (8, 16)])
+@pytest.mark.parametrize(("begin", "end"), [(392, 808), (0, 408), (8, 408)])
 def test_overlap_ends_it_all(card: Card, begin: int, end: int) -> None:
     send(card, piece(0, 400, True)).arrives_at("web")
     send(card, piece(begin, end, end < 808)).is_dropped("fragment_overlap")
@@ -124,6 +130,161 @@ def test_not_on_eight(card: Card, begin: int, end: int) -> None:
     send(card, piece(400, 407, False)).arrives_at("web")
 
 
+# --- by the clauses of the RFCs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_791_3_2_out_of_order_behind_the_first(card: Card, make: type) -> None:
+    send(card, make(0, 200, True)).arrives_at("web")
+    for begin, end in ((600, 808), (200, 400), (400, 600)):
+        send(card, make(begin, end, end < 808)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_791_3_2_before_the_first(card: Card, make: type) -> None:
+    """Who may pass only the first says: the card keeps none back."""
+    send(card, make(400, 808, False)).is_dropped("fragment_no_first").silently()
+    send(card, make(0, 400, True)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_815_3_an_empty_fragment_fills_no_hole(card: Card, make: type) -> None:
+    send(card, make(0, 400, True)).arrives_at("web")
+    send(card, make(400, 400, False)).is_dropped("fragment_invalid")
+    send(card, make(400, 808, False)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_815_3_a_datagram_has_one_end(card: Card, make: type) -> None:
+    send(card, make(0, 200, True)).arrives_at("web")
+    send(card, make(400, 600, False)).arrives_at("web")
+    send(card, make(600, 608, True)).is_dropped("fragment_invalid")
+    send(card, make(600, 808, False)).is_dropped("fragment_invalid")
+    send(card, make(200, 208, False)).is_dropped("fragment_invalid")
+    send(card, make(200, 400, True)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_815_3_no_end_before_what_has_come(card: Card, make: type) -> None:
+    send(card, make(0, 200, True)).arrives_at("web")
+    send(card, make(400, 600, True)).arrives_at("web")
+    send(card, make(200, 300, False)).is_dropped("fragment_invalid")
+    send(card, make(600, 808, False)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+@pytest.mark.parametrize(("begin", "end"), [(0, 400), (0, 200), (400, 600), (408, 416)])
+def test_rfc_8200_4_5_duplicates_are_dropped_alone(card: Card, make: type, begin: int, end: int) -> None:
+    send(card, make(0, 400, True)).arrives_at("web")
+    send(card, make(400, 600, True)).arrives_at("web")
+    send(card, make(begin, end, True)).is_dropped("fragment_duplicate").silently()
+    send(card, make(600, 808, False)).arrives_at("web")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+@pytest.mark.parametrize(("begin", "end"), [(0, 408), (392, 408), (592, 616), (0, 800)])
+def test_rfc_5722_4_an_overlap_ends_the_datagram(card: Card, make: type, begin: int, end: int) -> None:
+    send(card, make(0, 400, True)).arrives_at("web")
+    send(card, make(600, 608, True)).arrives_at("web")
+    send(card, make(begin, end, end < 808)).is_dropped("fragment_overlap").silently()
+    for first, last in ((400, 600), (0, 400), (608, 808)):
+        send(card, make(first, last, last < 808)).is_dropped("fragment_overlap")
+
+
+@pytest.mark.parametrize("make", [piece, piece6])
+def test_rfc_4963_2_an_identification_comes_again(card: Card, make: type) -> None:
+    """At 2,200 datagrams a second IPv4's 65,536 are used up while entries live: one that is whole leaves none."""
+    for _ in range(3):
+        send(card, make(0, 400, True)).arrives_at("web")
+        send(card, make(600, 808, False)).arrives_at("web")
+        send(card, make(400, 600, True)).arrives_at("web")
+        send(card, make(400, 600, True)).is_dropped("fragment_no_first")
+
+
+def test_rfc_1858_3_2_2_a_later_one_inside_the_tcp_header(card: Card) -> None:
+    first = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=6) / TCP(sport=9, dport=80, flags="S") / PAD
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: first)).arrives_at("web")
+    for begin in (8, 16):
+        send(card, piece(begin, begin + 8, False, protocol=6)).is_dropped("fragment_tiny").silently()
+    send(card, piece(24, 48, True, protocol=6)).arrives_at("web")
+
+
+def test_rfc_3128_the_port_comes_in_a_later_one(card: Card) -> None:
+    """Nor without its first, by which a filter that looks at it alone would let it pass."""
+    send(card, piece(8, 808, False, protocol=6)).is_dropped("fragment_tiny")
+    send(card, piece(8, 808, False)).is_dropped("fragment_no_first")
+
+
+def test_of_udp_eight_bytes_may_come_first(card: Card) -> None:
+    send(card, piece(0, 8, True)).arrives_at("web")
+    send(card, piece(8, 808, False)).arrives_at("web")
+
+
+def test_rfc_7112_5_a_first_has_the_whole_chain(card: Card) -> None:
+    def first(following: int, data: bytes) -> Sent:
+        header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrFragment(id=7, m=1, nh=following)
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(data)))
+
+    first(60, b"\x11\1" + bytes(6)).is_dropped("fragment_tiny")  # the options' second half is missing
+    first(60, b"\x3c\0" + bytes(6)).is_dropped("fragment_tiny")  # options, and more of them to come
+    first(60, b"\x06\0" + bytes(6) + bytes(16)).is_dropped("fragment_tiny")  # TCP's last 4 bytes are missing
+    first(60, b"\x11\0" + bytes(6) + WHOLE[:8]).arrives_at("web")
+
+
+def test_rfc_6946_3_atomic_ones_are_no_fragments(card: Card) -> None:
+    """Nor while a datagram in fragments has their identification."""
+
+    def atomic() -> Sent:
+        whole = IPv6ExtHdrFragment(id=7) / UDP(sport=1, dport=53) / b"atomic"
+        built = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / whole
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: built))
+
+    atomic().arrives_at("web")
+    send(card, piece6(0, 400, True)).arrives_at("web")
+    atomic().arrives_at("web")
+    send(card, piece6(400, 808, False)).arrives_at("web")
+    atomic().arrives_at("web")
+    send(card, piece6(400, 808, False)).is_dropped("fragment_no_first")  # an atomic one is nobody's first
+
+
+def test_rfc_8200_4_5_what_follows_is_said_by_the_first(card: Card) -> None:
+    """Next headers of later fragments may differ."""
+    send(card, piece6(0, 400, True)).arrives_at("web")
+    odd = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrFragment(id=7, offset=50, nh=6) / WHOLE[400:]
+    send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: odd)).arrives_at("web")
+
+
+def test_rfc_791_2_3_protocols_have_identifications_of_their_own(card: Card) -> None:
+    esp = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=50) / Raw(bytes(400))
+    send(card, piece(0, 400, True)).arrives_at("web")
+    send(card, Description("10.1.0.20", "10.1.0.10", lambda: esp)).arrives_at("web")
+    send(card, piece(400, 808, False, protocol=50)).arrives_at("web")
+    send(card, piece(400, 600, True)).arrives_at("web")
+    assert {flow.protocol: flow.packets[0] for flow in card.flows()} == {17: 2, 50: 2}
+
+
+@pytest.mark.parametrize("flags", ["DF+MF", "evil+MF"])
+def test_rfc_791_3_1_flags_beside_more_fragments(card: Card, flags: str) -> None:
+    """A host may cut up what routers must not, and the reserved bit says nothing."""
+    first = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags=flags, proto=17) / Raw(WHOLE[:400])
+    sent = send(card, Description("10.1.0.20", "10.1.0.10", lambda: first)).arrives_at("web")
+    assert Ether(sent.outputs()[0].data)[IP].flags == flags
+    send(card, piece(400, 808, False)).arrives_at("web")
+
+
+def test_rfc_6980_5_neighbour_discovery_is_never_in_fragments(card: Card) -> None:
+    """An atomic fragment is one here."""
+    asked = ICMPv6ND_NS(tgt="2001:db8:1::1") / ICMPv6NDOptSrcLLAddr(lladdr=HOSTS["client"].mac)
+    header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::1", hlim=255)
+
+    def ask(built: Any) -> Sent:
+        return send(card, Description("2001:db8:1::14", "2001:db8:1::1", lambda: built))
+
+    ask(header / IPv6ExtHdrFragment(id=7) / asked).is_dropped("nd_malformed")
+    ask(header / IPv6ExtHdrFragment(id=7, m=1) / asked).is_dropped("nd_malformed")
+    ask(header / asked).is_taken()
+
+
 # --- extension headers: behind the fragment header they are part of what is cut up (RFC 8200 4.5) ---------------------
 
 
@@ -144,9 +305,9 @@ def test_ranges_begin_behind_the_fragment_header(card: Card, size: int) -> None:
         return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(whole[begin:end])))
 
     cut(0, at["begin"], True).arrives_at("web")
-    cut(size, size + 8, True).is_dropped("fragment_overlap")  # the UDP header again, with another port
+    cut(size, size + 8, True).is_dropped("fragment_duplicate")  # the UDP header again, with another port
     cut(0, at["begin"], True, 8).arrives_at("web")
-    cut(size + 8, size + 16, True, 8).is_dropped("fragment_overlap")
+    cut(size + 8, size + 24, True, 8).is_dropped("fragment_overlap")
     cut(0, at["begin"], True, 9).arrives_at("web")
     cut(size + 16, len(whole), False, 9).arrives_at("web")
 
@@ -158,8 +319,8 @@ def test_extension_headers_before_the_fragment_header_are_no_part(card: Card) ->
         return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / fragment / WHOLE[begin:end]))
 
     cut(0, 400, True).arrives_at("web")
-    cut(400, 808, False).arrives_at("web")
-    cut(392, 400, True).is_dropped("fragment_overlap")
+    cut(392, 408, True).is_dropped("fragment_overlap")
+    cut(400, 808, False).is_dropped("fragment_overlap")
 
 
 # --- a whole datagram is no longer than its header can say --------------------------------------------------------

@@ -118,10 +118,95 @@ def pad(good: Straight, _where: int, value: int) -> bytes:
     return bytes(good.frame()) + bytes(value % 64)
 
 
-def ipv4_options(good: Straight, where: int, _value: int) -> bytes:
-    options = (b"\x01" * 4, b"\x83\x07\x04" + bytes(4), b"\x07\x00", b"\x07\x28", b"\x94\x04\0\0", b"\0",
-               b"\x89\x03\x04", b"\x44\x04\x05\x00")  # fmt: skip
-    return bytes(good.frame(replace(good.ip, options=options[where % 8])))
+def link_control(good: Straight, where: int, value: int) -> bytes:
+    frame = good.frame()
+    frame[:6] = frames.mac("01:80:c2:00:00:00")
+    frame[5] = value % 20
+    kinds = (0x0800, 0x86DD, 0x8808, 0x88CC, 0x8809, 38)
+    frame[good.at - 2 : good.at] = struct.pack("!H", kinds[where % 6])
+    return bytes(frame)
+
+
+def group(good: Straight, where: int, value: int) -> bytes:
+    """A group in the IP header, the Ethernet header, or both."""
+    groups = (("01:00:5e:00:00:fb", "224.0.0.251"), ("33:33:00:00:00:fb", "ff02::fb"))
+    mac, address = groups[int(good.ip.v6)]
+    frame = good.frame(replace(good.ip, destination=address) if where % 3 else None)
+    if where % 3 != 1:
+        frame[:6] = frames.mac(mac if value % 4 else "ff:ff:ff:ff:ff:ff")
+    return bytes(frame)
+
+
+OPTION_KINDS = (
+    0,
+    1,
+    7,
+    68,
+    130,
+    131,
+    133,
+    134,
+    136,
+    137,
+    142,
+    145,
+    147,
+    148,
+    149,
+    151,
+    152,
+    11,
+    12,
+    82,
+    25,
+    30,
+    222,
+    255,
+)
+
+
+def ipv4_options(good: Straight, where: int, value: int) -> bytes:
+    kind = OPTION_KINDS[where % len(OPTION_KINDS)]
+    size = value % 9
+    option = bytes(value % 3) + bytes((kind, size)) + bytes(max(0, size - 2))
+    if value % 5 == 0:
+        option = b"\1" * (value % 4) + option
+    return bytes(good.frame(replace(good.ip, options=option[:40])))
+
+
+OPTION6_KINDS = (0, 1, 4, 5, 0x1E, 0x63, 0xC2, 0xC9, 0xDE, 0x05)
+
+
+def ipv6_options(good: Straight, where: int, value: int) -> bytes:
+    """Hop-by-hop or destination options, at times behind an atomic fragment header."""
+    six = replace(good.talk, v6=True)
+    size = value % 16
+    data = bytes((OPTION6_KINDS[where % 10], size)) + bytes(value // 16 % 18)
+    data = b"\1\0" * (where % 3) + data
+    data = bytes(((len(data) + 9) // 8 - 1,)) + data + bytes(-(len(data) + 2) % 8)
+    chain = ((0, data),) if value % 3 == 0 else ((60, data),) if value % 3 == 1 else ((44, bytes(7)), (60, data))
+    ip = replace(six.ip(False), extensions=chain)
+    return bytes(good.frame(ip, *six.l4(ip, False, SYN, 4)))
+
+
+def routing_header(good: Straight, where: int, value: int) -> bytes:
+    six = replace(good.talk, v6=True)
+    ip = replace(
+        six.ip(False), extensions=((43, bytes((2, (0, 1, 2, 3, 4, 5, 253)[where % 7], value % 2)) + bytes(20)),)
+    )
+    return bytes(good.frame(ip, *six.l4(ip, False, SYN, 4)))
+
+
+def flags(good: Straight, where: int, value: int) -> bytes:
+    """IPv4: any of the three flags, with a fragment's place or without."""
+    talk = replace(good.talk, v6=False)
+    ip = replace(talk.ip(False), identification=value & 0xFF)
+    frame = good.frame(ip, *talk.l4(ip, False, SYN, 4))
+    at = good.at
+    frame[at + 6 : at + 8] = struct.pack("!H", where % 8 << 13 | (0, 0, 1, 2, 3)[value % 5])
+    frame[at + 10 : at + 12] = bytes(2)
+    frame[at + 10 : at + 12] = struct.pack("!H", frames.checksum(bytes(frame[at : at + 20])))
+    return bytes(frame)
 
 
 def extension_headers(good: Straight, where: int, _value: int) -> bytes:
@@ -138,10 +223,13 @@ def extension_headers(good: Straight, where: int, _value: int) -> bytes:
         ((60, b"\xff" + bytes(6)),),
         ((60, b"\x0f" + bytes(126)), (60, b"\x0f" + bytes(126))),
         ((59, bytes(7)),),
+        ((44, b"\0\0\1" + bytes(4)), (60, b"\x01" + bytes(6))),
+        ((44, b"\0\0\1" + bytes(4)), (44, b"\0\0\1" + bytes(4))),
     )
     six = replace(good.talk, v6=True)
-    ip = replace(six.ip(False), extensions=chains[where % 12])
-    return bytes(good.frame(ip, *six.l4(ip, False, SYN, 4)))
+    ip = replace(six.ip(False), extensions=chains[where % 14])
+    protocol, payload = six.l4(ip, False, SYN, 4)
+    return bytes(good.frame(ip, protocol, payload[:4] if where % 14 == 12 else payload))
 
 
 def odd_address(good: Straight, where: int, value: int) -> bytes:
@@ -211,7 +299,8 @@ Bend = Callable[[Straight, int, int], bytes]
 
 BENDS: tuple[Bend, ...] = (
     cut, change_byte, flip_bit, version, destination_mac, destination_mac, source_mac, tag, ethertype, ethertype, pad,
-    ipv4_options, ipv4_options, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
+    link_control, group, flags, ipv4_options, ipv4_options, ipv4_options, ipv4_options, ipv6_options, ipv6_options,
+    routing_header, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
     ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport, data_offset, udp_length,
     lying_length, lying_length, noise,
 )  # fmt: skip

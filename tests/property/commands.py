@@ -215,10 +215,11 @@ class Story:
         yield self._packet(source, frames.mac(ENDS[whom % len(ENDS)].mac) + frame[6:])
 
     def _datagram(self, which: int, how: int, identification: int, size: int) -> Iterator[PacketIn]:
-        """All fragments of a datagram: in order, its first again, one twice, or many small ones."""
+        """All fragments of a datagram: in order, its first again, one twice, two ends, many small, or all again."""
         talk = self._talk(which)
         talk.identification = identification
-        order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, 1, 11), (0, *range(20, 30)))
+        order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, 1, 11), (0, *range(20, 30)),
+                 (0, 2, 12), (0, 2, 13, 1), (0, 12, 2), (0, 2, 1, 0, 2, 1), (0, 2, 1, 2), (0, 5, 1))  # fmt: skip
         for place in order[how % len(order)]:
             if place >= 20:
                 yield from self._fragment(which, 20, place - 20, 0)
@@ -330,9 +331,10 @@ class Story:
         pieces = {
             0: (0, 400, True), 1: (400, 400, True), 2: (800, 400, False), 3: (392, 400, True), 4: (0, 8, True),
             5: (8, 400, True), 6: (400, 401, True), 7: (65528, 400, False), 8: (0, 400, False), 9: (480, 0, True),
-            10: (0, 400, True), 11: (65512, 3 + where // 4 % 2, False),
+            10: (0, 400, True), 11: (65512, 3 + where // 4 % 2, False), 12: (1200, 8, True), 13: (400, 200, False),
+            14: (16, 8, False),
         }  # fmt: skip
-        start, length, more = pieces[how % 12]
+        start, length, more = pieces[how % 15]
         if how % 24 >= 20:  # many separate ranges
             start, length, more = 400 + where % 40 * 16, 8, True
         if where % 4 == 1 and start == 0:

@@ -44,6 +44,7 @@ ENDS = (
     "ERROR icmp_error_unrelated",
     "DATAGRAM fragment_invalid",
     "DATAGRAM fragment_overlap",
+    "DATAGRAM fragment_duplicate",
     "KNOCK PUNT",
     "KNOCK punt_limit",
     "SPOOF spoofed_address",

@@ -87,8 +87,8 @@ def fragments_begin_behind_their_header(bench: Bench) -> None:
         return traffic.send(A.port, A.frame(packet))
 
     send(0, True, datagram[:24]).left_by(C.port, "a first fragment with destination options")
+    send(16, True, datagram[8:16]).dropped("fragment_duplicate", "a fragment on the last bytes of the first")
     send(24, False, datagram[24:]).left_by(C.port, "the fragment behind it")
-    send(16, True, datagram[8:16]).dropped("fragment_overlap", "a fragment on the last bytes of the first")
 
 
 @check(Level.STATEFUL, "one by which the datagram would be longer than its header can say", needs=NEEDS)

@@ -8,11 +8,13 @@ from typing import NamedTuple
 from hal.packet.model.flows import Connection
 from hal.packet.model.keys import Scope, scope_of
 from hal.packet.model.parse import Dropped, Fragment, Packet
+from hal.packet.model.stage import TCP
 from hal.packet.model.tracking import SECOND
 
 LIFETIME = 30 * SECOND
 ROOM = 4096
 RANGES = 8
+TCP_HEADER = 20
 LONGEST = 65535
 """Most that IPv4's total length, or IPv6's payload length, can say of a whole datagram (RFC 791 3.1, RFC 8200 4.5)."""
 
@@ -36,8 +38,15 @@ class FirstFragment:
     before: int
     """As `Fragment.before`: a datagram has the headers of its first fragment."""
     ranges: list[tuple[int, int]] = field(default_factory=list)
+    total: int = 0
+    """Bytes of the fragmentable part, as its last fragment says; 0: that one has not come."""
     refuses: bool = False
     """Two of them overlapped: none passes any more."""
+
+    @property
+    def highest(self) -> int:
+        """Where the last range that has come ends."""
+        return self.ranges[-1][1]
 
 
 def _key_of(packet: Packet, fragment: Fragment) -> FragmentKey:
@@ -65,16 +74,17 @@ class Fragments:
             return
         end = packet.end_of(fragment)
         length = end - fragment.offset
-        if fragment.before + end > LONGEST or (fragment.more and (length == 0 or length % 8)):
+        if fragment.before + end > LONGEST or length == 0 or (fragment.more and length % 8):
             raise Dropped("fragment_invalid")
+        if packet.version == 4 and packet.protocol == TCP and 0 < fragment.offset < TCP_HEADER:
+            raise Dropped("fragment_tiny")  # it would write over what the first one said (RFC 1858 3.2.2, RFC 3128)
         if packet.is_first:
             self._admit_first(packet, fragment)
 
     def _admit_first(self, packet: Packet, fragment: Fragment) -> None:
         entry = self._living(_key_of(packet, fragment), packet.now)
         if entry:
-            entry.refuses = True
-            raise Dropped("fragment_overlap")
+            raise Dropped(_again(entry, 0, packet.end_of(fragment)))
         if len(self._entries) >= ROOM:
             self._entries = {
                 key: entry for key, entry in self._entries.items() if packet.now - entry.created_ns < LIFETIME
@@ -99,13 +109,30 @@ class Fragments:
         begin, end = fragment.offset, packet.end_of(fragment)
         if first.before + end > LONGEST:
             raise Dropped("fragment_invalid")
-        if first.refuses or any(begin < other_end and other < end for other, other_end in first.ranges):
-            first.refuses = True
+        if first.refuses:
             raise Dropped("fragment_overlap")
+        if any(begin < other_end and other < end for other, other_end in first.ranges):
+            raise Dropped(_again(first, begin, end))
+        # A datagram has one end, and no byte is behind it.
+        beyond = end > first.total or not fragment.more if first.total else not fragment.more and end < first.highest
+        if beyond:
+            raise Dropped("fragment_invalid")
         merged = _merge([*first.ranges, (begin, end)])
         if len(merged) > RANGES:
             raise Dropped("fragment_ranges")
         first.ranges = merged
+        if not fragment.more:
+            first.total = end
+        if merged == [(0, first.total)]:  # it is whole: another with its identification may come (RFC 4963)
+            del self._entries[_key_of(packet, fragment)]
+
+
+def _again(first: FirstFragment, begin: int, end: int) -> str:
+    """What a fragment meets whose bytes have come before, all or some."""
+    if not first.refuses and any(other <= begin and end <= other_end for other, other_end in first.ranges):
+        return "fragment_duplicate"
+    first.refuses = True
+    return "fragment_overlap"
 
 
 def _merge(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -13,6 +13,8 @@ ARP_TYPE, IPV4_TYPE, VLAN_TYPE, IPV6_TYPE = 0x0806, 0x0800, 0x8100, 0x86DD
 TAG_TYPES = (VLAN_TYPE, 0x88A8, 0x9100)
 BROADCAST = b"\xff" * 6
 ZERO_MAC = bytes(6)
+LINK_CONTROL = bytes.fromhex("0180c20000")
+"""Addresses that begin so and end in 00 to 0f bridges keep to themselves (IEEE 802.1Q 8.6.3)."""
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ND_TYPES = range(133, 138)
 ECHO_REQUEST = {ICMP: 8, ICMP6: 128}
@@ -93,6 +95,8 @@ class Packet:
     protocol: int
     transport: int
     fragment: Fragment | None = None
+    has_fragment_header: bool = False
+    """IPv6 with a fragment header, be it an atomic one (RFC 6946)."""
     source_port: int = 0
     destination_port: int = 0
     icmp_type: int = 0
@@ -112,6 +116,11 @@ class Packet:
     def to_group(self) -> bool:
         """Sent to a group MAC, broadcast among them."""
         return bool(self.frame.destination[0] & 1)
+
+    @property
+    def is_multicast(self) -> bool:
+        """Sent to an IP multicast address (RFC 1112 4, RFC 4291 2.7)."""
+        return self.destination[12] >> 4 == 14 if self.version == 4 else self.destination[0] == 0xFF
 
     @property
     def is_first(self) -> bool:
@@ -175,6 +184,8 @@ def parse_frame(data: bytes) -> Frame:
     if len(data) < 14:
         raise Dropped("ethernet_truncated")
     destination, source, kind = data[:6], data[6:12], word(data, 12)
+    if destination.startswith(LINK_CONTROL) and destination[5] < 16:
+        raise Dropped("link_control")
     if source == ZERO_MAC or source[0] & 1:
         raise Dropped("ethernet_source_invalid")
     vlan, start = 0, 14
@@ -228,16 +239,25 @@ def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
     )
 
 
+SOURCE_ROUTES = (131, 137)
+REFUSED_OPTIONS = (7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152)
+"""Record route, timestamp, and what is obsolete: RFC 7126 4 advises to drop these."""
+
+
 def _check_options(options: bytes) -> None:
-    """RFC 791 3.1; source routes are refused (RFC 7126)."""
+    """RFC 791 3.1. What nobody knows is left alone (RFC 1812 5.2.4)."""
     place = 0
     while place < len(options) and options[place] != 0:
         if options[place] == 1:
             place += 1
             continue
         size = options[place + 1] if place + 1 < len(options) else 0
-        if options[place] in (131, 137) or size < 2 or place + size > len(options):
+        if size < 2 or place + size > len(options):
             raise Dropped("ipv4_options")
+        if options[place] in SOURCE_ROUTES:
+            raise Dropped("source_route")
+        if options[place] in REFUSED_OPTIONS:
+            raise Dropped("ipv4_option_refused")
         place += size
 
 
@@ -252,9 +272,6 @@ def _parse_ipv6(frame: Frame, vnic: Entry, routed: bool) -> Packet:
         raise Dropped("ipv6_truncated")
     ip = data[: 40 + length]
     walked = walk_extensions(ip)
-    if walked is None:
-        raise Dropped("ipv6_extension")
-    protocol, transport, fragment = walked
     return Packet(
         frame,
         vnic,
@@ -264,32 +281,75 @@ def _parse_ipv6(frame: Frame, vnic: Entry, routed: bool) -> Packet:
         source=ip[8:24],
         destination=ip[24:40],
         ttl=ip[7],
-        protocol=protocol,
-        transport=transport,
-        fragment=fragment,
+        protocol=walked.protocol,
+        transport=walked.transport,
+        fragment=walked.fragment,
+        has_fragment_header=walked.has_fragment_header,
     )
 
 
-def walk_extensions(ip: bytes) -> tuple[int, int, Fragment | None] | None:
-    """The transport protocol, where it begins, and the fragment, if it is one; None against the rules (RFC 8200 4)."""
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS = 0, 43, 44, 51, 60
+EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION_OPTIONS)
+MOST_EXTENSIONS, MOST_EXTENSION_BYTES = 8, 256
+REFUSED_ROUTING = (0, 1, 3)
+"""Routing types that RFC 5095 and RFC 9288 3.5.2.5 drop; RFC 5095 4.2 lets all others pass."""
+JUMBO_PAYLOAD, HOME_ADDRESS = 0xC2, 0xC9
+
+
+class Walked(NamedTuple):
+    """What an IPv6 header's chain leads to: the transport protocol, and where in the packet it begins."""
+
+    protocol: int
+    transport: int
+    fragment: Fragment | None
+    has_fragment_header: bool
+
+
+def walk_extensions(ip: bytes) -> Walked:
+    """Through the extension headers (RFC 8200 4). Raises Dropped where they are against the rules."""
     following, place, fragment, fragmented = ip[6], 40, None, False
-    for count in range(9):
-        if following not in (0, 43, 44, 51, 60):
-            return following, place, fragment
-        if count == 8 or (following == 0 and count) or (following == 44 and fragmented) or place + 8 > len(ip):
-            return None
-        size = {44: 8, 51: (ip[place + 1] + 2) * 4}.get(following, (ip[place + 1] + 1) * 8)
-        if place + size > len(ip) or place + size - 40 > 256 or (following == 43 and ip[place + 2] == 0):
-            return None
-        if following == 44:
+    count = 0
+    while following in EXTENSIONS:
+        # A first fragment has the whole chain (RFC 7112 5).
+        cut = "fragment_tiny" if fragment else "ipv6_extension"
+        twice = (following == HOP_BY_HOP and count) or (following == FRAGMENT and fragmented)
+        if count == MOST_EXTENSIONS or twice:
+            raise Dropped("ipv6_extension")
+        if place + 8 > len(ip):
+            raise Dropped(cut)
+        size = {FRAGMENT: 8, AUTHENTICATION: (ip[place + 1] + 2) * 4}.get(following, (ip[place + 1] + 1) * 8)
+        if place + size - 40 > MOST_EXTENSION_BYTES:
+            raise Dropped("ipv6_extension")
+        if place + size > len(ip):
+            raise Dropped(cut)
+        _check_extension(following, ip[place : place + size])
+        if following == FRAGMENT:
             fragmented = True
             offset, more = word(ip, place + 2) & 0xFFF8, bool(ip[place + 3] & 1)
             if offset or more:
                 fragment = Fragment(word(ip, place + 4, 4), offset, more, place + 8, place - 40)
-        following, place = ip[place], place + size
+        following, place, count = ip[place], place + size, count + 1
         if fragment and fragment.offset:
-            return following, place, fragment
-    return None
+            break
+    return Walked(following, place, fragment, fragmented)
+
+
+def _check_extension(number: int, header: bytes) -> None:
+    """One extension header, whole."""
+    if number == ROUTING and header[2] in REFUSED_ROUTING:
+        raise Dropped("source_route")
+    if number not in (HOP_BY_HOP, DESTINATION_OPTIONS):
+        return
+    place = 2
+    while place < len(header):  # RFC 8200 4.2
+        if header[place] in (JUMBO_PAYLOAD, HOME_ADDRESS):
+            raise Dropped("ipv6_options")
+        if header[place] == 0:
+            place += 1
+            continue
+        place += 2 + header[place + 1] if place + 1 < len(header) else len(header) + 1
+    if place > len(header):
+        raise Dropped("ipv6_options")
 
 
 IPV4_BAD_SOURCE = (0, 127, *range(224, 256))
@@ -304,16 +364,14 @@ def check_addresses(packet: Packet) -> None:
     if packet.version == 4:
         if source[12] in IPV4_BAD_SOURCE or destination[12] in IPV4_BAD_DESTINATION:
             raise Dropped("address_invalid")
-        group = 224 <= destination[12] < 240
     else:
         unspecified = source == UNSPECIFIED and not packet.is_nd
         if unspecified or source == LOOPBACK or source[0] == 0xFF or source.startswith(MAPPED):
             raise Dropped("address_invalid")
         if destination in (UNSPECIFIED, LOOPBACK) or destination.startswith(MAPPED):
             raise Dropped("address_invalid")
-        group = destination[0] == 0xFF
-    if group:
-        raise Dropped("multicast")
+    if packet.is_multicast:
+        raise Dropped("group_mismatch")
 
 
 def is_link_local(address: bytes) -> bool:
@@ -371,10 +429,15 @@ def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
             return None
         protocol, source, destination = quoted[9], MAPPED + quoted[12:16], MAPPED + quoted[16:20]
     else:
-        walked = walk_extensions(quoted) if len(quoted) >= 40 and quoted[0] >> 4 == 6 else None
-        if walked is None or (walked[2] and walked[2].offset):
+        if len(quoted) < 40 or quoted[0] >> 4 != 6:
             return None
-        protocol, size, _ = walked
+        try:
+            walked = walk_extensions(quoted)
+        except Dropped:
+            return None
+        if walked.fragment and walked.fragment.offset:
+            return None
+        protocol, size = walked.protocol, walked.transport
         source, destination = quoted[8:24], quoted[24:40]
     transport = quoted[size:]
     if len(transport) < 8:

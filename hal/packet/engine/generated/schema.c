@@ -239,12 +239,14 @@ const char *const dsn_reason_name[DSN_REASONS] = {
     "ethernet_truncated",
     "ethernet_source_invalid",
     "vlan_nested",
+    "link_control",
     "llc",
     "ethertype_unsupported",
     "vnic_unknown",
     "not_for_us",
     "broadcast",
     "multicast",
+    "group_mismatch",
     "arp_malformed",
     "arp_ignored",
     "nd_malformed",
@@ -254,9 +256,12 @@ const char *const dsn_reason_name[DSN_REASONS] = {
     "ipv4_header",
     "ipv4_checksum",
     "ipv4_options",
+    "ipv4_option_refused",
+    "source_route",
     "ipv6_truncated",
     "ipv6_header",
     "ipv6_extension",
+    "ipv6_options",
     "address_invalid",
     "l4_truncated",
     "l4_checksum",
@@ -265,6 +270,7 @@ const char *const dsn_reason_name[DSN_REASONS] = {
     "fragment_tiny",
     "fragment_no_first",
     "fragment_overlap",
+    "fragment_duplicate",
     "fragment_ranges",
     "fragment_invalid",
     "fragment_table_full",
@@ -339,73 +345,74 @@ const char dsn_schema_json[] =
     "ubnet\",\"default\":18446744073709551615},{\"name\":\"flow_limit\",\"type\":\"u32\",\"offset\":64,\"defa"
     "ult\":0},{\"name\":\"inbound_flow_limit\",\"type\":\"u32\",\"offset\":68,\"default\":0},{\"name\":\"punt_l"
     "imit\",\"type\":\"u32\",\"offset\":72,\"default\":0}]}]}],\"reasons\":[\"not_configured\",\"ethernet_tru"
-    "ncated\",\"ethernet_source_invalid\",\"vlan_nested\",\"llc\",\"ethertype_unsupported\",\"vnic_unknow"
-    "n\",\"not_for_us\",\"broadcast\",\"multicast\",\"arp_malformed\",\"arp_ignored\",\"nd_malformed\",\"nd_i"
-    "gnored\",\"address_conflict\",\"ipv4_truncated\",\"ipv4_header\",\"ipv4_checksum\",\"ipv4_options\",\""
-    "ipv6_truncated\",\"ipv6_header\",\"ipv6_extension\",\"address_invalid\",\"l4_truncated\",\"l4_checks"
-    "um\",\"card_fragment\",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_overlap\",\"fr"
-    "agment_ranges\",\"fragment_invalid\",\"fragment_table_full\",\"flow_table_full\",\"flow_limit\",\"fi"
-    "rst_packet_limit\",\"tcp_no_session\",\"tcp_flags\",\"tcp_state\",\"icmp_error_unrelated\",\"icmp_ty"
-    "pe\",\"no_decision\",\"same_interface\",\"mac_mismatch\",\"ttl_exceeded\",\"mtu_exceeded\",\"neighbour"
-    "_unresolved\",\"neighbour_queue_full\",\"neighbour_queue_limit\",\"punt_denied\",\"punt_limit\",\"pu"
-    "nt_no_tap\",\"port_down\",\"port_full\"]},{\"name\":\"antispoof\",\"tables\":[{\"name\":\"allowed_source"
-    "\",\"match\":\"lpm\",\"capacity\":65536,\"actions\":[{\"row\":\"AllowedSource\",\"size\":40,\"key_end\":40,"
-    "\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref"
-    "\":\"vnic\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\""
-    "offset\":32}]}]}],\"reasons\":[\"spoofed_mac\",\"spoofed_address\",\"spoofed_arp\",\"spoofed_nd\"]},{"
-    "\"name\":\"firewall\",\"tables\":[{\"name\":\"firewall_policy\",\"match\":\"exact\",\"capacity\":4096,\"act"
-    "ions\":[{\"row\":\"FirewallPolicy\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"o"
-    "ffset\":0}]}]},{\"name\":\"firewall_binding\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\""
-    ":\"FirewallBinding\",\"size\":24,\"key_end\":16,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},"
-    "{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"policy\",\"type\":\"id\",\"offset\":"
-    "16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"firewall_rule\",\"match\":\"priority\",\"capacity\":1310"
-    "72,\"counts\":true,\"actions\":[{\"row\":\"FirewallRule\",\"size\":80,\"key_end\":72,\"fields\":[{\"name\""
-    ":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"type\":\"id\",\"offset\":8,\"ref\":\"firewall_pol"
-    "icy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},{\"name\":\"direction\",\"type\":\"u8\",\"offset"
-    "\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8\",\"offset\":21,\"default\":0},{\"name\":\"pro"
-    "tocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},{\"name\":\"source\",\"type\":\"prefix\",\"offse"
-    "t\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\":\"u8\",\"offset\":40,\"default\":\"::/0\"},{\"n"
-    "ame\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"default\":\"::/0\"},{\"name\":\"destination_len\""
-    ",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":\"port_low\",\"type\":\"u16\",\"offset\":66,\"de"
-    "fault\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\":68,\"default\":65535},{\"name\":\"verdict\","
-    "\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\",\"offset\":73,\"default\":0}]}]}],\"reasons\""
-    ":[\"firewall_rule\",\"firewall_reset\",\"firewall_default\",\"firewall_no_policy\"]},{\"name\":\"brid"
-    "ge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Subnet\","
-    "\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\""
-    ":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16}]}]},{\"name\":\"local_a"
-    "ddress\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"LocalAddress\",\"size\":40,\"key_e"
-    "nd\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":"
-    "8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"subnet\",\"type\":\"id"
-    "\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_address\",\"match\":\"exact\",\"capacity\":65536,"
-    "\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\""
-    ",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"address\",\"ty"
-    "pe\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":32,\"ref\":\"vnic\"}]}]},{\"name"
-    "\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"FdbEntry\",\"size\":32,\"key_end\":"
-    "24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8"
-    ",\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offse"
-    "t\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\"]},{\"name\":\"route\",\"tables\":[{\"nam"
-    "e\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop\",\"size\":32,\"key_"
-    "end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset"
-    "\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"address\",\"type\":\"addres"
-    "s\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{"
-    "\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]"
-    "}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHopM"
-    "ember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"gro"
-    "up\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\",\"type\":\"u16\",\"offset"
-    "\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\"name\":\"weight\",\"type\""
-    ":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"capacity\":1200000,\"acti"
-    "ons\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0"
-    "},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offs"
-    "et\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_hop\",\"type\":\"id\",\"offs"
-    "et\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id"
-    "\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"pref"
-    "ix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"gr"
-    "oup\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"SubnetRoute\",\"size\":48,\"key"
-    "_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset"
-    "\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\""
-    ":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"subnet\"}]},{\"row\":\"Blac"
-    "kholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\""
-    ":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{"
-    "\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_route\",\"blackhole\",\"next_"
-    "hop_down\",\"vnic_address_unknown\"]}]}";
+    "ncated\",\"ethernet_source_invalid\",\"vlan_nested\",\"link_control\",\"llc\",\"ethertype_unsupporte"
+    "d\",\"vnic_unknown\",\"not_for_us\",\"broadcast\",\"multicast\",\"group_mismatch\",\"arp_malformed\",\"a"
+    "rp_ignored\",\"nd_malformed\",\"nd_ignored\",\"address_conflict\",\"ipv4_truncated\",\"ipv4_header\","
+    "\"ipv4_checksum\",\"ipv4_options\",\"ipv4_option_refused\",\"source_route\",\"ipv6_truncated\",\"ipv6"
+    "_header\",\"ipv6_extension\",\"ipv6_options\",\"address_invalid\",\"l4_truncated\",\"l4_checksum\",\"c"
+    "ard_fragment\",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_overlap\",\"fragment"
+    "_duplicate\",\"fragment_ranges\",\"fragment_invalid\",\"fragment_table_full\",\"flow_table_full\",\""
+    "flow_limit\",\"first_packet_limit\",\"tcp_no_session\",\"tcp_flags\",\"tcp_state\",\"icmp_error_unre"
+    "lated\",\"icmp_type\",\"no_decision\",\"same_interface\",\"mac_mismatch\",\"ttl_exceeded\",\"mtu_excee"
+    "ded\",\"neighbour_unresolved\",\"neighbour_queue_full\",\"neighbour_queue_limit\",\"punt_denied\",\""
+    "punt_limit\",\"punt_no_tap\",\"port_down\",\"port_full\"]},{\"name\":\"antispoof\",\"tables\":[{\"name\":"
+    "\"allowed_source\",\"match\":\"lpm\",\"capacity\":65536,\"actions\":[{\"row\":\"AllowedSource\",\"size\":4"
+    "0,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\","
+    "\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len"
+    "\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"spoofed_mac\",\"spoofed_address\",\"spoofed_arp\",\""
+    "spoofed_nd\"]},{\"name\":\"firewall\",\"tables\":[{\"name\":\"firewall_policy\",\"match\":\"exact\",\"capa"
+    "city\":4096,\"actions\":[{\"row\":\"FirewallPolicy\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\","
+    "\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"firewall_binding\",\"match\":\"exact\",\"capacity\":4096,\"a"
+    "ctions\":[{\"row\":\"FirewallBinding\",\"size\":24,\"key_end\":16,\"fields\":[{\"name\":\"id\",\"type\":\"u6"
+    "4\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"policy\",\"type\""
+    ":\"id\",\"offset\":16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"firewall_rule\",\"match\":\"priority\","
+    "\"capacity\":131072,\"counts\":true,\"actions\":[{\"row\":\"FirewallRule\",\"size\":80,\"key_end\":72,\"f"
+    "ields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"type\":\"id\",\"offset\":8,\"ref"
+    "\":\"firewall_policy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},{\"name\":\"direction\",\"typ"
+    "e\":\"u8\",\"offset\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8\",\"offset\":21,\"default\":"
+    "0},{\"name\":\"protocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},{\"name\":\"source\",\"type\":"
+    "\"prefix\",\"offset\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\":\"u8\",\"offset\":40,\"defau"
+    "lt\":\"::/0\"},{\"name\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"default\":\"::/0\"},{\"name\":\"d"
+    "estination_len\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":\"port_low\",\"type\":\"u16\","
+    "\"offset\":66,\"default\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\":68,\"default\":65535},{\"n"
+    "ame\":\"verdict\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\",\"offset\":73,\"default\":0}"
+    "]}]}],\"reasons\":[\"firewall_rule\",\"firewall_reset\",\"firewall_default\",\"firewall_no_policy\"]"
+    "},{\"name\":\"bridge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{"
+    "\"row\":\"Subnet\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"nam"
+    "e\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16}]}]},{"
+    "\"name\":\"local_address\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"LocalAddress\",\""
+    "size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\""
+    ":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"sub"
+    "net\",\"type\":\"id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_address\",\"match\":\"exact\",\"c"
+    "apacity\":65536,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"i"
+    "d\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name"
+    "\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":32,\"ref\":\"vn"
+    "ic\"}]}]},{\"name\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"FdbEntry\",\"size"
+    "\":32,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":"
+    "\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16},{\"name\":\"vnic\",\"ty"
+    "pe\":\"id\",\"offset\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\"]},{\"name\":\"route\","
+    "\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop\","
+    "\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type"
+    "\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"address\""
+    ",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacity\":163"
+    "84,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u6"
+    "4\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{"
+    "\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":"
+    "0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\",\"type"
+    "\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\"name\":"
+    "\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"capacity"
+    "\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\""
+    "u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\""
+    ":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_hop\",\"t"
+    "ype\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,\"field"
+    "s\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\""
+    "},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":"
+    "32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"SubnetRoute\""
+    ",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"typ"
+    "e\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"pre"
+    "fix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"subnet\"}"
+    "]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"off"
+    "set\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\""
+    ",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_route\",\"bl"
+    "ackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
 const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;

@@ -198,7 +198,7 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
     static const uint8_t group[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff}, unspecified[16], loopback[16] = {[15] = 1};
     const uint8_t *message = dsn_payload(p);
     uint16_t length = dsn_payload_length(p);
-    if (p->fragment || p->ttl != 255 || length < 8 || message[1] != 0)
+    if (dsn_has_fragment_header(p) || p->ttl != 255 || length < 8 || message[1] != 0)
         return DSN_REASON_ND_MALFORMED;
     /* Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND. */
     if (p->key.source[0] == 0xff || memcmp(p->key.source, loopback, 16) == 0 || dsn_is_v4(p->key.source))

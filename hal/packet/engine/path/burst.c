@@ -45,10 +45,13 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     reason = dsn_fragment_follow(first, p);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
+    const struct dsn_flow_key flow = first->flow;
+    if (dsn_fragment_is_whole(first))
+        dsn_fragment_forget(&shard->fragments, first);
     if (ref != 0)
         return dsn_later(shard, p, ref);
-    uint32_t ports = (uint32_t)first->flow.source_port << 16 | first->flow.destination_port;
-    return dsn_hand_over(shard, p->mbuf, dsn_owner_of(shard, &first->flow), DSN_HANDED_FRAGMENT, ports);
+    uint32_t ports = (uint32_t)flow.source_port << 16 | flow.destination_port;
+    return dsn_hand_over(shard, p->mbuf, dsn_owner_of(shard, &flow), DSN_HANDED_FRAGMENT, ports);
 }
 
 static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only);

@@ -11,9 +11,13 @@ bool dsn_fragments_create(struct dsn_fragments *f) {
     *f = (struct dsn_fragments){
         .entry = calloc(DSN_FRAGMENTS, sizeof(*f->entry)),
         .head = calloc(HEADS, sizeof(*f->head)),
+        .free = 1,
     };
-    if (f->entry != NULL && f->head != NULL && getrandom(f->seed, sizeof(f->seed), 0) == (ssize_t)sizeof(f->seed))
+    if (f->entry != NULL && f->head != NULL && getrandom(f->seed, sizeof(f->seed), 0) == (ssize_t)sizeof(f->seed)) {
+        for (uint32_t at = 0; at + 1 < DSN_FRAGMENTS; at++)
+            f->entry[at].next = at + 2;
         return true;
+    }
     dsn_fragments_destroy(f);
     return false;
 }
@@ -35,19 +39,36 @@ static uint8_t protocol_of(const struct dsn_packet *p) {
     return p->version == 4 ? p->key.protocol : 0;
 }
 
-static void forget_oldest(struct dsn_fragments *f) {
-    struct dsn_first_fragment *first = &f->entry[f->oldest];
-    uint32_t *link = head_of(f, &first->flow, first->identification);
-    while (*link != f->oldest + 1)
+void dsn_fragment_forget(struct dsn_fragments *f, const struct dsn_first_fragment *first) {
+    uint32_t number = (uint32_t)(first - f->entry) + 1, *link = head_of(f, &first->flow, first->identification);
+    while (*link != number)
         link = &f->entry[*link - 1].next;
     *link = first->next;
-    f->oldest = (f->oldest + 1) % DSN_FRAGMENTS;
+    *(first->older ? &f->entry[first->older - 1].newer : &f->oldest) = first->newer;
+    *(first->newer ? &f->entry[first->newer - 1].older : &f->newest) = first->older;
+    f->entry[number - 1] = (struct dsn_first_fragment){.next = f->free};
+    f->free = number;
     f->count--;
 }
 
+/* A place for an entry, which is the newest; there must be one. */
+static struct dsn_first_fragment *enter(struct dsn_fragments *f, const struct dsn_first_fragment *made) {
+    uint32_t number = f->free, *head = head_of(f, &made->flow, made->identification);
+    struct dsn_first_fragment *first = &f->entry[number - 1];
+    f->free = first->next;
+    f->count++;
+    *first = *made;
+    first->next = *head;
+    first->older = f->newest;
+    first->newer = 0;
+    *(f->newest ? &f->entry[f->newest - 1].newer : &f->oldest) = number;
+    f->newest = *head = number;
+    return first;
+}
+
 static void forget_expired(struct dsn_fragments *f, uint64_t now) {
-    while (f->count > 0 && now - f->entry[f->oldest].created_ns >= LIFETIME)
-        forget_oldest(f);
+    while (f->count > 0 && now - f->entry[f->oldest - 1].created_ns >= LIFETIME)
+        dsn_fragment_forget(f, &f->entry[f->oldest - 1]);
 }
 
 struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
@@ -76,27 +97,41 @@ static uint8_t before_of(const struct dsn_packet *p) {
 
 enum dsn_reason_number dsn_fragment_check(const struct dsn_packet *p) {
     uint32_t length = length_of(p);
-    bool wrong = before_of(p) + p->offset + length > LONGEST || (p->more && (length == 0 || length % 8));
-    return wrong ? DSN_REASON_FRAGMENT_INVALID : DSN_PASSED;
+    if (before_of(p) + p->offset + length > LONGEST || length == 0 || (p->more && length % 8))
+        return DSN_REASON_FRAGMENT_INVALID;
+    /* It would write over what the first one's TCP header said (RFC 1858 3.2.2, RFC 3128). */
+    bool in_header = p->version == 4 && p->key.protocol == DSN_TCP && p->offset > 0 && p->offset < 20;
+    return in_header ? DSN_REASON_FRAGMENT_TINY : DSN_PASSED;
+}
+
+/* Whether these bytes have all come before: as a duplicate would have (RFC 8200 4.5). */
+static bool is_duplicate(const struct dsn_first_fragment *first, uint32_t begin, uint32_t end) {
+    for (uint32_t i = 0; i < first->count; i++)
+        if (first->range[i].begin <= begin && end <= first->range[i].end)
+            return true;
+    return false;
+}
+
+/* What a fragment meets whose bytes have come before, all or some. */
+static enum dsn_reason_number again(struct dsn_first_fragment *first, uint32_t begin, uint32_t end) {
+    if (!first->refuses && is_duplicate(first, begin, end))
+        return DSN_REASON_FRAGMENT_DUPLICATE;
+    first->refuses = true;
+    return DSN_REASON_FRAGMENT_OVERLAP;
 }
 
 enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
     struct dsn_first_fragment *first = dsn_fragment_of(f, p, now);
-    if (first != NULL) {
-        first->refuses = true;
-        return DSN_REASON_FRAGMENT_OVERLAP;
-    }
+    if (first != NULL)
+        return again(first, 0, length_of(p));
     return f->count == DSN_FRAGMENTS ? DSN_REASON_FRAGMENT_TABLE_FULL : DSN_PASSED;
 }
 
 void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t connection, uint32_t ref,
                            uint64_t now) {
-    uint32_t at = (f->oldest + f->count++) % DSN_FRAGMENTS;
-    uint32_t *head = head_of(f, &p->key, p->identification);
-    f->entry[at] = (struct dsn_first_fragment){
+    struct dsn_first_fragment first = {
         .flow = p->key,
         .identification = p->identification,
-        .next = *head,
         .connection = connection,
         .ref = ref,
         .protocol = protocol_of(p),
@@ -105,32 +140,21 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
         .before = before_of(p),
         .range[0] = {.begin = 0, .end = (uint16_t)length_of(p)},
     };
-    *head = at + 1;
+    enter(f, &first);
 }
 
 void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment *first, uint32_t ref) {
-    if (f->count == DSN_FRAGMENTS)
-        return;
-    uint32_t at = (f->oldest + f->count++) % DSN_FRAGMENTS;
-    uint32_t *head = head_of(f, &first->flow, first->identification);
-    f->entry[at] = *first;
-    f->entry[at].ref = ref;
-    f->entry[at].next = *head;
-    *head = at + 1;
+    if (f->count < DSN_FRAGMENTS)
+        enter(f, first)->ref = ref;
 }
 
-enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *p) {
-    uint32_t begin = p->offset, end = begin + length_of(p), place = 0;
-    if (first->before + end > LONGEST)
-        return DSN_REASON_FRAGMENT_INVALID;
-    for (uint32_t i = 0; i < first->count; i++) {
-        if (begin < first->range[i].end && first->range[i].begin < end)
-            first->refuses = true;
-        place += first->range[i].begin < begin || (first->range[i].begin == begin && first->range[i].end < end);
-    }
-    if (first->refuses)
-        return DSN_REASON_FRAGMENT_OVERLAP;
-    /* Ranges stay in order; one that touches is made one with its neighbours. */
+bool dsn_fragment_is_whole(const struct dsn_first_fragment *first) {
+    return first->total != 0 && first->count == 1 && first->range[0].end == first->total;
+}
+
+/* Ranges stay in order; one that touches is made one with its neighbours. `place`: of the first one behind it. */
+static enum dsn_reason_number take_range(struct dsn_first_fragment *first, uint32_t place, uint32_t begin,
+                                         uint32_t end) {
     bool before = place > 0 && first->range[place - 1].end == begin;
     bool after = place < first->count && first->range[place].begin == end;
     if (before && after) {
@@ -150,4 +174,24 @@ enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, con
         first->count++;
     }
     return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *p) {
+    uint32_t begin = p->offset, end = begin + length_of(p), place = 0;
+    if (first->before + end > LONGEST)
+        return DSN_REASON_FRAGMENT_INVALID;
+    if (first->refuses)
+        return DSN_REASON_FRAGMENT_OVERLAP;
+    for (uint32_t i = 0; i < first->count; i++) {
+        if (begin < first->range[i].end && first->range[i].begin < end)
+            return again(first, begin, end);
+        place += first->range[i].begin < begin;
+    }
+    /* A datagram has one end, and no byte is behind it. */
+    if (first->total != 0 ? !p->more || end > first->total : !p->more && place < first->count)
+        return DSN_REASON_FRAGMENT_INVALID;
+    enum dsn_reason_number reason = take_range(first, place, begin, end);
+    if (reason == DSN_PASSED && !p->more)
+        first->total = (uint16_t)end;
+    return reason;
 }

@@ -11,13 +11,15 @@
 struct dsn_first_fragment {
     struct dsn_flow_key flow; /* of the first fragment */
     uint32_t identification;
-    uint32_t next;       /* in its hash chain */
+    uint32_t next; /* in its hash chain, or of those that are free */
+    uint32_t older, newer;
     uint64_t connection; /* id; 0: another worker has it */
     uint32_t ref;        /* its line, while the record is still that connection's */
     uint8_t protocol;    /* of IPv4, else 0 */
     uint8_t count;
     bool refuses;   /* two of them overlapped: none passes any more */
     uint8_t before; /* bytes before the fragmentable part of the whole datagram: 60 or 248 at most */
+    uint16_t total; /* bytes of that part, as its last fragment says; 0: that one has not come */
     uint64_t created_ns;
     struct {
         uint16_t begin, end;
@@ -25,9 +27,10 @@ struct dsn_first_fragment {
 };
 
 struct dsn_fragments {
-    struct dsn_first_fragment *entry; /* a ring, oldest first: all live equally long */
-    uint32_t *head;                   /* places + 1 */
-    uint32_t oldest, count;
+    struct dsn_first_fragment *entry;
+    uint32_t *head;          /* places + 1, as all below */
+    uint32_t oldest, newest; /* a list by age: all live equally long, unless they are whole before */
+    uint32_t free, count;
     uint64_t seed[3]; /* secret: who sends fragments must not choose the list that they are in */
 };
 
@@ -49,5 +52,8 @@ struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *fragments, cons
                                            uint64_t now);
 /* May this later fragment follow its first? If so, its bytes are taken. */
 enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *packet);
+/* All bytes of its datagram have come. */
+bool dsn_fragment_is_whole(const struct dsn_first_fragment *first);
+void dsn_fragment_forget(struct dsn_fragments *fragments, const struct dsn_first_fragment *first);
 
 #endif

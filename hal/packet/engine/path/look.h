@@ -109,6 +109,8 @@ static __rte_noinline uint8_t dsn_look(const struct dsn_shard *shard, const stru
     p->discovery = false;
     if (unlikely(!dsn_is_configured(root)))
         return dsn_look_drop(p, DSN_REASON_NOT_CONFIGURED);
+    if (unlikely(dsn_is_link_control(p)))
+        return dsn_look_drop(p, DSN_REASON_LINK_CONTROL);
     if (unlikely((reason = dsn_parse_ethernet(p)) != DSN_PASSED))
         return dsn_look_drop(p, reason);
     const struct dsn_vnic *vnic =
@@ -129,7 +131,10 @@ static __rte_noinline uint8_t dsn_look(const struct dsn_shard *shard, const stru
     if (unlikely(p->frame[0] & 1)) {
         if (destination == UINT64_C(0xffffffffffff))
             return dsn_look_drop(p, DSN_REASON_BROADCAST);
-        return p->discovery ? DSN_STATE_ND : dsn_look_drop(p, DSN_REASON_MULTICAST);
+        if (p->discovery)
+            return DSN_STATE_ND;
+        bool group = p->version == 4 ? (p->key.destination[12] & 0xf0) == 0xe0 : p->key.destination[0] == 0xff;
+        return dsn_look_drop(p, group ? DSN_REASON_MULTICAST : DSN_REASON_GROUP_MISMATCH);
     }
     if (unlikely((reason = dsn_parse_addresses(p)) != DSN_PASSED))
         return dsn_look_drop(p, reason);

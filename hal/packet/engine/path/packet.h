@@ -44,7 +44,8 @@ struct dsn_packet {
     bool fragment, more; /* atomic fragments are none */
     bool discovery;      /* ICMPv6 of type 133-137 */
     uint32_t identification;
-    uint16_t offset, part; /* of a fragment: where in the datagram's fragmentable part, in bytes, and in the frame */
+    uint16_t offset, part; /* of a fragment: where in the datagram's fragmentable part, in bytes, and in the frame; of
+                              other IPv6 `part` is where its fragment header ends, `ip` where it has none */
     uint16_t ethertype, reason;
 };
 
@@ -63,6 +64,10 @@ static inline bool dsn_is_later(const struct dsn_packet *packet) {
 static inline bool dsn_is_first(const struct dsn_packet *packet) {
     return packet->fragment && packet->offset == 0;
 }
+/* IPv6 with a fragment header, be it an atomic one. */
+static inline bool dsn_has_fragment_header(const struct dsn_packet *packet) {
+    return packet->fragment || packet->part > packet->ip;
+}
 static inline bool dsn_is_icmp(const struct dsn_packet *packet) {
     return packet->key.protocol == (packet->version == 4 ? DSN_ICMP : DSN_ICMP6);
 }
@@ -80,6 +85,11 @@ static inline bool dsn_is_icmp_error(const struct dsn_packet *packet) {
 }
 static inline bool dsn_is_bare_syn(const struct dsn_packet *packet) {
     return packet->key.protocol == DSN_TCP && (packet->tcp_flags & (DSN_TCP_SYN | DSN_TCP_ACK)) == DSN_TCP_SYN;
+}
+
+/* To an address that bridges keep to themselves (IEEE 802.1Q 8.6.3): LLDP, LACP, PAUSE, STP, 802.1X. */
+static inline bool dsn_is_link_control(const struct dsn_packet *packet) {
+    return packet->length >= 14 && memcmp(packet->frame, "\x01\x80\xc2\0\0", 5) == 0 && packet->frame[5] < 16;
 }
 
 /* Each takes a packet whose `frame` and `length` are set (the next ones: what the ones before set) and answers

@@ -29,20 +29,32 @@ enum dsn_reason_number dsn_parse_ethernet(struct dsn_packet *p) {
     return p->ethertype < 0x0600 ? DSN_REASON_LLC : DSN_PASSED;
 }
 
-/* RFC 791 3.1; source routes are refused (RFC 7126). */
-static bool options_are_right(const uint8_t *options, unsigned length) {
+/* What RFC 7126 4 advises to drop, but for source routes: record route, timestamp, and what is obsolete. The rest is left
+ * alone, what nobody knows included (RFC 1812 5.2.4). */
+static bool option_is_refused(uint8_t kind) {
+    static const uint8_t refused[] = {7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152};
+    return memchr(refused, kind, sizeof(refused)) != NULL;
+}
+
+/* RFC 791 3.1 */
+static enum dsn_reason_number check_options(const uint8_t *options, unsigned length) {
     unsigned place = 0;
     while (place < length && options[place] != 0) {
-        if (options[place] == 1) {
+        uint8_t kind = options[place];
+        if (kind == 1) {
             place++;
             continue;
         }
         unsigned size = place + 1 < length ? options[place + 1] : 0;
-        if (options[place] == 131 || options[place] == 137 || size < 2 || place + size > length)
-            return false;
+        if (size < 2 || place + size > length)
+            return DSN_REASON_IPV4_OPTIONS;
+        if (kind == 131 || kind == 137)
+            return DSN_REASON_SOURCE_ROUTE;
+        if (option_is_refused(kind))
+            return DSN_REASON_IPV4_OPTION_REFUSED;
         place += size;
     }
-    return true;
+    return DSN_PASSED;
 }
 
 static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
@@ -64,8 +76,9 @@ static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
     }
     if (dsn_sum_fold(sum) != 0xffff)
         return DSN_REASON_IPV4_CHECKSUM;
-    if (size > 20 && !options_are_right(ip + 20, size - 20))
-        return DSN_REASON_IPV4_OPTIONS;
+    enum dsn_reason_number wrong = size > 20 ? check_options(ip + 20, size - 20) : DSN_PASSED;
+    if (wrong != DSN_PASSED)
+        return wrong;
     uint16_t place = dsn_be16(ip + 6);
     p->version = 4;
     p->ttl = ip[8];
@@ -88,15 +101,36 @@ static enum dsn_reason_number parse_ipv4(struct dsn_packet *p) {
 
 struct extensions {
     uint32_t transport; /* from the IP header's first byte on */
-    uint32_t part;      /* the same, behind the fragment header */
+    uint32_t part;      /* the same, behind the fragment header; 0: there is none */
     uint32_t identification;
     uint16_t offset;
     uint8_t protocol;
     bool fragment, more;
 };
 
-/* What stands between an IPv6 header and the transport (RFC 8200 4); false: against the rules. */
-static bool walk_extensions(const uint8_t *ip, uint32_t length, struct extensions *e) {
+/* Options of a hop-by-hop or destination options header (RFC 8200 4.2). Refused: the jumbo payload (RFC 2675), that no
+ * frame holds, and the home address (RFC 6275 6.3), a source address that nobody has checked. */
+static bool options6_are_right(const uint8_t *options, uint32_t length) {
+    for (uint32_t place = 0, size; place < length; place += size) {
+        size = options[place] == 0 ? 1 : place + 1 < length ? 2u + options[place + 1] : length + 1;
+        if (place + size > length || options[place] == 0xc2 || options[place] == 0xc9)
+            return false;
+    }
+    return true;
+}
+
+/* One extension header, whole. Routing: type 0 (RFC 5095), 1 and 3 are refused (RFC 9288 3.5.2.5), no others (RFC 5095
+ * 4.2). */
+static enum dsn_reason_number check_extension(uint8_t number, const uint8_t *header, uint32_t size) {
+    if (number == 43)
+        return header[2] == 0 || header[2] == 1 || header[2] == 3 ? DSN_REASON_SOURCE_ROUTE : DSN_PASSED;
+    if (number != 0 && number != 60)
+        return DSN_PASSED;
+    return options6_are_right(header + 2, size - 2) ? DSN_PASSED : DSN_REASON_IPV6_OPTIONS;
+}
+
+/* What stands between an IPv6 header and the transport (RFC 8200 4). */
+static enum dsn_reason_number walk_extensions(const uint8_t *ip, uint32_t length, struct extensions *e) {
     uint8_t next = ip[6];
     uint32_t place = 40;
     bool fragmented = false;
@@ -104,11 +138,20 @@ static bool walk_extensions(const uint8_t *ip, uint32_t length, struct extension
     for (unsigned count = 0;; count++) {
         if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
             break;
-        if (count == MOST_EXTENSIONS || (next == 0 && count > 0) || (next == 44 && fragmented) || place + 8 > length)
-            return false;
+        /* A first fragment has the whole chain (RFC 7112 5). */
+        enum dsn_reason_number cut = e->fragment ? DSN_REASON_FRAGMENT_TINY : DSN_REASON_IPV6_EXTENSION;
+        if (count == MOST_EXTENSIONS || (next == 0 && count > 0) || (next == 44 && fragmented))
+            return DSN_REASON_IPV6_EXTENSION;
+        if (place + 8 > length)
+            return cut;
         uint32_t size = next == 44 ? 8 : next == 51 ? (ip[place + 1] + 2u) * 4 : (ip[place + 1] + 1u) * 8;
-        if (place + size > length || place + size - 40 > MOST_EXTENSION_BYTES || (next == 43 && ip[place + 2] == 0))
-            return false;
+        if (place + size - 40 > MOST_EXTENSION_BYTES)
+            return DSN_REASON_IPV6_EXTENSION;
+        if (place + size > length)
+            return cut;
+        enum dsn_reason_number wrong = check_extension(next, ip + place, size);
+        if (wrong != DSN_PASSED)
+            return wrong;
         if (next == 44) {
             uint16_t field = dsn_be16(ip + place + 2);
             fragmented = true;
@@ -125,7 +168,7 @@ static bool walk_extensions(const uint8_t *ip, uint32_t length, struct extension
     }
     e->protocol = next;
     e->transport = place;
-    return true;
+    return DSN_PASSED;
 }
 
 static enum dsn_reason_number parse_ipv6(struct dsn_packet *p) {
@@ -139,8 +182,9 @@ static enum dsn_reason_number parse_ipv6(struct dsn_packet *p) {
     if (40 + length > there)
         return DSN_REASON_IPV6_TRUNCATED;
     struct extensions e;
-    if (!walk_extensions(ip, 40 + length, &e))
-        return DSN_REASON_IPV6_EXTENSION;
+    enum dsn_reason_number wrong = walk_extensions(ip, 40 + length, &e);
+    if (wrong != DSN_PASSED)
+        return wrong;
     p->version = 6;
     p->ttl = ip[7];
     p->transport = (uint16_t)(p->ip + e.transport);
@@ -175,7 +219,7 @@ enum dsn_reason_number dsn_parse_addresses(const struct dsn_packet *p) {
         uint8_t s = source[12], d = destination[12];
         if (s == 0 || s == 127 || s >= 224 || d == 0 || d == 127 || d >= 240)
             return DSN_REASON_ADDRESS_INVALID;
-        return d >= 224 ? DSN_REASON_MULTICAST : DSN_PASSED;
+        return d >= 224 ? DSN_REASON_GROUP_MISMATCH : DSN_PASSED;
     }
     if (memcmp(source, unspecified, 16) == 0 && !p->discovery)
         return DSN_REASON_ADDRESS_INVALID;
@@ -183,7 +227,7 @@ enum dsn_reason_number dsn_parse_addresses(const struct dsn_packet *p) {
         return DSN_REASON_ADDRESS_INVALID;
     if (memcmp(destination, unspecified, 16) == 0 || memcmp(destination, loopback, 16) == 0 || dsn_is_v4(destination))
         return DSN_REASON_ADDRESS_INVALID;
-    return destination[0] == 0xff ? DSN_REASON_MULTICAST : DSN_PASSED;
+    return destination[0] == 0xff ? DSN_REASON_GROUP_MISMATCH : DSN_PASSED;
 }
 
 static enum dsn_reason_number parse_tcp(struct dsn_packet *p, const uint8_t *tcp, unsigned length,
@@ -250,7 +294,7 @@ bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
         dsn_map_v4(key->source, ip + 16);
     } else {
         struct extensions e;
-        if (length < 40 || ip[0] >> 4 != 6 || !walk_extensions(ip, length, &e) || e.offset > 0)
+        if (length < 40 || ip[0] >> 4 != 6 || walk_extensions(ip, length, &e) != DSN_PASSED || e.offset > 0)
             return false;
         size = e.transport;
         key->protocol = e.protocol;

@@ -70,14 +70,14 @@ class Answers:
         if packet.frame.destination == BROADCAST:
             raise Dropped("broadcast")
         if not packet.is_nd:
-            raise Dropped("multicast")
+            raise Dropped("multicast" if packet.is_multicast else "group_mismatch")
         return self.nd(packet)
 
     def nd(self, packet: Packet) -> Verdict:
         """RFC 4861, as far as a card that answers for others goes."""
         tables = self._moment.tables
         message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
-        if packet.fragment or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
+        if packet.has_fragment_header or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
             raise Dropped("nd_malformed")
         if not _source_is_possible(packet.source) or not headers.checksum_is_right(packet):
             raise Dropped("nd_malformed")

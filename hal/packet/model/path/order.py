@@ -90,17 +90,19 @@ class PathShard:
         # What is it, and whose?
         if not self._is_configured():
             raise Dropped("not_configured")  # 1: not_configured
-        frame = parse_frame(arrived.data)  # 2: ethernet_*, vlan_nested, llc
+        frame = parse_frame(arrived.data)  # 2: ethernet_*, link_control, vlan_nested, llc
         vnic = known.vnic = vnic_of(tables, arrived.port, frame)  # 3: vnic_unknown
         self.counters.vnic(vnic.id, "rx", frame.size)
         if frame.ethertype == ARP_TYPE:
             return self.answers.arp(frame, vnic)  # 4, *ARP*: arp_*, spoofed_arp, address_conflict
         routed = frame.destination == own_mac(tables, vnic)  # 5
-        packet = known.packet = parse_ip(frame, vnic, routed, self.now)  # 4, 6: ethertype_unsupported, ipv*
+        packet = known.packet = parse_ip(
+            frame, vnic, routed, self.now
+        )  # 4, 6: ethertype_*, ipv*, source_route, fragment_tiny
         if packet.to_group:
-            return self.answers.group(packet)  # 7, *Neighbour discovery*: broadcast, multicast, nd_*, spoofed_nd
-        check_addresses(packet)  # 8: address_invalid, multicast
-        self.fragments.admit(packet)  # 9: fragment_invalid, fragment_overlap, fragment_table_full
+            return self.answers.group(packet)  # 7, *Neighbour discovery*: broadcast, multicast, group_*, nd_*, ...
+        check_addresses(packet)  # 8: address_invalid, group_mismatch
+        self.fragments.admit(packet)  # 9: fragment_*
 
         # Is it for the card, or which connection does it belong to?
         meeting: Meeting | None

@@ -129,7 +129,7 @@ static void table(void) {
     expect(bad, DSN_REASON_IPV4_CHECKSUM);
     expect(with(tcp, 26, 127), DSN_REASON_ADDRESS_INVALID);
     expect(with(tcp, 30, 0), DSN_REASON_ADDRESS_INVALID);
-    expect(with(tcp, 30, 239), DSN_REASON_MULTICAST);
+    expect(with(tcp, 30, 239), DSN_REASON_GROUP_MISMATCH);
     expect(with(tcp, 30, 240), DSN_REASON_ADDRESS_INVALID);
     expect(with(tcp, 46, 4 << 4), DSN_REASON_L4_HEADER);
     expect(with(tcp, 46, 6 << 4), DSN_REASON_L4_TRUNCATED);
@@ -145,7 +145,7 @@ static void table(void) {
     expect(with(tcp6, 14, 0x40), DSN_REASON_IPV6_HEADER);
     expect(with(tcp6, 20, 43), DSN_REASON_IPV6_EXTENSION);
     expect(with(tcp6, 22, 0xff), DSN_REASON_ADDRESS_INVALID);
-    expect(with(tcp6, 38, 0xff), DSN_REASON_MULTICAST);
+    expect(with(tcp6, 38, 0xff), DSN_REASON_GROUP_MISMATCH);
     expect(with(tcp6, 20, 59), DSN_PASSED); /* some transport */
     expect(with(udp6, 20, DSN_ICMP), DSN_REASON_L4_HEADER);
     struct frame options = v4(DSN_UDP, 12); /* one NOP, then a source route */
@@ -153,7 +153,10 @@ static void table(void) {
     options.length += 4;
     options = with(with(with(with(options, 14, 0x46), 17, 36), 34, 1), 35, 131);
     sum_ip(&options);
-    expect(options, DSN_REASON_IPV4_OPTIONS);
+    expect(options, DSN_REASON_IPV4_OPTIONS); /* longer than the header */
+    options = with(options, 36, 3);
+    sum_ip(&options);
+    expect(options, DSN_REASON_SOURCE_ROUTE);
 }
 
 /* Bytes set to values that matter, one, two or three in a frame. */

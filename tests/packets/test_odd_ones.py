@@ -224,9 +224,9 @@ CASES: dict[str, list[Story]] = {
 }
 
 
-def policies() -> dict[str, str]:
-    """The table's lines: what, and the policy."""
-    text = (ROOT / "docs" / "forwarding.md").read_text().split("## Odd ones\n")[1].split("\n## ")[0]
+def policies(section: str = "Odd ones") -> dict[str, str]:
+    """The lines of a section's table: what, and the policy."""
+    text = (ROOT / "docs" / "forwarding.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
     return {cells[0]: cells[1].strip("`") for cells in lines}
 

@@ -365,7 +365,13 @@ class Story:
             if talk.v6
             else ((3, 4), (3, 3), (11, 0), (12, 0))[how // 2 % 4]
         )
-        body = frames.icmp(ip, kind, code, struct.pack("!I", 1300), quote)
+        odd = where // 24 % 8
+        if odd == 0:  # a code that there may not be
+            code = quoted // 6 % 20
+        mtu = (1300, 67, 1279, 0, 0x2A0000)[where // 24 % 5] if odd < 3 else 1300
+        if odd == 3 and len(quote) >= 28:  # a packet that says that it is shorter
+            quote = quote[:2] + bytes((0, quoted % 64)) * 2 + quote[6:]
+        body = frames.icmp(ip, kind, code, struct.pack("!I", mtu), quote)
         yield self._packet(sender, wrap(sender, receiver, ip, frames.ICMP6 if talk.v6 else frames.ICMP, body))
 
     def wait(self, how: int) -> None:

@@ -42,6 +42,8 @@ ENDS = (
     "ERROR FORWARD",
     "ERROR spoofed_address",
     "ERROR icmp_error_unrelated",
+    "ERROR icmp_error_invalid",
+    "ERROR icmp_type",
     "DATAGRAM fragment_invalid",
     "DATAGRAM fragment_overlap",
     "DATAGRAM fragment_duplicate",

@@ -61,7 +61,7 @@ struct dsn_decision {
     uint8_t direction;  /* enum dsn_chain_direction: the part of the chain in which the stage stands */
     bool routed;        /* addressed to the card's own MAC; otherwise it is bridged */
 
-    bool tell;          /* a drop of which the sender is told */
+    uint8_t tell;       /* enum dsn_told: what the sender of what is dropped gets */
     bool has_neighbour; /* where it leaves by an uplink */
     uint8_t neighbour[16];
     uint16_t reason;
@@ -71,6 +71,14 @@ struct dsn_decision {
     struct dsn_decided_by by[2], by_drop;
     struct dsn_shard *shard;
     struct dsn_witness *witness; /* or NULL */
+};
+
+/* What the sender of a dropped packet is told (RFC 1812 5.2.7.1, RFC 4443 3.1), where the card has an address for it. */
+enum dsn_told {
+    DSN_TOLD_NOTHING,
+    DSN_TOLD_REFUSED,  /* a TCP RST, or prohibited */
+    DSN_TOLD_NO_ROUTE, /* network unreachable */
+    DSN_TOLD_NO_HOST   /* host, or address, unreachable */
 };
 
 enum dsn_say {
@@ -148,12 +156,17 @@ static inline enum dsn_say dsn_drop(struct dsn_decision *d, enum dsn_reason_numb
     return DSN_REFUSE;
 }
 
-/* The same, and this row said so: it counts a hit, as in dsn_pass_by. tell: the sender gets a TCP RST or an ICMP error. */
-static inline enum dsn_say dsn_drop_by(struct dsn_decision *d, enum dsn_reason_number reason,
-                                       enum dsn_table_number table, uint32_t slot, bool tell) {
-    d->by_drop = (struct dsn_decided_by){.slot = slot, .table = (uint8_t)table};
-    d->tell = tell;
+/* The same, and the sender is told. */
+static inline enum dsn_say dsn_drop_tell(struct dsn_decision *d, enum dsn_reason_number reason, enum dsn_told told) {
+    d->tell = (uint8_t)told;
     return dsn_drop(d, reason);
+}
+
+/* The same, and this row said so: it counts a hit, as in dsn_pass_by. */
+static inline enum dsn_say dsn_drop_by(struct dsn_decision *d, enum dsn_reason_number reason,
+                                       enum dsn_table_number table, uint32_t slot, enum dsn_told told) {
+    d->by_drop = (struct dsn_decided_by){.slot = slot, .table = (uint8_t)table};
+    return dsn_drop_tell(d, reason, told);
 }
 
 void dsn_witness_step(struct dsn_witness *witness, uint16_t kind, int16_t table, uint64_t id, uint64_t value);

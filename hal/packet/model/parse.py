@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hal.packet.model.rows import Entry
-from hal.packet.model.stage import ICMP, ICMP6, TCP, UDP, Header
+from hal.packet.model.stage import ICMP, ICMP6, TCP, UDP, Header, Told
 from hal.packet.schema.rows import MAPPED
 
 ARP_TYPE, IPV4_TYPE, VLAN_TYPE, IPV6_TYPE = 0x0806, 0x0800, 0x8100, 0x86DD
@@ -32,8 +32,13 @@ class Tell(NamedTuple):
     resets: bool = False
 
 
-PROHIBITED = Tell(v4=(3, 13), v6=(1, 1), resets=True)
-"""Communication administratively prohibited (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
+UNREACHABLE = {
+    Told.NOTHING: None,
+    Told.REFUSED: Tell(v4=(3, 13), v6=(1, 1), resets=True),
+    Told.NO_ROUTE: Tell(v4=(3, 0), v6=(1, 0)),
+    Told.NO_HOST: Tell(v4=(3, 1), v6=(1, 3)),
+}
+"""Destination unreachable, as a stage says (RFC 1812 5.2.7.1, RFC 4443 3.1)."""
 
 HOST_UNREACHABLE = Tell(v4=(3, 1), v6=(1, 3))
 """Nobody answers for the address of whoever is next on the way (RFC 1812 5.2.7.1, RFC 4861 7.2.2)."""
@@ -419,14 +424,37 @@ def _parse_tcp(packet: Packet, data: bytes, short: str) -> None:
         raise Dropped("tcp_flags")
 
 
+CODES = {(4, 3): 16, (4, 11): 2, (4, 12): 3, (6, 3): 2}
+"""How many codes a type of ICMP error has (RFC 792, 1122 3.2.2.1, 1812 5.2.7.1). New ones of IPv6 are for hosts to
+judge (RFC 4890 4.3.1)."""
+LEAST_MTU = {4: 68, 6: 1280}
+"""RFC 791 3.2, RFC 8200 5."""
+
+
+def check_error(packet: Packet) -> None:
+    """Does an ICMP error say something that there is?"""
+    kind, code, mtu = packet.icmp_type, packet.payload[1], word(packet.payload, 4, 4)
+    if code >= CODES.get((packet.version, kind), 256):
+        raise Dropped("icmp_type")
+    if packet.version == 4:
+        mtu &= 0xFFFF
+        too_big = (kind, code) == (3, 4) and mtu != 0  # 0: a router of before RFC 1191
+    else:
+        too_big = kind == 2
+    if too_big and mtu < LEAST_MTU[packet.version]:
+        raise Dropped("icmp_error_invalid")
+
+
 def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
     """What an ICMP error quotes, the other way round: protocol, source, destination and both ports as a packet that
-    answers the quoted one would have them. None if it doesn't hold its IP header and 8 bytes."""
+    answers the quoted one would have them. None if it doesn't hold its IP header and 8 bytes, or says it has fewer.
+    """
     quoted = packet.payload[8:]
     if packet.version == 4:
         size = (quoted[0] & 15) * 4 if quoted else 0
         if size < 20 or len(quoted) < size or quoted[0] >> 4 != 4 or word(quoted, 6) & 0x1FFF:
             return None
+        length = word(quoted, 2)
         protocol, source, destination = quoted[9], MAPPED + quoted[12:16], MAPPED + quoted[16:20]
     else:
         if len(quoted) < 40 or quoted[0] >> 4 != 6:
@@ -437,10 +465,10 @@ def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
             return None
         if walked.fragment and walked.fragment.offset:
             return None
-        protocol, size = walked.protocol, walked.transport
+        protocol, size, length = walked.protocol, walked.transport, 40 + word(quoted, 4)
         source, destination = quoted[8:24], quoted[24:40]
     transport = quoted[size:]
-    if len(transport) < 8:
+    if len(transport) < 8 or length < size + 8:
         return None
     source_port = destination_port = 0
     if protocol in (TCP, UDP):

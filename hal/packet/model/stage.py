@@ -47,6 +47,7 @@ __all__ = [
     "Prefix",
     "Stage",
     "Tables",
+    "Told",
     "Verdict",
     "Witness",
 ]
@@ -151,14 +152,26 @@ class Pass:
     decided_by: Entry | None = None
 
 
+class Told(Enum):
+    """What the sender of a dropped packet is told (RFC 1812 5.2.7.1, RFC 4443 3.1), if the card has an address."""
+
+    NOTHING = 0
+    REFUSED = 1
+    """A TCP RST, or prohibited."""
+    NO_ROUTE = 2
+    """Network unreachable."""
+    NO_HOST = 3
+    """Host, or address, unreachable."""
+
+
 @dataclass(frozen=True)
 class Drop:
-    """The chain ends. `reason`: one that the stage or the frame declares; `tell`: send the sender a TCP RST or an
-    ICMP error; `decided_by`: the row that said so, which counts a hit as in `Pass`; `refused_by`: the vNIC in whose
-    ingress chain that was, for the chain to say."""
+    """The chain ends. `reason`: one that the stage or the frame declares; `tell`: what its sender gets; `decided_by`:
+    the row that said so, which counts a hit as in `Pass`; `refused_by`: the vNIC in whose ingress chain that was, for
+    the chain to say."""
 
     reason: str
-    tell: bool = False
+    tell: Told = Told.NOTHING
     decided_by: Entry | None = None
     refused_by: Entry | None = None
 

@@ -319,9 +319,15 @@ void dsn_tell_unreachable(struct dsn_shard *shard, const struct dsn_vnic *vnic, 
     dsn_tell(shard, &p, p.version == 4 ? 3 : 1, p.version == 4 ? 1 : 3, 0);
 }
 
-void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p) {
-    if (p->key.protocol != DSN_TCP) {
-        dsn_tell(shard, p, p->version == 4 ? 3 : 1, p->version == 4 ? 13 : 1, 0);
+void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t told) {
+    static const uint8_t code[2][DSN_TOLD_NO_HOST + 1] = {
+        {[DSN_TOLD_REFUSED] = 13, [DSN_TOLD_NO_ROUTE] = 0, [DSN_TOLD_NO_HOST] = 1},
+        {[DSN_TOLD_REFUSED] = 1, [DSN_TOLD_NO_ROUTE] = 0, [DSN_TOLD_NO_HOST] = 3},
+    };
+    if (told == DSN_TOLD_NOTHING)
+        return;
+    if (told != DSN_TOLD_REFUSED || p->key.protocol != DSN_TCP) {
+        dsn_tell(shard, p, p->version == 4 ? 3 : 1, code[p->version == 6][told], 0);
     } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST)) {
         struct dsn_frame_to to = back_to(p, p->frame);
         send(shard, p->vnic, dsn_make_reset(shard->config.pool, &to, p), DSN_MADE_RST);

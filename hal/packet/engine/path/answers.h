@@ -32,7 +32,7 @@ void dsn_announce(struct dsn_shard *shard, const struct dsn_vnic *vnic, const ui
 void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t type, uint8_t code, uint32_t value);
 /* To the sender of a frame from the vNIC that waited for a neighbour in vain: host or address unreachable. */
 void dsn_tell_unreachable(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rte_mbuf *frame);
-/* A TCP RST, or ICMP administratively prohibited. */
-void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *packet);
+/* What the chain that refused it says; told: enum dsn_told. */
+void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t told);
 
 #endif

@@ -95,8 +95,7 @@ enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct ds
     memcpy(o.header.source_mac, &o.ingress->mac, 6);
     if (!dsn_chain_decide(shard, &o.decision, &o.header, o.ingress, o.routed)) {
         dsn_connection_remove(shard, number);
-        if (o.decision.tell)
-            dsn_tell_refused(shard, p);
+        dsn_tell_refused(shard, p, o.decision.tell);
         return o.decision.reason;
     }
     memcpy(o.header.source_mac, dsn_ops_at(&shard->ops, dsn_line(c, 1)->ops)->check_mac, 6); /* of the first packet */
@@ -140,8 +139,11 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_flow_key key;
     struct dsn_header header;
+    enum dsn_reason_number reason = dsn_parse_error(p);
+    if (reason != DSN_PASSED)
+        return dsn_dropped(reason);
     dsn_header_of(&header, p);
-    enum dsn_reason_number reason = dsn_ask_source(shard->root, p->vnic, &header);
+    reason = dsn_ask_source(shard->root, p->vnic, &header);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     if (!dsn_parse_quoted(p, &key) || memcmp(key.destination, p->key.destination, 16) != 0)

@@ -106,8 +106,7 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
         if (!picked_up || !decide_backwards(shard, p, &header, &o)) {
             dsn_hit(shard, refused.by_drop, &header, p->vnic,
                     refused.direction == DSN_INGRESS ? dsn_vnic_at(shard->root, refused.egress) : NULL);
-            if (refused.tell)
-                dsn_tell_refused(shard, p);
+            dsn_tell_refused(shard, p, refused.tell);
             return dsn_dropped(refused.reason);
         }
         direction = 1;

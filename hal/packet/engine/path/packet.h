@@ -102,6 +102,9 @@ enum dsn_reason_number dsn_parse_addresses(const struct dsn_packet *packet);
 /* Step 10, for all but later fragments. */
 enum dsn_reason_number dsn_parse_transport(struct dsn_packet *packet);
 
+/* Whether an ICMP error says something that there is: a code, an MTU. */
+enum dsn_reason_number dsn_parse_error(const struct dsn_packet *packet);
+
 /* What an ICMP error quotes, the other way round: addresses, protocol and ports as a packet that answers the quoted
  * one would have them. False if it doesn't hold its IP header and 8 bytes. */
 bool dsn_parse_quoted(const struct dsn_packet *packet, struct dsn_flow_key *key);

@@ -281,13 +281,33 @@ enum dsn_reason_number dsn_parse_transport(struct dsn_packet *p) {
     return DSN_PASSED;
 }
 
+/* Codes of each type, of IPv4 by RFC 792, 1122 3.2.2.1 and 1812 5.2.7.1; of IPv6 new ones are for hosts to judge
+ * (RFC 4890 4.3.1). */
+static unsigned codes_of(const struct dsn_packet *p) {
+    if (p->version == 4)
+        return p->icmp_type == 3 ? 16 : p->icmp_type == 11 ? 2 : 3;
+    return p->icmp_type == 3 ? 2 : 256;
+}
+
+enum dsn_reason_number dsn_parse_error(const struct dsn_packet *p) {
+    const uint8_t *icmp = dsn_payload(p);
+    if (icmp[1] >= codes_of(p))
+        return DSN_REASON_ICMP_TYPE;
+    uint32_t mtu = dsn_be32(icmp + 4);
+    if (p->version == 4) /* 0: a router of before RFC 1191; 68: RFC 791 3.2 */
+        return p->icmp_type == 3 && icmp[1] == 4 && (uint16_t)mtu != 0 && (uint16_t)mtu < 68
+                   ? DSN_REASON_ICMP_ERROR_INVALID
+                   : DSN_PASSED;
+    return p->icmp_type == 2 && mtu < 1280 ? DSN_REASON_ICMP_ERROR_INVALID : DSN_PASSED; /* RFC 8201 4 */
+}
+
 bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
     const uint8_t *ip = dsn_payload(p) + 8;
     uint32_t length = dsn_payload_length(p) - 8u, size;
     memset(key, 0, sizeof(*key));
     if (p->version == 4) {
         size = length ? (ip[0] & 15) * 4u : 0;
-        if (size < 20 || length < size || ip[0] >> 4 != 4 || (dsn_be16(ip + 6) & 0x1fff))
+        if (size < 20 || length < size || ip[0] >> 4 != 4 || (dsn_be16(ip + 6) & 0x1fff) || dsn_be16(ip + 2) < size + 8)
             return false;
         key->protocol = ip[9];
         dsn_map_v4(key->destination, ip + 12);
@@ -297,6 +317,8 @@ bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
         if (length < 40 || ip[0] >> 4 != 6 || walk_extensions(ip, length, &e) != DSN_PASSED || e.offset > 0)
             return false;
         size = e.transport;
+        if (40u + dsn_be16(ip + 4) < size + 8)
+            return false;
         key->protocol = e.protocol;
         memcpy(key->destination, ip + 8, 16);
         memcpy(key->source, ip + 24, 16);

@@ -10,7 +10,7 @@ from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import FlowTable, Share
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
-from hal.packet.model.parse import PROHIBITED, ZERO_MAC, Dropped
+from hal.packet.model.parse import UNREACHABLE, ZERO_MAC, Dropped
 from hal.packet.model.path.alive import Alive
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.meeting import Meeting
@@ -125,7 +125,7 @@ class Deciding:
 
 def refused(drop: Drop) -> Dropped:
     """The end of a packet that the chain did not pass; the sender is told if the stage says so."""
-    return Dropped(drop.reason, PROHIBITED if drop.tell else None)
+    return Dropped(drop.reason, UNREACHABLE[drop.tell])
 
 
 def reply_key(key: Key, egress: Entry) -> Key:

@@ -12,7 +12,7 @@ from hal.packet.model.flows import Connection, FlowTable, track
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
-from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, quoted_tuple
+from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_tuple
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.stage import TCP
 
@@ -92,6 +92,7 @@ class Meetings:
 
     def by_quote(self, packet: Packet) -> Meeting:
         """*ICMP errors that pass*: to who sent the packet that it quotes, in that one's connection."""
+        check_error(packet)
         if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
             raise Dropped(reason)
         quoted = quoted_tuple(packet)

@@ -116,7 +116,7 @@ class PathShard:
             if self.answers.is_pinged(packet):
                 return self.answers.echo(packet)  # 13, *Echo*: card_fragment, l4_checksum, spoofed_*
             if packet.is_icmp_error:
-                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_error_unrelated, spoofed_*
+                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, spoofed_*
             else:
                 meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hal.packet.model.stage import Context, Drop, Entry, Header, Pass, Stage, Tables, Verdict, Witness
+from hal.packet.model.stage import Context, Drop, Entry, Header, Pass, Stage, Tables, Told, Verdict, Witness
 
 DIRECTIONS = {"egress": ("out", "both"), "ingress": ("in", "both")}
 
@@ -34,7 +34,7 @@ class Firewall(Stage):
         if rule.verdict == "allow":
             return Pass(decided_by=rule)
         if rule.verdict == "reset":
-            return Drop("firewall_reset", tell=True, decided_by=rule)
+            return Drop("firewall_reset", tell=Told.REFUSED, decided_by=rule)
         return Drop("firewall_rule", decided_by=rule)
 
 

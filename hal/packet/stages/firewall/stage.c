@@ -32,8 +32,8 @@ static enum dsn_say decide(struct dsn_decision *d) {
     if (rule->verdict == DSN_FIREWALL_RULE_VERDICT_ALLOW)
         return dsn_pass_by(d, DSN_TABLE_FIREWALL_RULE, slot);
     if (rule->verdict == DSN_FIREWALL_RULE_VERDICT_RESET)
-        return dsn_drop_by(d, DSN_REASON_FIREWALL_RESET, DSN_TABLE_FIREWALL_RULE, slot, true);
-    return dsn_drop_by(d, DSN_REASON_FIREWALL_RULE, DSN_TABLE_FIREWALL_RULE, slot, false);
+        return dsn_drop_by(d, DSN_REASON_FIREWALL_RESET, DSN_TABLE_FIREWALL_RULE, slot, DSN_TOLD_REFUSED);
+    return dsn_drop_by(d, DSN_REASON_FIREWALL_RULE, DSN_TABLE_FIREWALL_RULE, slot, DSN_TOLD_NOTHING);
 }
 
 const struct dsn_stage DSN_STAGE(firewall) = {.name = "firewall", .decide = decide};

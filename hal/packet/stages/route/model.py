@@ -15,12 +15,15 @@ from hal.packet.model.stage import (
     Pass,
     Stage,
     Tables,
+    Told,
     Verdict,
     Witness,
 )
 
 ATTEMPTS = 16
 NO_MAC = bytes(6)
+NO_NEXT_HOP = Drop("next_hop_down", Told.NO_ROUTE)
+"""There is a route, but no way: RFC 1812 5.2.7.1 says network unreachable of that too."""
 
 
 class Route(Stage):
@@ -39,10 +42,10 @@ class Route(Stage):
         route = tables.longest("route", vrf, header.destination)
         if route is None:
             witness.miss("route")
-            return Drop("no_route")
+            return Drop("no_route", Told.NO_ROUTE)
         witness.match(route)
         if route.row == "Route":
-            return self._next_hop(route.next_hop, context, tables, witness) or Drop("next_hop_down")
+            return self._next_hop(route.next_hop, context, tables, witness) or NO_NEXT_HOP
         if route.row == "EcmpRoute":
             return self._ecmp(route.group, context, tables, witness)
         if route.row == "SubnetRoute":
@@ -84,7 +87,7 @@ class Route(Stage):
         for member in (*tries, *members):
             if leave := self._next_hop(member.next_hop, context, tables, witness):
                 return leave
-        return Drop("next_hop_down")
+        return NO_NEXT_HOP
 
     def _subnet(self, subnet: int, header: Header, tables: Tables, witness: Witness) -> Verdict:
         """Delivery in a subnet: to the vNIC with the address, or to a neighbour on the subnet's uplink."""
@@ -96,7 +99,7 @@ class Route(Stage):
         for uplink in tables.select("vnic", subnet=subnet, role="uplink"):
             return Leave(uplink, header.destination)
         witness.miss("vnic_address")
-        return Drop("vnic_address_unknown")
+        return Drop("vnic_address_unknown", Told.NO_HOST)
 
 
 def _at(members: list[Entry], point: int) -> Entry:

@@ -43,6 +43,11 @@ static bool leave_by(struct dsn_decision *d, uint32_t slot) {
     return true;
 }
 
+/* There is a route, but no way: RFC 1812 5.2.7.1 says network unreachable of that too. */
+static enum dsn_say no_next_hop(struct dsn_decision *d) {
+    return dsn_drop_tell(d, DSN_REASON_NEXT_HOP_DOWN, DSN_TOLD_NO_ROUTE);
+}
+
 /* The member that a point on all weights laid end to end falls on. */
 static uint32_t at(const struct dsn_member *members, const struct dsn_group *group, uint64_t point) {
     const struct dsn_member *member = &members[group->first - 1];
@@ -63,7 +68,7 @@ static enum dsn_say spread(struct dsn_decision *d, uint32_t slot) {
     for (uint32_t member = group.first; member != 0; member = members[member - 1].next)
         if (leave_by(d, members[member - 1].next_hop))
             return DSN_LEAVE;
-    return dsn_drop(d, DSN_REASON_NEXT_HOP_DOWN);
+    return no_next_hop(d);
 }
 
 /* Delivery in a subnet: to the vNIC with the address, or to a neighbour on the subnet's uplink. */
@@ -79,7 +84,7 @@ static enum dsn_say deliver(struct dsn_decision *d, uint32_t subnet) {
     if (uplink != 0)
         return dsn_leave(d, uplink - 1, d->header->destination);
     dsn_miss(d, DSN_TABLE_VNIC_ADDRESS);
-    return dsn_drop(d, DSN_REASON_VNIC_ADDRESS_UNKNOWN);
+    return dsn_drop_tell(d, DSN_REASON_VNIC_ADDRESS_UNKNOWN, DSN_TOLD_NO_HOST);
 }
 
 static enum dsn_say decide(struct dsn_decision *d) {
@@ -98,14 +103,14 @@ static enum dsn_say decide(struct dsn_decision *d) {
     slot = dsn_look_up_route(d, vnic->vrf, d->header->destination);
     if (slot == DSN_NO_SLOT) {
         dsn_miss(d, DSN_TABLE_ROUTE);
-        return dsn_drop(d, DSN_REASON_NO_ROUTE);
+        return dsn_drop_tell(d, DSN_REASON_NO_ROUTE, DSN_TOLD_NO_ROUTE);
     }
     dsn_match(d, DSN_TABLE_ROUTE, slot);
     uint32_t to = dsn_row_action(d->root, DSN_TABLE_ROUTE, slot) == DSN_ACTION_BLACKHOLE_ROUTE
                       ? DSN_NO_SLOT
                       : dsn_row_ref(d->root, DSN_TABLE_ROUTE, slot, 1);
     switch (dsn_row_action(d->root, DSN_TABLE_ROUTE, slot)) {
-    case DSN_ACTION_ROUTE: return leave_by(d, to) ? DSN_LEAVE : dsn_drop(d, DSN_REASON_NEXT_HOP_DOWN);
+    case DSN_ACTION_ROUTE: return leave_by(d, to) ? DSN_LEAVE : no_next_hop(d);
     case DSN_ACTION_ECMP_ROUTE: return spread(d, to);
     case DSN_ACTION_SUBNET_ROUTE: return deliver(d, to);
     default: return dsn_drop(d, DSN_REASON_BLACKHOLE);

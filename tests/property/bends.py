@@ -131,8 +131,8 @@ def group(good: Straight, where: int, value: int) -> bytes:
     """A group in the IP header, the Ethernet header, or both."""
     groups = (("01:00:5e:00:00:fb", "224.0.0.251"), ("33:33:00:00:00:fb", "ff02::fb"))
     mac, address = groups[int(good.ip.v6)]
-    frame = good.frame(replace(good.ip, destination=address) if where % 3 else None)
-    if where % 3 != 1:
+    frame = good.frame(replace(good.ip, destination=address) if where % 4 else None)
+    if where % 4 != 1:
         frame[:6] = frames.mac(mac if value % 4 else "ff:ff:ff:ff:ff:ff")
     return bytes(frame)
 
@@ -299,7 +299,7 @@ Bend = Callable[[Straight, int, int], bytes]
 
 BENDS: tuple[Bend, ...] = (
     cut, change_byte, flip_bit, version, destination_mac, destination_mac, source_mac, tag, ethertype, ethertype, pad,
-    link_control, group, flags, ipv4_options, ipv4_options, ipv4_options, ipv4_options, ipv6_options, ipv6_options,
+    link_control, group, group, flags, ipv4_options, ipv4_options, ipv4_options, ipv4_options, ipv6_options, ipv6_options,
     routing_header, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
     ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport, data_offset, udp_length,
     lying_length, lying_length, noise,

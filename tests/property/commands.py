@@ -220,7 +220,7 @@ class Story:
         talk.identification = identification
         order = ((0, 1, 2), (0, 2, 1), (0, 1, 1, 2), (0, 0, 1), (0, 3, 2), (0, 1, 11), (0, *range(20, 30)),
                  (0, 2, 12), (0, 2, 13, 1), (0, 12, 2), (0, 2, 1, 0, 2, 1), (0, 2, 1, 2), (0, 5, 1),
-                 (0, 1, 1))  # fmt: skip
+                 (0, 1, 1), (0, 2, 2))  # fmt: skip
         for place in order[how % len(order)]:
             if place >= 20:
                 yield from self._fragment(which, 20, place - 20, 0)

@@ -299,8 +299,8 @@ Bend = Callable[[Straight, int, int], bytes]
 
 BENDS: tuple[Bend, ...] = (
     cut, change_byte, flip_bit, version, destination_mac, destination_mac, source_mac, tag, ethertype, ethertype, pad,
-    link_control, group, group, flags, ipv4_options, ipv4_options, ipv4_options, ipv4_options, ipv6_options, ipv6_options,
-    routing_header, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
+    link_control, group, group, flags, ipv4_options, ipv4_options, ipv4_options, ipv4_options, ipv6_options,
+    ipv6_options, routing_header, extension_headers, extension_headers, odd_address, icmp_type, ping_card, ping_card,
     ping_card, ping_card_in_fragments, speak_to_card, speak_to_card, cut_transport, data_offset, udp_length,
     lying_length, lying_length, noise,
 )  # fmt: skip

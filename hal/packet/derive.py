@@ -43,6 +43,7 @@ def with_limits(config: LoadConfig) -> LoadConfig:
         config,
         flow_limit=config.flow_limit or share,
         inbound_flow_limit=config.inbound_flow_limit or share,
+        half_open_limit=config.half_open_limit or max(1, share // 2),
     )
 
 

@@ -51,6 +51,8 @@ class LoadConfig:
         pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
         flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
             quarter of what fits in all workers, so that a flood takes its own share only.
+        new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
+            fits in all workers.
     """
 
     ports: tuple[PortConfig, ...] = ()
@@ -63,6 +65,8 @@ class LoadConfig:
     flow_limit: int = 0
     inbound_flow_limit: int = 0
     punt_limit: int = 1000
+    new_flow_limit: int = 100_000
+    half_open_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -380,6 +384,8 @@ class EventKind(IntEnum):
     PICKUP_BEGIN = 9
     PICKUP_END = 10
     FLOW_TABLE_FULL = 11
+    NEW_FLOW_LIMIT = 12
+    HALF_OPEN_LIMIT = 13
     ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64

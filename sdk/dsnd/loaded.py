@@ -18,7 +18,16 @@ from hal.packet.contract import Capabilities, LoadConfig, PortConfig
 from sdk.dsnd.store import write_durably
 
 FIX = "Give dsnd the card.toml of before, or load the engine anew: dsn card stop, dsn card start."
-NUMBERS = ("workers", "connections", "pickup_ns", "flow_limit", "inbound_flow_limit", "punt_limit")
+NUMBERS = (
+    "workers",
+    "connections",
+    "pickup_ns",
+    "flow_limit",
+    "inbound_flow_limit",
+    "punt_limit",
+    "new_flow_limit",
+    "half_open_limit",
+)
 MOST_SHOWN = 8
 
 

@@ -168,6 +168,8 @@ def _vnic(planned: Planned, item: Object[pb.Vnic], subnet: Object[pb.Subnet], co
         flow_limit=spec.flow_limit,
         inbound_flow_limit=spec.inbound_flow_limit,
         punt_limit=spec.punt_limit,
+        new_flow_limit=spec.new_flow_limit,
+        half_open_limit=spec.half_open_limit,
     )
     planned.add(row, item, item.name)
     planned.add(FdbEntry(id=context.ids("fdb", item.name), subnet=net, mac=spec.mac, vnic=vnic), item, item.name, "mac")

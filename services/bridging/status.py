@@ -103,7 +103,13 @@ def vnic_words(spec: Message) -> str:
     parts += [", ".join(spec.addresses), f"allowed {', '.join(spec.allowed)}" if spec.allowed else ""]
     parts += [f"policy {spec.policy}"] if spec.policy else []
     parts += [f"profile {spec.profile}"] if spec.profile != "default-vnic" else []
-    limits = (("flow", spec.flow_limit), ("inbound flow", spec.inbound_flow_limit), ("punt", spec.punt_limit))
+    limits = (
+        ("flow", spec.flow_limit),
+        ("inbound flow", spec.inbound_flow_limit),
+        ("punt", spec.punt_limit),
+        ("new flow", spec.new_flow_limit),
+        ("half-open", spec.half_open_limit),
+    )
     parts += [_mtu(spec.mtu), *(f"{what} limit {limit:,}" for what, limit in limits if limit)]
     return "; ".join(part for part in parts if part)
 

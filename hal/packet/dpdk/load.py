@@ -149,6 +149,8 @@ def load_parts(
         config.flow_limit,
         config.inbound_flow_limit,
         config.punt_limit,
+        config.new_flow_limit,
+        config.half_open_limit,
         config.pickup_ns,
     )
     return b"".join([bytes(head), *records, *named, *capacities]), fds

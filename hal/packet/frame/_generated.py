@@ -136,3 +136,7 @@ class Vnic(Row):
     """Connections others may have open to it; 0: the card's default."""
     punt_limit: int = 0
     """Packets a second that it may send to the card; 0: the card's default."""
+    new_flow_limit: int = 0
+    """Connections a second that it may open, as many others to it; 0: the card's default."""
+    half_open_limit: int = 0
+    """TCP connections it may have in their handshake, as many to it; 0: the card's default."""

@@ -177,6 +177,16 @@ SCHEMA = StageSchema(
                             "Packets a second that it may send to the card; 0: the card's default.",
                             default=0,
                         ),
+                        u32(
+                            "new_flow_limit",
+                            "Connections a second that it may open, as many others to it; 0: the card's default.",
+                            default=0,
+                        ),
+                        u32(
+                            "half_open_limit",
+                            "TCP connections it may have in their handshake, as many to it; 0: the card's default.",
+                            default=0,
+                        ),
                     ),
                 ),
             ),
@@ -256,6 +266,7 @@ SCHEMA = StageSchema(
         Reason("fragment_table_full", "No room to remember another first fragment."),
         Reason("flow_table_full", "No room for another connection."),
         Reason("flow_limit", "The vNIC has as many connections as it may."),
+        Reason("new_flow_limit", "The vNIC opens, or has opened to it, more connections a second than it may."),
         Reason(
             "first_packet_limit", "More first packets of this vNIC or uplink wait for their turn than are its share."
         ),

@@ -22,6 +22,7 @@ ENGINE_COUNTERS = (
     "handovers",
     "packets",
     "logs_suppressed",
+    "half_open_evicted",
     *BURSTS,
 )
 EVENTS_KEPT = 4096

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hal.packet.contract import Flow, FlowFilter, TcpState
 from hal.packet.model import stage
+from hal.packet.model.half_open import HalfOpen
 from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ACK, FIN, RST, SYN
@@ -178,6 +179,7 @@ class FlowTable:
         self._capacity = capacity
         self._per_worker: Counter[int] = Counter()
         self._shares: Counter[Share] = Counter()
+        self._half_open: defaultdict[int, HalfOpen] = defaultdict(HalfOpen)
         self._ended = ended
         self._next_id = 1
         self.workers = workers
@@ -212,11 +214,13 @@ class FlowTable:
         self._by_id[connection.id] = connection
         self._per_worker[connection.worker] += 1
         self._enter(connection)
+        self.half_open(connection).enter(connection)
 
     def remove(self, connection: Connection) -> None:
         if self._by_id.pop(connection.id, None) is None:
             return
         self._per_worker[connection.worker] -= 1
+        self.half_open(connection).leave(connection)
         self._leave(connection)
         self._ended(connection)
 
@@ -228,8 +232,22 @@ class FlowTable:
     def rekey(self, connection: Connection, reply: Key, share: Share | None) -> None:
         """Its replies come from elsewhere, and it counts against somebody else."""
         self._leave(connection)
-        connection.keys[1], connection.share = reply, share
+        if share == connection.share:
+            connection.keys[1] = reply
+        else:
+            self.half_open(connection).leave(connection)
+            connection.keys[1], connection.share = reply, share
+            self.half_open(connection).enter(connection)
         self._enter(connection)
+
+    def half_open(self, connection: Connection) -> HalfOpen:
+        """The half-open ones of its worker."""
+        return self._half_open[connection.worker]
+
+    def turned(self, connection: Connection) -> None:
+        """A packet has passed: it may be half-open no more."""
+        if connection.id in self._by_id:
+            self.half_open(connection).turn(connection)
 
     def _enter(self, connection: Connection) -> None:
         for direction, key in enumerate(connection.keys):

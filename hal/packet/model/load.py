@@ -13,6 +13,15 @@ MAX_PORT = 65534
 MAX_WORKERS = 64
 MTU = range(1280, 9217)
 
+LEAST = {
+    "connections": 1,
+    "flow_limit": 0,
+    "inbound_flow_limit": 0,
+    "punt_limit": 1,
+    "new_flow_limit": 1,
+    "half_open_limit": 0,
+}
+
 
 def wrong(what: str, field: str, limit: str, got: Any) -> HalError:
     return HalError(ErrorKind.INVALID, what, field=field, limit=limit, got=got)
@@ -45,7 +54,7 @@ def check_load(config: LoadConfig, schema: Schema) -> None:
             raise wrong(f"table {table}", "capacity", "1 or more", capacity)
     if not 1 <= config.workers <= MAX_WORKERS:
         raise wrong("card", "workers", f"1..{MAX_WORKERS}", config.workers)
-    for field, least in (("connections", 1), ("flow_limit", 0), ("inbound_flow_limit", 0), ("punt_limit", 1)):
+    for field, least in LEAST.items():
         if getattr(config, field) < least:
             raise wrong("card", field, f"{least} or more", getattr(config, field))
     if config.pickup_ns < 0:

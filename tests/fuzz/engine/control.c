@@ -331,7 +331,9 @@ static void load(struct fuzz_input *in, struct client *c) {
                             .connections = fuzz_u8(in),
                             .flow_limit = fuzz_u8(in),
                             .inbound_flow_limit = fuzz_u8(in),
-                            .punt_limit = fuzz_u8(in)};
+                            .punt_limit = fuzz_u8(in),
+                            .new_flow_limit = 16,
+                            .half_open_limit = 2};
     uint8_t bent = fuzz_u8(in);
     size_t at = sizeof(head);
     int fds[4];

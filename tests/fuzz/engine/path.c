@@ -51,6 +51,8 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
             .flow_limit = fuzz_control.load.flow_limit,
             .inbound_flow_limit = fuzz_control.load.inbound_flow_limit,
             .punt_limit = fuzz_control.load.punt_limit,
+            .new_flow_limit = fuzz_control.load.new_flow_limit,
+            .half_open_limit = fuzz_control.load.half_open_limit,
             .pickup_until_ns = pickup_until,
             .ports = ports(),
             .port_count = fuzz_control.engine.port_count,

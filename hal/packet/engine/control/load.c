@@ -90,6 +90,10 @@ static bool card_valid(const struct dsn_load *head, struct dsn_failure *failure)
         return wrong_number(failure, "card", "flow_limit", "1 or more", head->flow_limit);
     if (head->inbound_flow_limit < 1)
         return wrong_number(failure, "card", "inbound_flow_limit", "1 or more", head->inbound_flow_limit);
+    if (head->new_flow_limit < 1)
+        return wrong_number(failure, "card", "new_flow_limit", "1 or more", head->new_flow_limit);
+    if (head->half_open_limit < 1)
+        return wrong_number(failure, "card", "half_open_limit", "1 or more", head->half_open_limit);
     return head->punt_limit >= 1 || wrong_number(failure, "card", "punt_limit", "1 or more", head->punt_limit);
 }
 
@@ -319,6 +323,8 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .flow_limit = control->load.flow_limit,
             .inbound_flow_limit = control->load.inbound_flow_limit,
             .punt_limit = control->load.punt_limit,
+            .new_flow_limit = control->load.new_flow_limit,
+            .half_open_limit = control->load.half_open_limit,
             .budgets = engine->budgets,
             .news = engine->news,
             .pickup_until_ns = control->pickup_until,

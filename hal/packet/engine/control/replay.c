@@ -58,6 +58,8 @@ struct dsn_shard *dsn_shard_for(struct dsn_control *control, const struct dsn_se
         .flow_limit = control->load.flow_limit,
         .inbound_flow_limit = control->load.inbound_flow_limit,
         .punt_limit = control->load.punt_limit,
+        .new_flow_limit = control->load.new_flow_limit,
+        .half_open_limit = control->load.half_open_limit,
         .pickup_until_ns = pickup_until,
         .ports = control->replay_port,
         .port_count = control->engine.port_count,

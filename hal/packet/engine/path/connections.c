@@ -92,6 +92,7 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
     dsn_connection_settle(shard, number);
     dsn_connection_leave(shard, number);
     dsn_flows_disarm(&shard->flows, number);
+    dsn_half_leave(shard, number);
     dsn_share_leave(shard, c);
     dsn_ops_let_go(shard, dsn_line(c, 0)->ops);
     dsn_ops_let_go(shard, dsn_line(c, 1)->ops);
@@ -102,6 +103,7 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
 void dsn_connection_replied(struct dsn_shard *shard, uint32_t number) {
     struct dsn_connection *c = &shard->flows.connection[number];
     c->session.flags |= DSN_SESSION_REPLIED;
+    dsn_half_turn(shard, number);
     if (shard->root->table[DSN_TABLE_TRACKING].used > 0 && dsn_line(c, 0)->key.protocol == DSN_UDP)
         dsn_flows_arm(&shard->flows, number); /* the time-out may be a shorter one */
 }

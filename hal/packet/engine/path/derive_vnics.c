@@ -151,6 +151,8 @@ void dsn_derive_vnic_in(struct dsn_root *root, uint32_t slot) {
         .flow_limit = row->flow_limit,
         .inbound_flow_limit = row->inbound_flow_limit,
         .punt_limit = row->punt_limit,
+        .new_flow_limit = row->new_flow_limit,
+        .half_open_limit = row->half_open_limit,
     };
     vnic->own_mac = own_mac(root, vnic);
     vnic->ops = d->profile[vnic->profile_slot].ops;

@@ -53,7 +53,7 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     enum dsn_reason_number reason = dsn_check_size(shard, p, ops, ops->ops);
     bool limited = reason == DSN_PASSED;
     if (limited)
-        reason = dsn_limits(shard, o->ingress, o->egress, shard->now);
+        reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
     limited = limited && reason == DSN_PASSED;
     if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction]))
         reason = DSN_REASON_FLOW_TABLE_FULL;

@@ -21,6 +21,10 @@ static void *reserve(size_t size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+static size_t half_size(const struct dsn_flows *f) {
+    return ((size_t)f->capacity + 1) * sizeof(struct dsn_half_link);
+}
+
 bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     *f = (struct dsn_flows){.capacity = capacity};
     if (capacity == 0 || capacity >= WHEEL_HEAD / 2 ||
@@ -37,7 +41,12 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->settled = reserve(f->mapped[2]);
     f->rest = reserve(f->mapped[3]);
     f->wheel = calloc(1, sizeof(*f->wheel) + (DSN_WHEEL_SLOTS + FINE) * sizeof(f->wheel->slot[0]));
-    if (f->connection == NULL || f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->wheel == NULL) {
+    if (f->wheel != NULL) {
+        f->wheel->half.link = reserve(half_size(f));
+        f->wheel->half.ring = reserve(half_size(f));
+    }
+    if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL || f->connection == NULL ||
+        f->bucket == NULL || f->settled == NULL || f->rest == NULL) {
         dsn_flows_destroy(f);
         return false;
     }
@@ -45,6 +54,7 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     (void)madvise(f->connection, f->mapped[0], MADV_HUGEPAGE);
     (void)madvise(f->bucket, f->mapped[1], MADV_HUGEPAGE);
     (void)madvise(f->rest, f->mapped[3], MADV_HUGEPAGE);
+    (void)madvise(f->wheel->half.link, half_size(f), MADV_HUGEPAGE);
     return true;
 }
 
@@ -57,6 +67,10 @@ void dsn_flows_destroy(struct dsn_flows *f) {
         munmap(f->settled, f->mapped[2]);
     if (f->rest != NULL)
         munmap(f->rest, f->mapped[3]);
+    if (f->wheel != NULL && f->wheel->half.link != NULL)
+        munmap(f->wheel->half.link, half_size(f));
+    if (f->wheel != NULL && f->wheel->half.ring != NULL)
+        munmap(f->wheel->half.ring, half_size(f));
     free(f->wheel);
     *f = (struct dsn_flows){0};
 }
@@ -67,8 +81,8 @@ void dsn_flows_destroy(struct dsn_flows *f) {
 #define WARM_MOST ((size_t)1 << 30) /* a second or so */
 
 void dsn_flows_warm(struct dsn_flows *f) {
-    void *const memory[] = {f->bucket, f->connection, f->rest, f->settled};
-    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[3], f->mapped[2]};
+    void *const memory[] = {f->bucket, f->connection, f->rest, f->settled, f->wheel->half.link};
+    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[3], f->mapped[2], half_size(f)};
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t left = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
     left = RTE_MIN(left, WARM_MOST);

@@ -12,6 +12,7 @@
 #ifndef DSN_PATH_FLOWS_H
 #define DSN_PATH_FLOWS_H
 
+#include "path/half_open.h"
 #include "path/hash.h"
 #include "schema.h"
 
@@ -111,6 +112,7 @@ struct dsn_wheel {
     const struct dsn_root *root; /* time-outs are as its tables say; NULL: the defaults */
     uint64_t tracked;            /* generation whose time-outs the wheel knows */
     uint32_t review, left;       /* to learn newer ones it looks at the records behind this one, so many of them */
+    struct dsn_half half;        /* who is to go where room is needed */
     uint32_t slot[];             /* heads of lists */
 };
 

@@ -1,4 +1,4 @@
-/* Limits: connections a vNIC, packets to the card's own programs, logs.
+/* Limits: connections a vNIC, new ones a second, half-open ones, packets to the card's own programs, logs.
  *
  * A vNIC's limit is one for all workers. Where there are several, each borrows what its connections need from a budget
  * that all of them share (path/budgets.h). */
@@ -68,46 +68,6 @@ uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic) {
     return number;
 }
 
-enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
-                                  const struct dsn_vnic *egress, uint64_t now) {
-    uint8_t flag = dsn_share_flag(ingress, egress);
-    if (flag != 0) {
-        bool own = flag == DSN_SESSION_OWN;
-        const struct dsn_vnic *vnic = own ? ingress : egress;
-        uint32_t number = dsn_share_state(shard, vnic->id);
-        struct dsn_vnic_state *state = &shard->vnics.state[number];
-        uint32_t limit = own ? vnic->flow_limit : vnic->inbound_flow_limit;
-        if (limit == 0)
-            limit = own ? shard->config.flow_limit : shard->config.inbound_flow_limit;
-        unsigned share = own ? 0 : 1;
-        bool room = false;
-        while (number != 0 && !(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
-        if (!room) {
-            if (number != 0)
-                tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
-            return DSN_REASON_FLOW_LIMIT;
-        }
-        state->at_limit[share] = false;
-    }
-    while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
-    if (shard->flows.used >= shard->flows.capacity) {
-        tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
-        dsn_limits_undo(shard, ingress, egress);
-        return DSN_REASON_FLOW_TABLE_FULL;
-    }
-    shard->full_told = false;
-    return DSN_PASSED;
-}
-
-void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
-    uint8_t flag = dsn_share_flag(ingress, egress);
-    if (flag == 0 || shard->config.budgets == NULL)
-        return;
-    uint32_t number = dsn_vnic_state(&shard->vnics, flag == DSN_SESSION_OWN ? ingress->id : egress->id);
-    if (number != 0)
-        dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
-}
-
 /* A token of a bucket that gets `rate` of them a second and is as deep. Each worker has its part of both. */
 static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t now) {
     uint64_t deep = rate * DSN_SECOND / shard->config.workers;
@@ -119,6 +79,93 @@ static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint6
     bool enough = credit >= DSN_SECOND;
     *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - DSN_SECOND : credit, .credit_ns = now};
     return enough;
+}
+
+/* The oldest of them goes, if there is one. */
+static bool evict(struct dsn_shard *shard, uint32_t number) {
+    if (number == 0)
+        return false;
+    shard->counters.engine[DSN_COUNT_HALF_OPEN_EVICTED]++;
+    dsn_connection_remove(shard, number);
+    return true;
+}
+
+/* Room for one more handshake, if the oldest of the share's has to go for it. */
+static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
+                     uint64_t now) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    uint32_t limit = vnic->half_open_limit != 0 ? vnic->half_open_limit : shard->config.half_open_limit;
+    uint32_t part = RTE_MAX(even_part(shard, limit), 1u);
+    const uint32_t *count = &state->half[share].count[DSN_HALF_TCP];
+    while (*count >= part && one_less(shard, now)) {}
+    bool full = *count >= part;
+    while (*count >= part && evict(shard, dsn_half_oldest(shard, number, share))) {}
+    if (full)
+        tell(shard, &state->at_limit[5 + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
+    else
+        state->at_limit[5 + share] = false;
+}
+
+/* What a vNIC has, of what it opens or of what comes to it. */
+static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number,
+                                           unsigned share, uint8_t tcp_state, uint64_t now) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    const struct dsn_shard_config *config = &shard->config;
+    uint32_t limit = share == 0 ? vnic->flow_limit : vnic->inbound_flow_limit,
+             rate = vnic->new_flow_limit != 0 ? vnic->new_flow_limit : config->new_flow_limit;
+    if (number == 0)
+        return DSN_REASON_FLOW_LIMIT;
+    if (limit == 0)
+        limit = share == 0 ? config->flow_limit : config->inbound_flow_limit;
+    bool room = false;
+    while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
+    if (!room) {
+        tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
+        return DSN_REASON_FLOW_LIMIT;
+    }
+    state->at_limit[share] = false;
+    if (!take(shard, &state->opened[share], rate, now)) {
+        tell(shard, &state->at_limit[3 + share], DSN_EVENT_NEW_FLOW_LIMIT, vnic);
+        return DSN_REASON_NEW_FLOW_LIMIT;
+    }
+    state->at_limit[3 + share] = false;
+    if (tcp_state == DSN_TCP_SYN_SENT)
+        make_way(shard, vnic, number, share, now);
+    return DSN_PASSED;
+}
+
+enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
+                                  const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now) {
+    uint8_t flag = dsn_share_flag(ingress, egress);
+    const struct dsn_vnic *vnic = flag == DSN_SESSION_INBOUND ? egress : ingress;
+    uint32_t number = flag != 0 ? dsn_share_state(shard, vnic->id) : 0;
+    unsigned share = flag == DSN_SESSION_INBOUND;
+    enum dsn_reason_number reason = DSN_PASSED;
+    if (flag != 0)
+        reason = share_limits(shard, vnic, number, share, tcp_state, now);
+    if (reason != DSN_PASSED) {
+        dsn_limits_undo(shard, ingress, egress);
+        return reason;
+    }
+    while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
+    if (likely(shard->flows.used < shard->flows.capacity)) {
+        shard->full_told = false;
+        return DSN_PASSED;
+    }
+    tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
+    if (evict(shard, dsn_half_victim(shard, number, share)))
+        return DSN_PASSED;
+    dsn_limits_undo(shard, ingress, egress);
+    return DSN_REASON_FLOW_TABLE_FULL;
+}
+
+void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
+    uint8_t flag = dsn_share_flag(ingress, egress);
+    if (flag == 0 || shard->config.budgets == NULL)
+        return;
+    uint32_t number = dsn_vnic_state(&shard->vnics, flag == DSN_SESSION_OWN ? ingress->id : egress->id);
+    if (number != 0)
+        dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
 }
 
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now) {

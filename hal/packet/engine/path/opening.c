@@ -152,9 +152,20 @@ enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]++;
     dsn_connection_enter(shard, taken);
     dsn_share_enter(shard, c);
+    dsn_half_enter(shard, taken);
     dsn_flows_arm(&shard->flows, taken);
     *number = taken;
     return DSN_PASSED;
+}
+
+/* Decided again, it still counts for the same vNIC, in the same share. */
+static bool counts_as_before(struct dsn_shard *shard, const struct dsn_opening *o, const struct dsn_connection *c) {
+    uint8_t flag = dsn_share_flag(o->ingress, o->egress);
+    if ((c->session.flags & (DSN_SESSION_OWN | DSN_SESSION_INBOUND)) != flag)
+        return false;
+    uint32_t number = dsn_rest(&shard->flows, c)->share;
+    return flag == 0 ||
+           (number != 0 && shard->vnics.state[number].id == (flag == DSN_SESSION_OWN ? o->ingress->id : o->egress->id));
 }
 
 enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct dsn_opening *o, uint32_t number) {
@@ -166,6 +177,9 @@ enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct
         return DSN_REASON_FLOW_TABLE_FULL;
     }
     dsn_connection_settle(shard, number);
+    bool same = counts_as_before(shard, o, c);
+    if (!same)
+        dsn_half_leave(shard, number);
     dsn_share_leave(shard, c);
     dsn_ops_let_go(shard, dsn_line(c, 0)->ops);
     dsn_ops_let_go(shard, dsn_line(c, 1)->ops);
@@ -173,6 +187,8 @@ enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct
     dsn_line(c, 1)->ops = ops[1];
     write_decision(shard, o, c);
     dsn_share_enter(shard, c);
+    if (!same)
+        dsn_half_enter(shard, number);
     if (!dsn_key_equal(&o->key[1], &dsn_line(c, 1)->key)) {
         dsn_connection_leave(shard, number);
         dsn_line(c, 1)->key = o->key[1];

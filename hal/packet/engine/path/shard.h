@@ -35,6 +35,8 @@ enum dsn_event_kind {
     DSN_EVENT_PICKUP_BEGIN = 9,
     DSN_EVENT_PICKUP_END = 10,
     DSN_EVENT_FLOW_TABLE_FULL = 11,
+    DSN_EVENT_NEW_FLOW_LIMIT = 12,
+    DSN_EVENT_HALF_OPEN_LIMIT = 13,
     DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
@@ -149,10 +151,10 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
-/* DSN_PASSED, flow_limit or flow_table_full for a connection from and to these. If it passed and comes to nothing,
- * dsn_limits_undo() is to be called. */
+/* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have
+ * gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
-                                  const struct dsn_vnic *egress, uint64_t now);
+                                  const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now);
 void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 /* Number of the vNIC's state, with its budget where workers share one; 0: no room. */
 uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);

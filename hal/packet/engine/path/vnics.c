@@ -77,5 +77,6 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
     to->state[copy].next = next;
     to->state[copy].lent[0] = to->state[copy].lent[1] = 0;
     to->state[copy].budget = NULL;
-    to->state[copy].firsts = (struct dsn_firsts_of){0}; /* packets aren't copied */
+    to->state[copy].firsts = (struct dsn_firsts_of){0};            /* packets aren't copied */
+    memset(to->state[copy].half, 0, sizeof(to->state[copy].half)); /* nor are connections, but for one or two */
 }

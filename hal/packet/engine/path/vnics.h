@@ -16,14 +16,15 @@ struct dsn_bucket { /* of tokens; full at first */
 
 struct dsn_vnic_state {
     uint64_t id;
-    uint32_t next;                  /* in its hash chain */
-    uint32_t open[2];               /* connections that count: opened by it, open to it */
-    uint32_t lent[2], chunk[2];     /* with several workers: of its budget for them, and how many at a time */
-    struct dsn_budget *budget;      /* or NULL */
-    uint32_t waiting;               /* packets from it that wait for neighbours */
-    struct dsn_firsts_of firsts;    /* its first packets that wait for their turn */
-    bool at_limit[3];               /* open[0], open[1], punt: told once when it begins */
-    struct dsn_bucket punt, log[2]; /* log: of connections that it opens, and of those to it */
+    uint32_t next;               /* in its hash chain */
+    uint32_t open[2];            /* connections that count: opened by it, open to it */
+    uint32_t lent[2], chunk[2];  /* with several workers: of its budget for them, and how many at a time */
+    struct dsn_budget *budget;   /* or NULL */
+    uint32_t waiting;            /* packets from it that wait for neighbours */
+    struct dsn_firsts_of firsts; /* its first packets that wait for their turn */
+    bool at_limit[7]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1]: told once when it begins */
+    struct dsn_bucket punt, log[2], opened[2]; /* of connections that it opens, and of those to it */
+    struct dsn_half_of half[2];
 };
 
 struct dsn_vnic_states {

@@ -71,6 +71,7 @@ static inline bool dsn_follow_tcp(struct dsn_shard *shard, const struct dsn_pack
             session->flags = (uint8_t)((session->flags & ~DSN_SESSION_CLOSER) | (ref & 1 ? DSN_SESSION_CLOSER : 0));
         session->tcp = state;
         dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
+        dsn_half_turn(shard, ref >> 1);
     }
     DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, state);
     return true;

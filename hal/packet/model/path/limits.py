@@ -1,45 +1,87 @@
-"""*Limits* of docs/forwarding.md: how many connections a vNIC has, and what it sends to the card's own programs."""
+"""*Limits* of docs/forwarding.md: how many connections a vNIC has and opens, how many are half-open, and what it
+sends to the card's own programs."""
 
 from __future__ import annotations
 
-from hal.packet.contract import EventKind, LoadConfig
-from hal.packet.model.counters import EventRing
-from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.contract import EventKind, LoadConfig, TcpState
+from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.rows import Entry
+
+TABLE: Share = (0, "table")
+"""Of what is told of no vNIC but of the whole table."""
 
 
 class Limits:
     """The limits of a shard; where one begins to bite there is an event, not one a packet."""
 
-    def __init__(self, moment: Moment, config: LoadConfig, flows: FlowTable, events: EventRing) -> None:
+    def __init__(
+        self, moment: Moment, config: LoadConfig, flows: FlowTable, events: EventRing, counters: CounterSet
+    ) -> None:
         self.punts: Meters[int] = Meters()
+        self.opened: Meters[Share] = Meters()
         self._moment = moment
         self._config = config
         self._flows = flows
         self._events = events
-        self._biting: set[tuple[EventKind, int]] = set()
+        self._counters = counters
+        self._biting: set[tuple[EventKind, Share]] = set()
 
     def check(self, connection: Connection) -> None:
-        """May this connection be installed? (`flow_limit`, `flow_table_full`)"""
+        """May this connection be installed? Half-open ones may go for it. (`flow_limit`, `new_flow_limit`,
+        `flow_table_full`)"""
         now, share = self._moment.now, connection.share
         if share:
-            row = self._moment.tables.get("vnic", share[0])
-            own = share[1] == "own"
-            limit = (row.flow_limit if own else row.inbound_flow_limit) if row else 0
-            limit = limit or (self._config.flow_limit if own else self._config.inbound_flow_limit)
-            if self._flows.share_is_full(share, limit, now):
-                self.bites(EventKind.FLOW_LIMIT, share[0])
-                raise Dropped("flow_limit")
-            self._biting.discard((EventKind.FLOW_LIMIT, share[0]))
+            self._check_share(connection, share)
         if self._flows.is_full(connection.worker, now):
-            self.bites(EventKind.FLOW_TABLE_FULL, 0)
-            raise Dropped("flow_table_full")
-        self._biting.discard((EventKind.FLOW_TABLE_FULL, 0))
+            self.bites(EventKind.FLOW_TABLE_FULL, TABLE)
+            victim = self._flows.half_open(connection).victim(share)
+            if victim is None:
+                raise Dropped("flow_table_full")
+            self._evict(victim)
+        else:
+            self._biting.discard((EventKind.FLOW_TABLE_FULL, TABLE))
         if any(self._flows.is_taken(key, connection, now) for key in connection.keys):
             raise Dropped("flow_table_full")
+
+    def _check_share(self, connection: Connection, share: Share) -> None:
+        now, own = self._moment.now, share[1] == "own"
+        row = self._moment.tables.get("vnic", share[0])
+        limit = self._limit(row, "flow_limit" if own else "inbound_flow_limit")
+        if self._flows.share_is_full(share, limit, now):
+            self.bites(EventKind.FLOW_LIMIT, share)
+            raise Dropped("flow_limit")
+        self._biting.discard((EventKind.FLOW_LIMIT, share))
+        if not self.opened.take(share, self._limit(row, "new_flow_limit"), now):
+            self.bites(EventKind.NEW_FLOW_LIMIT, share)
+            raise Dropped("new_flow_limit")
+        self._biting.discard((EventKind.NEW_FLOW_LIMIT, share))
+        if connection.tcp is TcpState.SYN_SENT:
+            self._make_way(connection, share, self._limit(row, "half_open_limit"))
+
+    def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
+        """Room for one more handshake, if the oldest of the share's has to go for it."""
+        half_open = self._flows.half_open(connection)
+        if half_open.handshakes(share) >= limit:
+            self._flows.sweep(self._moment.now)
+        if half_open.handshakes(share) < limit:
+            self._biting.discard((EventKind.HALF_OPEN_LIMIT, share))
+            return
+        self.bites(EventKind.HALF_OPEN_LIMIT, share)
+        while half_open.handshakes(share) >= limit:
+            self._evict(half_open.oldest(share))
+
+    def _evict(self, connection: Connection) -> None:
+        self._counters.engine["half_open_evicted"] += 1
+        self._flows.remove(connection)
+
+    def _limit(self, row: Entry | None, name: str) -> int:
+        """What the vNIC's row says, else the card."""
+        return (int(getattr(row, name)) if row else 0) or int(getattr(self._config, name))
 
     def meter(self, meeting: Meeting) -> None:
         """What goes to the card's own programs is metered for the vNIC it comes from. (`punt_limit`)"""
@@ -47,11 +89,11 @@ class Limits:
             return
         vnic = meeting.packet.vnic
         if not self.punts.take(vnic.id, vnic.punt_limit or self._config.punt_limit, self._moment.now):
-            self.bites(EventKind.PUNT_LIMIT, vnic.id)
+            self.bites(EventKind.PUNT_LIMIT, (vnic.id, "own"))
             raise Dropped("punt_limit")
-        self._biting.discard((EventKind.PUNT_LIMIT, vnic.id))
+        self._biting.discard((EventKind.PUNT_LIMIT, (vnic.id, "own")))
 
-    def bites(self, kind: EventKind, vnic: int) -> None:
-        if (kind, vnic) not in self._biting:
-            self._biting.add((kind, vnic))
-            self._events.add(self._moment.now, kind, "vnic" if kind is not EventKind.FLOW_TABLE_FULL else "", vnic)
+    def bites(self, kind: EventKind, share: Share) -> None:
+        if (kind, share) not in self._biting:
+            self._biting.add((kind, share))
+            self._events.add(self._moment.now, kind, "vnic" if share is not TABLE else "", share[0])

@@ -120,6 +120,7 @@ class Meetings:
         if state is TcpState.FIN_WAIT and connection.tcp is not TcpState.FIN_WAIT:
             connection.first_to_close = direction
         connection.tcp = state
+        self._flows.turned(connection)
         self._moment.witness.step(StepKind.STATE, identity=connection.id, value=state)
         return meeting
 

@@ -76,7 +76,7 @@ class PathShard:
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
-        self.limits = Limits(moment, config, self.flows, self.events)
+        self.limits = Limits(moment, config, self.flows, self.events, self.counters)
         self.sending = Sending(moment, self.wire, self.neighbours)
 
     # --- the way of a packet -----------------------------------------------------------------------------------------
@@ -135,12 +135,13 @@ class PathShard:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
             meeting = self.opening.decide(packet)  # F1: tcp_no_session, icmp_type; F2: no_decision, same_interface, ...
             check_size(meeting)  # F3: as E4, E5
-            self.limits.check(meeting.connection)  # F3: flow_limit, flow_table_full
+            self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
             self.limits.meter(meeting)  # F3: punt_limit
             self.opening.install(meeting)  # F4
 
         # It passes.
         meeting.count(self.now)  # E6
+        self.flows.turned(meeting.connection)
         verdict = self.sending.send(meeting)  # E7, *Neighbours*: port_down, port_full, neighbour_*
         if packet.fragment and packet.is_first:
             self.fragments.remember(packet, packet.fragment, meeting.connection, meeting.direction)  # *Fragments*

@@ -28,6 +28,8 @@ static void create(uint16_t workers) {
             .worker = i,
             .workers = workers,
             .punt_limit = 1000,
+            .new_flow_limit = 1000000000,
+            .half_open_limit = 1000,
             .budgets = budgets,
         };
         CHECK((shards[i] = dsn_shard_create(&config)) != NULL);
@@ -50,7 +52,7 @@ static struct dsn_vnic vnic_of(uint32_t limit) {
 /* A connection of the vNIC, 0: refused. */
 static uint32_t open_one(struct dsn_shard *shard, const struct dsn_vnic *vnic, bool own) {
     const struct dsn_vnic *from = own ? vnic : &uplink, *to = own ? &uplink : vnic;
-    enum dsn_reason_number reason = dsn_limits(shard, from, to, shard->now);
+    enum dsn_reason_number reason = dsn_limits(shard, from, to, DSN_TCP_NONE, shard->now);
     if (reason != DSN_PASSED) {
         CHECK(reason == DSN_REASON_FLOW_LIMIT);
         return 0;
@@ -91,7 +93,8 @@ static void small_limits(void) {
             close_one(shards[1], all[i]);
         CHECK(lent(own ? 0 : 1) == 0);
         /* Asked for, and nothing came of it: it is another's. */
-        CHECK(dsn_limits(shards[0], own ? &one : &uplink, own ? &uplink : &one, shards[0]->now) == DSN_PASSED);
+        CHECK(dsn_limits(shards[0], own ? &one : &uplink, own ? &uplink : &one, DSN_TCP_NONE, shards[0]->now) ==
+              DSN_PASSED);
         CHECK(open_one(shards[1], &one, own) == 0);
         dsn_limits_undo(shards[0], own ? &one : &uplink, own ? &uplink : &one);
         uint32_t number = open_one(shards[1], &one, own);

@@ -1,0 +1,42 @@
+/* Connections that are half-open, in the order in which they began to count for whom they count for: TCP whose handshake
+ * isn't finished, and apart from it all others that nobody has replied to. And whom most of them count for: where room is
+ * needed, he gives the oldest of his.
+ *
+ * All of it costs the same however many there are: lists of records, and of those whom as many count for. */
+#ifndef DSN_PATH_HALF_OPEN_H
+#define DSN_PATH_HALF_OPEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dsn_shard;
+
+enum dsn_half_kind { DSN_HALF_TCP, DSN_HALF_OTHER, DSN_HALF_KINDS };
+
+struct dsn_half_of { /* a share: what a vNIC opens, or what is open to it */
+    uint32_t head[DSN_HALF_KINDS], tail[DSN_HALF_KINDS], count[DSN_HALF_KINDS]; /* records, oldest first */
+    uint32_t before, after; /* in the ring of shares that as many count for, the longest there first */
+};
+
+struct dsn_half_link {
+    uint32_t next, previous; /* records; the first one's previous: DSN_HALF_FIRST; 0: in no list */
+};
+#define DSN_HALF_FIRST UINT32_MAX
+
+struct dsn_half {
+    struct dsn_half_link *link; /* by record */
+    uint32_t *ring;             /* shares, by how many count for them; numbered as half_open.c does */
+    uint32_t most;              /* in a share, of all of them */
+};
+
+/* A record that has come to count for its share, and one that is about to count for another, or to go. */
+void dsn_half_enter(struct dsn_shard *shard, uint32_t number);
+void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
+/* It may be half-open no more: its state has changed, or a reply has come. */
+void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
+/* The oldest TCP connection in its handshake of a vNIC's share; 0: none. */
+uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);
+/* The one that goes where a table is full and this share (state 0: of no vNIC) needs room; 0: none, it has the most itself. */
+uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share);
+
+#endif

@@ -86,6 +86,8 @@ def load_config(ports: Sequence[str] = MEMORY_PORTS, connections: int = CONNECTI
         connections=connections,
         flow_limit=connections,
         inbound_flow_limit=connections,
+        new_flow_limit=(1 << 32) - 1,
+        half_open_limit=connections,
     )
 
 

@@ -22,6 +22,7 @@ from tests.property.universe import (
     ENDS,
     GATEWAY_MAC,
     INGRESS_CHAINS,
+    LIMITS,
     LOCAL,
     PREFIXES,
     ROUTERS,
@@ -416,7 +417,7 @@ class Story:
             case 13:
                 now = replace(now, fdb=a % 16 if b % 2 else 15, addresses=c % 16 if b % 3 == 0 else 15)
             case 14:
-                now = replace(now, limits=a % 4)
+                now = replace(now, limits=a % len(LIMITS))
             case 15:
                 now = replace(now, gateways=a % 16 if b % 2 else 15)
             case 16:

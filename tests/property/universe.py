@@ -57,7 +57,14 @@ LOAD = LoadConfig(
     flow_limit=40,
     inbound_flow_limit=40,
     punt_limit=5,
+    new_flow_limit=50,
+    half_open_limit=12,
 )
+LIMITS: tuple[dict[str, Any], ...] = (
+    {}, {"flow_limit": 2}, {"inbound_flow_limit": 2}, {"punt_limit": 1}, {"new_flow_limit": 1}, {"half_open_limit": 1},
+    {"half_open_limit": 2, "new_flow_limit": 2},
+)  # fmt: skip
+"""Of vNICs."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +220,7 @@ def _ends(setting: Setting) -> list[Row]:
                 rows.append(
                     LocalAddress(id=subnet * 10 + place, vrf=setting.vrf(subnet), address=address, subnet=subnet)
                 )
-    limits: dict[str, Any] = {0: {}, 1: {"flow_limit": 2}, 2: {"inbound_flow_limit": 2}, 3: {"punt_limit": 1}}[
-        setting.limits
-    ]
+    limits = LIMITS[setting.limits]
     for place, end in enumerate(ENDS[:4]):
         by_mac = end.mac if place == 3 else "00:00:00:00:00:00"
         rows.append(

@@ -77,9 +77,9 @@ def test_a_full_table_has_room_as_soon_as_one_expired(engine: Engine) -> None:
     shard = engine.shard(connections=MANY)
     own = [PacketIn(A.frame(udp(A.ip, C.ip, 1 + n)), A.port, SECOND) for n in range(MANY)]
     assert {one.reason for one in shard.replay(own)} == {""}
-    other = B.frame(udp(B.ip, C.ip, 1))
-    assert _run(shard, other, B.port, 121 * SECOND - 1).reason == "flow_table_full"
-    assert _run(shard, other, B.port, 121 * SECOND).reason == ""
+    other = A.frame(udp(A.ip, C.ip, 1 + MANY))
+    assert _run(shard, other, A.port, 121 * SECOND - 1).reason == "flow_table_full"
+    assert _run(shard, other, A.port, 121 * SECOND).reason == ""
     shard.close()
 
 

@@ -87,3 +87,45 @@ def inbound_flows_are_limited(bench: Bench) -> None:
     for sport in (1, 2):
         traffic.send(0, from_far(sport)).left_by(A.port, f"connection {sport} of 2 from the uplink")
     traffic.send(0, from_far(3)).dropped("flow_limit", "connection 3 of 2 from the uplink")
+
+
+@check(
+    Level.STATEFUL,
+    "new_flow_limit, half_open_limit: defaults as well, the first a second.",
+    "A token bucket for each of the two, `new_flow_limit` tokens a second and as many deep, full at first, is asked "
+    "for each connection that the limit before has room for: `new_flow_limit`.",
+    needs=NEEDS,
+)
+def new_flows_a_second_are_limited(bench: Bench) -> None:
+    """A vNIC opens as many connections a second as its row says, or load where that says 0; others open theirs."""
+    for own, limit in ((0, 3), (2, 2)):
+        card = world.world(bench, new_flow_limit=3)
+        card.commit(modify(world.vnic(A, new_flow_limit=own)))
+        traffic = card.traffic()
+        for sport in range(limit):
+            world.routed(traffic, sport=1 + sport).left_by(C.port, f"connection {sport + 1} of {limit} in a second")
+        world.routed(traffic, sport=99).dropped("new_flow_limit", f"connection {limit + 1} of {limit} in a second")
+        world.routed(traffic, sport=1).left_by(C.port, "a packet of an open connection")
+        world.replied(traffic, sport=9, dport=9).left_by(A.port, "a connection of another vNIC")
+
+
+@check(
+    Level.STATEFUL,
+    "Of the second 0 means an eighth of what fits in all workers.",
+    "One more handshake is not refused: the oldest of them goes, the one that has counted for the vNIC in this way for "
+    "longest.",
+    needs=NEEDS,
+)
+def the_oldest_half_open_makes_way(bench: Bench) -> None:
+    """Of more TCP connections in their handshake than a vNIC may have the oldest goes; what is established stays."""
+    for own, limit in ((0, 8), (3, 3)):
+        card = world.world(bench, connections=64)
+        card.commit(modify(world.vnic(A, half_open_limit=own)))
+        traffic = card.traffic(connections=64)
+        for flags, back in (("S", False), ("SA", True), ("A", False)):
+            world.segment(traffic, flags, back, sport=5000)
+        for sport in range(limit + 1):
+            world.segment(traffic, "S", sport=1 + sport).left_by(C.port, f"handshake {sport + 1} of {limit}")
+        ports = sorted(flow.source_port for flow in traffic.flows())
+        equal(ports, [*range(2, limit + 2), 5000], "source ports of the connections that are left")
+        world.segment(traffic, "SA", back=True, sport=1).dropped("tcp_no_session", "a reply to the oldest")

@@ -23,13 +23,15 @@ from hal.packet.contract import (
     Trace,
 )
 from hal.packet.model.counters import EventRing
-from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.model.flows import Connection, FlowTable, Share
+from hal.packet.model.half_open import is_half_open
 from hal.packet.model.parse import Dropped
 from hal.packet.model.path import PathShard
 from hal.packet.model.path.deciding import Deciding
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import By, Meeting
+from hal.packet.model.rows import Entry
 from hal.packet.model.stage import UDP, Drop, Witness
 from hal.packet.model.store import Version
 from hal.packet.model.twin import Twin, TwinShard
@@ -187,9 +189,26 @@ class LateExpiry(FlowTable):
 class SilentLimit(Limits):
     """a limit on more connections than one bites without an event"""
 
-    def bites(self, kind: EventKind, vnic: int) -> None:
+    def bites(self, kind: EventKind, share: Share) -> None:
         if kind is not EventKind.FLOW_LIMIT or len(self._flows) == 1:
-            super().bites(kind, vnic)
+            super().bites(kind, share)
+
+
+@breaks(BREAKS, "new_flows_a_second_are_limited")
+class OneBucketForAll(Limits):
+    """as many connections a second as the card says, whatever the row"""
+
+    def _limit(self, row: Entry | None, name: str) -> int:
+        return super()._limit(None if name == "new_flow_limit" else row, name)
+
+
+@breaks(BREAKS, "the_oldest_half_open_makes_way")
+class NewestGoes(Limits):
+    """the newest handshake makes way for another"""
+
+    def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
+        if self._flows.half_open(connection).handshakes(share) >= limit:
+            self._evict(max((one for one in self._flows if is_half_open(one)), key=lambda one: one.id))
 
 
 @breaks(BREAKS, "inbound_flows_are_limited")

@@ -1,0 +1,184 @@
+"""Limits per vNIC: what one floods with is taken from nobody else, and what is established stays.
+
+All of a card's vNICs are on one worker here: each test has an attacker whose packets a limit refuses, read from that
+reason's counter, and a victim who opens connections and goes on with those that he has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hal.packet.contract import EventKind, TcpState
+from tests.packets.card import Card
+from tests.packets.packets import tcp, udp
+
+CLIENT, DB, WEB = 20, 30, 10
+SERVER = "10.1.0.10:80"
+
+
+def refused(card: Card, reason: str) -> int:
+    return card.shard.counters().drops[reason]
+
+
+def evicted(card: Card) -> int:
+    return card.shard.counters().engine["half_open_evicted"]
+
+
+def told(card: Card) -> list[tuple[EventKind, int]]:
+    return [(event.kind, event.id) for event in card.shard.events().events if event.kind is not EventKind.RULE_LOG]
+
+
+def syn(card: Card, port: int, host: str = "client") -> None:
+    source = {"client": "10.1.0.20", "db": "10.2.0.5", "gateway": "203.0.113.9"}[host]
+    card.host(host).sends(tcp(f"{source}:{port} > {SERVER}")).arrives_at("web")
+
+
+def synack(card: Card, port: int) -> None:
+    card.host("web").sends(tcp(f"{SERVER} > 10.1.0.20:{port}", flags="SA")).arrives_at("client")
+
+
+def opens(card: Card, port: int) -> None:
+    """A whole handshake of the client's."""
+    syn(card, port)
+    synack(card, port)
+    goes_on(card, port)
+
+
+def goes_on(card: Card, port: int) -> None:
+    card.host("client").sends(tcp(f"10.1.0.20:{port} > {SERVER}", flags="A")).arrives_at("web")
+
+
+def victim_works(card: Card, port: int) -> None:
+    card.host("db").sends(udp(f"10.2.0.5:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("web").sends(udp(f"10.1.0.10:53 > 10.2.0.5:{port}")).arrives_at("db")
+
+
+# --- connections a second ----------------------------------------------------------------------------------------
+
+
+def test_new_connections_a_second(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), new_flow_limit=3))
+    opens(card, 1)
+    victim_works(card, 1)
+    for port in (2, 3):
+        syn(card, port)
+    for port in range(4, 14):
+        card.host("client").sends(tcp(f"10.1.0.20:{port} > {SERVER}")).is_dropped("new_flow_limit")
+    assert refused(card, "new_flow_limit") == 10
+    goes_on(card, 1)
+    victim_works(card, 1)
+    victim_works(card, 2)
+    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, CLIENT)]
+    card.after(1 / 3 + 1e-9)
+    syn(card, 14)
+    card.host("client").sends(tcp(f"10.1.0.20:15 > {SERVER}")).is_dropped("new_flow_limit")
+    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, CLIENT)] * 2
+
+
+def test_what_comes_to_it_a_second_is_apart(card: Card) -> None:
+    card.changes(replace(card.row("vnic", WEB), new_flow_limit=2))
+    for port in (1, 2):
+        syn(card, port, "gateway")
+    card.host("gateway").sends(tcp(f"203.0.113.9:3 > {SERVER}")).is_dropped("new_flow_limit")
+    card.host("web").sends(udp("10.1.0.10:4 > 10.1.0.20:53")).arrives_at("client")
+    victim_works(card, 1)  # it counts for who opens it
+    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, WEB)]
+
+
+def test_no_token_where_there_is_no_room(card: Card) -> None:
+    """Who has as many as he may is told so before it is asked how fast."""
+    card.changes(replace(card.row("vnic", CLIENT), flow_limit=1, new_flow_limit=2))
+    syn(card, 1)
+    for port in (2, 3, 4):
+        card.host("client").sends(tcp(f"10.1.0.20:{port} > {SERVER}")).is_dropped("flow_limit")
+    card.changes(replace(card.row("vnic", CLIENT), flow_limit=9, new_flow_limit=2))
+    syn(card, 5)
+    card.host("client").sends(tcp(f"10.1.0.20:6 > {SERVER}")).is_dropped("new_flow_limit")
+
+
+# --- half-open ---------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_half_open_goes(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), half_open_limit=3))
+    opens(card, 1)
+    victim_works(card, 1)
+    for port in range(2, 12):
+        syn(card, port)
+    assert evicted(card) == 7
+    assert sorted(flow.source_port for flow in card.flows(protocol=6)) == [1, 9, 10, 11]
+    assert told(card) == [(EventKind.HALF_OPEN_LIMIT, CLIENT)]
+    goes_on(card, 1)
+    victim_works(card, 1)
+    victim_works(card, 2)
+    synack(card, 9)  # it isn't established yet, and the oldest
+    syn(card, 12)
+    card.host("client").sends(tcp(f"10.1.0.20:9 > {SERVER}", flags="A")).is_dropped("tcp_no_session")
+    synack(card, 10)
+    goes_on(card, 10)
+    syn(card, 13)
+    assert evicted(card) == 8
+    assert card.flow(source_port=10).tcp_state is TcpState.ESTABLISHED
+
+
+def test_half_open_to_it_is_apart(card: Card) -> None:
+    """A flood from the network takes neither what the vNIC opens nor what is open to it already."""
+    card.changes(replace(card.row("vnic", WEB), half_open_limit=2))
+    card.host("web").sends(tcp("10.1.0.10:9 > 10.1.0.20:8080")).arrives_at("client")
+    for port in range(1, 21):
+        syn(card, port, "gateway")
+    assert evicted(card) == 18
+    assert told(card) == [(EventKind.HALF_OPEN_LIMIT, WEB)]
+    assert sorted(flow.source_port for flow in card.flows(protocol=6)) == [9, 19, 20]
+    opens(card, 1)
+    victim_works(card, 1)
+
+
+def test_expired_ones_are_no_half_open(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), half_open_limit=2))
+    for port in (1, 2):
+        syn(card, port)
+    card.after(240)
+    for port in (3, 4):
+        syn(card, port)
+    assert evicted(card) == 0
+
+
+def test_udp_is_never_half_open_by_its_limit(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), half_open_limit=1))
+    for port in range(1, 9):
+        card.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    assert evicted(card) == 0
+    assert len(card.flows()) == 8
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_full_table_has_room_for_who_has_less(card: Card, protocol: str) -> None:
+    """Who filled it gives the oldest that nobody has answered; what is established stays, of both."""
+    full = card.anew(connections=40)
+    opens(full, 1)
+    victim_works(full, 1)
+    make = tcp if protocol == "tcp" else udp
+    for port in range(2, 40):
+        full.host("client").sends(make(f"10.1.0.20:{port} > 10.1.0.10:{80 if protocol == 'tcp' else 53}"))
+    assert (len(full.flows()), evicted(full)) == (40, 0)
+    full.host("client").sends(tcp(f"10.1.0.20:99 > {SERVER}")).is_dropped("flow_table_full")
+    for port in range(2, 12):
+        victim_works(full, port)
+    assert evicted(full) == 10
+    assert sorted(flow.source_port for flow in full.flows(vnic=CLIENT)) == [1, *range(12, 40)]
+    assert len(full.flows()) == 40
+    victim_works(full, 1)
+    goes_on(full, 1)
+    assert refused(full, "flow_table_full") == 1
+    assert (EventKind.FLOW_TABLE_FULL, 0) in told(full)
+
+
+def test_established_ones_never_go(card: Card) -> None:
+    full = card.anew(connections=3)
+    for port in (1, 2, 3):
+        victim_works(full, port)
+    full.host("client").sends(tcp(f"10.1.0.20:1 > {SERVER}")).is_dropped("flow_table_full")
+    assert evicted(full) == 0

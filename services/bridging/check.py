@@ -19,7 +19,7 @@ from services.core.objects import Guesses, Object, Objects, Problem, nearest
 from services.core.plan import Context
 from services.core.ports import SPARE_PREFIX
 
-_PORT_PROTOCOLS = ("tcp", "udp", "sctp")
+_PORT_PROTOCOLS = ("tcp", "udp")
 
 
 def punt(text: str) -> str:

@@ -104,7 +104,7 @@ class ProfilePunt(Row):
     protocol: int
     """IP protocol number."""
     port: int
-    """Destination port of TCP, UDP or SCTP; 0 for any and for other protocols."""
+    """Destination port of TCP or UDP; 0 for any and for other protocols."""
 
 
 @dataclass(frozen=True, kw_only=True)

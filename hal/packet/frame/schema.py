@@ -131,7 +131,7 @@ SCHEMA = StageSchema(
             key=(
                 ref("profile", "profile", "The profile that names it."),
                 u8("protocol", "IP protocol number."),
-                u16("port", "Destination port of TCP, UDP or SCTP; 0 for any and for other protocols."),
+                u16("port", "Destination port of TCP or UDP; 0 for any and for other protocols."),
             ),
             actions=(Action("ProfilePunt", "A protocol that goes to the punt tap."),),
         ),

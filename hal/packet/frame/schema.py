@@ -272,7 +272,13 @@ SCHEMA = StageSchema(
         ),
         Reason("tcp_no_session", "A TCP segment that neither belongs to a connection nor opens one."),
         Reason("tcp_flags", "A combination of TCP flags that no stack sends."),
+        Reason("tcp_options", "A SYN whose options are malformed (RFC 9293 3.1)."),
         Reason("tcp_state", "A TCP segment that does not fit the state of its connection."),
+        Reason("tcp_window", "A TCP segment that its receiver can't be waiting for (RFC 9293 3.4, RFC 5961)."),
+        Reason(
+            "tcp_challenged",
+            "A SYN or RST that may be forged: its sender is asked in the receiver's name (RFC 5961 3.2, 4.2).",
+        ),
         Reason("icmp_error_unrelated", "An ICMP error that quotes no packet of a known connection."),
         Reason("icmp_error_invalid", "An ICMP error that tells of an MTU below the least there is (68, IPv6 1,280)."),
         Reason("icmp_type", "An ICMP type, or code of an error, that opens no connection and belongs to none."),

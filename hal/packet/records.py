@@ -216,7 +216,8 @@ class StepKind(IntEnum):
     SEND = 8
     """Sent to the vNIC or uplink `id` (table vnic)."""
     MAKE = 9
-    """The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST."""
+    """The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST,
+    6 TCP challenge ACK."""
     STATE = 10
     """The connection's TCP state; value is a `TcpState`."""
 

@@ -23,6 +23,7 @@ _MADE = {
     3: "an echo reply",
     4: "an ICMP error",
     5: "a TCP RST",
+    6: "a TCP challenge ACK",
 }
 
 

@@ -17,7 +17,9 @@ NEEDS = ("packets", "bridge", "route")
 DROPPED = "Dropped, counted under its reason."
 SENT_ON = "Sent on, to another vNIC or uplink."
 TAKEN_IN = "Taken in by the engine: ARP, neighbour discovery and echo for its own addresses."
-MADE = "The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST."
+MADE = (
+    "The card made a packet of its own; value: 1 ARP, 2 ND, 3 ICMP echo, 4 ICMP error, 5 TCP RST, 6 TCP challenge ACK."
+)
 CHAIN = "Which stages packets pass, in which order."
 
 

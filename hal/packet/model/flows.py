@@ -1,4 +1,4 @@
-"""Connections: both directions under their keys, TCP followed from handshake to close, expiry, limits."""
+"""Connections: both directions under their keys, expiry, limits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hal.packet.model import stage
 from hal.packet.model.half_open import HalfOpen
 from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
-from hal.packet.model.parse import ACK, FIN, RST, SYN
 from hal.packet.model.rows import Entry
-from hal.packet.model.stage import TCP, Header
+from hal.packet.model.stage import Header
+from hal.packet.model.tcp import Talk
 from hal.packet.model.tracking import SECOND, is_strict_between, tracking_of
 from hal.packet.schema.rows import MAPPED, pack_prefix, unpack_address
 
@@ -52,8 +52,10 @@ class Connection:
     """The tables as they are."""
     created_ns: int
     last_ns: int
-    tcp: TcpState = TcpState.NONE
-    first_to_close: int = 0
+    talk: Talk | None = None
+    """Of TCP."""
+    challenged: int = 0
+    """When it last counted as challenged: see `path/challenges.py`."""
     replied: bool = False
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
@@ -70,6 +72,10 @@ class Connection:
         """It is held to what TCP expects."""
         tables = self.moment.tables
         return is_strict_between(tables, tables.get("vnic", self.ingress), tables.get("vnic", self.egress))
+
+    @property
+    def tcp(self) -> TcpState:
+        return self.talk.state if self.talk else TcpState.NONE
 
     @property
     def timeout_ns(self) -> int:
@@ -121,47 +127,6 @@ class Connection:
             rules=self.rules,
             operations=(self.paths[0].words(), self.paths[1].words()),
         )
-
-
-def initial_state(protocol: int, picked_up: bool) -> TcpState:
-    if protocol != TCP:
-        return TcpState.NONE
-    return TcpState.ESTABLISHED if picked_up else TcpState.SYN_SENT
-
-
-def track(state: TcpState, flags: int, initiator: bool, closer: bool) -> TcpState | None:
-    """The state behind a segment; None where it does not fit. (RFC 9293 3.3.2, as a bystander sees it.)
-
-    Args:
-        flags: of the segment.
-        initiator: it is the initiator's.
-        closer: it is of the side that sent the first FIN.
-    """
-    syn, fin, rst, ack = (bool(flags & bit) for bit in (SYN, FIN, RST, ACK))
-    match state:
-        case TcpState.SYN_SENT if initiator:
-            return TcpState.SYN_SENT if syn and not ack else None
-        case TcpState.SYN_SENT:
-            return TcpState.CLOSED if rst else TcpState.SYN_RECEIVED if syn else None
-        case _ if rst:
-            return TcpState.CLOSED
-        case TcpState.CLOSED:
-            return None
-        case TcpState.TIME_WAIT:
-            return state
-        case TcpState.SYN_RECEIVED if syn:
-            return state
-        case _ if syn:
-            return None
-        case TcpState.SYN_RECEIVED | TcpState.ESTABLISHED if fin:
-            return TcpState.FIN_WAIT
-        case TcpState.SYN_RECEIVED:
-            return TcpState.ESTABLISHED if initiator else state
-        case TcpState.FIN_WAIT if fin and not closer:
-            return TcpState.CLOSING
-        case TcpState.CLOSING if ack and closer:
-            return TcpState.TIME_WAIT
-    return state
 
 
 class FlowTable:

@@ -9,6 +9,7 @@ from hal.packet.model.flows import Connection
 from hal.packet.model.keys import Scope, scope_of
 from hal.packet.model.parse import Dropped, Fragment, Packet
 from hal.packet.model.stage import TCP
+from hal.packet.model.tcp import base_of
 from hal.packet.model.tracking import SECOND
 
 LIFETIME = 30 * SECOND
@@ -37,6 +38,8 @@ class FirstFragment:
     created_ns: int
     before: int
     """As `Fragment.before`: a datagram has the headers of its first fragment."""
+    base: int | None
+    """Of TCP: what makes the sequence number behind a fragment of where that ends; see `tcp.base_of`."""
     ranges: list[tuple[int, int]] = field(default_factory=list)
     total: int = 0
     """Bytes of the fragmentable part, as its last fragment says; 0: that one has not come."""
@@ -94,7 +97,9 @@ class Fragments:
 
     def remember(self, packet: Packet, fragment: Fragment, connection: Connection, direction: int) -> None:
         """This first fragment has passed."""
-        entry = FirstFragment(connection, direction, packet.now, fragment.before, [(0, packet.end_of(fragment))])
+        base = base_of(packet, fragment) if packet.protocol == TCP else None
+        ranges = [(0, packet.end_of(fragment))]
+        entry = FirstFragment(connection, direction, packet.now, fragment.before, base, ranges)
         self._entries[_key_of(packet, fragment)] = entry
 
     def first_of(self, packet: Packet, fragment: Fragment) -> FirstFragment:

@@ -14,6 +14,7 @@ from hal.packet.model.parse import (
     SYN,
     VLAN_TYPE,
     ZERO_MAC,
+    Ask,
     Packet,
     checksum,
     word,
@@ -112,6 +113,15 @@ def reset(packet: Packet) -> bytes:
         sequence, acknowledgement, flags = 0, (word(segment, 4, 4) + length) & 0xFFFFFFFF, RST | ACK
     answer = segment[2:4] + segment[0:2] + pack(sequence, 4) + pack(acknowledgement, 4)
     answer += bytes([5 << 4, flags]) + bytes(6)
+    answer = with_checksum(packet.destination, packet.source, TCP, answer, 16)
+    return make_ip(packet.destination, packet.source, TCP, answer)
+
+
+def challenge(packet: Packet, ask: Ask) -> bytes:
+    """The ACK that asks a TCP segment's sender whether it was meant (RFC 5961 3.2, 4.2), in the receiver's name."""
+    segment = packet.payload
+    answer = segment[2:4] + segment[0:2] + pack(ask.sequence, 4) + pack(ask.acknowledgement, 4)
+    answer += bytes([5 << 4, ACK]) + pack(ask.window, 2) + bytes(4)
     answer = with_checksum(packet.destination, packet.source, TCP, answer, 16)
     return make_ip(packet.destination, packet.source, TCP, answer)
 

@@ -44,10 +44,18 @@ HOST_UNREACHABLE = Tell(v4=(3, 1), v6=(1, 3))
 """Nobody answers for the address of whoever is next on the way (RFC 1812 5.2.7.1, RFC 4861 7.2.2)."""
 
 
+class Ask(NamedTuple):
+    """The ACK that asks whether a TCP segment was meant (RFC 5961): it has these numbers."""
+
+    sequence: int
+    acknowledgement: int
+    window: int
+
+
 class Dropped(Exception):
     """The packet ends here; `tell` is what its sender is told, if anything."""
 
-    def __init__(self, reason: str, tell: Tell | None = None) -> None:
+    def __init__(self, reason: str, tell: Tell | Ask | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.tell = tell
@@ -106,6 +114,8 @@ class Packet:
     destination_port: int = 0
     icmp_type: int = 0
     flags: int = 0
+    offer: int | None = None
+    """The window scale that a SYN offers, at most 14."""
     now: int = 0
 
     @property
@@ -422,6 +432,24 @@ def _parse_tcp(packet: Packet, data: bytes, short: str) -> None:
     flags = packet.flags
     if (flags & SYN and flags & (FIN | RST)) or (flags & FIN and flags & RST) or not flags & (SYN | RST | ACK):
         raise Dropped("tcp_flags")
+    if flags & SYN:
+        packet.offer = offered_scale(data[20:size])
+
+
+def offered_scale(options: bytes) -> int | None:
+    """The window scale among the options of a SYN (RFC 9293 3.1, RFC 7323 2.2 and 2.3); the last one counts."""
+    place, offer = 0, None
+    while place < len(options) and options[place] != 0:
+        if options[place] == 1:
+            place += 1
+            continue
+        size = options[place + 1] if place + 1 < len(options) else 0
+        if size < 2 or place + size > len(options):
+            raise Dropped("tcp_options")
+        if options[place] == 3 and size == 3:
+            offer = min(options[place + 2], 14)
+        place += size
+    return offer
 
 
 CODES = {(4, 3): 16, (4, 11): 2, (4, 12): 3, (6, 3): 2}

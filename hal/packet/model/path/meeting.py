@@ -7,14 +7,15 @@ from enum import Enum
 from typing import Self
 
 from hal.packet.contract import StepKind, TcpState
+from hal.packet.model import tcp
 from hal.packet.model.chain import Chain, Decision
-from hal.packet.model.flows import Connection, FlowTable, track
+from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_tuple
+from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.moment import Moment
-from hal.packet.model.stage import TCP
 
 
 class By(Enum):
@@ -33,6 +34,7 @@ class Meeting:
         direction: that it goes in, 0 for the initiator's.
         key: that it has, or would have as a packet of its own.
         opens: what the chain said, where this is the connection's first packet.
+        reaches: the sequence number behind a later fragment of TCP.
     """
 
     packet: Packet
@@ -41,6 +43,7 @@ class Meeting:
     key: Key
     by: By = By.KEY
     opens: Decision | None = None
+    reaches: int | None = None
 
     @property
     def path(self) -> Path:
@@ -56,21 +59,25 @@ class Meeting:
         return None
 
     def count(self, now: int) -> None:
-        """Count the packet; an ICMP error keeps no connection alive and is no reply."""
+        """Count the packet; an ICMP error keeps no connection alive and is no reply, and nothing keeps a closed one."""
         self.connection.count(self.direction, len(self.packet.ip))
         if self.by is not By.QUOTE:
-            self.connection.last_ns = now
+            if self.connection.tcp is not TcpState.CLOSED:
+                self.connection.last_ns = now
             self.connection.replied = self.connection.replied or self.direction == 1
 
 
 class Meetings:
     """Finds the connections of packets."""
 
-    def __init__(self, moment: Moment, chain: Chain, flows: FlowTable, fragments: Fragments) -> None:
+    def __init__(
+        self, moment: Moment, chain: Chain, flows: FlowTable, fragments: Fragments, challenges: Challenges
+    ) -> None:
         self._moment = moment
         self._chain = chain
         self._flows = flows
         self._fragments = fragments
+        self._challenges = challenges
 
     def by_key(self, packet: Packet) -> Meeting | None:
         """*Order of checks*, steps 14 and 15. None: a first packet."""
@@ -88,7 +95,8 @@ class Meetings:
             raise Dropped("fragment_no_first")
         self._fragments.follow(packet, fragment, first)
         key = connection.keys[direction]._replace(scope=scope_of(packet.vnic))
-        return self._meet(Meeting(packet, connection, direction, key, By.FRAGMENT))
+        reaches = None if first.base is None else tcp.plus(first.base, packet.end_of(fragment))
+        return self._meet(Meeting(packet, connection, direction, key, By.FRAGMENT, reaches=reaches))
 
     def by_quote(self, packet: Packet) -> Meeting:
         """*ICMP errors that pass*: to who sent the packet that it quotes, in that one's connection."""
@@ -109,19 +117,24 @@ class Meetings:
     def follow(self, meeting: Meeting) -> Meeting | None:
         """*TCP*: follow the connection from handshake to close. None: a bare SYN begins it anew."""
         packet, connection, direction = meeting.packet, meeting.connection, meeting.direction
-        if packet.protocol != TCP or meeting.by is not By.KEY:
+        if connection.talk is None or meeting.by is By.QUOTE:
             return meeting
-        if packet.bare_syn and connection.tcp in (TcpState.TIME_WAIT, TcpState.CLOSED):
+        if meeting.by is By.FRAGMENT:
+            if meeting.reaches is not None:
+                connection.talk = tcp.reached(connection.talk, direction, meeting.reaches)
+            return meeting
+        outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction)
+        if isinstance(outcome, tcp.Anew):
             self._flows.remove(connection)
             return None
-        state = track(connection.tcp, packet.flags, direction == 0, connection.first_to_close == direction)
-        if state is None:
-            raise Dropped("tcp_state")
-        if state is TcpState.FIN_WAIT and connection.tcp is not TcpState.FIN_WAIT:
-            connection.first_to_close = direction
-        connection.tcp = state
+        if isinstance(outcome, tcp.Refused):
+            may = outcome.counts and self._challenges.may(connection, packet)
+            raise Dropped(outcome.reason, outcome.challenge if may else None)
+        if outcome.state is TcpState.CLOSED and connection.tcp is not TcpState.CLOSED:
+            connection.last_ns = self._moment.now  # nothing renews it from now on
+        connection.talk = outcome
         self._flows.turned(connection)
-        self._moment.witness.step(StepKind.STATE, identity=connection.id, value=state)
+        self._moment.witness.step(StepKind.STATE, identity=connection.id, value=outcome.state)
         return meeting
 
 

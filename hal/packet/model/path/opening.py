@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hal.packet.contract import EventKind, StepKind
+from hal.packet.model import tcp
 from hal.packet.model.chain import Chain, Decision, hash_of, own_mac
 from hal.packet.model.counters import CounterSet, EventRing
-from hal.packet.model.flows import Connection, FlowTable, initial_state
+from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.keys import scope_of, worker_of
 from hal.packet.model.parse import ACK, ECHO_REPLY, RST, SYN, ZERO_MAC, Dropped, Packet
 from hal.packet.model.path.deciding import Deciding, refused, reply_key, share_of
@@ -106,7 +107,7 @@ class Opening:
             moment=self._moment,
             created_ns=now,
             last_ns=now,
-            tcp=initial_state(packet.protocol, _is_mid_stream(packet)),
+            talk=tcp.begin(tcp.segment_of(packet), direction) if packet.protocol == TCP else None,
         )
         return Meeting(packet, connection, direction, key, opens=decision)
 

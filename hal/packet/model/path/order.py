@@ -17,6 +17,7 @@ from hal.packet.model.neighbours import Neighbours
 from hal.packet.model.parse import ARP_TYPE, Dropped, Packet, check_addresses, parse_frame, parse_ip, parse_transport
 from hal.packet.model.path.alive import Alive
 from hal.packet.model.path.answers import Answers
+from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.checks import check_is_for_us, check_macs, check_size, vnic_of
 from hal.packet.model.path.conflicts import Conflicts
 from hal.packet.model.path.deciding import Deciding
@@ -72,7 +73,7 @@ class PathShard:
         self.ledger = Ledger(moment, self.counters, self.events)
         self.fragments = Fragments()
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments)
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment))
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
@@ -109,7 +110,7 @@ class PathShard:
         if packet.fragment and packet.is_later:
             meeting = self.meetings.by_first_fragment(packet, packet.fragment)  # *Fragments*: fragment_*
         else:
-            parse_transport(packet)  # 10: l4_truncated, l4_header, fragment_tiny, tcp_flags
+            parse_transport(packet)  # 10: l4_truncated, l4_header, fragment_tiny, tcp_*
             if packet.is_nd:
                 return self.answers.nd(packet)  # 11, *Neighbour discovery*: nd_*, spoofed_nd
             check_is_for_us(tables, packet)  # 12: not_for_us
@@ -128,7 +129,7 @@ class PathShard:
         if meeting:
             check_macs(meeting)  # E3: spoofed_mac, mac_mismatch
             check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
-            meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state
+            meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state, tcp_window, tcp_challenged
         if meeting:
             self.limits.meter(meeting)  # E6: punt_limit
         else:

@@ -1,0 +1,40 @@
+"""*Challenges* of docs/forwarding.md: which of the segments that may be forged are asked about."""
+
+from __future__ import annotations
+
+from hal.packet.model.flows import Connection
+from hal.packet.model.meters import Meters
+from hal.packet.model.parse import Packet
+from hal.packet.model.path.moment import Moment
+from hal.packet.model.siphash import siphash
+
+CHALLENGES_PER_SECOND = 256
+"""Of a vNIC."""
+BUCKETS = 16
+STAMP_BITS = 29
+"""Of nanoseconds: a stamp is half a second."""
+
+
+class Challenges:
+    """The limits of a shard. Who sends to a vNIC must not be able to read out of what is left of a limit what somebody
+    else's segments did (CVE-2016-5696): so buckets are apart by address, in a way nobody can know, and all that could
+    be asked about counts, before it is known whether it will be."""
+
+    def __init__(self, moment: Moment) -> None:
+        self._moment = moment
+        self._buckets: Meters[tuple[int, int]] = Meters()
+
+    def may(self, connection: Connection, packet: Packet) -> bool:
+        """A segment of this connection counts as challenged: may its sender be asked?"""
+        stamp = (self._moment.now >> STAMP_BITS) & 0xFFFF or 1
+        if stamp == connection.challenged:
+            return False
+        connection.challenged = stamp
+        vnic = connection.share[0] if connection.share else packet.vnic.id
+        bucket = self._bucket(vnic, packet.source)
+        return self._buckets.take((vnic, bucket), CHALLENGES_PER_SECOND // BUCKETS, self._moment.now)
+
+    def _bucket(self, vnic: int, source: bytes) -> int:
+        seeds = self._moment.tables.select("seed")
+        key = seeds[0].value if seeds else bytes(16)
+        return siphash(key, b"challenge" + vnic.to_bytes(8, "big") + source) % BUCKETS

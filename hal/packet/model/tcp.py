@@ -1,0 +1,459 @@
+"""TCP as a bystander follows it, from handshake to close: *TCP* of docs/forwarding.md, readable next to RFC 9293.
+
+A bystander sees what both sides send and what they allow each other, but not what arrives. Of each side it keeps what
+bounds the other's view (`Side`), by RFC 9293 3.3.1, 3.4 and RFC 5961; `follow` is all there is to do for a segment.
+Sequence numbers are those of RFC 9293 3.4: 32 bits, compared modulo 2^32. Nothing here reads a clock or keeps state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hal.packet.contract import TcpState
+from hal.packet.model.parse import ACK, FIN, RST, SYN, Ask, Fragment, Packet, word
+
+MASK = 0xFFFF_FFFF
+LARGEST_SCALE = 14
+"""RFC 7323 2.3; of who is picked up mid-stream nothing smaller may be assumed."""
+LARGEST_WINDOW = 0xFFFF
+
+
+def at_most(a: int, b: int) -> bool:
+    """a <= b, modulo 2^32."""
+    return (b - a) & MASK < 1 << 31
+
+
+def later(a: int, b: int) -> int:
+    """The later of two sequence numbers."""
+    return b if at_most(a, b) else a
+
+
+def plus(sequence: int, distance: int) -> int:
+    return (sequence + distance) & MASK
+
+
+def is_in(low: int, sequence: int, high: int) -> bool:
+    """low <= sequence <= high."""
+    return at_most(low, sequence) and at_most(sequence, high)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What of a TCP segment is looked at.
+
+    Args:
+        window: as its header says it.
+        payload: bytes behind its header, as far as this packet holds them.
+        offer: the window scale that a SYN offers (RFC 7323 2.2), at most 14; None: it has no such option.
+    """
+
+    flags: int
+    sequence: int
+    acknowledgement: int
+    window: int
+    payload: int
+    offer: int | None = None
+
+    @property
+    def syn(self) -> bool:
+        return bool(self.flags & SYN)
+
+    @property
+    def ack(self) -> bool:
+        return bool(self.flags & ACK)
+
+    @property
+    def rst(self) -> bool:
+        return bool(self.flags & RST)
+
+    @property
+    def fin(self) -> bool:
+        return bool(self.flags & FIN)
+
+    @property
+    def end(self) -> int:
+        """The sequence number behind it; SYN and FIN count."""
+        return plus(self.sequence, self.payload + self.syn + self.fin)
+
+
+def segment_of(packet: Packet) -> Segment:
+    """Of a TCP packet that is no later fragment."""
+    header = packet.payload
+    payload = len(header) - (header[12] >> 4) * 4
+    return Segment(packet.flags, word(header, 4, 4), word(header, 8, 4), word(header, 14), payload, packet.offer)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a connection, as far as the other can know it.
+
+    Args:
+        end: behind the last that it sent (its SND.NXT, or what of it was seen).
+        limit: highest that the other side has allowed it to send: acknowledgement + window, never taken back.
+        una: what the other side has acknowledged of it (its SND.UNA); in the handshake its initial sequence number.
+        largest: largest window that it has advertised, in units of its scale; at least 1, at most 65,535.
+        scale: of windows that it advertises, in force (RFC 7323 2.2): 0 until both have offered one.
+        offer: scale that its SYN offered.
+        known: it has sent something.
+        acked: its SYN was acknowledged; asked in SYN_RECEIVED.
+        bare: it answered a SYN with a SYN that acknowledges nothing (simultaneous open, RFC 9293 3.5).
+        finished: it has sent a FIN: it sends nothing beyond `end`.
+        half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
+    """
+
+    end: int = 0
+    limit: int = 0
+    una: int = 0
+    largest: int = 1
+    scale: int = 0
+    offer: int | None = None
+    known: bool = False
+    acked: bool = False
+    bare: bool = False
+    finished: bool = False
+    half_open: int | None = None
+
+    @property
+    def largest_window(self) -> int:
+        """In bytes."""
+        return self.largest << self.scale
+
+    def rescaled(self, scale: int) -> Side:
+        """With this scale in force."""
+        return replace(self, largest=_units(self.largest_window, scale), scale=scale)
+
+    def advertising(self, segment: Segment) -> Side:
+        """Behind a segment of its own: what it has sent, and the window that it has."""
+        largest = _units(segment.window, self.scale) if segment.syn else max(segment.window, 1)
+        return replace(self, end=later(self.end, segment.end), largest=max(self.largest, largest))
+
+    def allowed(self, acknowledgement: int, window: int) -> Side:
+        """Behind a segment of the other side, which has this much room (bytes) behind what it acknowledges."""
+        return replace(self, limit=later(self.limit, plus(acknowledgement, window)))
+
+
+def _units(window: int, scale: int) -> int:
+    """A window in bytes, in units of 2^scale, rounded up."""
+    return min(LARGEST_WINDOW, max(1, (window + (1 << scale) - 1) >> scale))
+
+
+def _begun(segment: Segment) -> Side:
+    """Who has sent this SYN."""
+    return Side(
+        end=segment.end,
+        limit=segment.end,
+        una=segment.sequence,
+        largest=_units(segment.window, 0),
+        offer=segment.offer,
+        known=True,
+    )
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A connection. Side 0 is the initiator.
+
+    Args:
+        closer: the side that sent the first FIN.
+        picked_up: it was met mid-stream: what its sides offered and have sent is not known.
+    """
+
+    state: TcpState
+    sides: tuple[Side, Side]
+    closer: int = 0
+    picked_up: bool = False
+
+    def with_sides(self, direction: int, sender: Side, receiver: Side, state: TcpState | None = None) -> Talk:
+        sides = (sender, receiver) if direction == 0 else (receiver, sender)
+        return replace(self, sides=sides, state=self.state if state is None else state)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A segment that is dropped; nothing changes.
+
+    Args:
+        counts: it counts as one that is challenged, whether or not it is: see *Challenges* of docs/forwarding.md.
+        challenge: what its sender gets, if limits allow it.
+    """
+
+    reason: str
+    counts: bool = False
+    challenge: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Anew:
+    """A bare SYN behind the connection's end: it is the first packet of another (RFC 9293 3.10.7.4, RFC 6191)."""
+
+
+Outcome = Talk | Refused | Anew
+
+STATE = Refused("tcp_state")
+WINDOW = Refused("tcp_window")
+
+
+def begin(segment: Segment, direction: int) -> Talk:
+    """The connection that a first packet opens: a bare SYN, or one from the middle of a stream, of either side."""
+    if segment.syn:
+        return Talk(TcpState.SYN_SENT, (_begun(segment), Side()))
+    return pick_up(segment, direction)
+
+
+def pick_up(segment: Segment, direction: int) -> Talk:
+    """A connection met mid-stream by a segment that goes in this direction: all that is possible is assumed."""
+    unknown = Side(largest=LARGEST_WINDOW, scale=LARGEST_SCALE, known=True, acked=True)
+    sender = replace(
+        unknown,
+        end=segment.end,
+        una=segment.sequence,
+        limit=plus(segment.end, 1 << 30),
+        finished=segment.fin,
+    )
+    acknowledged = segment.acknowledgement
+    receiver = replace(unknown, end=acknowledged, una=acknowledged, limit=acknowledged)
+    receiver = receiver.allowed(acknowledged, segment.window << LARGEST_SCALE)
+    state = TcpState.FIN_WAIT if segment.fin else TcpState.ESTABLISHED
+    talk = Talk(state, (sender, receiver), closer=direction, picked_up=True)
+    return talk.with_sides(direction, sender, receiver)
+
+
+def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True) -> Outcome:
+    """The connection behind a segment of its side `direction`, or why it is dropped.
+
+    Args:
+        strict: False: windows are followed, but what is outside them passes all the same.
+    """
+    match talk.state:
+        case TcpState.SYN_SENT if direction == 0:
+            return _before_the_answer(talk, segment, strict)
+        case TcpState.SYN_SENT:
+            return _the_answer(talk, segment)
+        case TcpState.SYN_RECEIVED:
+            return _half_way(talk, segment, direction, strict)
+        case TcpState.TIME_WAIT | TcpState.CLOSED if segment.syn and not segment.ack:
+            return Anew()
+        case TcpState.CLOSED:
+            return _closed(talk, segment, direction, strict)
+        case _:
+            return _synchronized(talk, segment, direction, strict)
+
+
+# --- SYN_SENT (RFC 9293 3.10.7.3) ------------------------------------------------------------------------------------
+
+
+def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
+    """The initiator speaks though nobody has answered."""
+    a, b = talk.sides
+    if segment.rst:
+        # 3.5.1: the other side has answered for a connection of before, and is told that it is gone.
+        return talk if segment.sequence == b.half_open else STATE
+    if segment.syn and not segment.ack:
+        if segment.sequence != a.una:
+            return replace(talk, sides=(_begun(segment), b))
+        again = replace(a.advertising(segment), offer=a.offer if segment.offer is None else segment.offer)
+        return replace(talk, sides=(replace(again, limit=later(again.limit, again.end)), b))
+    if strict or segment.syn:
+        return STATE
+    return pick_up(segment, 0)  # the answer went another way
+
+
+def _the_answer(talk: Talk, segment: Segment) -> Outcome:
+    """The other side speaks for the first time."""
+    a, b = talk.sides
+    fits = segment.ack and _acknowledges_syn(a, segment)
+    if segment.rst:
+        return replace(talk, state=TcpState.CLOSED) if fits else WINDOW
+    if segment.syn:
+        return _answered(talk, segment) if fits or not segment.ack else WINDOW
+    if segment.fin or segment.payload or fits:
+        return STATE
+    return replace(talk, sides=(a, replace(b, half_open=segment.acknowledgement)))  # 3.5.1: maybe half-open
+
+
+def _acknowledges_syn(side: Side, segment: Segment) -> bool:
+    """It acknowledges what this side has sent, its SYN at least; `una` is its initial sequence number."""
+    return segment.acknowledgement != side.una and is_in(side.una, segment.acknowledgement, side.end)
+
+
+def _answered(talk: Talk, segment: Segment) -> Talk:
+    """The other side's SYN is there, with an ACK or without one (simultaneous open)."""
+    a = talk.sides[0]
+    b = replace(_begun(segment), bare=not segment.ack)
+    b = replace(b, limit=plus(segment.sequence + 1, a.largest_window))
+    acknowledged = segment.acknowledgement if segment.ack else plus(a.una, 1)
+    a = replace(a, limit=later(a.limit, a.end), acked=a.acked or segment.ack).allowed(acknowledged, segment.window)
+    both = a.offer is not None and b.offer is not None
+    a, b = a.rescaled((a.offer or 0) if both else 0), b.rescaled((b.offer or 0) if both else 0)
+    return replace(talk, state=TcpState.SYN_RECEIVED, sides=(a, b))
+
+
+# --- SYN_RECEIVED ----------------------------------------------------------------------------------------------------
+
+
+def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
+    """Both SYNs are there; `una` of both is still their initial sequence number."""
+    if segment.rst:
+        return _reset(talk, segment, direction, strict)
+    if segment.syn:
+        return _syn_again(talk, segment, direction)
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
+    if strict and not fits:
+        return WINDOW
+    was_acked = sender.acked
+    sender, receiver = _exchange(replace(sender, finished=segment.fin), replace(receiver, acked=True), segment)
+    behind = talk.with_sides(direction, sender, receiver)
+    if not segment.fin and (direction == 1 or not was_acked):
+        return behind  # data before the handshake's end (RFC 7413), or its SYN is not acknowledged yet
+    sender = replace(sender, una=plus(sender.una, 1))
+    receiver = replace(receiver, una=segment.acknowledgement)
+    if segment.fin:
+        return replace(behind, closer=direction).with_sides(direction, sender, receiver, TcpState.FIN_WAIT)
+    return behind.with_sides(direction, sender, receiver, TcpState.ESTABLISHED)
+
+
+def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
+    """A SYN of either side though both have sent one: the same again, the initiator's SYN+ACK where both opened at
+    once, or another answer (SYN cookies)."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    same = segment.sequence == sender.una
+    fits = segment.ack and _acknowledges_syn(receiver, segment)
+    if direction == 1 and fits and not same:
+        return _answered(talk, segment)
+    if not same or (segment.ack and not fits) or (segment.ack and direction == 0 and not receiver.bare):
+        return _challenged(talk, direction)
+    sender = sender.advertising(segment)
+    sender = replace(sender, limit=later(sender.limit, sender.end))
+    if segment.ack:
+        receiver = replace(receiver, acked=True).allowed(segment.acknowledgement, segment.window)
+    return talk.with_sides(direction, sender, receiver)
+
+
+# --- synchronized, and behind its end (RFC 9293 3.10.7.4) ------------------------------------------------------------
+
+
+def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
+    """ESTABLISHED, FIN_WAIT, CLOSING, TIME_WAIT."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    if segment.syn:
+        again = segment.ack and plus(segment.sequence, 1) == sender.una
+        if again and _acknowledgement_fits(sender, receiver, segment, talk.picked_up):
+            return talk  # a SYN+ACK whose ACK was lost: its receiver says it again
+        return _challenged(talk, direction)  # RFC 5961 4.2
+    if segment.rst:
+        return _reset(talk, segment, direction, strict)
+    if strict and not _fits(talk, segment, direction):
+        return WINDOW
+    sender, receiver = _exchange(sender, receiver, segment)
+    receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
+    sender = replace(sender, finished=sender.finished or segment.fin)
+    behind = talk.with_sides(direction, sender, receiver)
+    if segment.fin and talk.state is TcpState.ESTABLISHED:
+        return replace(behind, state=TcpState.FIN_WAIT, closer=direction)
+    if segment.fin and talk.state is TcpState.FIN_WAIT and direction != talk.closer:
+        return replace(behind, state=TcpState.CLOSING)
+    if talk.state is TcpState.CLOSING and at_most(sender.end, sender.una) and at_most(receiver.end, receiver.una):
+        return replace(behind, state=TcpState.TIME_WAIT)  # both FINs are acknowledged
+    return behind
+
+
+def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
+    """CLOSED by a RST. Who did not take it, since something in front of it is missing, asks with an ACK, and gets the
+    exact one (RFC 5961 3.2)."""
+    if segment.syn or segment.payload or not talk.sides[1].known:
+        return STATE
+    if strict and not _fits(talk, segment, direction):
+        return WINDOW
+    if segment.rst:
+        return talk
+    sender, receiver = _exchange(talk.sides[direction], talk.sides[1 - direction], segment)
+    receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
+    return talk.with_sides(direction, replace(sender, finished=sender.finished or segment.fin), receiver)
+
+
+def _exchange(sender: Side, receiver: Side, segment: Segment) -> tuple[Side, Side]:
+    """Sender and receiver behind a segment that passes, but for what it acknowledges and ends."""
+    receiver = receiver.allowed(segment.acknowledgement, segment.window << sender.scale)
+    # What is acknowledged was sent, though it may have gone another way, or before the card was there.
+    receiver = replace(receiver, end=later(receiver.end, segment.acknowledgement))
+    return sender.advertising(segment), receiver
+
+
+def _fits(talk: Talk, segment: Segment, direction: int) -> bool:
+    """I to IV: its receiver may be waiting for it."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    return _sequence_fits(sender, receiver, segment) and (
+        not segment.ack or _acknowledgement_fits(sender, receiver, segment, talk.picked_up)
+    )
+
+
+def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
+    """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
+    behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
+    first = at_most(segment.sequence, sender.limit)
+    second = at_most(plus(sender.end, -receiver.largest_window), segment.end)
+    return first and second and (not sender.finished or at_most(segment.end, sender.end))
+
+
+def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
+    """III: what it acknowledges was sent. IV: nor is that further back than a window. (RFC 5961 5.2)"""
+    highest = receiver.limit if picked_up else receiver.end
+    return is_in(plus(receiver.una, -sender.largest_window), segment.acknowledgement, highest)
+
+
+# --- RST and challenges (RFC 5961) -----------------------------------------------------------------------------------
+
+
+def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
+    """A RST (RFC 5961 3.2). Its receiver waits for what it acknowledged last, or for what was sent last: a RST with one
+    of these numbers is exact as far as a bystander can tell."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    half_way = talk.state is TcpState.SYN_RECEIVED
+    exact = segment.sequence in (sender.end, plus(sender.una, half_way))
+    # RFC 9293 3.10.7.3: who knows of no connection answers the initiator's SYN, sent again, from sequence number 0.
+    refusal = half_way and direction == 1 and segment.ack and _acknowledges_syn(receiver, segment)
+    if exact or refusal:
+        return replace(talk, state=TcpState.CLOSED)
+    if not strict:
+        return replace(talk, state=TcpState.CLOSED) if _sequence_fits(sender, receiver, segment) else talk
+    if is_in(sender.una, segment.sequence, sender.limit):
+        return _challenged(talk, direction)
+    return Refused("tcp_window", counts=True)
+
+
+def _challenged(talk: Talk, direction: int) -> Refused:
+    """A segment of this side may be forged: it is asked, with what the other side has said last. In the handshake that
+    may have said nothing yet: then nothing is said in its name."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    half_way = talk.state is TcpState.SYN_RECEIVED
+    if half_way and not sender.acked:
+        return Refused("tcp_challenged", counts=True)
+    acknowledgement = plus(sender.una, half_way)
+    window = ((sender.limit - acknowledgement) & MASK) >> receiver.scale
+    return Refused("tcp_challenged", True, Ask(receiver.end, acknowledgement, min(LARGEST_WINDOW, window)))
+
+
+# --- for other chapters ----------------------------------------------------------------------------------------------
+
+
+def base_of(packet: Packet, fragment: Fragment) -> int:
+    """Of a first fragment: the sequence number that offset 0 of its datagram would have, one more with a FIN, so that
+    base + where a fragment ends is the sequence number behind it."""
+    segment = segment_of(packet)
+    held = packet.end_of(fragment)
+    return plus(segment.end, -held)
+
+
+def reached(talk: Talk, direction: int, end: int) -> Talk:
+    """The connection behind a later fragment that ends at this sequence number."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    return talk.with_sides(direction, replace(sender, end=later(sender.end, end)), receiver)
+
+
+def could_have_sent(talk: Talk, direction: int, sequence: int) -> bool:
+    """True if a segment with this number, of this side, may be on its way: what an ICMP error must quote (RFC 5927
+    4.1), as far as a bystander can tell."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    oldest = plus(sender.end, -receiver.largest_window)
+    return is_in(sender.una, sequence, sender.end) or is_in(oldest, sequence, sender.end)

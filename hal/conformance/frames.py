@@ -49,7 +49,16 @@ def udp(source: str, destination: str, sport: int = 4000, dport: int = 53, data:
     return ip(source, destination, UDP, _with_checksum(source, destination, UDP, head + data, 6), ttl)
 
 
-def tcp(source: str, destination: str, sport: int, dport: int, flags: str, seq: int = 1, ack: int = 0) -> bytes:
+ISS = 1000
+"""Everybody's initial sequence number."""
+
+
+def tcp(
+    source: str, destination: str, sport: int, dport: int, flags: str, seq: int | None = None, ack: int | None = None
+) -> bytes:
+    """A segment; numbers that are not given are those right behind the handshake, or in it."""
+    seq = ISS + ("S" not in flags) if seq is None else seq
+    ack = (ISS + 1) * ("A" in flags) if ack is None else ack
     bits = sum(FLAGS[one] for one in flags)
     head = sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + seq.to_bytes(4, "big") + ack.to_bytes(4, "big")
     head += bytes((0x50, bits)) + b"\xff\xff\0\0\0\0"

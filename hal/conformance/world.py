@@ -168,11 +168,13 @@ def replied(traffic: Traffic, after: int = 0, sport: int = 53, dport: int = 4000
     return traffic.send(C.port, C.frame(udp(C.ip, A.ip, sport, dport)), after)
 
 
-def segment(traffic: Traffic, flags: str, back: bool = False, after: int = 0, sport: int = 4000) -> Sent:
-    """A TCP segment from A to C port 80, or back."""
+def segment(
+    traffic: Traffic, flags: str, back: bool = False, after: int = 0, sport: int = 4000, **numbers: int
+) -> Sent:
+    """A TCP segment from A to C port 80, or back. `numbers`: seq and ack, as `tcp` takes them."""
     if back:
-        return traffic.send(C.port, C.frame(tcp(C.ip, A.ip, 80, sport, flags)), after)
-    return traffic.send(A.port, A.frame(tcp(A.ip, C.ip, sport, 80, flags)), after)
+        return traffic.send(C.port, C.frame(tcp(C.ip, A.ip, 80, sport, flags, **numbers)), after)
+    return traffic.send(A.port, A.frame(tcp(A.ip, C.ip, sport, 80, flags, **numbers)), after)
 
 
 def far(traffic: Traffic, after: int = 0) -> Sent:

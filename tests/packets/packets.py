@@ -52,10 +52,16 @@ def ip_header(source: str, destination: str, **fields: Any) -> Any:
     return IP(src=source, dst=destination, **fields)
 
 
+ISS = 1000
+"""Everybody's initial sequence number, where a test says nothing else."""
+
+
 def tcp(
     text: str, flags: str = "S", payload: bytes = b"", ip: dict[str, Any] | None = None, **fields: Any
 ) -> Description:
+    """A segment. Where `fields` don't say `seq` and `ack`, they are those right behind the handshake, or in it."""
     a, p, b, q = _ends(text)
+    fields = {"seq": ISS if "S" in flags else ISS + 1, "ack": ISS + 1 if "A" in flags else 0, **fields}
     return Description(
         a, b, lambda: ip_header(a, b, **(ip or {})) / TCP(sport=p, dport=q, flags=flags, **fields) / payload
     )

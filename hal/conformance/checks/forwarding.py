@@ -7,7 +7,7 @@ from functools import partial
 from hal.conformance import world
 from hal.conformance.bench import OTHER, Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect, raises
-from hal.conformance.frames import ARP, IPV4, arp, dissect, echo, ethernet, solicitation, tcp, udp
+from hal.conformance.frames import ARP, IPV4, ISS, arp, dissect, echo, ethernet, solicitation, tcp, udp
 from hal.conformance.world import A, B, C
 from hal.errors import ErrorKind
 from hal.packet.contract import Step, StepKind, Verdict
@@ -216,6 +216,23 @@ def tells_resets(bench: Bench) -> None:
     segment = dissect(sent.outputs[0].data).payload[20:]
     equal((segment[:4].hex(), segment[13]), ("00500fa0", 0x14), "ports and flags of the RST")
     _made(sent.of(StepKind.MAKE), 5, sent.verdict)
+
+
+@check(Level.STATEFUL, MADE, needs=(*NEEDS, "flows"))
+def asks_who_may_be_forged(bench: Bench) -> None:
+    """A RST in the window that is not exact is dropped, and its sender asked in the receiver's name (RFC 5961 3.2); the
+    exact one passes."""
+    traffic = world.world(bench).traffic()
+    world.segment(traffic, "S").left_by(C.port, "a SYN")
+    world.segment(traffic, "SA", back=True).left_by(A.port, "its answer")
+    world.segment(traffic, "A").left_by(C.port, "the handshake's end")
+    sent = world.segment(traffic, "R", seq=ISS + 100).dropped("tcp_challenged")
+    equal([output.port for output in sent.outputs], [A.port], "where the challenge ACK went")
+    segment = dissect(sent.outputs[0].data).payload[20:]
+    told = (segment[:4].hex(), *(int.from_bytes(segment[at : at + 4], "big") for at in (4, 8)), segment[13])
+    equal(told, ("00500fa0", ISS + 1, ISS + 1, 0x10), "ports, numbers and flags of the challenge ACK")
+    _made(sent.of(StepKind.MAKE), 6, sent.verdict)
+    world.segment(traffic, "R").left_by(C.port, "an exact RST")
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal, expect
-from hal.conformance.frames import echo, ip, udp
+from hal.conformance.frames import ISS, echo, ip, udp
 from hal.conformance.traffic import SECOND, Traffic
 from hal.conformance.world import A, B, C
 from hal.packet.contract import NONE_ID, Flow, FlowFilter, PacketIn, StepKind, TcpState, Verdict
@@ -126,17 +126,17 @@ def flows_tell_their_operations(bench: Bench) -> None:
 def tcp_is_followed(bench: Bench) -> None:
     """From handshake to close, told by flows and by the witness; what doesn't fit is dropped."""
     traffic = world.world(bench).traffic()
-    way = (
-        ("S", False, TcpState.SYN_SENT),
-        ("SA", True, TcpState.SYN_RECEIVED),
-        ("A", False, TcpState.ESTABLISHED),
-        ("A", True, TcpState.ESTABLISHED),
-        ("FA", False, TcpState.FIN_WAIT),
-        ("FA", True, TcpState.CLOSING),
-        ("A", False, TcpState.TIME_WAIT),
+    way: tuple[tuple[str, bool, TcpState, dict[str, int]], ...] = (
+        ("S", False, TcpState.SYN_SENT, {}),
+        ("SA", True, TcpState.SYN_RECEIVED, {}),
+        ("A", False, TcpState.ESTABLISHED, {}),
+        ("A", True, TcpState.ESTABLISHED, {}),
+        ("FA", False, TcpState.FIN_WAIT, {}),
+        ("FA", True, TcpState.CLOSING, {"ack": ISS + 2}),
+        ("A", False, TcpState.TIME_WAIT, {"seq": ISS + 2, "ack": ISS + 2}),
     )
-    for number, (flags, back, state) in enumerate(way):
-        sent = world.segment(traffic, flags, back)
+    for number, (flags, back, state, numbers) in enumerate(way):
+        sent = world.segment(traffic, flags, back, **numbers)
         sent.left_by(A.port if back else C.port, f"segment {number + 1}, {flags},")
         equal(_only(traffic).tcp_state, state, f"TCP state behind segment {number + 1}, {flags}")
         if sent.verdict is not None and number:

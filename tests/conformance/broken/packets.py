@@ -177,6 +177,16 @@ class NoAck(Making):
         return frame[:47] + b"\x04" + frame[48:]
 
 
+@breaks(BREAKS, "asks_who_may_be_forged")
+class SaysMore(Making):
+    """a challenge acknowledges more than its receiver has"""
+
+    kind = wire.TCP_CHALLENGE
+
+    def other(self, frame: bytes) -> bytes:
+        return frame[:45] + bytes([frame[45] + 1]) + frame[46:]
+
+
 @breaks(BREAKS, "packets_wait_for_neighbours")
 class LosesWaiting(Neighbours):
     """packets that wait for a neighbour are lost"""

@@ -28,7 +28,7 @@ def provoked(folder: Path, *which: str) -> set[str]:
 
 def test_every_reason_is_provoked(tmp_path: Path) -> None:
     here = Path(__file__).parent
-    others = sorted(str(path) for path in here.glob("test_*.py") if path != Path(__file__))
+    others = sorted(str(path) for path in here.rglob("test_*.py") if path != Path(__file__))
     reasons = {reason.name for reason in schema(own_only=True).reasons}
     assert reasons - provoked(tmp_path, *others) == IN_BURSTS.keys()
 

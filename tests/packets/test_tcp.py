@@ -1,4 +1,4 @@
-"""TCP from handshake to close, as a bystander follows it; pick-up; time-outs."""
+"""Connections: what opens them, time-outs, pick-up, limits. What TCP's segments must be is in tests/packets/tcp."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from hal.packet.contract import TcpState
 from tests.packets.card import Card, Sent
-from tests.packets.packets import other, ping, pong, tcp, udp
+from tests.packets.packets import ISS, other, ping, pong, tcp, udp
+from tests.packets.tcp.talk import OPEN, Talk
 from tests.packets.world import GUARDED
 
 CLIENT, WEB = "10.1.0.20:4000 > 10.1.0.10:80", "10.1.0.10:80 > 10.1.0.20:4000"
@@ -24,84 +25,26 @@ def b(card: Card, flags: str) -> Sent:
     return card.host("web").sends(tcp(WEB, flags=flags))
 
 
-def play(card: Card, segments: str) -> Card:
-    """Segments in a row, all of which pass: "A:S B:SA A:A"."""
-    for segment in segments.split():
-        side, _, flags = segment.partition(":")
-        (a(card, flags).arrives_at("web") if side == "A" else b(card, flags).arrives_at("client"))
-    return card
-
-
-HANDSHAKE = "A:S B:SA A:A"
-
-
 @pytest.mark.parametrize(
     ("segments", "state", "timeout"),
     [
         ("A:S", TcpState.SYN_SENT, 240),
-        ("A:S A:S", TcpState.SYN_SENT, 240),
         ("A:S B:SA", TcpState.SYN_RECEIVED, 240),
-        ("A:S B:S", TcpState.SYN_RECEIVED, 240),
-        ("A:S B:SA B:SA A:S A:SA B:A", TcpState.SYN_RECEIVED, 240),
-        ("A:S B:RA", TcpState.CLOSED, 10),
-        (HANDSHAKE, TcpState.ESTABLISHED, 7440),
-        (HANDSHAKE + " A:PA B:A B:PA", TcpState.ESTABLISHED, 7440),
-        ("A:S B:SA B:FA", TcpState.FIN_WAIT, 240),
-        (HANDSHAKE + " A:FA", TcpState.FIN_WAIT, 240),
-        (HANDSHAKE + " A:FA A:FA B:A B:PA", TcpState.FIN_WAIT, 240),
-        (HANDSHAKE + " A:FA B:FA", TcpState.CLOSING, 240),
-        (HANDSHAKE + " A:FA B:FA B:A", TcpState.CLOSING, 240),
-        (HANDSHAKE + " B:FA A:FA A:A", TcpState.CLOSING, 240),
-        (HANDSHAKE + " A:FA B:FA A:A", TcpState.TIME_WAIT, 240),
-        (HANDSHAKE + " B:FA A:FA B:A A:PA", TcpState.TIME_WAIT, 240),
-        (HANDSHAKE + " A:FA B:FA A:A B:SA", TcpState.TIME_WAIT, 240),
-        (HANDSHAKE + " A:R", TcpState.CLOSED, 10),
-        (HANDSHAKE + " B:RA", TcpState.CLOSED, 10),
-        (HANDSHAKE + " A:R A:R", TcpState.CLOSED, 10),
-        (HANDSHAKE + " A:FA B:FA A:A B:R", TcpState.CLOSED, 10),
+        (OPEN, TcpState.ESTABLISHED, 7440),
+        (OPEN + " A:PA+10 B:A B:PA+10", TcpState.ESTABLISHED, 7440),
+        (OPEN + " A:FA", TcpState.FIN_WAIT, 240),
+        (OPEN + " A:FA B:FA", TcpState.CLOSING, 240),
+        (OPEN + " A:FA B:FA A:A", TcpState.TIME_WAIT, 240),
+        (OPEN + " A:R", TcpState.CLOSED, 10),
+        (OPEN + " A:FA B:FA A:A B:R", TcpState.CLOSED, 10),
     ],
 )
 def test_states(card: Card, segments: str, state: TcpState, timeout: int) -> None:
-    flow = play(card, segments).flow()
+    """Each with its time-out; what each segment does to them is in tests/packets/tcp."""
+    Talk(card).plays(segments)
+    flow = card.flow()
     assert (flow.tcp_state, flow.timeout_ns) == (state, timeout * 1_000_000_000)
     assert sum(flow.packets) == len(segments.split())
-
-
-@pytest.mark.parametrize(
-    ("before", "wrong"),
-    [
-        ("A:S", "A:A"),
-        ("A:S", "A:SA"),
-        ("A:S", "A:R"),
-        ("A:S", "B:A"),
-        ("A:S", "B:FA"),
-        (HANDSHAKE, "A:S"),
-        (HANDSHAKE, "B:SA"),
-        (HANDSHAKE + " A:FA", "B:S"),
-        (HANDSHAKE + " A:FA B:FA", "A:S"),
-        (HANDSHAKE + " A:R", "A:A"),
-        (HANDSHAKE + " A:R", "B:SA"),
-    ],
-)
-def test_segments_that_do_not_fit(card: Card, before: str, wrong: str) -> None:
-    state = play(card, before).flow().tcp_state
-    side, _, flags = wrong.partition(":")
-    (a if side == "A" else b)(card, flags).is_dropped("tcp_state").silently()
-    assert card.flow().tcp_state == state
-
-
-@pytest.mark.parametrize("closed", [HANDSHAKE + " A:FA B:FA A:A", HANDSHAKE + " A:R"])
-def test_the_same_ports_again(card: Card, closed: str) -> None:
-    first = play(card, closed).flow().id
-    a(card, "S").arrives_at("web")
-    assert card.flow().id != first
-    assert card.flow().tcp_state == TcpState.SYN_SENT
-
-
-def test_a_new_connection_the_other_way_is_asked(card: Card) -> None:
-    play(card, HANDSHAKE + " A:R")
-    b(card, "S").is_dropped("firewall_default")
-    assert card.flows() == []
 
 
 @pytest.mark.parametrize("flags", ["A", "PA", "FA", "R", "RA", "SA"])
@@ -111,7 +54,7 @@ def test_no_session(card: Card, flags: str) -> None:
 
 
 def test_expiry_is_exact(card: Card) -> None:
-    play(card, HANDSHAKE)
+    Talk(card, isn=(ISS, ISS)).plays(OPEN)
     card.after(7440 - 1e-9)
     a(card, "A").arrives_at("web")
     card.after(7440)

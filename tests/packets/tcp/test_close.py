@@ -1,0 +1,162 @@
+"""RFC 9293 3.6: closing, one side after the other or both at once; what may come behind the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from hal.packet.contract import TcpState
+from tests.packets.card import Card
+from tests.packets.tcp.talk import OPEN, Talk, asked
+
+SHUT = OPEN + " A:FA B:FA A:A"
+
+
+@pytest.mark.parametrize("isn", [(1000, 5000), (0xFFFF_FFFE, 0xFFFF_FFFD)])
+def test_rfc9293_3_6_case_1_one_after_the_other(card: Card, isn: tuple[int, int]) -> None:
+    """Half-closed, the other side still sends; then it ends too."""
+    talk = Talk(card, isn=isn).plays(OPEN + " A:PA+10 B:A A:FA")
+    assert talk.state == TcpState.FIN_WAIT
+    talk.plays("B:A B:PA+1000 A:A B:PA+1000 A:A")
+    assert talk.state == TcpState.FIN_WAIT
+    assert talk.plays("B:FA").state == TcpState.CLOSING
+    assert talk.plays("A:A").state == TcpState.TIME_WAIT
+
+
+def test_rfc9293_3_6_the_other_side_first(card: Card) -> None:
+    talk = Talk(card).plays(OPEN + " B:FA A:A A:PA+10 B:A A:FA")
+    assert talk.state == TcpState.CLOSING
+    assert talk.plays("B:A").state == TcpState.TIME_WAIT
+
+
+@pytest.mark.parametrize("order", ["A:A B:A", "B:A A:A"])
+def test_rfc9293_3_6_case_3_both_at_once(card: Card, order: str) -> None:
+    """The FINs cross; in whatever order they are acknowledged, both have to be."""
+    talk = Talk(card).plays(OPEN)
+    talk.passes(talk.a("FA", seq=1001), 0)
+    talk.passes(talk.b("FA", seq=5001), 1)
+    talk.next = [1002, 5002]
+    for segment, state in zip(order.split(), (TcpState.CLOSING, TcpState.TIME_WAIT), strict=True):
+        assert talk.plays(segment).state == state
+
+
+def test_rfc9293_3_6_fins_with_data_again_and_out_of_order(card: Card) -> None:
+    """A FIN that overtakes data, data again behind it, the FIN again: as long as it ends where the FIN did."""
+    talk = Talk(card).plays(OPEN)
+    talk.loses(0, 1000)
+    talk.plays("A:FA+500")
+    end = talk.next[0]
+    talk.passes(talk.b("A", ack=1001), 1)
+    talk.passes(talk.a("PA", 1000, seq=1001), 0)
+    talk.passes(talk.a("FA", 500, seq=2001), 0)
+    assert (talk.state, end) == (TcpState.FIN_WAIT, 2502)
+    talk.plays("B:A B:FA")
+    talk.passes(talk.b("FA", seq=5001), 1)
+    assert talk.plays("A:A").state == TcpState.TIME_WAIT
+
+
+def test_rfc9293_3_10_7_4_nothing_comes_behind_a_fin(card: Card) -> None:
+    """Neither data nor another FIN; what ends there passes."""
+    talk = Talk(card).plays(OPEN + " A:PA+10 A:FA")
+    end = talk.next[0]
+    talk.a("PA", 10, seq=end).is_dropped("tcp_window").silently()
+    talk.a("PA", 2, seq=end - 1).is_dropped("tcp_window").silently()
+    talk.a("FA", seq=end).is_dropped("tcp_window").silently()
+    talk.a("FA", 1, seq=end - 1).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("FA", seq=end - 1), 0)
+    talk.passes(talk.a("PA", 10, seq=end - 11), 0)
+    talk.plays("B:PA+10 A:A B:FA A:A")
+    talk.b("PA", 1).is_dropped("tcp_window").silently()
+    assert talk.state == TcpState.TIME_WAIT
+
+
+def test_rfc9293_3_6_time_wait_answers_the_fin_again(card: Card) -> None:
+    """The last ACK was lost: the FIN comes again and is acknowledged again."""
+    talk = Talk(card).plays(SHUT)
+    card.after(239)
+    talk.passes(talk.b("FA", seq=5001), 1)
+    assert talk.plays("A:A").state == TcpState.TIME_WAIT
+    card.after(240)
+    talk.b("FA", seq=5001).is_dropped("tcp_no_session")
+
+
+def test_rfc1337_old_duplicates_in_time_wait(card: Card) -> None:
+    """Within the window they pass, and are answered; others are dropped."""
+    talk = Talk(card).plays(OPEN + " A:PA+1000 B:A A:FA B:FA A:A")
+    talk.passes(talk.a("PA", 1000, seq=1001), 0)
+    talk.plays("B:A")
+    talk.a("PA", 10, seq=1001 - 20_000).is_dropped("tcp_window").silently()
+    talk.a("PA", 10, seq=1001 + 20_000).is_dropped("tcp_window").silently()
+    assert talk.state == TcpState.TIME_WAIT
+
+
+def test_rfc1337_a_reset_in_time_wait(card: Card) -> None:
+    """The hazard is its receiver's, who should ignore it (3, fix F1). Here it must be exact as ever, and what stays of
+    the connection takes no data from then on: an old duplicate is the more surely dropped."""
+    talk = Talk(card).plays(OPEN + " A:PA+1000 B:A A:FA B:FA A:A")
+    talk.a("R", seq=talk.next[0] + 20_000).is_dropped("tcp_window").silently()
+    card.after(1)
+    asked(talk.a("R", seq=talk.next[0] + 1), seq=talk.next[1], ack=talk.next[0])
+    talk.passes(talk.a("R"), 0)
+    assert talk.state == TcpState.CLOSED
+    talk.a("PA", 1000, seq=1001).is_dropped("tcp_state").silently()
+    talk.plays("B:A")
+
+
+@pytest.mark.parametrize("closed", [SHUT, OPEN + " A:R"])
+@pytest.mark.parametrize("isn", [7, 1_000_000])
+def test_rfc6191_rfc1122_4_2_2_13_a_syn_in_time_wait(card: Card, closed: str, isn: int) -> None:
+    """Whether the number is high enough its receiver decides: it opens another connection, as policy says."""
+    talk = Talk(card).plays(closed)
+    first = card.flow().id
+    again = Talk(card, isn=(isn, 9000)).plays("A:S")
+    assert (card.flow().id != first, talk.state) == (True, TcpState.SYN_SENT)
+    assert again.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+def test_a_syn_in_time_wait_the_other_way_is_asked_as_any(card: Card) -> None:
+    talk = Talk(card).plays(SHUT)
+    talk.b("S").is_dropped("firewall_default")
+    assert card.flows() == []
+
+
+def test_a_syn_ack_behind_the_end(card: Card) -> None:
+    """It opens nothing: in TIME_WAIT its sender is asked, in CLOSED not even that."""
+    talk = Talk(card).plays(SHUT)
+    asked(talk.b("SA", seq=9000), seq=1002, ack=5002)
+    talk = Talk(card, sport=4001).plays(OPEN + " A:R")
+    talk.b("SA", seq=9000).is_dropped("tcp_state").silently()
+    talk.plays("B:A")
+
+
+def test_rfc5961_3_2_closed_the_other_side_did_not_take_the_reset(card: Card) -> None:
+    """Data in front of the RST was lost, so it is not exact where it arrives: the ACK that says so passes, and so does
+    the RST that answers it, exactly; data does not."""
+    talk = Talk(card).plays(OPEN + " A:PA+1000 A:RA")
+    assert talk.state == TcpState.CLOSED
+    talk.b("PA", 10, ack=1001, seq=5001).is_dropped("tcp_state").silently()
+    talk.passes(talk.b("A", ack=1001, seq=5001), 1)
+    talk.b("A", ack=talk.next[0] + 1, seq=5001).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("R", seq=1001), 0)
+    talk.a("R", seq=1001 + 20_000).is_dropped("tcp_window").silently()
+
+
+def test_closed_ends_ten_seconds_after_it_closed(card: Card) -> None:
+    """Nothing that still passes keeps it."""
+    talk = Talk(card).plays(OPEN + " A:R")
+    for _ in range(9):
+        card.after(1)
+        talk.plays("B:A")
+    card.after(1 - 1e-9)
+    talk.plays("B:A")
+    card.after(1e-9)
+    talk.b("A").is_dropped("tcp_no_session").silently()
+
+
+def test_closed_by_a_refusal(card: Card) -> None:
+    """The other side has never had a number: nothing of it passes but what opens anew."""
+    talk = Talk(card).plays("A:S")
+    talk.passes(talk.b("RA", seq=0), 1)
+    talk.b("RA", seq=0).is_dropped("tcp_state").silently()
+    talk.a("A").is_dropped("tcp_state").silently()
+    assert talk.state == TcpState.CLOSED
+    talk.passes(talk.a("S", seq=9), 0)

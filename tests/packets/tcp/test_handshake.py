@@ -1,0 +1,297 @@
+"""RFC 9293 3.5 (establishing), 3.10.7.3 (SYN-SENT), RFC 7413 (Fast Open); options of a SYN (3.1, MUST-7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scapy.all import IP, TCP, Raw, in4_chksum
+
+from hal.packet.contract import TcpState
+from tests.packets.card import Card
+from tests.packets.packets import Description
+from tests.packets.tcp.talk import OPEN, Talk, asked
+from tests.packets.world import HOSTS
+
+TOP = 0xFFFF_FFFF
+
+
+@pytest.mark.parametrize("isn", [(1000, 5000), (TOP, TOP), (TOP - 1, 0), (0, TOP), (1 << 31, (1 << 31) - 1)])
+@pytest.mark.parametrize("v6", [False, True])
+def test_rfc9293_3_5_three_ways(card: Card, isn: tuple[int, int], v6: bool) -> None:
+    """From any numbers, modulo 2^32 (3.4)."""
+    talk = Talk(card, isn=isn, v6=v6)
+    for segment, state in (("A:S", TcpState.SYN_SENT), ("B:SA", TcpState.SYN_RECEIVED), ("A:A", TcpState.ESTABLISHED)):
+        assert talk.plays(segment).state == state
+    talk.plays("A:PA+100 B:A B:PA+100 A:A")
+    assert talk.state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_simultaneous_open(card: Card) -> None:
+    """Figure 7: both SYNs are bare and cross, then each acknowledges the other's."""
+    talk = Talk(card)
+    talk.plays("A:S B:S")
+    assert talk.state == TcpState.SYN_RECEIVED
+    talk.passes(talk.a("SA", seq=1000), 0)
+    talk.passes(talk.b("SA", seq=5000), 1)
+    assert talk.state == TcpState.SYN_RECEIVED
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+    talk.plays("B:PA+10 A:A A:PA+10 B:A")
+    assert card.flow().source == "10.1.0.20"
+
+
+def test_rfc9293_3_5_simultaneous_open_ends_when_both_are_acknowledged(card: Card) -> None:
+    """The initiator's ACK alone does not end it: nobody has acknowledged its SYN."""
+    talk = Talk(card).plays("A:S B:S A:A")
+    assert talk.state == TcpState.SYN_RECEIVED
+    talk.passes(talk.b("SA", seq=5000), 1)
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_syn_again(card: Card) -> None:
+    """Retransmitted SYNs and SYN+ACKs, each as often as it takes."""
+    talk = Talk(card).plays("A:S")
+    talk.passes(talk.a("S", seq=1000), 0)
+    talk.plays("B:SA")
+    for _ in range(2):
+        talk.passes(talk.a("S", seq=1000), 0)
+        talk.passes(talk.b("SA", seq=5000), 1)
+    assert talk.state == TcpState.SYN_RECEIVED
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_syn_ack_again_when_its_ack_was_lost(card: Card) -> None:
+    """The last ACK has passed the card and not arrived: the SYN+ACK comes again, and its receiver must say it again,
+    with the options that it has."""
+    talk = Talk(card).plays(OPEN)
+    talk.passes(talk.b("SA", seq=5000), 1)
+    talk.plays("A:A A:PA+10")
+    talk.passes(talk.b("SA", seq=5000, ack=1001), 1)
+    assert talk.state == TcpState.ESTABLISHED
+    for numbers in ({"seq": 4999}, {"seq": 5001}, {"seq": 5000, "ack": talk.next[0] + 1}):
+        talk.b("SA", **numbers).is_dropped("tcp_challenged")
+        card.after(1)
+
+
+def test_rfc9293_3_5_begins_anew_in_syn_sent(card: Card) -> None:
+    """The initiator gives up and calls again from the same port: the newest SYN counts."""
+    talk = Talk(card).plays("A:S")
+    talk.again(0)
+    talk.plays("A:S")
+    talk.b("SA", ack=1001, seq=5000).is_dropped("tcp_window").silently()
+    assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_1_old_duplicate_syn(card: Card) -> None:
+    """Figure 8: an old SYN arrives late and is answered; the initiator resets that, and its own SYN opens."""
+    talk = Talk(card).plays("A:S")
+    talk.passes(talk.a("S", seq=90), 0)
+    talk.passes(talk.b("SA", ack=91), 1)
+    talk.passes(talk.a("R", seq=91), 0)
+    assert talk.state == TcpState.CLOSED
+    talk.isn, talk.next = (1000, 7000), [1000, 7000]
+    assert talk.plays(OPEN).state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_1_half_open_that_the_card_does_not_know(card: Card) -> None:
+    """Figure 9: the other side still has a connection of before. It answers the SYN from the middle of that, is reset
+    by who knows nothing of it, and the SYN comes again."""
+    talk = Talk(card).plays("A:S")
+    talk.a("R", seq=300).is_dropped("tcp_state").silently()
+    talk.passes(talk.b("A", seq=700, ack=300), 1)
+    assert talk.state == TcpState.SYN_SENT
+    talk.a("R", seq=301).is_dropped("tcp_state").silently()
+    talk.passes(talk.a("R", seq=300), 0)
+    talk.passes(talk.a("S", seq=1000), 0)
+    assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_5_1_half_open_that_the_card_knows(card: Card) -> None:
+    """The initiator has crashed, and calls again from the same port: it is asked, says that it knows nothing, exactly,
+    and calls again."""
+    talk = Talk(card).plays(OPEN + " A:PA+100 B:A")
+    talk.again(0)
+    asked(talk.a("S"), seq=5001, ack=1101, window=8192)
+    talk.passes(talk.a("R", seq=1101), 0)
+    talk.next = [talk.isn[0], 9000]
+    assert talk.plays(OPEN).state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("data", [0, 10])
+def test_rfc9293_3_5_1_a_half_open_answer_carries_nothing(card: Card, data: int) -> None:
+    talk = Talk(card).plays("A:S")
+    sent = talk.b("PA", data, seq=700, ack=300)
+    sent.is_dropped("tcp_state").silently() if data else talk.passes(sent, 1)
+    talk.b("FA", seq=700, ack=300).is_dropped("tcp_state").silently()
+    talk.b("A", seq=700, ack=1001).is_dropped("tcp_state").silently()
+    assert talk.state == TcpState.SYN_SENT
+
+
+@pytest.mark.parametrize(("ack", "fits"), [(1000, False), (1001, True), (1002, False), (1001 + (1 << 31), False)])
+def test_rfc9293_3_10_7_3_syn_ack_acknowledges_the_syn(card: Card, ack: int, fits: bool) -> None:
+    talk = Talk(card).plays("A:S")
+    sent = talk.b("SA", ack=ack)
+    talk.passes(sent, 1) if fits else sent.is_dropped("tcp_window").silently()
+    assert talk.state == (TcpState.SYN_RECEIVED if fits else TcpState.SYN_SENT)
+
+
+@pytest.mark.parametrize(
+    ("flags", "ack", "fits"), [("RA", 1001, True), ("RA", 1000, False), ("RA", 1002, False), ("R", 0, False)]
+)
+def test_rfc9293_3_10_7_3_a_refusal_acknowledges_the_syn(card: Card, flags: str, ack: int, fits: bool) -> None:
+    """RFC 5961 3.2 leaves SYN-SENT as it was: a RST is believed if it acknowledges the SYN."""
+    talk = Talk(card).plays("A:S")
+    sent = talk.b(flags, seq=0, ack=ack)
+    talk.passes(sent, 1) if fits else sent.is_dropped("tcp_window").silently()
+    assert talk.state == (TcpState.CLOSED if fits else TcpState.SYN_SENT)
+
+
+def test_rfc9293_3_10_7_3_a_refusal_of_the_syn_that_came_again(card: Card) -> None:
+    """Who answered once has forgotten it, and refuses the SYN that comes again, from sequence number 0 (3.10.7.1)."""
+    talk = Talk(card).plays("A:S B:SA")
+    talk.b("RA", seq=0, ack=1002).is_dropped("tcp_window").silently()
+    talk.passes(talk.b("RA", seq=0, ack=1001), 1)
+    assert talk.state == TcpState.CLOSED
+
+
+@pytest.mark.parametrize("wrong", ["A", "PA", "FA", "SA", "R"])
+def test_rfc9293_3_10_7_3_nothing_but_a_syn_before_the_answer(card: Card, wrong: str) -> None:
+    talk = Talk(card).plays("A:S")
+    talk.a(wrong, seq=1001, ack=5001).is_dropped("tcp_state").silently()
+    assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize(("ack", "fits"), [(5000, False), (5001, True), (5002, False)])
+def test_rfc9293_3_10_7_4_the_last_ack_acknowledges_the_answer(card: Card, ack: int, fits: bool) -> None:
+    talk = Talk(card).plays("A:S B:SA")
+    sent = talk.a("A", ack=ack)
+    talk.passes(sent, 0) if fits else sent.is_dropped("tcp_window").silently()
+    assert talk.state == (TcpState.ESTABLISHED if fits else TcpState.SYN_RECEIVED)
+
+
+def test_rfc4987_3_6_another_cookie(card: Card) -> None:
+    """Who keeps nothing of a SYN may answer it, when it comes again, from another number: the newest counts."""
+    talk = Talk(card).plays("A:S B:SA")
+    talk.next[1] = 6000
+    talk.b("SA", ack=1002, seq=6000).is_dropped("tcp_challenged")
+    card.after(1)
+    talk.b("S", seq=6000).is_dropped("tcp_challenged")
+    talk.plays("B:SA")
+    talk.a("A", ack=5001).is_dropped("tcp_window").silently()
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_10_7_4_another_syn_while_the_first_is_answered(card: Card) -> None:
+    """SYN-RECEIVED: a second SYN from elsewhere in the number space is asked about, in the name of who has answered."""
+    talk = Talk(card).plays("A:S B:SA")
+    asked(talk.a("S", seq=77_000), seq=5001, ack=1001, window=8192)
+    card.after(1)
+    asked(talk.a("SA", seq=1000), seq=5001, ack=1001)
+    talk.passes(talk.a("R", seq=1001), 0)
+    assert talk.state == TcpState.CLOSED
+
+
+def test_nothing_is_said_for_who_has_said_nothing(card: Card) -> None:
+    """In the handshake the initiator has not acknowledged the other side's SYN: nobody does in its name."""
+    talk = Talk(card).plays("A:S B:SA")
+    talk.b("R", seq=5050).is_dropped("tcp_challenged").silently()
+    card.after(1)
+    talk.b("S", seq=5050).is_dropped("tcp_challenged").silently()
+    card.after(1)
+    asked(talk.a("S", seq=1050), seq=5001, ack=1001)
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+# --- Fast Open (RFC 7413) --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("taken", [0, 50, 100])
+def test_rfc7413_data_in_the_syn(card: Card, taken: int) -> None:
+    """The answer acknowledges all of it, some or none; what was not taken comes again."""
+    talk = Talk(card).plays("A:S+100")
+    talk.b("SA", ack=1102, seq=5000).is_dropped("tcp_window")
+    talk.passes(talk.b("SA", ack=1001 + taken, seq=5000), 1)
+    talk.loses(1, 1)
+    talk.passes(talk.a("PA", 100 - taken, seq=1001 + taken), 0)
+    assert talk.state == TcpState.ESTABLISHED
+
+
+def test_rfc7413_syn_again_without_data(card: Card) -> None:
+    talk = Talk(card).plays("A:S+100")
+    talk.passes(talk.a("S", seq=1000), 0)
+    talk.passes(talk.b("SA", ack=1101), 1)
+    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc7413_answers_data_before_the_handshake_ends(card: Card) -> None:
+    """4.2.2: the server sends data, and its FIN, before the handshake's last ACK."""
+    talk = Talk(card).plays("A:S+100 B:SA B:PA+500")
+    assert talk.state == TcpState.SYN_RECEIVED
+    assert talk.plays("B:FA").state == TcpState.FIN_WAIT
+    talk.passes(talk.b("SA", seq=5000), 1)
+    assert talk.plays("A:A A:FA B:A A:A").state == TcpState.TIME_WAIT
+
+
+# --- options (RFC 9293 3.1, 3.2) -------------------------------------------------------------------------------------
+
+
+def _syn(options: bytes) -> Description:
+    """A SYN with these bytes as its options."""
+    padded = options + bytes(-len(options) % 4)
+    header = bytearray(bytes(TCP(sport=4000, dport=80, flags="S", seq=1000)) + padded)
+    header[12] = (5 + len(padded) // 4) << 4
+    ip = IP(src="10.1.0.20", dst="10.1.0.10", proto=6)
+    header[16:18] = bytes(2)
+    total = in4_chksum(6, ip, bytes(header))
+    header[16:18] = total.to_bytes(2, "big")
+    return Description("10.1.0.20", "10.1.0.10", lambda: ip / Raw(bytes(header)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [b"\x02\x01\x05\xb4", b"\x03\x00\x01\x01", b"\x01\x01\x01\x03", b"\x02\x05\x05\xb4", b"\x08\x0a\x00\x00"],
+    ids=["length 1", "length 0", "no length", "beyond the header", "a timestamp cut off"],
+)
+def test_rfc9293_must_7_malformed_options(card: Card, options: bytes) -> None:
+    card.host("client").sends(_syn(options)).is_dropped("tcp_options").silently()
+    card.host("client").sends(_syn(b"\x02\x04\x05\xb4")).arrives_at("web")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        b"",
+        b"\x00\x03\x00\x00",
+        b"\x01\x01\x01\x01",
+        b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + bytes(8) + b"\x01\x03\x03\x07",
+        b"\xfd\x06\x00\x00\x00\x00\x01\x01",
+        b"\x22\x0a" + bytes(8) + b"\x00\x00",
+        b"\x1e\x0c" + bytes(10),
+    ],
+    ids=["none", "behind the end", "nothing", "as Linux", "unknown", "Fast Open cookie", "multipath"],
+)
+def test_rfc9293_must_6_options_pass_untouched(card: Card, options: bytes) -> None:
+    """Unknown ones too (MUST-6)."""
+    sent = card.host("client").sends(_syn(options))
+    assert [output.port for output in sent.outputs()] == [HOSTS["web"].port]
+    assert sent.outputs()[0].data[34:] == sent.data[34:]
+
+
+def test_options_of_others_are_not_looked_at(card: Card) -> None:
+    """What is no SYN may have what it likes between header and data: its receiver looks at it."""
+    talk = Talk(card).plays(OPEN)
+    odd: dict[str, Any] = {"options": [(5, b"\x00" * 6), ("Timestamp", (7, 9)), ("SAck", (5, 9))]}
+    sent = talk.passes(talk.a("PA", 10, **odd), 0)
+    assert sent.outputs()[0].data[34:] == sent.data[34:]
+    sent = talk.passes(talk.a("PUECA", 10, urgptr=4, reserved=5), 0)
+    assert sent.outputs()[0].data[34:] == sent.data[34:]
+
+
+@pytest.mark.parametrize("flags", ["", "F", "P", "U", "SF", "SR", "FRA", "SFA", "FPU", "SRFA"])
+def test_rfc9293_3_1_flags_that_nobody_sends(card: Card, flags: str) -> None:
+    """With a connection and without one."""
+    talk = Talk(card)
+    talk.a(flags, seq=1000).is_dropped("tcp_flags").silently()
+    talk.plays(OPEN)
+    talk.a(flags, seq=1001).is_dropped("tcp_flags").silently()
+    talk.plays("A:PUA+1")

@@ -1,0 +1,186 @@
+"""RFC 5961 3.2 and 4.2: RSTs and SYNs in synchronized states; challenge ACKs and their limits (5961 7)."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.all import Dot1Q
+
+from hal.packet.contract import StepKind, TcpState
+from tests.packets.card import Card
+from tests.packets.tcp.talk import OPEN, Talk, asked
+
+WINDOW = 8192
+STATES = {
+    TcpState.ESTABLISHED: OPEN,
+    TcpState.FIN_WAIT: OPEN + " B:FA A:A",
+    TcpState.CLOSING: OPEN + " B:FA A:FA",
+    TcpState.TIME_WAIT: OPEN + " B:FA A:FA B:A",
+}
+BY_STATE = pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
+
+
+@BY_STATE
+@pytest.mark.parametrize("flags", ["R", "RA"])
+def test_rfc5961_3_2_an_exact_reset_closes(card: Card, state: TcpState, flags: str) -> None:
+    talk = Talk(card).plays(STATES[state])
+    assert talk.state == state
+    talk.passes(talk.b(flags), 1)
+    assert talk.state == TcpState.CLOSED
+    assert card.flow().timeout_ns == 10 * 10**9
+
+
+@BY_STATE
+@pytest.mark.parametrize("off", [1, 2, WINDOW - 2])
+@pytest.mark.parametrize("isn", [(1000, 5000), (0xFFFF_FFF0, 0xFFFF_FFF0)])
+def test_rfc5961_3_2_a_reset_in_the_window_is_asked_about(
+    card: Card, state: TcpState, off: int, isn: tuple[int, int]
+) -> None:
+    """Dropped, and who sent it gets an ACK with what the other side has said last, in its name."""
+    talk = Talk(card, isn=isn).plays(STATES[state])
+    sent = talk.b("R", seq=talk.next[1] + off)
+    asked(sent, seq=talk.next[0], ack=talk.next[1])
+    assert [value for _, _, value in sent.steps(StepKind.MAKE)] == [6]
+    assert talk.state == state
+    talk.passes(talk.b("R"), 1)
+
+
+@BY_STATE
+@pytest.mark.parametrize("off", [-1, -2, WINDOW + 1, 1 << 31, -WINDOW])
+def test_rfc5961_3_2_a_reset_out_of_the_window_is_dropped(card: Card, state: TcpState, off: int) -> None:
+    talk = Talk(card).plays(STATES[state])
+    talk.b("R", seq=talk.next[1] + off).is_dropped("tcp_window").silently()
+    assert talk.state == state
+    talk.passes(talk.b("R"), 1)
+
+
+def test_rfc5961_3_2_exact_is_what_was_sent_or_acknowledged_last(card: Card) -> None:
+    """Its receiver's RCV.NXT lies between; what is between, but neither, is asked about, by what is acknowledged."""
+    for exact in (1001, 1301):
+        talk = Talk(card, sport=4000 + exact).plays(OPEN + " A:PA+100 A:PA+100 A:PA+100")
+        asked(talk.a("R", seq=1101), seq=5001, ack=1001, window=WINDOW)
+        talk.a("R", seq=1000).is_dropped("tcp_window").silently()
+        talk.passes(talk.a("R", seq=exact), 0)
+
+
+def test_rfc9293_3_10_7_1_the_answer_to_a_challenge_is_exact(card: Card) -> None:
+    """Who has no such connection resets it by the number that it was asked with."""
+    talk = Talk(card).plays(OPEN + " A:PA+100 B:A A:PA+100")
+    frame = talk.a("R", seq=1250).answer()
+    assert (frame["TCP"].ack, frame["TCP"].seq) == (1101, 5001)
+    talk.passes(talk.a("R", seq=frame["TCP"].ack), 0)
+    assert talk.state == TcpState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("state", "flags"),
+    [(state, flags) for state in STATES for flags in ("S", "SA") if (state, flags) != (TcpState.TIME_WAIT, "S")],
+)
+@pytest.mark.parametrize("seq", [1, 4999, 5050, 900_000])
+def test_rfc5961_4_2_a_syn_is_asked_about_whatever_its_number(
+    card: Card, state: TcpState, flags: str, seq: int
+) -> None:
+    """But for a bare one in TIME_WAIT, which is another connection's (test_close.py), and the SYN+ACK that comes again
+    with its own number (test_handshake.py)."""
+    talk = Talk(card).plays(STATES[state])
+    asked(talk.b(flags, seq=seq), seq=talk.next[0], ack=talk.next[1])
+    assert talk.state == state
+
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_rfc5961_a_challenge_is_byte_by_byte_an_ack(card: Card, v6: bool) -> None:
+    talk = Talk(card, scale=(3, 2), window=(100, 200), v6=v6).plays(OPEN + " B:A A:A")
+    sent = talk.a("R", seq=1002)
+    asked(sent, seq=5001, ack=1001, window=200)
+    card.after(1)
+    told = sent.answer()
+    assert (told["TCP"].sport, told["TCP"].dport, told["TCP"].urgptr, told["TCP"].dataofs) == (80, 4000, 0, 5)
+    assert (told.src, told.dst) == ("02:00:00:00:00:0a", "02:00:00:00:00:14")
+    asked(talk.b("S"), seq=1001, ack=5001, window=100)
+
+
+def test_rfc5961_a_challenge_never_says_more_than_a_window_can(card: Card) -> None:
+    """65,535 at most, though the other side has granted more, before its window shrank and its scale was known."""
+    talk = Talk(card, scale=(0, 0), window=(1000, 65535)).plays(OPEN + " A:PA+1000 B:A")
+    asked(talk.a("R", seq=talk.next[0] + 1), seq=5001, ack=2001, window=65535)
+    card.after(1)
+    talk.passes(talk.b("A", window=0), 1)
+    asked(talk.a("R", seq=talk.next[0] + 1), seq=5001, ack=2001, window=65535)
+
+
+def test_rfc5961_a_challenge_over_a_vlan_and_a_gateway(card: Card) -> None:
+    """Routed, it comes from the gateway's MAC, in the VLAN of who sent."""
+    talk = Talk(card, ends=("db", "web")).plays(OPEN)
+    sent = talk.a("R", seq=1002)
+    asked(sent, seq=5001, ack=1001)
+    assert (sent.answer().src, sent.answer()[Dot1Q].vlan) == ("02:00:00:00:aa:02", 7)
+
+
+# --- limits (RFC 5961 7) ---------------------------------------------------------------------------------------------
+
+
+def test_rfc5961_7_a_connection_is_asked_once_in_half_a_second(card: Card) -> None:
+    """More are dropped all the same, silently; the exact one still passes."""
+    card.now = 1 << 40
+    talk = Talk(card).plays(OPEN)
+    other = Talk(card, sport=4001).plays(OPEN)
+    asked(talk.a("R", seq=1050), seq=5001, ack=1001)
+    for seq in (1050, 1051, 7000):
+        talk.a("R", seq=seq).is_dropped("tcp_challenged").silently()
+        talk.b("S").is_dropped("tcp_challenged").silently()
+    asked(other.a("R", seq=1050), seq=5001, ack=1001)
+    card.now = (1 << 40) + (1 << 29) - 1
+    talk.a("R", seq=1050).is_dropped("tcp_challenged").silently()
+    card.now += 1
+    asked(talk.a("R", seq=1050), seq=5001, ack=1001)
+    talk.passes(talk.a("R"), 0)
+
+
+def _connections(card: Card, end: str, count: int, first: int = 10_000) -> list[Talk]:
+    return [Talk(card, ends=(end, "web"), sport=first + place).plays(OPEN) for place in range(count)]
+
+
+def _answered(talks: list[Talk]) -> int:
+    """How many of them are asked about a RST in the window."""
+    sent = [talk.a("R", seq=1050).is_dropped("tcp_challenged") for talk in talks]
+    return sum(bool(one.outputs()) for one in sent)
+
+
+def test_rfc5961_7_a_vnic_is_limited_by_who_writes_to_it(card: Card) -> None:
+    """The sixteenth part of its 256 a second for each bucket, which the sender's address picks: one address takes what
+    is in its own, another has all of another one's; and tokens come back."""
+    card.now = 1 << 40
+    inside, outside = _connections(card, "client", 40), _connections(card, "db", 40)
+    assert _answered(inside) == 16
+    card.after(0.6)
+    assert _answered(inside) == 9  # 9.6 have come back
+    assert _answered(outside) == 16
+    card.after(2)
+    assert _answered(inside) == 16
+
+
+def test_rfc5961_7_all_that_may_be_asked_about_counts(card: Card) -> None:
+    """CVE-2016-5696: a RST out of the window takes what one within takes, so what is left tells nobody which it was."""
+    left = []
+    for seq in (1050, 900_000):
+        shard = card.anew()
+        shard.now = 1 << 40
+        talks = _connections(shard, "client", 16)
+        for talk in talks[:10]:
+            talk.a("R", seq=seq)
+        left.append(_answered(talks[10:] + talks[:10]))
+        more = _connections(shard, "client", 10, first=20_000)
+        left.append(_answered(more))
+    assert left == [6, 0, 6, 0]
+    # The same where nothing was sent: all ten have their tokens.
+    shard = card.anew()
+    shard.now = 1 << 40
+    assert _answered(_connections(shard, "client", 20)) == 16
+
+
+def test_one_limit_is_not_anothers(card: Card) -> None:
+    """Of what one vNIC's connections take from an address's bucket, those of another vNIC miss nothing."""
+    card.now = 1 << 40
+    assert _answered(_connections(card, "client", 20)) == 16
+    others = [Talk(card, ends=("db", "client"), sport=10_000 + place).plays(OPEN) for place in range(20)]
+    sent = [talk.b("R", seq=5050).is_dropped("tcp_challenged") for talk in others]
+    assert sum(bool(one.outputs()) for one in sent) == 16

@@ -16,7 +16,8 @@ from hal.packet.model.fragments import ROOM
 from tests.property import frames
 from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
-from tests.property.talk import Conversation, wrap
+from tests.property.games import BENT_FLAGS, GAMES, bends, moves
+from tests.property.talk import Bent, Conversation, Numbers, wrap
 from tests.property.universe import (
     EGRESS_CHAINS,
     ENDS,
@@ -59,6 +60,7 @@ class Kind(IntEnum):
     SCAN = 16
     FLOOD = 17
     ANNOUNCE = 18
+    GAME = 19
 
 
 WEIGHTS = {
@@ -80,6 +82,7 @@ WEIGHTS = {
     Kind.KNOCK: 1,
     Kind.SCAN: 1,
     Kind.ANNOUNCE: 3,
+    Kind.GAME: 6,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -145,7 +148,42 @@ class Story:
         ip = talk.ip(reply, ttl=(2, 1, 0, 255)[ttl // 8 % 4] if ttl % 8 == 7 else 64)
         length = (0, 0, 1, 10, 100, 1200, 1460, 1500, 4000)[size % 9] if size % 4 == 0 else 0
         source, destination = talk.ends(reply)
-        yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, reply, flags, length)))
+        if talk.protocol == frames.TCP and ttl % 8 == 6:  # nearly the next thing
+            yield self._bent(talk, reply, flags, length, ttl // 8)
+            return
+        yield self._packet(source, wrap(source, destination, ip, *talk.says(ip, reply, flags, length)))
+
+    def _bent(self, talk: Conversation, reply: bool, flags: int, length: int, how: int | Bent) -> PacketIn:
+        """A segment that is not the next one."""
+        if isinstance(how, int):
+            scale = talk.scales[1 - reply] or 0
+            some = bends(talk.window << min(scale, 14))
+            how = some[how % len(some)]
+        ip = talk.ip(reply)
+        source, destination = talk.ends(reply)
+        segment = talk.segment(ip, reply, flags, length, how)
+        return self._packet(source, wrap(source, destination, ip, frames.TCP, segment))
+
+    def _game(self, which: int, game: int, how: int, where: int) -> Iterator[PacketIn]:
+        """A TCP connection of its own goes through something from its first segment on; somewhere on the way one is
+        bent. Conversation goes on from there."""
+        talk = self._talk(which)
+        talk.protocol, talk.step, talk.numbers = frames.TCP, 3, Numbers()
+        talk.sport = 41_000 + (game + 5 * which + how) % 24
+        steps = list(moves(GAMES[(game + 11 * where) % len(GAMES)]))
+        for place, move in enumerate(steps):
+            reply = bool(move.side)
+            if place == where % (2 * len(steps)):
+                yield self._bent(talk, reply ^ bool(how & 1), BENT_FLAGS[how // 2 % 8], how // 16 % 3 * 50, how // 48)
+            if not move.flags:
+                talk.numbers.draw(move.side)
+            elif move.bent:
+                yield self._bent(talk, reply, move.flags, move.size, move.bent)
+            else:
+                ip = talk.ip(reply)
+                source, destination = talk.ends(reply)
+                frame = wrap(source, destination, ip, *talk.says(ip, reply, move.flags, move.size))
+                yield self._packet(source, frame)
 
     def _life(self, which: int, many: int, family: int, shift: int) -> Iterator[PacketIn]:
         """A connection from its first packet to one of its last, or many that each only begin."""
@@ -157,7 +195,7 @@ class Story:
                 source, destination = other.ends(False)
                 yield self._packet(source, wrap(source, destination, ip, *other.l4(ip, False, SYN, 0)))
             return
-        talk.protocol, talk.step = frames.TCP, 0
+        talk.protocol, talk.step, talk.numbers = frames.TCP, 0, Numbers(drawn=talk.numbers.drawn)
         for _ in range(many % 10):
             yield from self._converse(which, 0, 1, 0)
 
@@ -325,7 +363,8 @@ class Story:
         reply = False
         source, destination = talk.ends(reply)
         base = talk.ip(reply)
-        number, whole = talk.l4(base, reply, SYN, 1200)
+        flags = PSH | ACK if where % 8 >= 4 else SYN
+        number, whole = talk.l4(base, reply, flags, 1200)
         if where % 4 == 1 and talk.v6:  # an extension header in the part that is cut up
             number, whole = 60, bytes([number]) + bytes(7) + whole
         elif where % 4 == 2 and talk.v6:  # before it
@@ -443,6 +482,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.SCAN: Story._scan,
     Kind.FLOOD: Story._flood,
     Kind.ANNOUNCE: Story._announce,
+    Kind.GAME: Story._game,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))

@@ -33,6 +33,8 @@ from tests.property.universe import difference, tables
 
 OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
 """The ops that our stages emit; mirror, decrypt and encrypt are of stages to come."""
+MADE = range(1, 7)
+"""Kinds of packets that the card makes, as `StepKind.MAKE` numbers them."""
 PICKED_UP = "picked up"
 PUSHED_OUT = "neighbour_queue_full"
 """Whom this happens to has waited before: no packet ends so itself."""
@@ -62,11 +64,12 @@ ENDS = (
 
 @dataclass
 class Coverage:
-    """How often each verdict, TCP state, op and drop reason came up, and how often commands ended so: with their last
-    packet."""
+    """How often each verdict, TCP state, packet that the card makes, op and drop reason came up, and how often commands
+    ended so: with their last packet."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
+    made: Counter[int] = field(default_factory=Counter)
     ops: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
@@ -81,13 +84,16 @@ class Coverage:
         for step in result.steps:
             if step.kind is StepKind.STATE:
                 self.states[TcpState(step.value).name] += 1
+            if step.kind is StepKind.MAKE:
+                self.made[step.value] += 1
 
     def too_few(self, least: int, reasons: Iterable[str]) -> dict[str, int]:
-        """What came up less than `least` times, of all verdicts, TCP states, ops of our stages, these reasons, and
-        ENDS."""
+        """What came up less than `least` times, of all verdicts, TCP states, packets made, ops of our stages, these
+        reasons, and ENDS."""
         wanted = {
             **{f"verdict {one.name}": self.verdicts[one.name] for one in Verdict},
             **{f"state {one.name}": self.states[one.name] for one in TcpState if one is not TcpState.NONE},
+            **{f"made {one}": self.made[one] for one in MADE},
             **{f"op {one}": self.ops[one] for one in OPS},
             **{f"reason {one}": self.reasons[one] for one in reasons},
             **{one: self.ends[one] for one in ENDS},
@@ -99,6 +105,7 @@ class Coverage:
         parts = (
             ("verdicts", self.verdicts),
             ("states", self.states),
+            ("made", Counter({str(one): count for one, count in self.made.items()})),
             ("ops", self.ops),
             ("reasons", self.reasons),
             ("ends", ends),

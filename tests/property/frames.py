@@ -89,10 +89,24 @@ class Ip:
         return head + packed(self.source) + packed(self.destination) + body
 
 
-def tcp(ip: Ip, sport: int, dport: int, flags: int, seq: int = 1, ack: int = 1, data: bytes = b"") -> bytes:
-    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0)
+def tcp(
+    ip: Ip,
+    sport: int,
+    dport: int,
+    flags: int,
+    seq: int = 1,
+    ack: int = 1,
+    data: bytes = b"",
+    window: int = 65535,
+    options: bytes = b"",
+) -> bytes:
+    """A segment; `options` are padded with zeros."""
+    options += bytes(-len(options) % 4)
+    offset = 5 + len(options) // 4 << 4
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, offset, flags, window, 0, 0)
+    head += options
     source, destination = packed(ip.source), packed(ip.destination)
-    total = checksum(pseudo(source, destination, TCP, 20 + len(data)) + head + data)
+    total = checksum(pseudo(source, destination, TCP, len(head) + len(data)) + head + data)
     return head[:16] + struct.pack("!H", total) + head[18:] + data
 
 

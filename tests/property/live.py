@@ -73,7 +73,7 @@ class Talk:
             part = (whole[:32], whole[32:])[step % 2]
             ip = replace(ip, more=step % 2 == 0, offset=step % 2 * 32)
             return source.port, wrap(source, destination, ip, frames.UDP, part)
-        protocol, body = talk.l4(ip, reply, flags, len(data) if self.kind != frames.TCP or step % 9 in (3, 4) else 0)
+        protocol, body = talk.says(ip, reply, flags, len(data) if self.kind != frames.TCP or step % 9 in (3, 4) else 0)
         return source.port, wrap(source, destination, ip, protocol, body)
 
 

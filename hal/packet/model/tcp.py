@@ -359,9 +359,9 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
 
 
 def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
-    """CLOSED by a RST. Who did not take it, since something in front of it is missing, asks with an ACK, and gets the
-    exact one (RFC 5961 3.2)."""
-    if segment.syn or segment.payload or not talk.sides[1].known:
+    """CLOSED by a RST. Who did not take it, since something in front of it is missing or it was lost, is heard by who
+    sent it, and gets the exact one (RFC 5961 3.2, RFC 9293 3.5.1)."""
+    if segment.syn or not talk.sides[1].known:
         return STATE
     if strict and not _fits(talk, segment, direction):
         return WINDOW

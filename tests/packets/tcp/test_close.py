@@ -90,16 +90,17 @@ def test_rfc1337_old_duplicates_in_time_wait(card: Card) -> None:
 
 
 def test_rfc1337_a_reset_in_time_wait(card: Card) -> None:
-    """The hazard is its receiver's, who should ignore it (3, fix F1). Here it must be exact as ever, and what stays of
-    the connection takes no data from then on: an old duplicate is the more surely dropped."""
+    """The hazard is its receiver's, who should ignore it (3, fix F1). Here it must be exact as ever; what stays of
+    the connection is gone ten seconds later, and an old duplicate with it."""
     talk = Talk(card).plays(OPEN + " A:PA+1000 B:A A:FA B:FA A:A")
     talk.a("R", seq=talk.next[0] + 20_000).is_dropped("tcp_window").silently()
     card.after(1)
     asked(talk.a("R", seq=talk.next[0] + 1), seq=talk.next[1], ack=talk.next[0])
     talk.passes(talk.a("R"), 0)
     assert talk.state == TcpState.CLOSED
-    talk.a("PA", 1000, seq=1001).is_dropped("tcp_state").silently()
-    talk.plays("B:A")
+    talk.passes(talk.a("PA", 1000, seq=1001), 0)
+    card.after(10)
+    talk.a("PA", 1000, seq=1001).is_dropped("tcp_no_session").silently()
 
 
 @pytest.mark.parametrize("closed", [SHUT, OPEN + " A:R"])
@@ -130,14 +131,22 @@ def test_a_syn_ack_behind_the_end(card: Card) -> None:
 
 def test_rfc5961_3_2_closed_the_other_side_did_not_take_the_reset(card: Card) -> None:
     """Data in front of the RST was lost, so it is not exact where it arrives: the ACK that says so passes, and so does
-    the RST that answers it, exactly; data does not."""
+    the RST that answers it, exactly."""
     talk = Talk(card).plays(OPEN + " A:PA+1000 A:RA")
     assert talk.state == TcpState.CLOSED
-    talk.b("PA", 10, ack=1001, seq=5001).is_dropped("tcp_state").silently()
     talk.passes(talk.b("A", ack=1001, seq=5001), 1)
     talk.b("A", ack=talk.next[0] + 1, seq=5001).is_dropped("tcp_window").silently()
     talk.passes(talk.a("R", seq=1001), 0)
     talk.a("R", seq=1001 + 20_000).is_dropped("tcp_window").silently()
+
+
+def test_rfc9293_3_5_1_closed_the_reset_was_lost(card: Card) -> None:
+    """The other side goes on: what it says reaches who has closed, who says again that nothing is there."""
+    talk = Talk(card).plays(OPEN + " A:R B:PA+100 B:PA+100")
+    talk.b("PA", 10, seq=talk.next[1] + 20_000).is_dropped("tcp_window").silently()
+    talk.b("PA", 10, seq=talk.next[1], ack=1002).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("R"), 0)
+    assert talk.state == TcpState.CLOSED
 
 
 def test_closed_ends_ten_seconds_after_it_closed(card: Card) -> None:
@@ -147,7 +156,7 @@ def test_closed_ends_ten_seconds_after_it_closed(card: Card) -> None:
         card.after(1)
         talk.plays("B:A")
     card.after(1 - 1e-9)
-    talk.plays("B:A")
+    talk.plays("B:A B:PA+10")
     card.after(1e-9)
     talk.b("A").is_dropped("tcp_no_session").silently()
 

@@ -1,11 +1,12 @@
 """A packet in words becomes a frame: "tcp 10.1.0.20:40000 > 203.0.113.9:443".
 
-    PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [psh] [urg] [flags SA] [type TYPE] [id N] [ttl N] [bytes N]
-                                  [vlan N] [from MAC] [to MAC]
+    PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [psh] [urg] [flags SA] [seq N] [acks N] [type TYPE] [id N]
+                                  [ttl N] [bytes N] [vlan N] [from MAC] [to MAC]
 
 PROTO and TYPE are names or numbers; an IPv6 address with a port is written [2001:db8::a]:443. TCP without flags is a
 SYN, ICMP without a type an echo request. MACs and the VLAN come from the tables: what a well-behaved sender with this
-address would use. `len` is another word for `bytes`.
+address would use. `len` is another word for `bytes`. Sequence numbers of TCP are those of a handshake that both sides
+begin with 1, and of what comes right behind it, unless `seq` and `acks` (what it acknowledges) say otherwise.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from hal.packet.schema.declare import NONE_ID
 from hal.packet.schema.rows import MAPPED, pack_address, pack_mac, unpack_address
 
 PATTERN: Final = (
-    "PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [flags SA] [type TYPE] [id N] [ttl N] [bytes N] [vlan N] "
-    "[from MAC] [to MAC]"
+    "PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [flags SA] [seq N] [acks N] [type TYPE] [id N] [ttl N] "
+    "[bytes N] [vlan N] [from MAC] [to MAC]"
 )
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 FLAGS: Final = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, "A": 0x10, "U": 0x20}
@@ -36,6 +37,8 @@ NUMBERS: Final = {
     "len": ("size", 9000),
     "bytes": ("size", 9000),
     "vlan": ("vlan", 4094),
+    "seq": ("sequence", 0xFFFF_FFFF),
+    "acks": ("acknowledgement", 0xFFFF_FFFF),
 }
 ROUTER_MAC: Final = "02:00:5e:00:53:01"
 """The source MAC of what comes from an uplink: some router's."""
@@ -58,6 +61,8 @@ class Description:
     vlan: int | None = None
     source_mac: str = ""
     destination_mac: str = ""
+    sequence: int | None = None
+    acknowledgement: int | None = None
 
 
 def _refused(text: str, got: str, limit: str = PATTERN, fix: str = "") -> HalError:
@@ -150,7 +155,7 @@ def _type(text: str, packet: Description, value: str) -> int:
 
 def _number(text: str, value: str, name: str, high: int) -> int:
     # Python reads no number of more than 4,300 digits.
-    if not (re.fullmatch(r"[0-9]{1,9}", value) and int(value) <= high):
+    if not (re.fullmatch(r"[0-9]{1,10}", value) and int(value) <= high):
         raise _refused(text, f"{name} {value}".strip(), limit=f"{name} 0..{high}")
     return int(value)
 
@@ -291,8 +296,11 @@ def _transport(packet: Description, source: bytes, destination: bytes) -> bytes:
     ports = packet.source_port.to_bytes(2, "big") + packet.destination_port.to_bytes(2, "big")
     match packet.protocol:
         case 6:
-            acknowledgement = 1 if packet.flags & FLAGS["A"] else 0
-            numbers = (1).to_bytes(4, "big") + acknowledgement.to_bytes(4, "big")
+            sequence = 1 if packet.flags & FLAGS["S"] else 2
+            acknowledgement = 2 if packet.flags & FLAGS["A"] else 0
+            sequence = sequence if packet.sequence is None else packet.sequence
+            acknowledgement = acknowledgement if packet.acknowledgement is None else packet.acknowledgement
+            numbers = sequence.to_bytes(4, "big") + acknowledgement.to_bytes(4, "big")
             body, place = ports + numbers + bytes([0x50, packet.flags]) + b"\xff\xff" + bytes(4) + data, 16
         case 17:
             body, place = ports + (8 + len(data)).to_bytes(2, "big") + bytes(2) + data, 6

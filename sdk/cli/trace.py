@@ -61,8 +61,9 @@ def trace(
     """Say what a packet meets: every stage, table and rule with its file and line, and why it is dropped.
 
     PACKET is a capture (pcap, pcapng), whose flows build up from packet to packet, or a description:
-    PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [type NAME] [id N] [ttl N] [bytes N] [vlan N] [from MAC]
-    [to MAC]. TCP without flags is a SYN, ICMP without a type an echo request; MACs and VLAN come from the tables.
+    PROTO SRC[:PORT] > DST[:PORT] [syn] [ack] [fin] [rst] [seq N] [acks N] [type NAME] [id N] [ttl N] [bytes N]
+    [vlan N] [from MAC] [to MAC]. TCP without flags is a SYN, ICMP without a type an echo request; MACs and VLAN come
+    from the tables.
     It goes through the running card's own code in private, or with --intent through the twin. Nothing is changed.
 
     Of a capture, frames with a MAC of the card's own (of a subnet, an uplink) were sent by the card: they are counted

@@ -6,8 +6,8 @@ from tests.fuzz.python import hold, run, words
 
 _WORDS = b"""
     tcp udp icmp icmp6 132 10.1.0.20:40000 > 10.1.0.10:443 [2001:db8::a]:443 2001:db8::1 flags SA syn ack fin rst
-    psh urg type echo-request id ttl 255 len bytes 9000 vlan 4094 from to 02:00:00:00:00:0a 99999999999999999999
-    \xd9\xa3 ::ffff:10.0.0.1 :: [ ] % -1
+    psh urg seq acks type echo-request id ttl 255 len bytes 9000 vlan 4094 from to 02:00:00:00:00:0a
+    99999999999999999999 \xd9\xa3 ::ffff:10.0.0.1 :: [ ] % -1
 """
 TOKENS = (*_WORDS.split(), b"9" * 5000)
 """What packets in words are made of."""

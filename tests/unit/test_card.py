@@ -149,7 +149,10 @@ def test_descriptions_that_are_wrong(text: str, said: str) -> None:
     [
         ("tcp 10.1.0.20:1 > 10.1.0.10:80 flags SA len 3",
          IP(id=0, flags="DF", src="10.1.0.20", dst="10.1.0.10")
-         / TCP(sport=1, dport=80, flags="SA", seq=1, ack=1, window=65535) / bytes(3)),
+         / TCP(sport=1, dport=80, flags="SA", seq=1, ack=2, window=65535) / bytes(3)),
+        ("tcp 10.1.0.20:1 > 10.1.0.10:80 psh ack seq 4294967295 acks 70000 bytes 3",
+         IP(id=0, flags="DF", src="10.1.0.20", dst="10.1.0.10")
+         / TCP(sport=1, dport=80, flags="PA", seq=2**32 - 1, ack=70000, window=65535) / bytes(3)),
         ("udp [2001:db8::1]:1 > [2001:db8::2]:2 len 5 ttl 9",
          IPv6(src="2001:db8::1", dst="2001:db8::2", hlim=9) / UDP(sport=1, dport=2) / bytes(5)),
         ("icmp 10.1.0.20 > 10.1.0.10 id 7 type 0",

@@ -79,12 +79,16 @@ class Wires:
 
     def tcp(self, here: tuple[str, str, str], there: tuple[str, str, str], ends: Sequence[str]) -> None:
         """A whole connection. Of each side: its port, its MAC and to which it sends."""
-        for flags, back in (("syn", False), ("syn ack", True), ("ack", False), ("psh ack bytes 70", False),
-                            ("psh ack bytes 900", True), ("ack", False), ("fin ack", False), ("fin ack", True),
-                            ("ack", False)):  # fmt: skip
+        said = [1, 1]
+        for flags, size, back in (("syn", 0, False), ("syn ack", 0, True), ("ack", 0, False), ("psh ack", 70, False),
+                                  ("psh ack", 900, True), ("ack", 0, False), ("fin ack", 0, False),
+                                  ("fin ack", 0, True), ("ack", 0, False)):  # fmt: skip
             port, source, destination = there if back else here
             first, second = reversed(ends) if back else ends
-            self.send(port, build(parse(f"tcp {first} > {second} {flags}"), source, destination, 0))
+            numbers = f"seq {said[back]}" + (f" acks {said[not back]}" if "ack" in flags else "")
+            words = f"tcp {first} > {second} {flags} {numbers} bytes {size}"
+            self.send(port, build(parse(words), source, destination, 0))
+            said[back] += size + ("syn" in flags) + ("fin" in flags)
 
     def at(self, port: str) -> list[capture.Frame]:
         return self.seen[self.ports[port]]

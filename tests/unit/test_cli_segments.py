@@ -16,6 +16,8 @@ from tests.unit.test_cli_captures import CLIENT, FAR, HOST, ROUTED, Wires, trace
 __all__ = ["wires"]
 DATA = bytes(range(256)) * 240
 """61,440 bytes."""
+FIRST = 0xFFFF_F000
+"""Sequence number of the first byte that the host sends."""
 STAMPS = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))]
 
 
@@ -25,13 +27,14 @@ def ends(source: str, destination: str) -> dict[str, Any]:
 
 def segment(wires: Wires, flags: str, payload: bytes = b"", options: Any = STAMPS, ecn: str = "") -> bytes:
     """A TCP segment of the host's connection to the web server in the other subnet."""
-    tcp = TCP(sport=40000, dport=80, flags=flags + ecn, seq=0xFFFF_F000, ack=9, options=options)
+    seq = FIRST - ("S" in flags)
+    tcp = TCP(sport=40000, dport=80, flags=flags + ecn, seq=seq, ack=9, window=65535, options=options)
     frame = Ether(src=HOST, dst=wires.gateway["a"]) / IP(id=0xFFF0, flags="DF", **ends(CLIENT, ROUTED)) / tcp
     return bytes(frame / Raw(payload)) if payload else bytes(frame)
 
 
 def answer(wires: Wires, flags: str, options: Any = ()) -> bytes:
-    tcp = TCP(sport=80, dport=40000, flags=flags, seq=8, ack=1, options=list(options))
+    tcp = TCP(sport=80, dport=40000, flags=flags, seq=8, ack=FIRST, window=65535, options=list(options))
     return bytes(Ether(src=FAR, dst=wires.gateway["b"]) / IP(**ends(ROUTED, CLIENT)) / tcp)
 
 
@@ -82,8 +85,8 @@ def test_a_large_tcp_segment_is_cut_and_runs(wires: Wires) -> None:
     out = [Ether(frame) for frame in sent(found, 4)]
     assert b"".join(bytes(one[TCP].payload) for one in out) == DATA
     assert max(len(bytes(one[IP])) for one in out) == 1500
-    assert [one[TCP].seq for one in out[:3]] == [0xFFFF_F000, 0xFFFF_F000 + 1448, 0xFFFF_F000 + 2896]
-    assert out[-1][TCP].seq == (0xFFFF_F000 + 42 * 1448) % 2**32
+    assert [one[TCP].seq for one in out[:3]] == [FIRST, FIRST + 1448, FIRST + 2896]
+    assert out[-1][TCP].seq == (FIRST + 42 * 1448) % 2**32
     assert [one[IP].id for one in out[:20]] == [(0xFFF0 + number) % 2**16 for number in range(20)]
     assert [str(one[TCP].flags) for one in (out[0], out[1], out[-1])] == ["AC", "A", "FPA"]
     for one in out:  # scapy's own sums are the third opinion

@@ -14,6 +14,7 @@ from hal.packet.schema.rows import pack_address, pack_mac
 from sdk.cli import capture
 from tests.fuzz.targets import Target
 from tests.property.commands import STARTS, WEIGHTED, Kind, Story
+from tests.property.games import GAMES
 from tests.property.stories import random_story
 from tests.property.universe import ENDS, GATEWAY_MAC, LOCAL, PORTS, UPLINK0
 from tests.tools.tree import ROOT
@@ -78,6 +79,8 @@ def scapy_frames() -> Iterator[bytes]:
     packets = [
         ether / ARP(op=1, psrc="10.1.0.10", pdst="10.1.0.1"),
         *(ether / ip / tcp for ip in (four, six)),
+        *(ether / four / TCP(flags="S", options=[one]) for one in ((3, b"\x0e"), (3, b"\x07\x07"), (34, bytes(8)))),
+        *(ether / four / TCP(flags="S", dataofs=6) / one for one in (b"\x02\x09\0\0", b"\x03\0\0\0", b"\1\1\1\3")),
         *(ether / Dot1Q(vlan=5) / ip / query for ip in (four, six)),
         *(ether / ip / UDP(sport=9, dport=4789) / VXLAN(vni=7) / ether / four / ICMP() for ip in (four, six)),
         ether / four / ICMP() / b"ping",
@@ -192,6 +195,11 @@ def stories() -> Iterator[bytes]:
     for number in range(STORIES * 2):
         story = Story(STARTS[0])
         parts = [bytes([number % 8 // 2])]
+        if number < len(GAMES) * 2:  # each of what TCP goes through, on its own
+            for packet in story.packets(Kind.GAME, (0, number, number // len(GAMES) * 97, 0)):
+                parts.append(struct.pack("<BBBH", 0, places[packet.port], 0, len(packet.data)) + packet.data)
+            yield b"".join(parts)[:4096]
+            continue
         for first, *rest in random_story(source):
             kind = WEIGHTED[first % len(WEIGHTED)]
             numbers = (rest[0], rest[1], rest[2], rest[3])

@@ -196,8 +196,12 @@ def stories() -> Iterator[bytes]:
         story = Story(STARTS[0])
         parts = [bytes([number % 8 // 2])]
         if number < len(GAMES) * 2:  # each of what TCP goes through, on its own
-            for packet in story.packets(Kind.GAME, (0, number, number // len(GAMES) * 97, 0)):
-                parts.append(struct.pack("<BBBH", 0, places[packet.port], 0, len(packet.data)) + packet.data)
+            parts += [
+                struct.pack("<BBBH", 0, places[packet.port], 0, len(packet.data)) + packet.data
+                for packet in story.packets(
+                    Kind.GAME, (0, number, number // len(GAMES) * 97, number // len(GAMES) * 33)
+                )
+            ]
             yield b"".join(parts)[:4096]
             continue
         for first, *rest in random_story(source):

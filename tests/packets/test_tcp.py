@@ -13,6 +13,12 @@ from tests.packets.tcp.talk import OPEN, Talk
 from tests.packets.world import GUARDED
 
 CLIENT, WEB = "10.1.0.20:4000 > 10.1.0.10:80", "10.1.0.10:80 > 10.1.0.20:4000"
+HANDSHAKE = OPEN
+
+
+def play(card: Card, segments: str) -> Talk:
+    """Segments of such a connection in a row, all of which pass; both sides begin as `tcp` says."""
+    return Talk(card, isn=(ISS, ISS)).plays(segments)
 
 
 def a(card: Card, flags: str) -> Sent:
@@ -54,7 +60,7 @@ def test_no_session(card: Card, flags: str) -> None:
 
 
 def test_expiry_is_exact(card: Card) -> None:
-    Talk(card, isn=(ISS, ISS)).plays(OPEN)
+    play(card, HANDSHAKE)
     card.after(7440 - 1e-9)
     a(card, "A").arrives_at("web")
     card.after(7440)

@@ -123,7 +123,7 @@ class Meetings:
             if meeting.reaches is not None:
                 connection.talk = tcp.reached(connection.talk, direction, meeting.reaches)
             return meeting
-        outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction)
+        outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction, strict=connection.is_strict)
         if isinstance(outcome, tcp.Anew):
             self._flows.remove(connection)
             return None

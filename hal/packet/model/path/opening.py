@@ -16,7 +16,8 @@ from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.meeting import Meeting, key_of
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.rows import Entry
-from hal.packet.model.stage import TCP, Drop, Header
+from hal.packet.model.stage import TCP, Drop, Header, Leave
+from hal.packet.model.tracking import is_strict_between
 
 FOREVER = 1 << 63
 
@@ -126,7 +127,13 @@ class Opening:
     # --- pick-up -----------------------------------------------------------------------------------------------------
 
     def _may_pick_up(self, packet: Packet) -> bool:
-        return self._moment.now < self._pickup.until and packet.flags & (ACK | SYN | RST) == ACK
+        """For a while after start; where both ends are loose, ever."""
+        if packet.flags & (ACK | SYN | RST) != ACK:
+            return False
+        if self._moment.now < self._pickup.until:
+            return True
+        leave = self._deciding.where(packet.header(), packet.vnic, packet.routed)
+        return isinstance(leave, Leave) and not is_strict_between(self._moment.tables, packet.vnic, leave.egress)
 
     def _decide_backwards(self, header: Header, vnic: Entry, routed: bool) -> tuple[Header, Entry, Decision] | None:
         """Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. What stages

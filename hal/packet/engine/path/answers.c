@@ -333,3 +333,23 @@ void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8
         send(shard, p->vnic, dsn_make_reset(shard->config.pool, &to, p), DSN_MADE_RST);
     }
 }
+
+void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref, bool asks) {
+    const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    const struct dsn_rest *rest = dsn_ref_rest(&shard->flows, ref);
+    struct dsn_windows *windows = &shard->flows.windows[ref >> 1];
+    uint16_t stamp = (uint16_t)(shard->now >> 29);
+    stamp = stamp != 0 ? stamp : 1;
+    if (windows->challenged == stamp)
+        return;
+    windows->challenged = stamp;
+    uint64_t vnic = session->flags & DSN_SESSION_OWN       ? rest->ingress
+                    : session->flags & DSN_SESSION_INBOUND ? rest->egress
+                                                           : p->vnic->id;
+    struct dsn_tcp_segment challenge;
+    if (!dsn_challenge_take(shard, vnic, p->key.source, shard->now) || !asks ||
+        !dsn_tcp_challenge(session, windows, ref & 1, &challenge))
+        return;
+    struct dsn_frame_to to = back_to(p, p->frame);
+    send(shard, p->vnic, dsn_make_challenge(shard->config.pool, &to, p, &challenge), DSN_MADE_CHALLENGE);
+}

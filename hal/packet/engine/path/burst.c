@@ -25,7 +25,7 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
         p->key.destination_port = (uint16_t)p->mbuf->hash.fdir.lo;
         p->hash = dsn_flows_hash(&shard->flows, &p->key);
         ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
-        return ref != 0 ? dsn_later(shard, p, ref)
+        return ref != 0 ? dsn_later(shard, p, ref, dsn_reaches(p->mbuf))
                         : without_first(shard, p, dsn_firsts_find(&shard->firsts, &p->key, p->hash) != 0);
     }
     struct dsn_first_fragment *first = dsn_fragment_of(&shard->fragments, p, shard->now);
@@ -46,10 +46,12 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     const struct dsn_flow_key flow = first->flow;
+    uint32_t reaches = first->base + p->offset + (uint32_t)(p->end - p->part);
     if (dsn_fragment_is_whole(first))
         dsn_fragment_forget(&shard->fragments, first);
     if (ref != 0)
-        return dsn_later(shard, p, ref);
+        return dsn_later(shard, p, ref, reaches);
+    dsn_set_reaches(p->mbuf, reaches);
     uint32_t ports = (uint32_t)flow.source_port << 16 | flow.destination_port;
     return dsn_hand_over(shard, p->mbuf, dsn_owner_of(shard, &flow), DSN_HANDED_FRAGMENT, ports);
 }
@@ -69,10 +71,11 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     uint8_t state = dsn_sort_out(shard->root, p);
+    uint32_t base = p->key.protocol == DSN_TCP ? dsn_tcp_base(p) : 0;
     uint16_t owner = shard->config.workers > 1 ? dsn_worker_of(shard, p, state) : shard->config.worker;
     if (how != DSN_HANDED_FRAGMENT && owner != shard->config.worker) {
         if (state == DSN_STATE_FLOW)
-            dsn_fragment_remember(&shard->fragments, p, 0, 0, shard->now);
+            dsn_fragment_remember(&shard->fragments, p, 0, 0, base, shard->now);
         return dsn_hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
     }
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
@@ -80,7 +83,7 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     dsn_end result = run_state(shard, p, state, false);
     if (!dsn_is_drop(result) && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
         dsn_fragment_remember(&shard->fragments, &before, dsn_ref_rest(&shard->flows, shard->meeting)->id,
-                              shard->meeting, shard->now);
+                              shard->meeting, base, shard->now);
     return result;
 }
 
@@ -157,6 +160,8 @@ static __rte_always_inline void guess(const struct dsn_shard *shard, struct dsn_
     if (likely(p->ref != 0)) {
         rte_prefetch0(dsn_ref_line(flows, p->ref));
         rte_prefetch0(&dsn_ref_connection(flows, p->ref)->session);
+        if (p->key.protocol == DSN_TCP)
+            rte_prefetch0(&flows->windows[p->ref >> 1]);
     } else {
         expect_replies(shard, p);
     }

@@ -2,29 +2,25 @@
 #include "path/answers.h"
 #include "path/way.h"
 
-uint8_t dsn_tcp_turn(uint8_t state, uint8_t flags, unsigned direction,
-                     bool closer) { /* RFC 9293 3.3.2, by a bystander */
-    bool syn = flags & DSN_TCP_SYN, fin = flags & DSN_TCP_FIN, rst = flags & DSN_TCP_RST, ack = flags & DSN_TCP_ACK;
-    if (state == DSN_TCP_SYN_SENT && direction == 0)
-        return syn && !ack ? DSN_TCP_SYN_SENT : DSN_TCP_NONE;
-    if (state == DSN_TCP_SYN_SENT)
-        return rst ? DSN_TCP_CLOSED : syn ? DSN_TCP_SYN_RECEIVED : DSN_TCP_NONE;
-    if (rst)
-        return DSN_TCP_CLOSED;
-    if (state == DSN_TCP_CLOSED)
-        return DSN_TCP_NONE;
-    if (state == DSN_TCP_TIME_WAIT)
-        return state;
-    if (syn)
-        return state == DSN_TCP_SYN_RECEIVED ? state : DSN_TCP_NONE;
-    if (state == DSN_TCP_SYN_RECEIVED || state == DSN_TCP_ESTABLISHED) {
-        if (fin)
-            return DSN_TCP_FIN_WAIT;
-        return state == DSN_TCP_SYN_RECEIVED && direction == 0 ? DSN_TCP_ESTABLISHED : state;
+enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
+    struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    struct dsn_windows *windows = &shard->flows.windows[ref >> 1];
+    struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, ref & 1);
+    uint8_t before = session->tcp;
+    enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, true);
+    if (reason != DSN_PASSED) {
+        if (dsn_tcp_may_be_forged(session, &segment))
+            dsn_challenge(shard, p, ref, reason == DSN_REASON_TCP_CHALLENGED);
+        return reason;
     }
-    if (state == DSN_TCP_FIN_WAIT)
-        return fin && !closer ? DSN_TCP_CLOSING : state;
-    return ack && closer ? DSN_TCP_TIME_WAIT : state; /* CLOSING */
+    if (session->tcp != before) {
+        if (session->tcp == DSN_TCP_CLOSED)
+            session->last_ns = shard->now;
+        dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
+        dsn_half_turn(shard, ref >> 1);
+    }
+    DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, session->tcp);
+    return DSN_PASSED;
 }
 
 enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_ops *ops) {
@@ -124,7 +120,7 @@ static enum dsn_reason_number meet(struct dsn_shard *shard, const struct dsn_pac
     return dsn_is_as_decided(shard, session) ? DSN_PASSED : dsn_decide_again(shard, p, ref >> 1);
 }
 
-dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
+dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, uint32_t reaches) {
     const struct dsn_line *line = dsn_ref_line(&shard->flows, ref);
     enum dsn_reason_number reason = meet(shard, p, ref);
     if (reason == DSN_PASSED && !dsn_key_is_of(&line->key, p->vnic))
@@ -133,7 +129,11 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
         return dsn_dropped(reason);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
     reason = dsn_check(shard, p, ops, ops->ops);
-    return reason == DSN_PASSED ? dsn_go(shard, p, ref, ops, ops->ops) : dsn_dropped(reason);
+    if (reason != DSN_PASSED)
+        return dsn_dropped(reason);
+    if (ops->ops & DSN_OP_TRACK)
+        dsn_tcp_reach(&shard->flows.windows[ref >> 1], ref & 1, reaches);
+    return dsn_go(shard, p, ref, ops, ops->ops);
 }
 
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {

@@ -80,6 +80,15 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     return DSN_PASSED;
 }
 
+/* The state that the connection is in, and its windows. */
+static uint8_t begin_tcp(struct dsn_windows *windows, const struct dsn_packet *p, unsigned direction) {
+    struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, direction);
+    if (!dsn_is_bare_syn(p))
+        return (uint8_t)dsn_tcp_pick_up(windows, &segment);
+    dsn_tcp_open(windows, &segment);
+    return DSN_TCP_SYN_SENT;
+}
+
 dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     bool picked_up = p->key.protocol == DSN_TCP && !dsn_is_bare_syn(p);
     unsigned direction = 0;
@@ -116,10 +125,13 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
                   direction == 0 ? dsn_vnic_at(shard->root, o.decision.egress) : o.ingress);
     shard->replies = o.key[!direction];
     dsn_opening_fill(shard, &o);
-    uint8_t tcp_state = p->key.protocol != DSN_TCP ? DSN_TCP_NONE : picked_up ? DSN_TCP_ESTABLISHED : DSN_TCP_SYN_SENT;
+    struct dsn_windows windows;
+    uint8_t tcp_state = p->key.protocol == DSN_TCP ? begin_tcp(&windows, p, direction) : DSN_TCP_NONE;
     enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
+    if (tcp_state != DSN_TCP_NONE)
+        shard->flows.windows[shard->meeting >> 1] = windows;
     shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops);
     return dsn_send(shard, p, ops, ops->ops);

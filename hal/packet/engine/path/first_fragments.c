@@ -128,7 +128,7 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct 
 }
 
 void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t connection, uint32_t ref,
-                           uint64_t now) {
+                           uint32_t base, uint64_t now) {
     struct dsn_first_fragment first = {
         .flow = p->key,
         .identification = p->identification,
@@ -138,6 +138,7 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
         .count = 1,
         .created_ns = now,
         .before = before_of(p),
+        .base = base,
         .range[0] = {.begin = 0, .end = (uint16_t)length_of(p)},
     };
     enter(f, &first);

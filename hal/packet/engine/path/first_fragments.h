@@ -20,6 +20,7 @@ struct dsn_first_fragment {
     bool refuses;   /* two of them overlapped: none passes any more */
     uint8_t before; /* bytes before the fragmentable part of the whole datagram: 60 or 248 at most */
     uint16_t total; /* bytes of that part, as its last fragment says; 0: that one has not come */
+    uint32_t base;  /* of TCP: dsn_tcp_base() */
     uint64_t created_ns;
     struct {
         uint16_t begin, end;
@@ -42,9 +43,10 @@ enum dsn_reason_number dsn_fragment_check(const struct dsn_packet *packet);
 /* May this first fragment go on? */
 enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const struct dsn_packet *packet,
                                           uint64_t now);
-/* It has passed, and this is its connection's line. Room was found by dsn_fragment_first. */
+/* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
+ * dsn_fragment_first. */
 void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, uint64_t connection,
-                           uint32_t ref, uint64_t now);
+                           uint32_t ref, uint32_t base, uint64_t now);
 /* A copy of an entry of another shard, for the line that its connection has here. */
 void dsn_fragment_copy(struct dsn_fragments *fragments, const struct dsn_first_fragment *first, uint32_t ref);
 /* The first fragment that this later one follows; NULL: none is alive. */

@@ -1,6 +1,7 @@
 #include "path/flows.h"
 
 #include "path/packet.h"
+#include "path/tcp.h"
 #include "table.h"
 
 #include <rte_common.h>
@@ -25,6 +26,14 @@ static size_t half_size(const struct dsn_flows *f) {
     return ((size_t)f->capacity + 1) * sizeof(struct dsn_half_link);
 }
 
+static size_t settled_size(const struct dsn_flows *f) {
+    return ((size_t)f->capacity + 1) * sizeof(struct dsn_settled);
+}
+
+static size_t windows_size(const struct dsn_flows *f) {
+    return ((size_t)f->capacity + 1) * sizeof(struct dsn_windows);
+}
+
 bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     *f = (struct dsn_flows){.capacity = capacity};
     if (capacity == 0 || capacity >= WHEEL_HEAD / 2 ||
@@ -34,26 +43,26 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->buckets += f->buckets & 1;                                                /* in pairs */
     f->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_connection);
     f->mapped[1] = (size_t)f->buckets * sizeof(struct dsn_flow_bucket);
-    f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_settled);
-    f->mapped[3] = ((size_t)capacity + 1) * sizeof(struct dsn_rest);
+    f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_rest);
     f->connection = reserve(f->mapped[0]);
     f->bucket = reserve(f->mapped[1]);
-    f->settled = reserve(f->mapped[2]);
-    f->rest = reserve(f->mapped[3]);
+    f->rest = reserve(f->mapped[2]);
+    f->settled = reserve(settled_size(f));
+    f->windows = reserve(windows_size(f));
     f->wheel = calloc(1, sizeof(*f->wheel) + (DSN_WHEEL_SLOTS + FINE) * sizeof(f->wheel->slot[0]));
     if (f->wheel != NULL) {
         f->wheel->half.link = reserve(half_size(f));
         f->wheel->half.ring = reserve(half_size(f));
     }
     if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL || f->connection == NULL ||
-        f->bucket == NULL || f->settled == NULL || f->rest == NULL) {
+        f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->windows == NULL) {
         dsn_flows_destroy(f);
         return false;
     }
     /* Random places in many pages: with small ones each would be a miss of the TLB too. */
     (void)madvise(f->connection, f->mapped[0], MADV_HUGEPAGE);
     (void)madvise(f->bucket, f->mapped[1], MADV_HUGEPAGE);
-    (void)madvise(f->rest, f->mapped[3], MADV_HUGEPAGE);
+    (void)madvise(f->rest, f->mapped[2], MADV_HUGEPAGE);
     (void)madvise(f->wheel->half.link, half_size(f), MADV_HUGEPAGE);
     return true;
 }
@@ -64,9 +73,11 @@ void dsn_flows_destroy(struct dsn_flows *f) {
     if (f->bucket != NULL)
         munmap(f->bucket, f->mapped[1]);
     if (f->settled != NULL)
-        munmap(f->settled, f->mapped[2]);
+        munmap(f->settled, settled_size(f));
+    if (f->windows != NULL)
+        munmap(f->windows, windows_size(f));
     if (f->rest != NULL)
-        munmap(f->rest, f->mapped[3]);
+        munmap(f->rest, f->mapped[2]);
     if (f->wheel != NULL && f->wheel->half.link != NULL)
         munmap(f->wheel->half.link, half_size(f));
     if (f->wheel != NULL && f->wheel->half.ring != NULL)
@@ -82,7 +93,7 @@ void dsn_flows_destroy(struct dsn_flows *f) {
 
 void dsn_flows_warm(struct dsn_flows *f) {
     void *const memory[] = {f->bucket, f->connection, f->rest, f->settled, f->wheel->half.link};
-    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[3], f->mapped[2], half_size(f)};
+    const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[2], settled_size(f), half_size(f)};
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t left = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
     left = RTE_MIN(left, WARM_MOST);

@@ -44,7 +44,6 @@ struct dsn_line {
 };
 
 enum dsn_session_flags {
-    DSN_SESSION_CLOSER = 1,    /* the reply's side sent the first FIN */
     DSN_SESSION_REPLIED = 2,   /* a packet of the reply's direction came */
     DSN_SESSION_NETWORK = 4,   /* links and neighbours had a say */
     DSN_SESSION_OWN = 8,       /* counts against what its ingress vNIC may open */
@@ -92,6 +91,8 @@ struct dsn_rest {
 };
 _Static_assert(sizeof(struct dsn_rest) == 64, "dsn_rest");
 
+struct dsn_windows; /* path/tcp.h */
+
 struct dsn_settled { /* what of packets and bytes rules already have */
     uint64_t packets, bytes;
 };
@@ -128,7 +129,8 @@ struct dsn_flows {
     uint64_t quiet_ns;         /* nothing is due before */
     bool fine;                 /* some may be in slots of the second that the wheel stands in */
     struct dsn_wheel *wheel;
-    size_t mapped[4];
+    struct dsn_windows *windows; /* by the numbers of connections too; only TCP's are ever touched */
+    size_t mapped[3];            /* of connections, buckets, and the rest */
 };
 
 bool dsn_flows_create(struct dsn_flows *flows, uint32_t capacity);

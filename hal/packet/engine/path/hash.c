@@ -25,3 +25,43 @@ uint64_t dsn_flow_hash(uint64_t vrf, uint8_t protocol, const uint8_t source[16],
 uint64_t dsn_flow_pick(uint64_t flow_hash, unsigned attempt, uint64_t total) {
     return dsn_fold64(flow_hash ^ K[8], attempt ^ K[9]) % total;
 }
+
+static uint64_t turned(uint64_t value, unsigned bits) {
+    return value << bits | value >> (64 - bits);
+}
+
+static void sip_rounds(uint64_t v[4], unsigned count) {
+    while (count-- > 0) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = turned(v[1], 13) ^ v[0];
+        v[3] = turned(v[3], 16) ^ v[2];
+        v[0] = turned(v[0], 32);
+        v[2] += v[1];
+        v[0] += v[3];
+        v[1] = turned(v[1], 17) ^ v[2];
+        v[3] = turned(v[3], 21) ^ v[0];
+        v[2] = turned(v[2], 32);
+    }
+}
+
+static void sip_word(uint64_t v[4], uint64_t word) {
+    v[3] ^= word;
+    sip_rounds(v, 2);
+    v[0] ^= word;
+}
+
+uint64_t dsn_siphash(const uint8_t key[16], const uint8_t *message, size_t length) {
+    uint64_t k0 = dsn_word(key, 0), k1 = dsn_word(key, 1), last = (uint64_t)length << 56;
+    uint64_t v[4] = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
+                     k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
+    size_t whole = length / 8;
+    for (unsigned n = 0; n < whole; n++)
+        sip_word(v, dsn_word(message, n));
+    for (size_t at = whole * 8; at < length; at++)
+        last |= (uint64_t)message[at] << 8 * (at % 8);
+    sip_word(v, last);
+    v[2] ^= 0xff;
+    sip_rounds(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}

@@ -71,6 +71,8 @@ static inline bool dsn_key_equal(const struct dsn_flow_key *a, const struct dsn_
 
 uint64_t dsn_flow_hash(uint64_t vrf, uint8_t protocol, const uint8_t source[16], const uint8_t destination[16],
                        uint16_t source_port, uint16_t destination_port);
+/* SipHash-2-4 (Aumasson and Bernstein 2012): choices that must not be guessed. */
+uint64_t dsn_siphash(const uint8_t key[16], const uint8_t *message, size_t length);
 /* A point of 0..total-1 for the n-th attempt; total is not 0. */
 uint64_t dsn_flow_pick(uint64_t flow_hash, unsigned attempt, uint64_t total);
 

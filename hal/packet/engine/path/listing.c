@@ -1,5 +1,6 @@
 /* What others ask of a shard: its connections, counters up to date, and a copy of what one packet could meet. */
 #include "path/run.h"
+#include "path/tcp.h"
 #include "path/words.h"
 
 #define PLACES 8192                         /* records looked at in one call */
@@ -215,6 +216,8 @@ static uint32_t copy_connection(struct dsn_shard *to, struct dsn_shard *from, ui
         return 0;
     struct dsn_connection *copy = &to->flows.connection[taken];
     *copy = *c;
+    if (dsn_line(c, 0)->key.protocol == DSN_TCP)
+        to->flows.windows[taken] = from->flows.windows[number];
     to->flows.rest[taken] = from->flows.rest[number];
     to->flows.rest[taken].wheel_next = to->flows.rest[taken].wheel_previous = 0;
     to->flows.rest[taken].share = 0; /* counted with all others there */
@@ -239,7 +242,7 @@ void dsn_shard_copy_some(struct dsn_shard *to, struct dsn_shard *from, uint64_t 
             number = COPY_NEIGHBOURS;
             continue;
         }
-        dsn_vnic_state_copy(&to->vnics, &from->vnics.state[number]);
+        dsn_vnic_state_copy(&to->vnics, &from->vnics, (uint32_t)number);
     }
     for (uint32_t i = 0; i < PAGE && number > COPY_NEIGHBOURS && number <= COPY_NEIGHBOURS + neighbours->high;
          i++, number++)

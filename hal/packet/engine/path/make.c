@@ -158,8 +158,9 @@ struct rte_mbuf *dsn_make_error(struct rte_mempool *pool, const struct dsn_frame
     return mbuf;
 }
 
-/* RFC 9293 3.10.7.1 */
-struct rte_mbuf *dsn_make_reset(struct rte_mempool *pool, const struct dsn_frame_to *to, const struct dsn_packet *p) {
+/* A segment without data or options back to whoever sent this one. */
+static struct rte_mbuf *make_tcp(struct rte_mempool *pool, const struct dsn_frame_to *to, const struct dsn_packet *p,
+                                 const struct dsn_tcp_segment *answer) {
     const uint8_t *segment = dsn_payload(p);
     uint8_t *tcp;
     struct rte_mbuf *mbuf = make_ip(pool, to, p->key.destination, p->key.source, DSN_TCP, TTL, 20, &tcp);
@@ -167,16 +168,28 @@ struct rte_mbuf *dsn_make_reset(struct rte_mempool *pool, const struct dsn_frame
         return NULL;
     memcpy(tcp, segment + 2, 2);
     memcpy(tcp + 2, segment, 2);
+    dsn_put32(tcp + 4, answer->seq);
+    dsn_put32(tcp + 8, answer->ack);
     tcp[12] = 5 << 4;
-    if (p->tcp_flags & DSN_TCP_ACK) {
-        memcpy(tcp + 4, segment + 8, 4);
-        tcp[13] = DSN_TCP_RST;
-    } else {
-        uint32_t length = dsn_payload_length(p) - (segment[12] >> 4) * 4u;
-        length += ((p->tcp_flags & DSN_TCP_SYN) != 0) + ((p->tcp_flags & DSN_TCP_FIN) != 0);
-        dsn_put32(tcp + 8, dsn_be32(segment + 4) + length);
-        tcp[13] = DSN_TCP_RST | DSN_TCP_ACK;
-    }
+    tcp[13] = answer->flags;
+    dsn_put16(tcp + 14, answer->window);
     put_checksum(p->key.destination, p->key.source, DSN_TCP, tcp, 20, 16);
     return mbuf;
+}
+
+/* RFC 9293 3.10.7.1 */
+struct rte_mbuf *dsn_make_reset(struct rte_mempool *pool, const struct dsn_frame_to *to, const struct dsn_packet *p) {
+    struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, 0), reset = {.flags = DSN_TCP_RST};
+    if (segment.flags & DSN_TCP_ACK) {
+        reset.seq = segment.ack;
+    } else {
+        reset.ack = segment.seq + segment.length;
+        reset.flags |= DSN_TCP_ACK;
+    }
+    return make_tcp(pool, to, p, &reset);
+}
+
+struct rte_mbuf *dsn_make_challenge(struct rte_mempool *pool, const struct dsn_frame_to *to, const struct dsn_packet *p,
+                                    const struct dsn_tcp_segment *challenge) {
+    return make_tcp(pool, to, p, challenge);
 }

@@ -3,6 +3,7 @@
 #define DSN_PATH_MAKE_H
 
 #include "path/packet.h"
+#include "path/tcp.h"
 
 #include <rte_mbuf.h>
 
@@ -34,5 +35,8 @@ struct rte_mbuf *dsn_make_error(struct rte_mempool *pool, const struct dsn_frame
                                 uint32_t value);
 struct rte_mbuf *dsn_make_reset(struct rte_mempool *pool, const struct dsn_frame_to *to,
                                 const struct dsn_packet *packet);
+/* The other end's ACK (path/tcp.h) to whoever sent the packet. */
+struct rte_mbuf *dsn_make_challenge(struct rte_mempool *pool, const struct dsn_frame_to *to,
+                                    const struct dsn_packet *packet, const struct dsn_tcp_segment *challenge);
 
 #endif

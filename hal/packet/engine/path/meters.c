@@ -183,6 +183,28 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
     return enough;
 }
 
+/* The seed's row: one at most. */
+static const uint8_t *seed_of(const struct dsn_root *root) {
+    static const uint8_t none[16];
+    for (uint32_t slot = 0; slot < root->table[DSN_TABLE_SEED].capacity; slot++)
+        if (dsn_row_action(root, DSN_TABLE_SEED, slot) != DSN_NO_ACTION)
+            return ((const struct dsn_row_seed *)dsn_row(root, DSN_TABLE_SEED, slot))->value;
+    return none;
+}
+
+bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16], uint64_t now) {
+    uint8_t message[9 + 8 + 16] = "challenge";
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
+    if (number == 0)
+        return false;
+    dsn_put64(message + 9, vnic);
+    memcpy(message + 17, address, 16);
+    uint64_t hash = dsn_siphash(seed_of(shard->root), message, sizeof(message));
+    shard->vnics.state[number].challenged = true;
+    return take(shard, &dsn_challenges(&shard->vnics, number)->bucket[hash % DSN_CHALLENGE_BUCKETS],
+                DSN_CHALLENGES / DSN_CHALLENGE_BUCKETS, now);
+}
+
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress,
                   uint64_t now) {
     bool inbound = egress != NULL && dsn_share_flag(ingress, egress) == DSN_SESSION_INBOUND;

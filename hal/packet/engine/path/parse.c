@@ -1,4 +1,5 @@
 #include "path/packet.h"
+#include "path/tcp.h"
 
 #define MOST_EXTENSIONS 8
 #define MOST_EXTENSION_BYTES 256
@@ -248,6 +249,8 @@ static enum dsn_reason_number parse_tcp(struct dsn_packet *p, const uint8_t *tcp
     if (((flags & DSN_TCP_SYN) && (flags & (DSN_TCP_FIN | DSN_TCP_RST))) ||
         ((flags & DSN_TCP_FIN) && (flags & DSN_TCP_RST)) || !(flags & (DSN_TCP_SYN | DSN_TCP_RST | DSN_TCP_ACK)))
         return DSN_REASON_TCP_FLAGS;
+    if ((flags & DSN_TCP_SYN) && dsn_tcp_offer(tcp + 20, size - 20) == DSN_TCP_MALFORMED)
+        return DSN_REASON_TCP_OPTIONS;
     return DSN_PASSED;
 }
 

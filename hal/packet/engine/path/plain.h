@@ -37,7 +37,7 @@ static __rte_always_inline bool dsn_plain_transport(struct dsn_packet *p, const 
         unsigned size = (l4[12] >> 4) * 4u, tcp = l4[13];
         unsigned turns = tcp & (DSN_TCP_SYN | DSN_TCP_FIN | DSN_TCP_RST);
         if (size < 20 || size > length || (uint16_t)ports == 0 || ports >> 16 == 0 || (turns & (turns - 1)) != 0 ||
-            !(tcp & (DSN_TCP_SYN | DSN_TCP_RST | DSN_TCP_ACK)))
+            !(tcp & (DSN_TCP_SYN | DSN_TCP_RST | DSN_TCP_ACK)) || (size > 20 && (tcp & DSN_TCP_SYN)))
             return false;
         p->tcp_flags = (uint8_t)tcp;
     }

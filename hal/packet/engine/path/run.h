@@ -19,9 +19,20 @@
 /* Of mbufs that are handed over, in hash.fdir.hi; `lo` then holds ports. */
 enum dsn_handed {
     DSN_HANDED_PLAIN,
-    DSN_HANDED_FRAGMENT, /* its ranges were looked at; lo: ports of the first fragment, source << 16 | destination */
+    DSN_HANDED_FRAGMENT, /* its ranges were looked at; lo: ports of the first fragment, source << 16 | destination, and
+                            dsn_reaches() */
     DSN_HANDED_LEARN,    /* ARP or ND that its receiver has answered */
 };
+
+/* Of a later fragment that is handed over, beside what `lo` holds: the TCP sequence number behind it. In the fields of
+ * VLAN tags, which the path doesn't use: tags stand in frames. */
+static inline void dsn_set_reaches(struct rte_mbuf *mbuf, uint32_t reaches) {
+    mbuf->vlan_tci = (uint16_t)reaches;
+    mbuf->vlan_tci_outer = (uint16_t)(reaches >> 16);
+}
+static inline uint32_t dsn_reaches(const struct rte_mbuf *mbuf) {
+    return (uint32_t)mbuf->vlan_tci_outer << 16 | mbuf->vlan_tci;
+}
 
 enum dsn_packet_state { /* what the bytes and small tables say of a packet */
                         DSN_STATE_DROP,
@@ -84,7 +95,8 @@ void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *openi
 
 /* The packet's mbuf is taken unless the verdict is DROP or CONSUME. */
 dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
-dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
+/* reaches: of TCP, the sequence number behind this later fragment. */
+dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref, uint32_t reaches);
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);
 /* Parses a packet and finds the key that its connection would have: for ICMP errors that of what they quote, for later
  * fragments without ports. False: it belongs to none. */

@@ -49,7 +49,7 @@ enum dsn_step_kind {
     DSN_STEP_MAKE = 9,
     DSN_STEP_STATE = 10,
 };
-enum dsn_made { DSN_MADE_ARP = 1, DSN_MADE_ND, DSN_MADE_ECHO, DSN_MADE_ERROR, DSN_MADE_RST };
+enum dsn_made { DSN_MADE_ARP = 1, DSN_MADE_ND, DSN_MADE_ECHO, DSN_MADE_ERROR, DSN_MADE_RST, DSN_MADE_CHALLENGE };
 
 struct dsn_shard {
     struct dsn_shard_config config;
@@ -151,6 +151,8 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
+/* May a challenge ACK go to this address, of a connection that counts for this vNIC? */
+bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16], uint64_t now);
 /* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have
  * gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,

@@ -91,10 +91,10 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
     unsigned size = p->end - 14u, reply = p->ref & 1;
     if (unlikely(p->state < train->least || p->ttl <= 1 || size > train->mtu || train->packets == train->room))
         return false;
-    if (train->tracked &&
-        unlikely(session->tcp != DSN_TCP_ESTABLISHED || (p->tcp_flags & (DSN_TCP_FIN | DSN_TCP_SYN | DSN_TCP_RST))))
-        return false;
     if (unlikely(reply > (session->flags & DSN_SESSION_REPLIED)))
+        return false;
+    if (train->tracked && !(dsn_is_usual_tcp(session, p) && dsn_tcp_usual(&shard->flows.windows[p->ref >> 1],
+                                                                          dsn_payload(p), p->frame + p->end, reply)))
         return false;
     struct rte_mbuf *mbuf = p->mbuf;
     session->last_ns = now;

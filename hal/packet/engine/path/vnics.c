@@ -13,9 +13,10 @@ static void *reserve(size_t size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+#define STATES_SIZE ((DSN_VNIC_STATES + 1) * (sizeof(struct dsn_vnic_state) + sizeof(struct dsn_challenges)))
+
 bool dsn_vnic_states_create(struct dsn_vnic_states *v) {
-    *v = (struct dsn_vnic_states){.state = reserve((DSN_VNIC_STATES + 1) * sizeof(*v->state)),
-                                  .head = reserve(HEADS * sizeof(*v->head))};
+    *v = (struct dsn_vnic_states){.state = reserve(STATES_SIZE), .head = reserve(HEADS * sizeof(*v->head))};
     if (v->state != NULL && v->head != NULL && getrandom(&v->seed, sizeof(v->seed), 0) == (ssize_t)sizeof(v->seed))
         return true;
     dsn_vnic_states_destroy(v);
@@ -24,7 +25,7 @@ bool dsn_vnic_states_create(struct dsn_vnic_states *v) {
 
 void dsn_vnic_states_destroy(struct dsn_vnic_states *v) {
     if (v->state != NULL)
-        munmap(v->state, (DSN_VNIC_STATES + 1) * sizeof(*v->state));
+        munmap(v->state, STATES_SIZE);
     if (v->head != NULL)
         munmap(v->head, HEADS * sizeof(*v->head));
     *v = (struct dsn_vnic_states){0};
@@ -61,6 +62,8 @@ uint32_t dsn_vnic_state(struct dsn_vnic_states *v, uint64_t id) {
         number = v->high < DSN_VNIC_STATES ? ++v->high : give_away(v);
         if (number == 0)
             return 0;
+        if (v->state[number].challenged)
+            *dsn_challenges(v, number) = (struct dsn_challenges){0};
         v->state[number] = (struct dsn_vnic_state){.id = id, .next = *head};
         *head = number;
     }
@@ -68,12 +71,15 @@ uint32_t dsn_vnic_state(struct dsn_vnic_states *v, uint64_t id) {
     return number;
 }
 
-void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state *one) {
+void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from, uint32_t number) {
+    const struct dsn_vnic_state *one = &from->state[number];
     uint32_t copy = dsn_vnic_state(to, one->id);
     if (copy == 0)
         return;
     uint32_t next = to->state[copy].next;
     to->state[copy] = *one;
+    if (one->challenged)
+        *dsn_challenges(to, copy) = *dsn_challenges(from, number);
     to->state[copy].next = next;
     to->state[copy].lent[0] = to->state[copy].lent[1] = 0;
     to->state[copy].budget = NULL;

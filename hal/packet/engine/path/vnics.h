@@ -25,6 +25,15 @@ struct dsn_vnic_state {
     bool at_limit[7]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1]: told once when it begins */
     struct dsn_bucket punt, log[2], opened[2]; /* of connections that it opens, and of those to it */
     struct dsn_half_of half[2];
+    bool challenged;                /* there is something in dsn_challenges() */
+};
+
+/* What there may be of challenge ACKs, by the address that asks for one: who is at another can't read from what he gets
+ * how many others got (RFC 5961 7, CVE-2016-5696). */
+#define DSN_CHALLENGES 256 /* a second */
+#define DSN_CHALLENGE_BUCKETS 16
+struct dsn_challenges {
+    struct dsn_bucket bucket[DSN_CHALLENGE_BUCKETS];
 };
 
 struct dsn_vnic_states {
@@ -37,7 +46,12 @@ struct dsn_vnic_states {
 bool dsn_vnic_states_create(struct dsn_vnic_states *vnics);
 void dsn_vnic_states_destroy(struct dsn_vnic_states *vnics);
 /* One of another shard. */
-void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state *one);
+void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_states *from, uint32_t number);
+
+/* Apart from the states, and touched only where somebody was challenged. */
+static inline struct dsn_challenges *dsn_challenges(const struct dsn_vnic_states *vnics, uint32_t number) {
+    return (struct dsn_challenges *)(vnics->state + DSN_VNIC_STATES + 1) + number;
+}
 
 /* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits
  * are given to others when all are taken. */

@@ -4,16 +4,17 @@
 #define DSN_PATH_WAY_H
 
 #include "path/run.h"
+#include "path/tcp.h"
 
-#define dsn_tcp_turn DSN_TWICE(dsn_tcp_turn)
+#define dsn_follow_rarely DSN_TWICE(dsn_follow_rarely)
 #define dsn_wont_fit DSN_TWICE(dsn_wont_fit)
 #define dsn_wait_for DSN_TWICE(dsn_wait_for)
 #define dsn_decide_again DSN_TWICE(dsn_decide_again)
 #define dsn_any_way DSN_TWICE(dsn_any_way)
 
 /* established.c: what is rare. */
-/* The state behind a segment; DSN_TCP_NONE where it doesn't fit. */
-uint8_t dsn_tcp_turn(uint8_t state, uint8_t flags, unsigned direction, bool closer);
+/* What dsn_follow_tcp() leaves: all that isn't the usual segment of an established connection. */
+enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct dsn_packet *packet, uint32_t ref);
 /* Tells the sender, and the reason. */
 enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_packet *packet,
                                     const struct dsn_ops *ops);
@@ -55,26 +56,19 @@ static inline enum dsn_reason_number dsn_check(struct dsn_shard *shard, const st
     return dsn_check_size(shard, p, ops, bits);
 }
 
-static inline bool dsn_follow_tcp(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
+/* Segments of an established connection that turn nothing. */
+static inline bool dsn_is_usual_tcp(const struct dsn_session *session, const struct dsn_packet *p) {
+    return session->tcp == DSN_TCP_ESTABLISHED && !(p->tcp_flags & (DSN_TCP_FIN | DSN_TCP_SYN | DSN_TCP_RST));
+}
+
+static inline enum dsn_reason_number dsn_follow_tcp(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
     struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
-    uint8_t before = session->tcp;
-    if (likely(before == DSN_TCP_ESTABLISHED && !(p->tcp_flags & (DSN_TCP_FIN | DSN_TCP_SYN | DSN_TCP_RST)))) {
-        DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, before);
-        return true;
+    if (likely(dsn_is_usual_tcp(session, p) &&
+               dsn_tcp_usual(&shard->flows.windows[ref >> 1], dsn_payload(p), p->frame + p->end, ref & 1))) {
+        DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, session->tcp);
+        return DSN_PASSED;
     }
-    bool closer = ((session->flags & DSN_SESSION_CLOSER) != 0) == (ref & 1);
-    uint8_t state = dsn_tcp_turn(before, p->tcp_flags, ref & 1, closer);
-    if (state == DSN_TCP_NONE)
-        return false;
-    if (state != before) {
-        if (state == DSN_TCP_FIN_WAIT)
-            session->flags = (uint8_t)((session->flags & ~DSN_SESSION_CLOSER) | (ref & 1 ? DSN_SESSION_CLOSER : 0));
-        session->tcp = state;
-        dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
-        dsn_half_turn(shard, ref >> 1);
-    }
-    DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, state);
-    return true;
+    return dsn_follow_rarely(shard, p, ref);
 }
 
 static inline void dsn_decrement_ttl(const struct dsn_packet *p) {
@@ -141,7 +135,8 @@ static __rte_always_inline dsn_end dsn_go(struct dsn_shard *shard, struct dsn_pa
     struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     if ((bits & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
         return dsn_dropped(DSN_REASON_PUNT_LIMIT);
-    session->last_ns = shard->now;
+    if (likely(session->tcp != DSN_TCP_CLOSED)) /* who is closed has his time-out from then on */
+        session->last_ns = shard->now;
     if ((ref & 1) && unlikely(!(session->flags & DSN_SESSION_REPLIED)))
         dsn_connection_replied(shard, ref >> 1);
     dsn_count(session, p, ref & 1);
@@ -160,8 +155,9 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
             dsn_connection_remove(shard, ref >> 1);
             return dsn_first_packet(shard, p);
         }
-        if (unlikely(!dsn_follow_tcp(shard, p, ref)))
-            return dsn_dropped(DSN_REASON_TCP_STATE);
+        reason = dsn_follow_tcp(shard, p, ref);
+        if (unlikely(reason != DSN_PASSED))
+            return dsn_dropped(reason);
     }
     return dsn_go(shard, p, ref, ops, bits);
 }

@@ -1,0 +1,371 @@
+/* TCP by RFC 9293 3.3.2 and 3.10.7, as far as somebody sees it who stands between the two, with RFC 5961's care for what
+ * may be forged. Roman numbers are those of docs/forwarding.md, *TCP*. */
+#include "path/tcp.h"
+
+#include <rte_common.h>
+
+#define PICKED_UP_SCALE (DSN_TCP_MOST_SCALE << 4 | DSN_TCP_MOST_SCALE)
+#define PICKED_UP_ROOM (UINT32_C(1) << 30) /* the largest window that there is */
+
+/* --- what stands in a segment --- */
+
+int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
+    int8_t offer = -1;
+    for (unsigned place = 0; place < length && options[place] != 0;) {
+        if (options[place] == 1) {
+            place++;
+            continue;
+        }
+        unsigned size = place + 1 < length ? options[place + 1] : 0;
+        if (size < 2 || place + size > length)
+            return DSN_TCP_MALFORMED;
+        if (options[place] == 3 && size == 3)
+            offer = (int8_t)RTE_MIN(options[place + 2], DSN_TCP_MOST_SCALE);
+        place += size;
+    }
+    return offer;
+}
+
+struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned side) {
+    const uint8_t *tcp = dsn_payload(p);
+    uint32_t header = (tcp[12] >> 4) * 4u;
+    bool syn = p->tcp_flags & DSN_TCP_SYN, fin = p->tcp_flags & DSN_TCP_FIN;
+    return (struct dsn_tcp_segment){
+        .seq = dsn_be32(tcp + 4),
+        .ack = dsn_be32(tcp + 8),
+        .length = dsn_payload_length(p) - header + syn + fin,
+        .window = dsn_be16(tcp + 14),
+        .flags = p->tcp_flags,
+        .side = (uint8_t)side,
+        .offer = syn ? dsn_tcp_offer(tcp + 20, header - 20) : (int8_t)-1,
+    };
+}
+
+static bool is(const struct dsn_tcp_segment *s, unsigned flags) {
+    return s->flags & flags;
+}
+
+static uint32_t end_of(const struct dsn_tcp_segment *s) {
+    return s->seq + s->length;
+}
+
+uint32_t dsn_tcp_base(const struct dsn_packet *p) {
+    struct dsn_tcp_segment s = dsn_tcp_segment_of(p, 0);
+    return end_of(&s) - (uint32_t)(p->end - p->part);
+}
+
+/* --- windows (RFC 7323 2) --- */
+
+/* Of a side; 0 unless both have offered one (2.2). */
+static unsigned scale_of(const struct dsn_windows *w, unsigned side) {
+    return (w->flags & DSN_TCP_OFFERED) == DSN_TCP_OFFERED ? w->scale >> 4 * side & 15 : 0;
+}
+
+static uint32_t most_of(const struct dsn_windows *w, unsigned side) {
+    return (uint32_t)w->most[side] << scale_of(w, side);
+}
+
+/* A window in bytes, in units of the side's scale. */
+static uint16_t units_of(const struct dsn_windows *w, unsigned side, uint32_t bytes) {
+    unsigned scale = scale_of(w, side);
+    uint32_t units = (bytes + (1u << scale) - 1) >> scale;
+    return (uint16_t)RTE_MAX(RTE_MIN(units, (uint32_t)UINT16_MAX), 1u);
+}
+
+static void take_offer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    unsigned flag = s->side == 0 ? DSN_TCP_OFFERED_A : DSN_TCP_OFFERED_B, shift = 4u * s->side;
+    unsigned scale = s->offer >= 0 ? (unsigned)s->offer : 0;
+    w->flags = (uint8_t)((w->flags & ~flag) | (s->offer >= 0 ? flag : 0));
+    w->scale = (uint8_t)((w->scale & ~(15u << shift)) | scale << shift);
+}
+
+/* What its sender has sent, and the largest window that it has said. A window in a SYN is never scaled (RFC 7323 2.2). */
+static void advertise(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    uint16_t window = is(s, DSN_TCP_SYN) ? units_of(w, s->side, s->window) : s->window;
+    dsn_tcp_reach(w, s->side, end_of(s));
+    w->most[s->side] = RTE_MAX(w->most[s->side], window);
+}
+
+static void allow(struct dsn_windows *w, unsigned side, uint32_t limit) {
+    w->side[side].limit = dsn_seq_later(w->side[side].limit, limit);
+}
+
+/* What its sender lets the other one send. */
+static void grant(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    unsigned scale = is(s, DSN_TCP_SYN) ? 0 : scale_of(w, s->side);
+    allow(w, !s->side, s->ack + ((uint32_t)s->window << scale));
+}
+
+/* A segment that isn't a SYN has passed. What it acknowledges was sent, though it may have gone another way, or before
+ * the card was there; `una` is the caller's. */
+static void record(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    advertise(w, s);
+    grant(w, s);
+    dsn_tcp_reach(w, !s->side, s->ack);
+    if (is(s, DSN_TCP_FIN))
+        w->flags |= s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
+}
+
+static void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    struct dsn_tcp_side *other = &w->side[!s->side];
+    other->una = dsn_seq_later(other->una, s->ack);
+}
+
+/* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes behind
+ * a FIN. */
+static bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);
+    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(sender->end - most_of(w, !s->side), end_of(s)) &&
+           (!finished || dsn_seq_upto(end_of(s), sender->end));
+}
+
+/* III and IV: it acknowledges what was sent, and nothing older than a window's worth (RFC 5961 5.2). */
+static bool ack_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *other = &w->side[!s->side];
+    uint32_t most = w->flags & DSN_TCP_PICKED_UP ? other->limit : other->end;
+    return dsn_seq_upto(s->ack, most) && dsn_seq_upto(other->una - most_of(w, s->side), s->ack);
+}
+
+/* Of what the other side has sent, its SYN at least, while `una` is its ISS. */
+static bool acks_syn(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *other = &w->side[!s->side];
+    return s->ack != other->una && dsn_seq_upto(other->una, s->ack) && dsn_seq_upto(s->ack, other->end);
+}
+
+/* --- how a connection begins --- */
+
+/* Whoever has sent this SYN begins with it. */
+static void begin(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    w->side[s->side] = (struct dsn_tcp_side){.end = end_of(s), .limit = end_of(s), .una = s->seq};
+    take_offer(w, s);
+    w->most[s->side] = RTE_MAX(s->window, 1);
+}
+
+void dsn_tcp_open(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    *w = (struct dsn_windows){0};
+    begin(w, s);
+}
+
+enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    bool fin = is(s, DSN_TCP_FIN);
+    *w = (struct dsn_windows){
+        .most = {UINT16_MAX, UINT16_MAX},
+        .scale = PICKED_UP_SCALE,
+        .flags = DSN_TCP_PICKED_UP | DSN_TCP_OFFERED,
+    };
+    w->side[s->side] = (struct dsn_tcp_side){.end = end_of(s), .limit = end_of(s) + PICKED_UP_ROOM, .una = s->seq};
+    w->side[!s->side] = (struct dsn_tcp_side){
+        .end = s->ack, .limit = s->ack + ((uint32_t)s->window << DSN_TCP_MOST_SCALE), .una = s->ack};
+    if (fin)
+        w->flags |= s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
+    return fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
+}
+
+/* B's SYN, with or without ACK, the first or another one: its side is what this says, and both offers count, or none. */
+static void answer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    struct dsn_tcp_side *a = &w->side[0], *b = &w->side[1];
+    uint32_t granted = most_of(w, 0);
+    bool ack = is(s, DSN_TCP_ACK);
+    w->flags = (uint8_t)((w->flags & DSN_TCP_OFFERED_A) | (ack ? DSN_TCP_ACKED_A : DSN_TCP_BARE));
+    begin(w, s);
+    w->most[0] = units_of(w, 0, granted);
+    w->most[1] = units_of(w, 1, s->window);
+    b->limit = s->seq + 1 + granted;
+    allow(w, 0, a->end);
+    allow(w, 0, (ack ? s->ack : a->una + 1) + s->window);
+}
+
+/* SYN_SENT, A: */
+static enum dsn_reason_number initiator_again(struct dsn_session *session, struct dsn_windows *w,
+                                              const struct dsn_tcp_segment *s, bool strict) {
+    bool bare = is(s, DSN_TCP_SYN) && !is(s, DSN_TCP_ACK);
+    if (is(s, DSN_TCP_RST)) /* RFC 9293 3.5.1: it resets what B takes it for */
+        return (w->flags & DSN_TCP_ANSWERED) && s->seq == w->side[1].una ? DSN_PASSED : DSN_REASON_TCP_STATE;
+    if (bare && s->seq != w->side[0].una) { /* it begins anew */
+        begin(w, s);
+        return DSN_PASSED;
+    }
+    if (bare) { /* the same again, with data or without (RFC 7413); who gets no answer may do without options */
+        advertise(w, s);
+        allow(w, 0, w->side[0].end);
+        if (s->offer >= 0)
+            take_offer(w, s);
+        return DSN_PASSED;
+    }
+    if (strict || is(s, DSN_TCP_SYN))
+        return DSN_REASON_TCP_STATE;
+    session->tcp = dsn_tcp_pick_up(w, s); /* B's packets go another way */
+    return DSN_PASSED;
+}
+
+/* SYN_SENT, B (RFC 9293 3.10.7.3): */
+static enum dsn_reason_number first_answer(struct dsn_session *session, struct dsn_windows *w,
+                                           const struct dsn_tcp_segment *s) {
+    bool right = is(s, DSN_TCP_ACK) && acks_syn(w, s);
+    if (is(s, DSN_TCP_RST)) { /* RFC 5961 3.2 */
+        if (!right)
+            return DSN_REASON_TCP_WINDOW;
+        session->tcp = DSN_TCP_CLOSED;
+        return DSN_PASSED;
+    }
+    if (is(s, DSN_TCP_SYN)) {
+        if (is(s, DSN_TCP_ACK) && !right)
+            return DSN_REASON_TCP_WINDOW;
+        answer(w, s);
+        session->tcp = DSN_TCP_SYN_RECEIVED;
+        return DSN_PASSED;
+    }
+    if (s->length > 0 || right)
+        return DSN_REASON_TCP_STATE;
+    /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number. */
+    w->side[1].una = s->ack;
+    w->flags |= DSN_TCP_ANSWERED;
+    return DSN_PASSED;
+}
+
+/* SYN_RECEIVED, a SYN: of the handshake once more; A's SYN+ACK where both opened at once (RFC 9293 3.5); or another answer,
+ * as with SYN cookies. Whoever sends any other is asked. */
+static enum dsn_reason_number syn_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    bool same = s->seq == w->side[s->side].una, ack = is(s, DSN_TCP_ACK), right = ack && acks_syn(w, s);
+    if (s->side == 1 && right && !same) {
+        answer(w, s);
+        return DSN_PASSED;
+    }
+    if (!same || (ack && !right) || (ack && s->side == 0 && !(w->flags & DSN_TCP_BARE)))
+        return DSN_REASON_TCP_CHALLENGED;
+    advertise(w, s);
+    allow(w, s->side, w->side[s->side].end);
+    if (ack) {
+        grant(w, s);
+        w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
+    }
+    return DSN_PASSED;
+}
+
+/* SYN_RECEIVED, neither SYN nor RST. B's may hold data already (RFC 7413). */
+static enum dsn_reason_number half_way(struct dsn_session *session, struct dsn_windows *w,
+                                       const struct dsn_tcp_segment *s, bool strict) {
+    bool fin = is(s, DSN_TCP_FIN), acked = w->flags & DSN_TCP_ACKED_A;
+    if (strict && !(seq_fits(w, s) && acks_syn(w, s)))
+        return DSN_REASON_TCP_WINDOW;
+    record(w, s);
+    w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
+    if (!fin && (s->side == 1 || !acked))
+        return DSN_PASSED;
+    /* The handshake ends: what wasn't offered by both doesn't count any more, and `una` is what its name says. */
+    if ((w->flags & DSN_TCP_OFFERED) != DSN_TCP_OFFERED)
+        w->scale = 0;
+    w->flags &= (uint8_t)~(DSN_TCP_BARE | DSN_TCP_ACKED_A | DSN_TCP_ACKED_B);
+    w->side[s->side].una++;
+    w->side[!s->side].una = s->ack;
+    session->tcp = fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
+    return DSN_PASSED;
+}
+
+/* --- how it goes on, and ends --- */
+
+/* Its receiver waits for what it acknowledged last, or for all that was sent: a RST with one of these numbers is exact as
+ * far as a bystander can tell (RFC 5961 3.2). */
+static bool is_exact(const struct dsn_session *session, const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    bool opening = session->tcp == DSN_TCP_SYN_RECEIVED;
+    if (s->seq == sender->end || s->seq == sender->una + opening)
+        return true;
+    /* B has forgotten its answer, and refuses A's SYN that comes again: from 0 on (RFC 9293 3.10.7.1). */
+    return opening && s->side == 1 && is(s, DSN_TCP_ACK) && acks_syn(w, s);
+}
+
+static enum dsn_reason_number reset(struct dsn_session *session, const struct dsn_windows *w,
+                                    const struct dsn_tcp_segment *s, bool strict) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    if (is_exact(session, w, s) || (!strict && seq_fits(w, s))) {
+        session->tcp = DSN_TCP_CLOSED;
+        return DSN_PASSED;
+    }
+    if (!strict)
+        return DSN_PASSED;
+    bool in = dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->limit);
+    return in ? DSN_REASON_TCP_CHALLENGED : DSN_REASON_TCP_WINDOW;
+}
+
+/* A SYN+ACK once more, since the ACK of it was lost: its receiver has to say it again. The card can't in its name: who has
+ * agreed on timestamps drops what has none (RFC 7323 3.2). */
+static bool is_handshake_again(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    return is(s, DSN_TCP_ACK) && s->seq + 1 == w->side[s->side].una && ack_fits(w, s);
+}
+
+/* CLOSED by a RST. Who didn't take it, since data is missing, asks with an ACK and gets one that is exact (RFC 5961 3.2):
+ * that ACK moves `una`. Whom it never reached gets another for data that he sends. */
+static enum dsn_reason_number closed(struct dsn_windows *w, const struct dsn_tcp_segment *s, bool strict) {
+    bool fits = seq_fits(w, s) && (!is(s, DSN_TCP_ACK) || ack_fits(w, s));
+    if (is(s, DSN_TCP_SYN) || w->most[1] == 0) /* B has said nothing but that RST */
+        return DSN_REASON_TCP_STATE;
+    if (strict && !fits)
+        return DSN_REASON_TCP_WINDOW;
+    if (!is(s, DSN_TCP_RST)) {
+        record(w, s);
+        acknowledge(w, s);
+    }
+    return DSN_PASSED;
+}
+
+static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
+    switch (state) {
+    case DSN_TCP_ESTABLISHED: return w->flags & DSN_TCP_BOTH_FINS ? DSN_TCP_FIN_WAIT : state;
+    case DSN_TCP_FIN_WAIT: return (w->flags & DSN_TCP_BOTH_FINS) == DSN_TCP_BOTH_FINS ? DSN_TCP_CLOSING : state;
+    case DSN_TCP_CLOSING: /* both know that all has come */
+        return dsn_seq_upto(w->side[0].end, w->side[0].una) && dsn_seq_upto(w->side[1].end, w->side[1].una)
+                   ? DSN_TCP_TIME_WAIT
+                   : state;
+    default: return state;
+    }
+}
+
+enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *w,
+                                      const struct dsn_tcp_segment *s, bool strict) {
+    if (session->tcp == DSN_TCP_SYN_SENT)
+        return s->side == 0 ? initiator_again(session, w, s, strict) : first_answer(session, w, s);
+    if (session->tcp == DSN_TCP_CLOSED)
+        return closed(w, s, strict);
+    if (is(s, DSN_TCP_RST))
+        return reset(session, w, s, strict);
+    if (session->tcp == DSN_TCP_SYN_RECEIVED)
+        return is(s, DSN_TCP_SYN) ? syn_again(w, s) : half_way(session, w, s, strict);
+    if (is(s, DSN_TCP_SYN)) /* RFC 5961 4.2 */
+        return is_handshake_again(w, s) ? DSN_PASSED : DSN_REASON_TCP_CHALLENGED;
+    if (strict && !(seq_fits(w, s) && ack_fits(w, s)))
+        return DSN_REASON_TCP_WINDOW;
+    record(w, s);
+    acknowledge(w, s);
+    session->tcp = state_behind(session->tcp, w);
+    return DSN_PASSED;
+}
+
+/* --- what may be forged (RFC 5961) --- */
+
+bool dsn_tcp_may_be_forged(const struct dsn_session *session, const struct dsn_tcp_segment *s) {
+    return session->tcp != DSN_TCP_SYN_SENT && session->tcp != DSN_TCP_CLOSED && is(s, DSN_TCP_SYN | DSN_TCP_RST);
+}
+
+bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windows *w, unsigned side,
+                       struct dsn_tcp_segment *challenge) {
+    const struct dsn_tcp_side *sender = &w->side[side];
+    bool opening = session->tcp == DSN_TCP_SYN_RECEIVED;
+    uint32_t ack = sender->una + opening;
+    *challenge = (struct dsn_tcp_segment){
+        .seq = w->side[!side].end,
+        .ack = ack,
+        .window = (uint16_t)RTE_MIN((sender->limit - ack) >> scale_of(w, !side), (uint32_t)UINT16_MAX),
+        .flags = DSN_TCP_ACK,
+        .side = (uint8_t)!side,
+    };
+    return !opening || (w->flags & (side == 0 ? DSN_TCP_ACKED_A : DSN_TCP_ACKED_B));
+}
+
+/* --- for ICMP errors --- */
+
+bool dsn_tcp_could_have_sent(const struct dsn_windows *w, unsigned side, uint32_t seq) {
+    uint32_t una = w->side[side].una, end = w->side[side].end, oldest = end - most_of(w, !side);
+    return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || dsn_seq_upto(oldest, seq));
+}

@@ -1,0 +1,119 @@
+/* TCP as a bystander follows it: what each side has sent and what the other has let it send, so that a segment which its
+ * receiver can't be waiting for goes no further (RFC 9293, 5961, 7323; docs/forwarding.md, *TCP*).
+ *
+ * Of the two sides of a connection A (0) is the initiator and B (1) the other, as directions are: a segment of direction
+ * d was sent by side d. Sequence numbers are on a circle (RFC 9293 3.4). */
+#ifndef DSN_PATH_TCP_H
+#define DSN_PATH_TCP_H
+
+#include "path/flows.h"
+#include "path/packet.h"
+
+#define DSN_TCP_MOST_SCALE 14 /* RFC 7323 2.3 */
+
+struct dsn_tcp_side {
+    uint32_t end;   /* behind the last that it has sent: highest SEG.SEQ + SEG.LEN */
+    uint32_t limit; /* behind the last that it may send: highest SEG.ACK + window that the other one has said */
+    uint32_t una;   /* highest SEG.ACK that the other one has said; its own ISS until the handshake ends */
+};
+
+enum dsn_tcp_flags {
+    DSN_TCP_OFFERED_A = 1 << 0, /* to scale windows, in its SYN */
+    DSN_TCP_OFFERED_B = 1 << 1,
+    DSN_TCP_OFFERED = DSN_TCP_OFFERED_A | DSN_TCP_OFFERED_B,
+    DSN_TCP_FIN_A = 1 << 2, /* it has sent its FIN: `end` is final */
+    DSN_TCP_FIN_B = 1 << 3,
+    DSN_TCP_BOTH_FINS = DSN_TCP_FIN_A | DSN_TCP_FIN_B,
+    DSN_TCP_PICKED_UP = 1 << 4, /* its handshake wasn't seen: scales aren't known, and never will be */
+    DSN_TCP_BARE = 1 << 5,      /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
+    DSN_TCP_ACKED_A = 1 << 6,   /* SYN_RECEIVED: its SYN was acknowledged by the other side */
+    DSN_TCP_ACKED_B = 1 << 7,
+    DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
+};
+
+/* A connection's, by the number of its record. Other protocols have none, and theirs is never touched. */
+struct dsn_windows {
+    struct dsn_tcp_side side[2];
+    uint16_t most[2]; /* largest window that it has said, in units of its scale, rounded up; 0: it has said nothing */
+    uint8_t scale;    /* two of four bits, A's the lower: as offered, zeros behind a handshake without both offers */
+    uint8_t flags;    /* enum dsn_tcp_flags */
+    uint16_t challenged; /* half second of its last challenge; 0: never */
+} __rte_aligned(32);
+_Static_assert(sizeof(struct dsn_windows) == 32, "two in a cache line, none in two");
+
+struct dsn_tcp_segment {
+    uint32_t seq, ack, length; /* length: payload, SYN and FIN */
+    uint16_t window;           /* as it stands in the header */
+    uint8_t flags, side;
+    int8_t offer; /* of a SYN: the scale, -1: none */
+};
+
+/* a <= b, a and b being less than 2^31 apart. */
+static inline bool dsn_seq_upto(uint32_t a, uint32_t b) {
+    return (int32_t)(b - a) >= 0;
+}
+static inline uint32_t dsn_seq_later(uint32_t a, uint32_t b) {
+    return dsn_seq_upto(a, b) ? b : a;
+}
+
+/* What a SYN's options say: the scale that it offers, -1: none, DSN_TCP_MALFORMED (RFC 9293 3.1, MUST-7). */
+#define DSN_TCP_MALFORMED (-2)
+int8_t dsn_tcp_offer(const uint8_t *options, unsigned length);
+
+/* Of a packet whose transport header was parsed. */
+struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *packet, unsigned side);
+
+/* A connection begins with this bare SYN of A. */
+void dsn_tcp_open(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
+/* It began before anybody looked; this is the first segment seen, with ACK and neither SYN nor RST. The state that it is
+ * in. */
+enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
+
+/* Follows the connection: session->tcp is then the state behind this segment. Else the reason why it can't be, and nothing
+ * has changed; DSN_REASON_TCP_CHALLENGED: its sender is to be asked (dsn_tcp_challenge). A bare SYN in TIME_WAIT or CLOSED
+ * begins another connection: that is the caller's to see. Not strict: windows are followed, and what is outside passes. */
+enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *windows,
+                                      const struct dsn_tcp_segment *segment, bool strict);
+
+/* Of a segment that was refused: it could be forged, so it takes its part of what challenges there may be, whether or not
+ * there is one for it. */
+bool dsn_tcp_may_be_forged(const struct dsn_session *session, const struct dsn_tcp_segment *segment);
+/* The ACK by which the receiver of this side's segments would ask whether one was its own (RFC 5961 3.2, 4.2), in its
+ * name. False: it has said nothing yet that this would say again. */
+bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windows *windows, unsigned side,
+                       struct dsn_tcp_segment *challenge);
+
+/* Of a first fragment: the number that offset 0 of its datagram's fragmentable part would have, with SYN and FIN counted,
+ * so that base + where a later one ends is the number behind that. */
+uint32_t dsn_tcp_base(const struct dsn_packet *packet);
+/* A later fragment brought the side this far. */
+static inline void dsn_tcp_reach(struct dsn_windows *windows, unsigned side, uint32_t end) {
+    windows->side[side].end = dsn_seq_later(windows->side[side].end, end);
+}
+
+/* Whether the side can have sent what begins here and the other one may still be without it: what an ICMP error must quote
+ * to be believed (RFC 5927 4.1). */
+bool dsn_tcp_could_have_sent(const struct dsn_windows *windows, unsigned side, uint32_t seq);
+
+/* The usual segment of an established connection: within all bounds, and no SYN, FIN or RST; true: it was followed. Else
+ * nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */
+static inline bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end, unsigned s) {
+    unsigned r = s ^ 1;
+    uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), window = dsn_be16(tcp + 14);
+    uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u;
+    uint32_t mine = w->scale >> 4 * s & 15, other = w->scale >> 4 * r & 15;
+    uint32_t acked = w->flags & DSN_TCP_PICKED_UP ? w->side[r].limit : w->side[r].end;
+    /* I to IV: none of the differences is below zero. */
+    uint32_t outside = (w->side[s].limit - seq) | (behind - (w->side[s].end - ((uint32_t)w->most[r] << other))) |
+                       (acked - ack) | (ack - (w->side[r].una - ((uint32_t)w->most[s] << mine)));
+    if (unlikely((int32_t)outside < 0))
+        return false;
+    w->side[s].end = dsn_seq_later(w->side[s].end, behind);
+    w->side[r].end = dsn_seq_later(w->side[r].end, ack); /* of one that was picked up; else it is there already */
+    w->side[r].una = dsn_seq_later(w->side[r].una, ack);
+    w->side[r].limit = dsn_seq_later(w->side[r].limit, ack + (window << mine));
+    w->most[s] = (uint16_t)(window > w->most[s] ? window : w->most[s]);
+    return true;
+}
+
+#endif

@@ -27,6 +27,7 @@ Measure: TypeAlias = Callable[[Effort], Figure]
 FIGURES: Mapping[str, Measure] = {
     "firewall_1k": forwarding.firewall_1k,
     "firewall_1m": forwarding.firewall_1m,
+    "firewall_tcp": forwarding.firewall_tcp,
     "firewall_vs_nft": forwarding.firewall_vs_nft,
     "first_packet": forwarding.first_packet,
     "change_one": change.change_one,

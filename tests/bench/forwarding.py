@@ -57,6 +57,23 @@ def firewall_1m(effort: Effort) -> Figure:
     return _firewall("firewall_1m", effort.flows, effort)
 
 
+def firewall_tcp(effort: Effort) -> Figure:
+    """TCP, whose windows are followed; with a thousand connections stands beside it. The floor's packets are UDP's, two
+    bytes shorter."""
+    ours: list[float] = []
+    few: list[float] = []
+    theirs: list[float] = []
+    for run in range(effort.runs):
+        theirs.append(floor.measure_once(floor.traffic(effort.flows, effort.packets), huge=effort.huge).ns_per_packet)
+        ours.append(firewall_once(effort.flows, effort, proto="tcp").ns_per_packet)
+        few.append(firewall_once(min(1_000, effort.flows), effort, proto="tcp").ns_per_packet)
+        effort.say(f"firewall_tcp {run + 1}: {ours[-1]:.1f} ns, with few {few[-1]:.1f}, the floor {theirs[-1]:.1f}")
+    if void := Floor(effort.flows, 64, tuple(theirs)).void:
+        raise VoidError(void)
+    more = {"flows_1k": statistics.median(few)}
+    return figure("firewall_tcp", ours, effort.flows, peer=FLOOR, peer_runs=theirs, more=more)
+
+
 OPENINGS = 8
 
 

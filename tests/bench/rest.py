@@ -41,10 +41,10 @@ def memory_in_use(pid: int) -> int:
                ("RssAnon", "RssShmem", "HugetlbPages"))  # fmt: skip
 
 
-def memory_once(flows: int, capacity: int, packets: int) -> tuple[int, int]:
+def memory_once(flows: int, capacity: int, packets: int, proto: str = "udp") -> tuple[int, int]:
     """Bytes in use with this many flows established and traffic on them, and connections that the engine counts."""
-    phases = (RESOLVE, *generator.establish("udp"), Send("run", "run", packets))
-    traffic = Traffic(flows, "forward", phases, keys=card.keys(floor.TUPLES))
+    phases = (RESOLVE, *generator.establish(proto), Send("run", "run", packets))
+    traffic = Traffic(flows, "forward", phases, proto, card.keys(floor.TUPLES))
     # Small pages: what is reserved and not used then doesn't count, but for what lies in a page with what is.
     with card.under_load(traffic, rules.same_as_nftables(), connections=capacity, huge=False) as loaded:
         card.every_phase(loaded)
@@ -52,16 +52,20 @@ def memory_once(flows: int, capacity: int, packets: int) -> tuple[int, int]:
 
 
 def memory_flow(effort: Effort) -> Figure:
-    """What a full table takes more than the same engine with a thousandth of it."""
-    runs, few = [], max(16, effort.flows // 1000)
-    for run in range(min(effort.runs, 3)):
-        much, opened = memory_once(effort.flows, effort.flows, effort.flows)
-        little, _ = memory_once(few, few, effort.flows)
-        if opened != effort.flows:
-            raise VoidError(f"the engine has {opened} connections instead of {effort.flows}")
-        runs.append((much - little) / (effort.flows - few))
-        effort.say(f"memory_flow {run + 1}: {runs[-1]:.1f} bytes ({much >> 20} MiB, {little >> 20} MiB with {few})")
-    return figure("memory_flow", runs, effort.flows)
+    """What a full table takes more than the same engine with a thousandth of it; of TCP stands beside it."""
+    runs = [_memory_of_one("udp", effort) for _ in range(min(effort.runs, 3))]
+    return figure("memory_flow", runs, effort.flows, more={"tcp": _memory_of_one("tcp", effort)})
+
+
+def _memory_of_one(proto: str, effort: Effort) -> float:
+    few = max(16, effort.flows // 1000)
+    much, opened = memory_once(effort.flows, effort.flows, effort.flows, proto)
+    little, _ = memory_once(few, few, effort.flows, proto)
+    if opened != effort.flows:
+        raise VoidError(f"the engine has {opened} connections instead of {effort.flows}")
+    each = (much - little) / (effort.flows - few)
+    effort.say(f"memory_flow, {proto}: {each:.1f} bytes ({much >> 20} MiB, {little >> 20} MiB with {few})")
+    return each
 
 
 PORTS = 4

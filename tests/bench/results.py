@@ -73,6 +73,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "firewall_1k": Kind("ns/packet", Ratio.TO_FLOOR, "flows", (Limit("ratio", Sense.AT_MOST, 2),)),
     "firewall_1m": Kind("ns/packet", Ratio.TO_FLOOR, "flows", (Limit("ratio", Sense.AT_MOST, 3),)),
+    "firewall_tcp": Kind("ns/packet", Ratio.TO_FLOOR, "flows", (), more=("flows_1k",)),
     "firewall_vs_nft": Kind(
         "ns/packet",
         Ratio.TIMES_AS_FAST,
@@ -90,7 +91,9 @@ KINDS: Mapping[str, Kind] = {
     "change_one": Kind("ms", Ratio.NONE, "rules", (Limit("value", Sense.AT_MOST, 5),)),
     "churn": Kind("packets/s", Ratio.OF_STILL_RATE, "commits/s", (Limit("ratio", Sense.AT_LEAST, 0.9),)),
     "load_routes": Kind("s", Ratio.NONE, "routes", (Limit("value", Sense.AT_MOST, 3),)),
-    "memory_flow": Kind("bytes", Ratio.NONE, "connections", (Limit("value", Sense.AT_MOST, 322),)),
+    "memory_flow": Kind(
+        "bytes", Ratio.NONE, "connections", (Limit("value", Sense.AT_MOST, 322),), more=("tcp",)
+    ),
     "idle": Kind(
         "% of a core",
         Ratio.NONE,

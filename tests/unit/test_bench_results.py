@@ -60,6 +60,7 @@ def test_every_figure_of_the_issue_is_known() -> None:
     assert list(KINDS) == [
         "firewall_1k",
         "firewall_1m",
+        "firewall_tcp",
         "firewall_vs_nft",
         "first_packet",
         "change_one",

@@ -64,6 +64,7 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     (void)madvise(f->bucket, f->mapped[1], MADV_HUGEPAGE);
     (void)madvise(f->rest, f->mapped[2], MADV_HUGEPAGE);
     (void)madvise(f->wheel->half.link, half_size(f), MADV_HUGEPAGE);
+    (void)madvise(f->windows, windows_size(f), MADV_HUGEPAGE);
     return true;
 }
 

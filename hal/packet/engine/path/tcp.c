@@ -342,22 +342,21 @@ enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_wi
     return DSN_PASSED;
 }
 
-bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end, unsigned s) {
-    unsigned r = s ^ 1;
+bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end, unsigned side) {
+    struct dsn_tcp_side *mine = &w->side[side], *other = &w->side[side ^ 1];
     uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), window = dsn_be16(tcp + 14);
-    uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u;
-    uint32_t mine = w->scale >> 4 * s & 15, other = w->scale >> 4 * r & 15;
-    uint32_t acked = w->flags & DSN_TCP_PICKED_UP ? w->side[r].limit : w->side[r].end;
-    /* I to IV: none of the differences is below zero. */
-    uint32_t outside = (w->side[s].limit - seq) | (behind - (w->side[s].end - ((uint32_t)w->most[r] << other))) |
-                       (acked - ack) | (ack - (w->side[r].una - ((uint32_t)w->most[s] << mine)));
+    uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u, most = w->most[side];
+    /* I to IV: none of the differences is below zero. Windows unscaled are as large or smaller, and who was picked up may
+     * acknowledge more than `end`: what is between is told by the whole. */
+    uint32_t outside =
+        (mine->limit - seq) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) | (ack - other->una + most);
     if (unlikely((int32_t)outside < 0))
         return false;
-    w->side[s].end = dsn_seq_later(w->side[s].end, behind);
-    w->side[r].end = dsn_seq_later(w->side[r].end, ack); /* of one that was picked up; else it is there already */
-    w->side[r].una = dsn_seq_later(w->side[r].una, ack);
-    w->side[r].limit = dsn_seq_later(w->side[r].limit, ack + (window << mine));
-    w->most[s] = (uint16_t)(window > w->most[s] ? window : w->most[s]);
+    mine->end = dsn_seq_later(mine->end, behind);
+    other->una = dsn_seq_later(other->una, ack);
+    other->limit = dsn_seq_later(other->limit, ack + (window << (w->scale >> 4 * side & 15)));
+    if (unlikely(window > most))
+        w->most[side] = (uint16_t)window;
     return true;
 }
 

@@ -95,8 +95,8 @@ static inline void dsn_tcp_reach(struct dsn_windows *windows, unsigned side, uin
  * to be believed (RFC 5927 4.1). */
 bool dsn_tcp_could_have_sent(const struct dsn_windows *windows, unsigned side, uint32_t seq);
 
-/* The usual segment of an established connection: within all bounds, and no SYN, FIN or RST; true: it was followed. Else
- * nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */
+/* The usual segment of an established connection: well within all bounds, and no SYN, FIN or RST; true: it was followed.
+ * Else nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */
 bool dsn_tcp_usual(struct dsn_windows *windows, const uint8_t *tcp, const uint8_t *end, unsigned side);
 
 #endif

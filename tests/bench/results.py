@@ -91,9 +91,7 @@ KINDS: Mapping[str, Kind] = {
     "change_one": Kind("ms", Ratio.NONE, "rules", (Limit("value", Sense.AT_MOST, 5),)),
     "churn": Kind("packets/s", Ratio.OF_STILL_RATE, "commits/s", (Limit("ratio", Sense.AT_LEAST, 0.9),)),
     "load_routes": Kind("s", Ratio.NONE, "routes", (Limit("value", Sense.AT_MOST, 3),)),
-    "memory_flow": Kind(
-        "bytes", Ratio.NONE, "connections", (Limit("value", Sense.AT_MOST, 322),), more=("tcp",)
-    ),
+    "memory_flow": Kind("bytes", Ratio.NONE, "connections", (Limit("value", Sense.AT_MOST, 322),), more=("tcp",)),
     "idle": Kind(
         "% of a core",
         Ratio.NONE,

@@ -398,7 +398,7 @@ def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
 
 def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
     """III: what it acknowledges was sent. IV: nor is that further back than a window. (RFC 5961 5.2)"""
-    highest = receiver.limit if picked_up else receiver.end
+    highest = later(receiver.limit, receiver.end) if picked_up else receiver.end
     return is_in(plus(receiver.una, -sender.largest_window), segment.acknowledgement, highest)
 
 

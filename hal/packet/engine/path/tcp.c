@@ -5,7 +5,7 @@
 #include <rte_common.h>
 
 #define PICKED_UP_SCALE (DSN_TCP_MOST_SCALE << 4 | DSN_TCP_MOST_SCALE)
-#define PICKED_UP_ROOM (UINT32_C(1) << 30) /* the largest window that there is */
+#define LARGEST_WINDOW (UINT32_C(1) << 30) /* RFC 7323 2.3 */
 
 /* --- what stands in a segment --- */
 
@@ -123,7 +123,7 @@ static bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *
 /* III and IV: it acknowledges what was sent, and nothing older than a window's worth (RFC 5961 5.2). */
 static bool ack_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *other = &w->side[!s->side];
-    uint32_t most = w->flags & DSN_TCP_PICKED_UP ? other->limit : other->end;
+    uint32_t most = w->flags & DSN_TCP_PICKED_UP ? dsn_seq_later(other->limit, other->end) : other->end;
     return dsn_seq_upto(s->ack, most) && dsn_seq_upto(other->una - most_of(w, s->side), s->ack);
 }
 
@@ -154,7 +154,7 @@ enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *w, const struct dsn_tcp_s
         .scale = PICKED_UP_SCALE,
         .flags = DSN_TCP_PICKED_UP | DSN_TCP_OFFERED,
     };
-    w->side[s->side] = (struct dsn_tcp_side){.end = end_of(s), .limit = end_of(s) + PICKED_UP_ROOM, .una = s->seq};
+    w->side[s->side] = (struct dsn_tcp_side){.end = end_of(s), .limit = end_of(s) + LARGEST_WINDOW, .una = s->seq};
     w->side[!s->side] = (struct dsn_tcp_side){
         .end = s->ack, .limit = s->ack + ((uint32_t)s->window << DSN_TCP_MOST_SCALE), .una = s->ack};
     if (fin)
@@ -346,11 +346,11 @@ bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end
     struct dsn_tcp_side *mine = &w->side[side], *other = &w->side[side ^ 1];
     uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), window = dsn_be16(tcp + 14);
     uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u, most = w->most[side];
-    /* I to IV: none of the differences is below zero. Windows unscaled are as large or smaller, and who was picked up may
-     * acknowledge more than `end`: what is between is told by the whole. */
-    uint32_t outside =
+    /* I to IV: each of the differences is 0 or more, and none so large that it might as well be below 0. Windows unscaled are
+     * as large or smaller, and who was picked up may acknowledge more than `end`: what is between is told by the whole. */
+    uint32_t inside =
         (mine->limit - seq) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) | (ack - other->una + most);
-    if (unlikely((int32_t)outside < 0))
+    if (unlikely(inside >= LARGEST_WINDOW))
         return false;
     mine->end = dsn_seq_later(mine->end, behind);
     other->una = dsn_seq_later(other->una, ack);

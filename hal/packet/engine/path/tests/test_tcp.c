@@ -246,7 +246,8 @@ static void short_cut(void) {
             left += !fits;
         }
     }
-    CHECK(passed > 100000 && left > 100000 && whole_passed > passed && whole_passed < 2 * passed);
+    CHECK(passed > 50000 && left > 50000 && whole_passed > passed);
+    printf("%u took the short cut, %u passed, %u didn't\n", passed, whole_passed, left);
 }
 
 int main(void) {

@@ -160,7 +160,7 @@ static __rte_always_inline void guess(const struct dsn_shard *shard, struct dsn_
     if (likely(p->ref != 0)) {
         rte_prefetch0(dsn_ref_line(flows, p->ref));
         rte_prefetch0(&dsn_ref_connection(flows, p->ref)->session);
-        if (p->key.protocol == DSN_TCP)
+        if (unlikely(p->key.protocol == DSN_TCP)) /* out of the way of those that have none */
             rte_prefetch0(&flows->windows[p->ref >> 1]);
     } else {
         expect_replies(shard, p);

@@ -93,8 +93,9 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
         return false;
     if (unlikely(reply > (session->flags & DSN_SESSION_REPLIED)))
         return false;
-    if (train->tracked && !(dsn_is_usual_tcp(session, p) && dsn_tcp_usual(&shard->flows.windows[p->ref >> 1],
-                                                                          dsn_payload(p), p->frame + p->end, reply)))
+    if (unlikely(train->tracked) && /* not that it is seldom: out of the way of those that aren't */
+        !(dsn_is_usual_tcp(session, p) &&
+          dsn_tcp_usual(&shard->flows.windows[p->ref >> 1], dsn_payload(p), p->frame + p->end, reply)))
         return false;
     struct rte_mbuf *mbuf = p->mbuf;
     session->last_ns = now;

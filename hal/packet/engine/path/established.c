@@ -1,13 +1,15 @@
 /* Packets of connections that are known: what is rare of steps 2 to 7 of *Established*. */
 #include "path/answers.h"
+#include "path/tracking.h"
 #include "path/way.h"
 
 enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {
     struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     struct dsn_windows *windows = &shard->flows.windows[ref >> 1];
     struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, ref & 1);
+    bool strict = dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref));
     uint8_t before = session->tcp;
-    enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, true);
+    enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, strict);
     if (reason != DSN_PASSED) {
         if (dsn_tcp_may_be_forged(session, &segment))
             dsn_challenge(shard, p, ref, reason == DSN_REASON_TCP_CHALLENGED);

@@ -1,10 +1,23 @@
 /* The first packet of a connection: the chain decides, both directions are installed. */
 #include "path/answers.h"
+#include "path/tracking.h"
 #include "path/way.h"
 
-static bool may_pick_up(const struct dsn_shard *shard, const struct dsn_packet *p) {
-    return shard->now < shard->config.pickup_until_ns &&
-           (p->tcp_flags & (DSN_TCP_ACK | DSN_TCP_SYN | DSN_TCP_RST)) == DSN_TCP_ACK;
+/* For a while after start; where both ends are loose, ever. */
+static bool may_pick_up(struct dsn_shard *shard, const struct dsn_packet *p) {
+    struct dsn_decision where;
+    struct dsn_header header;
+    if ((p->tcp_flags & (DSN_TCP_ACK | DSN_TCP_SYN | DSN_TCP_RST)) != DSN_TCP_ACK)
+        return false;
+    if (shard->now < shard->config.pickup_until_ns)
+        return true;
+    if (shard->root->table[DSN_TABLE_TRACKING].used == 0 || /* nobody is; or it is not, whoever it goes to */
+        (p->vnic->role == DSN_VNIC_ROLE_VNIC && dsn_is_strict_between(shard->root, p->vnic, p->vnic)))
+        return false;
+    dsn_header_of(&header, p);
+    return dsn_chain_where(shard, &where, &header, p->vnic, p->key.flags & DSN_KEY_ROUTED) &&
+           where.egress != DSN_NO_SLOT &&
+           !dsn_is_strict_between(shard->root, p->vnic, dsn_vnic_at(shard->root, where.egress));
 }
 
 /* Pick-up of a reply: the other side is the initiator, if its packets would be let through to here. What stages say of

@@ -271,6 +271,19 @@ static void swap(uint8_t *a, uint8_t *b, size_t size) {
     memcpy(b, held, size);
 }
 
+/* A TCP header becomes that of who answers: it goes on where it was acknowledged, and acknowledges all that it got. With CWR
+ * the numbers stay as they are. */
+static void answer_segment(uint8_t *tcp, size_t size, uint8_t flags) {
+    uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), header = (tcp[12] >> 4) * 4u;
+    uint32_t got = size > header ? (uint32_t)(size - header) : 0;
+    got += ((tcp[13] & DSN_TCP_SYN) != 0) + ((tcp[13] & DSN_TCP_FIN) != 0);
+    tcp[13] = flags;
+    if (flags & 0x80)
+        return;
+    dsn_put32(tcp + 4, ack);
+    dsn_put32(tcp + 8, seq + got);
+}
+
 /* The latest frame that came out, turned round, with other TCP flags. */
 static void reply(struct fuzz_input *in, uint8_t how) {
     uint8_t flags = fuzz_u8(in);
@@ -299,7 +312,7 @@ static void reply(struct fuzz_input *in, uint8_t how) {
     if (l4)
         swap(f + l4, f + l4 + 2, 2);
     if (l4 && flags && frame.size >= l4 + 20 && f[ip] && (f[ip] == 0x45 ? f[ip + 9] : f[ip + 6]) == DSN_TCP)
-        f[l4 + 13] = flags;
+        answer_segment(f + l4, frame.size - l4, flags);
     mend(&frame, how);
     put(&frame);
 }

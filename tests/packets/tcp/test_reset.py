@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from ipaddress import IPv4Address
+
 import pytest
 from scapy.all import Dot1Q
 
 from hal.packet.contract import StepKind, TcpState
+from hal.packet.frame._generated import Seed
+from hal.packet.model.siphash import siphash
+from hal.packet.schema.rows import MAPPED
 from tests.packets.card import Card
 from tests.packets.tcp.talk import OPEN, Talk, asked
 
@@ -184,3 +190,27 @@ def test_one_limit_is_not_anothers(card: Card) -> None:
     others = [Talk(card, ends=("db", "client"), sport=10_000 + place).plays(OPEN) for place in range(20)]
     sent = [talk.b("R", seq=5050).is_dropped("tcp_challenged") for talk in others]
     assert sum(bool(one.outputs()) for one in sent) == 16
+
+
+@pytest.mark.parametrize("seed", [bytes(16), bytes(range(16)), b"another one here"])
+def test_buckets_are_picked_by_a_keyed_hash(card: Card, seed: bytes) -> None:
+    """Of thirty addresses with eight connections each those that share a bucket share its sixteen tokens; who shares
+    one with whom is the seed's secret, and the same in twin and engine."""
+    card.changes(Seed(id=0, value=seed))
+    card.now = 1 << 40
+    buckets: Counter[int] = Counter()
+    asked_about = wanted = 0
+    for number in range(30):
+        address = f"10.2.0.{100 + number}"
+        packed = MAPPED + IPv4Address(address).packed
+        bucket = siphash(seed, b"challenge" + (40).to_bytes(8, "big") + packed) % 16
+        for sport in range(4000, 4008):
+            talk = Talk(card, ends=("open", "web"), sport=sport)
+            talk.lines = (f"{address}:{sport} > 10.1.0.10:80", f"10.1.0.10:80 > {address}:{sport}")
+            talk.plays(OPEN)
+            wanted += buckets[bucket] < 16
+            buckets[bucket] += 1
+            asked_about += bool(talk.a("R", seq=1050).is_dropped("tcp_challenged").outputs())
+            assert asked_about == wanted
+    assert max(buckets.values()) > 16
+    card.changes(Seed(id=0, value=bytes(16)))

@@ -25,7 +25,7 @@ struct dsn_vnic_state {
     bool at_limit[7]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1]: told once when it begins */
     struct dsn_bucket punt, log[2], opened[2]; /* of connections that it opens, and of those to it */
     struct dsn_half_of half[2];
-    bool challenged;                /* there is something in dsn_challenges() */
+    bool challenged; /* there is something in dsn_challenges() */
 };
 
 /* What there may be of challenge ACKs, by the address that asks for one: who is at another can't read from what he gets

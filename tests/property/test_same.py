@@ -51,7 +51,7 @@ def pair() -> Iterator[Pair]:
         yield made
 
 
-STORIES = 1_000
+STORIES = 1_300
 AT_LEAST = 20
 ELSEWHERE = {"port_down", "port_full", "first_packet_limit", PUSHED_OUT}
 """Reasons that tables, packets, times and commits can't cause: what a port is at, and what a burst is. They have tests

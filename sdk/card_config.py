@@ -39,6 +39,7 @@ _NUMBERS: Final = {
     "memory_mb": (64, 1 << 20, 1024),
     "flow_limit": (0, (1 << 32) - 1, 0),
     "inbound_flow_limit": (0, (1 << 32) - 1, 0),
+    "fragment_limit": (0, (1 << 32) - 1, 0),
     "half_open_limit": (0, (1 << 32) - 1, 0),
     "new_flow_limit": (1, (1 << 32) - 1, 100_000),
     "punt_limit": (1, (1 << 32) - 1, 1000),
@@ -96,6 +97,7 @@ class CardConfig:
     connections: int = 65536
     flow_limit: int = 0
     inbound_flow_limit: int = 0
+    fragment_limit: int = 0
     half_open_limit: int = 0
     new_flow_limit: int = 100_000
     punt_limit: int = 1000
@@ -123,6 +125,7 @@ class CardConfig:
             punt_limit=self.punt_limit,
             new_flow_limit=self.new_flow_limit,
             half_open_limit=self.half_open_limit,
+            fragment_limit=self.fragment_limit,
         )
 
     def context(self, seed: bytes = b"") -> Context:

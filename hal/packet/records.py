@@ -53,6 +53,7 @@ class LoadConfig:
             quarter of what fits in all workers, so that a flood takes its own share only.
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
             fits in all workers.
+        fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.
     """
 
     ports: tuple[PortConfig, ...] = ()
@@ -67,6 +68,7 @@ class LoadConfig:
     punt_limit: int = 1000
     new_flow_limit: int = 100_000
     half_open_limit: int = 0
+    fragment_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -387,6 +389,7 @@ class EventKind(IntEnum):
     FLOW_TABLE_FULL = 11
     NEW_FLOW_LIMIT = 12
     HALF_OPEN_LIMIT = 13
+    FRAGMENT_LIMIT = 14
     ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64

@@ -27,6 +27,7 @@ NUMBERS = (
     "punt_limit",
     "new_flow_limit",
     "half_open_limit",
+    "fragment_limit",
 )
 MOST_SHOWN = 8
 

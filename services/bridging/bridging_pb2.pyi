@@ -39,6 +39,7 @@ class Vnic(_message.Message):
     PUNT_LIMIT_FIELD_NUMBER: _builtins.int
     NEW_FLOW_LIMIT_FIELD_NUMBER: _builtins.int
     HALF_OPEN_LIMIT_FIELD_NUMBER: _builtins.int
+    FRAGMENT_LIMIT_FIELD_NUMBER: _builtins.int
     port: _builtins.str
     """The card's port, as card.toml names it."""
     vlan: _builtins.int
@@ -65,6 +66,8 @@ class Vnic(_message.Message):
     """Connections a second that it may open, and as many that others may open to it; 0 for the card's default."""
     half_open_limit: _builtins.int
     """TCP connections whose handshake isn't finished that it may have, and as many to it; 0 for the card's default."""
+    fragment_limit: _builtins.int
+    """Fragmented datagrams of it that a worker remembers at a time; 0 for the card's default."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its addresses, IPv4 and IPv6, each in a prefix of the subnet. The link-local one of its MAC comes by itself."""
@@ -91,10 +94,11 @@ class Vnic(_message.Message):
         punt_limit: _builtins.int = ...,
         new_flow_limit: _builtins.int = ...,
         half_open_limit: _builtins.int = ...,
+        fragment_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "flow_limit", b"flow_limit", "half_open_limit", b"half_open_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "flow_limit", b"flow_limit", "fragment_limit", b"fragment_limit", "half_open_limit", b"half_open_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

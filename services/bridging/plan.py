@@ -170,6 +170,7 @@ def _vnic(planned: Planned, item: Object[pb.Vnic], subnet: Object[pb.Subnet], co
         punt_limit=spec.punt_limit,
         new_flow_limit=spec.new_flow_limit,
         half_open_limit=spec.half_open_limit,
+        fragment_limit=spec.fragment_limit,
     )
     planned.add(row, item, item.name)
     planned.add(FdbEntry(id=context.ids("fdb", item.name), subnet=net, mac=spec.mac, vnic=vnic), item, item.name, "mac")

@@ -59,10 +59,11 @@ LOAD = LoadConfig(
     punt_limit=5,
     new_flow_limit=50,
     half_open_limit=12,
+    fragment_limit=4096,
 )
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"flow_limit": 2}, {"inbound_flow_limit": 2}, {"punt_limit": 1}, {"new_flow_limit": 1}, {"half_open_limit": 1},
-    {"half_open_limit": 2, "new_flow_limit": 2},
+    {"half_open_limit": 2, "new_flow_limit": 2}, {"fragment_limit": 1},
 )  # fmt: skip
 """Of vNICs."""
 

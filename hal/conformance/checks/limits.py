@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import IPV4, ethernet, udp
+from hal.conformance.frames import IPV4, ethernet, fragment, udp
 from hal.conformance.traffic import Sent, Traffic
 from hal.conformance.world import NO_MAC, OPEN, VRF, A, C
 from hal.packet.contract import EventKind
@@ -129,3 +129,25 @@ def the_oldest_half_open_makes_way(bench: Bench) -> None:
         ports = sorted(flow.source_port for flow in traffic.flows())
         equal(ports, [*range(2, limit + 2), 5000], "source ports of the connections that are left")
         world.segment(traffic, "SA", back=True, sport=1).dropped("tcp_no_session", "a reply to the oldest")
+
+
+@check(
+    Level.STATEFUL,
+    "fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.",
+    needs=NEEDS,
+)
+def remembered_fragments_are_limited(bench: Bench) -> None:
+    """Of as many datagrams as the row of a vNIC says, or load where that says 0, a first fragment is remembered."""
+    for own, default, limit in ((0, 3, 3), (2, 3, 2), (0, 0, 4)):
+        card = world.world(bench, fragment_limit=default)
+        card.commit(modify(world.vnic(A, fragment_limit=own)))
+        traffic = card.traffic()
+        datagram = udp(A.ip6, C.ip6)[40:].ljust(16, b"\0")
+        for number in range(limit):
+            packet = bytearray(fragment(A.ip6, C.ip6, 0, True, datagram))
+            packet[44:48] = number.to_bytes(4, "big")
+            traffic.send(A.port, A.frame(bytes(packet))).left_by(C.port, f"first fragment {number + 1} of {limit}")
+        if own or default:
+            packet = bytearray(fragment(A.ip6, C.ip6, 0, True, datagram))
+            packet[44:48] = (99).to_bytes(4, "big")
+            traffic.send(A.port, A.frame(bytes(packet))).dropped("fragment_limit", f"fragment {limit + 1} of {limit}")

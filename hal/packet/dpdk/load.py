@@ -151,6 +151,7 @@ def load_parts(
         config.punt_limit,
         config.new_flow_limit,
         config.half_open_limit,
+        config.fragment_limit,
         config.pickup_ns,
     )
     return b"".join([bytes(head), *records, *named, *capacities]), fds

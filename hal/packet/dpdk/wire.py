@@ -81,7 +81,8 @@ class Load(ctypes.Structure):
     _fields_ = (
         ("ports", c_uint32), ("owners", c_uint32), ("capacities", c_uint32), ("workers", c_uint32),
         ("connections", c_uint32), ("flow_limit", c_uint32), ("inbound_flow_limit", c_uint32),
-        ("punt_limit", c_uint32), ("new_flow_limit", c_uint32), ("half_open_limit", c_uint32), ("pickup_ns", c_uint64),
+        ("punt_limit", c_uint32), ("new_flow_limit", c_uint32), ("half_open_limit", c_uint32),
+        ("fragment_limit", c_uint32), ("pickup_ns", c_uint64),
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_counter_block counters;
     uint32_t connections;
     uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
-    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit; /* defaults */
+    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit; /* defaults */
     struct dsn_budgets *budgets; /* of all workers (path/budgets.h); one alone: NULL */
     struct dsn_news *news;       /* likewise (path/news.h) */
     uint64_t pickup_until_ns;    /* mid-stream TCP may open flows while now < this */

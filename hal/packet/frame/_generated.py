@@ -140,3 +140,5 @@ class Vnic(Row):
     """Connections a second that it may open, as many others to it; 0: the card's default."""
     half_open_limit: int = 0
     """TCP connections it may have in their handshake, as many to it; 0: the card's default."""
+    fragment_limit: int = 0
+    """Fragmented datagrams of it that a worker remembers; 0: the card's default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ class FirstFragment:
 
     connection: Connection
     direction: int
+    vnic: int
+    """Id of whom it came from."""
     created_ns: int
     before: int
     """As `Fragment.before`: a datagram has the headers of its first fragment."""
@@ -62,13 +65,27 @@ class Fragments:
 
     def __init__(self) -> None:
         self._entries: dict[FragmentKey, FirstFragment] = {}
+        """The oldest first: all live equally long."""
+        self._of: Counter[int] = Counter()
 
     def _living(self, key: FragmentKey, now: int) -> FirstFragment | None:
-        entry = self._entries.get(key)
-        if entry and now - entry.created_ns >= LIFETIME:
-            del self._entries[key]
-            return None
-        return entry
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if now - self._entries[oldest].created_ns < LIFETIME:
+                break
+            self._forget(oldest)
+        return self._entries.get(key)
+
+    def _forget(self, key: FragmentKey) -> None:
+        self._of[self._entries.pop(key).vnic] -= 1
+
+    def of(self, vnic: int) -> int:
+        """How many of this vNIC are remembered."""
+        return self._of[vnic]
+
+    def most(self, role: str, limit: int) -> int:
+        """How many of a vNIC may be, by what its row or the card says (0: nothing) and by what room there is."""
+        return limit or min(ROOM // (2 if role == "uplink" else 4), ROOM - len(self._entries))
 
     def admit(self, packet: Packet) -> None:
         """May this packet go on, as far as it is a fragment? A first one is remembered when it has passed."""
@@ -89,18 +106,15 @@ class Fragments:
         if entry:
             raise Dropped(_again(entry, 0, packet.end_of(fragment)))
         if len(self._entries) >= ROOM:
-            self._entries = {
-                key: entry for key, entry in self._entries.items() if packet.now - entry.created_ns < LIFETIME
-            }
-        if len(self._entries) >= ROOM:
             raise Dropped("fragment_table_full")
 
     def remember(self, packet: Packet, fragment: Fragment, connection: Connection, direction: int) -> None:
         """This first fragment has passed."""
         base = base_of(packet, fragment) if packet.protocol == TCP else None
         ranges = [(0, packet.end_of(fragment))]
-        entry = FirstFragment(connection, direction, packet.now, fragment.before, base, ranges)
+        entry = FirstFragment(connection, direction, packet.vnic.id, packet.now, fragment.before, base, ranges)
         self._entries[_key_of(packet, fragment)] = entry
+        self._of[packet.vnic.id] += 1
 
     def first_of(self, packet: Packet, fragment: Fragment) -> FirstFragment:
         """The first fragment that this later one follows."""
@@ -129,7 +143,7 @@ class Fragments:
         if not fragment.more:
             first.total = end
         if merged == [(0, first.total)]:  # it is whole: another with its identification may come (RFC 4963)
-            del self._entries[_key_of(packet, fragment)]
+            self._forget(_key_of(packet, fragment))
 
 
 def _again(first: FirstFragment, begin: int, end: int) -> str:

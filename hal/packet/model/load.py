@@ -20,6 +20,7 @@ LEAST = {
     "punt_limit": 1,
     "new_flow_limit": 1,
     "half_open_limit": 0,
+    "fragment_limit": 0,
 }
 
 

@@ -24,6 +24,7 @@ from hal.packet.contract import (
 )
 from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable, Share
+from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import is_half_open
 from hal.packet.model.parse import Dropped
 from hal.packet.model.path import PathShard
@@ -209,6 +210,14 @@ class NewestGoes(Limits):
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
         if self._flows.half_open(connection).handshakes(share) >= limit:
             self._evict(max((one for one in self._flows if is_half_open(one)), key=lambda one: one.id))
+
+
+@breaks(BREAKS, "remembered_fragments_are_limited")
+class FragmentsForAll(Fragments):
+    """one more fragmented datagram of a vNIC is remembered than may be"""
+
+    def most(self, role: str, limit: int) -> int:
+        return super().most(role, limit) + 1
 
 
 @breaks(BREAKS, "inbound_flows_are_limited")

@@ -333,7 +333,8 @@ static void load(struct fuzz_input *in, struct client *c) {
                             .inbound_flow_limit = fuzz_u8(in),
                             .punt_limit = fuzz_u8(in),
                             .new_flow_limit = 16,
-                            .half_open_limit = 2};
+                            .half_open_limit = 2,
+                            .fragment_limit = 2};
     uint8_t bent = fuzz_u8(in);
     size_t at = sizeof(head);
     int fds[4];

@@ -53,6 +53,7 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
             .punt_limit = fuzz_control.load.punt_limit,
             .new_flow_limit = fuzz_control.load.new_flow_limit,
             .half_open_limit = fuzz_control.load.half_open_limit,
+            .fragment_limit = fuzz_control.load.fragment_limit,
             .pickup_until_ns = pickup_until,
             .ports = ports(),
             .port_count = fuzz_control.engine.port_count,

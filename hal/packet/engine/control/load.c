@@ -325,6 +325,7 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .punt_limit = control->load.punt_limit,
             .new_flow_limit = control->load.new_flow_limit,
             .half_open_limit = control->load.half_open_limit,
+            .fragment_limit = control->load.fragment_limit,
             .budgets = engine->budgets,
             .news = engine->news,
             .pickup_until_ns = control->pickup_until,

@@ -66,6 +66,8 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
         return run_later(shard, p, how);
     if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT)
         reason = dsn_fragment_first(&shard->fragments, p, shard->now);
+    if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT && !dsn_fragment_may(shard, p->vnic))
+        reason = DSN_REASON_FRAGMENT_LIMIT;
     if (reason == DSN_PASSED)
         reason = dsn_parse_transport(p);
     if (reason != DSN_PASSED)

@@ -153,6 +153,7 @@ void dsn_derive_vnic_in(struct dsn_root *root, uint32_t slot) {
         .punt_limit = row->punt_limit,
         .new_flow_limit = row->new_flow_limit,
         .half_open_limit = row->half_open_limit,
+        .fragment_limit = row->fragment_limit,
     };
     vnic->own_mac = own_mac(root, vnic);
     vnic->ops = d->profile[vnic->profile_slot].ops;

@@ -1,5 +1,6 @@
 #include "path/first_fragments.h"
 
+#include <rte_common.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -7,8 +8,9 @@
 #define HEADS (DSN_FRAGMENTS * 2)
 #define LONGEST 65535u /* that IPv4's total length, or IPv6's payload length, can say (RFC 791 3.1, RFC 8200 4.5) */
 
-bool dsn_fragments_create(struct dsn_fragments *f) {
+bool dsn_fragments_create(struct dsn_fragments *f, struct dsn_vnic_states *vnics) {
     *f = (struct dsn_fragments){
+        .vnics = vnics,
         .entry = calloc(DSN_FRAGMENTS, sizeof(*f->entry)),
         .head = calloc(HEADS, sizeof(*f->head)),
         .free = 1,
@@ -46,6 +48,8 @@ void dsn_fragment_forget(struct dsn_fragments *f, const struct dsn_first_fragmen
     *link = first->next;
     *(first->older ? &f->entry[first->older - 1].newer : &f->oldest) = first->newer;
     *(first->newer ? &f->entry[first->newer - 1].older : &f->newest) = first->older;
+    if (first->vnic != 0)
+        f->vnics->state[first->vnic].fragments--;
     f->entry[number - 1] = (struct dsn_first_fragment){.next = f->free};
     f->free = number;
     f->count--;
@@ -127,11 +131,17 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct 
     return f->count == DSN_FRAGMENTS ? DSN_REASON_FRAGMENT_TABLE_FULL : DSN_PASSED;
 }
 
+uint32_t dsn_fragments_most(const struct dsn_fragments *f, const struct dsn_vnic *vnic, uint32_t limit) {
+    uint32_t share = DSN_FRAGMENTS / (vnic->role == DSN_VNIC_ROLE_UPLINK ? 2 : 4);
+    return limit != 0 ? limit : RTE_MIN(share, DSN_FRAGMENTS - f->count);
+}
+
 void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t connection, uint32_t ref,
                            uint32_t base, uint64_t now) {
     struct dsn_first_fragment first = {
         .flow = p->key,
         .identification = p->identification,
+        .vnic = dsn_vnic_state(f->vnics, p->vnic->id),
         .connection = connection,
         .ref = ref,
         .protocol = protocol_of(p),
@@ -141,12 +151,17 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
         .base = base,
         .range[0] = {.begin = 0, .end = (uint16_t)length_of(p)},
     };
+    if (first.vnic != 0)
+        f->vnics->state[first.vnic].fragments++;
     enter(f, &first);
 }
 
 void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment *first, uint32_t ref) {
-    if (f->count < DSN_FRAGMENTS)
-        enter(f, first)->ref = ref;
+    if (f->count == DSN_FRAGMENTS)
+        return;
+    struct dsn_first_fragment *copy = enter(f, first);
+    copy->ref = ref;
+    copy->vnic = 0;
 }
 
 bool dsn_fragment_is_whole(const struct dsn_first_fragment *first) {

@@ -2,8 +2,10 @@
 #ifndef DSN_PATH_FIRST_FRAGMENTS_H
 #define DSN_PATH_FIRST_FRAGMENTS_H
 
+#include "path/derive.h"
 #include "path/flows.h"
 #include "path/packet.h"
+#include "path/vnics.h"
 
 #define DSN_FRAGMENTS 4096 /* first ones remembered at a time */
 #define DSN_FRAGMENT_RANGES 8
@@ -13,6 +15,7 @@ struct dsn_first_fragment {
     uint32_t identification;
     uint32_t next; /* in its hash chain, or of those that are free */
     uint32_t older, newer;
+    uint32_t vnic;       /* state of whom it came from (path/vnics.h); 0: it doesn't count */
     uint64_t connection; /* id; 0: another worker has it */
     uint32_t ref;        /* its line, while the record is still that connection's */
     uint8_t protocol;    /* of IPv4, else 0 */
@@ -32,10 +35,11 @@ struct dsn_fragments {
     uint32_t *head;          /* places + 1, as all below */
     uint32_t oldest, newest; /* a list by age: all live equally long, unless they are whole before */
     uint32_t free, count;
-    uint64_t seed[3]; /* secret: who sends fragments must not choose the list that they are in */
+    struct dsn_vnic_states *vnics; /* whose counts of them are kept */
+    uint64_t seed[3];              /* secret: who sends fragments must not choose the list that they are in */
 };
 
-bool dsn_fragments_create(struct dsn_fragments *fragments);
+bool dsn_fragments_create(struct dsn_fragments *fragments, struct dsn_vnic_states *vnics);
 void dsn_fragments_destroy(struct dsn_fragments *fragments);
 
 /* What holds for every fragment. */
@@ -43,6 +47,8 @@ enum dsn_reason_number dsn_fragment_check(const struct dsn_packet *packet);
 /* May this first fragment go on? */
 enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const struct dsn_packet *packet,
                                           uint64_t now);
+/* How many of a vNIC may be remembered, by what its row or the card says (0: nothing) and by what room there is. */
+uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, const struct dsn_vnic *vnic, uint32_t limit);
 /* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
  * dsn_fragment_first. */
 void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, uint64_t connection,

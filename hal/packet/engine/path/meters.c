@@ -205,6 +205,18 @@ bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t ad
                 DSN_CHALLENGES / DSN_CHALLENGE_BUCKETS, now);
 }
 
+bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
+             limit = vnic->fragment_limit != 0 ? vnic->fragment_limit : shard->config.fragment_limit;
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    bool may = number != 0 && state->fragments < dsn_fragments_most(&shard->fragments, vnic, limit);
+    if (may)
+        state->at_limit[7] = false;
+    else if (number != 0)
+        tell(shard, &state->at_limit[7], DSN_EVENT_FRAGMENT_LIMIT, vnic);
+    return may;
+}
+
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress,
                   uint64_t now) {
     bool inbound = egress != NULL && dsn_share_flag(ingress, egress) == DSN_SESSION_INBOUND;

@@ -37,6 +37,7 @@ enum dsn_event_kind {
     DSN_EVENT_FLOW_TABLE_FULL = 11,
     DSN_EVENT_NEW_FLOW_LIMIT = 12,
     DSN_EVENT_HALF_OPEN_LIMIT = 13,
+    DSN_EVENT_FRAGMENT_LIMIT = 14,
     DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
@@ -148,6 +149,8 @@ uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key 
 
 /* meters.c */
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now);
+/* May one more first fragment of the vNIC be remembered? */
+bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);

@@ -6,8 +6,9 @@ from __future__ import annotations
 from hal.packet.contract import EventKind, LoadConfig, TcpState
 from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.flows import Connection, FlowTable, Share
+from hal.packet.model.fragments import Fragments
 from hal.packet.model.meters import Meters
-from hal.packet.model.parse import Dropped
+from hal.packet.model.parse import Dropped, Packet
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.rows import Entry
@@ -82,6 +83,16 @@ class Limits:
     def _limit(self, row: Entry | None, name: str) -> int:
         """What the vNIC's row says, else the card."""
         return (int(getattr(row, name)) if row else 0) or int(getattr(self._config, name))
+
+    def fragment(self, packet: Packet, fragments: Fragments) -> None:
+        """May one more first fragment of the vNIC be remembered? (`fragment_limit`)"""
+        if not (packet.fragment and packet.is_first):
+            return
+        vnic, share = packet.vnic, (packet.vnic.id, "own")
+        if fragments.of(vnic.id) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
+            self.bites(EventKind.FRAGMENT_LIMIT, share)
+            raise Dropped("fragment_limit")
+        self._biting.discard((EventKind.FRAGMENT_LIMIT, share))
 
     def meter(self, meeting: Meeting) -> None:
         """What goes to the card's own programs is metered for the vNIC it comes from. (`punt_limit`)"""

@@ -104,6 +104,7 @@ class PathShard:
             return self.answers.group(packet)  # 7, *Neighbour discovery*: broadcast, multicast, group_*, nd_*, ...
         check_addresses(packet)  # 8: address_invalid, group_mismatch
         self.fragments.admit(packet)  # 9: fragment_*
+        self.limits.fragment(packet, self.fragments)  # 9: fragment_limit
 
         # Is it for the card, or which connection does it belong to?
         meeting: Meeting | None

@@ -85,6 +85,7 @@ static struct dsn_vnic plain_vnic(const struct dsn_root *root, uint32_t slot) {
         .punt_limit = row->punt_limit,
         .new_flow_limit = row->new_flow_limit,
         .half_open_limit = row->half_open_limit,
+        .fragment_limit = row->fragment_limit,
     };
     if (!uplink && vnic.subnet_slot != DSN_NO_SLOT) {
         const struct dsn_row_subnet *subnet = dsn_row(root, DSN_TABLE_SUBNET, vnic.subnet_slot);

@@ -1,0 +1,1 @@
+"""Third opinions: what Linux's connection tracking says of the same packets."""

@@ -38,6 +38,7 @@ SUITES = (
     Suite("packets", "packet in, packet out"),
     Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
     Suite("security", "bytes from outside: fuzzing of parser, control sockets, path and intent loader"),
+    Suite("opinions", "Linux's connection tracking on the same packets; real transfers over bad wires", HOSTS),
     Suite("netns", "real hosts on real ports, in network namespaces", HOSTS),
     Suite("setup", "set-up on a bare Debian; the engine on Debian 13 with its DPDK", HOSTS),
 )

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import track
 
 from sdk.cli import capture as pcap
-from tests.opinions import odd, stacks
+from tests.opinions import odd
 from tests.opinions.capture import KEPT, Capture, keep, kept
+from tests.opinions.room import room
+from tests.opinions.stacks import TALKS
 
 EACH = 9
 
@@ -22,13 +24,13 @@ EACH = 9
 def record(each: int, console: Console) -> None:
     """Replace the kept captures. A talk in which the hosts didn't get on is had again with other weather."""
     found: list[Capture] = []
-    with stacks.room(f"dsn-rec{os.getpid()}") as room:
-        for kind in track(stacks.TALKS, "talks", console=console):
+    with room(f"dsn-rec{os.getpid()}") as here:
+        for kind in track(TALKS, "talks", console=console):
             number = seed = 0
             while number < each:
                 seed += 1
                 try:
-                    capture = room.capture(f"linux/{kind}-{number}", kind, seed)
+                    capture = here.capture(f"linux/{kind}-{number}", kind, seed)
                 except (OSError, AssertionError) as error:
                     console.print(f"{kind}, seed {seed}: {error!r}; again")
                     if seed > 3 * each:

@@ -1,4 +1,5 @@
-"""Linux's connection tracking as a judge: which packets of a capture does a host forward that drops what is `invalid`?"""
+"""Linux's connection tracking as a judge: which packets of a capture would a router forward that drops what is
+`invalid`?"""
 
 from __future__ import annotations
 

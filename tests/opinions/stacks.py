@@ -1,8 +1,4 @@
-"""Well-behaved stacks, Linux's own, over wires that are not: what they say to each other is captured at the router.
-
-Each talk is a function of two hosts. Who begins, IPv4 or IPv6, the hosts' settings and the weather on both stretches of
-wire, before the router and behind it, are drawn.
-"""
+"""Talks of well-behaved stacks, Linux's own. Each is a function of two hosts, of which the first one begins."""
 
 from __future__ import annotations
 
@@ -14,13 +10,11 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hal import namespaces
-from tests.opinions.capture import Capture, Frame
-from tests.opinions.taps import End, know, namespace, read_all, tap
-from tests.opinions.wire import Stretch, Way, Weather, Wire
-from tests.opinions.wiring import A, B, SIDES, Side
+from tests.opinions.taps import End
+from tests.opinions.wiring import Side
 
 PATIENCE_S = 15.0
 TCP_REPAIR, TCP_FASTOPEN = 19, 23
@@ -39,7 +33,7 @@ class Host:
     def address(self) -> str:
         return self.side.v4 if self.family is socket.AF_INET else self.side.v6
 
-    def socket(self, kind: socket.SocketKind = socket.SOCK_STREAM, port: int = 0) -> socket.socket:
+    def bound(self, kind: socket.SocketKind = socket.SOCK_STREAM, port: int = 0) -> socket.socket:
         """A socket of this host, bound."""
         made = namespaces.inside(self.end.namespace, lambda: socket.socket(self.family, kind))
         made.settimeout(PATIENCE_S)
@@ -48,7 +42,7 @@ class Host:
         return made
 
     def listens(self, port: int = 0) -> socket.socket:
-        made = self.socket(port=port)
+        made = self.bound(port=port)
         made.listen(8)
         return made
 
@@ -75,7 +69,7 @@ def end_of(one: socket.socket) -> tuple[str, int]:
 @contextlib.contextmanager
 def connection(client: Host, server: Host, port: int = 0) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection."""
-    with server.listens() as listening, client.socket(port=port) as mine:
+    with server.listens() as listening, client.bound(port=port) as mine:
         mine.connect(end_of(listening))
         listening.settimeout(PATIENCE_S)
         theirs, _ = listening.accept()
@@ -223,16 +217,16 @@ def _abort_in_flight(client: Host, server: Host, draw: random.Random) -> None:
 
 @talk("refused")
 def _refused(client: Host, server: Host, _draw: random.Random) -> None:
-    with server.socket() as unused:
+    with server.bound() as unused:
         for _ in range(2):
-            with client.socket() as mine, contextlib.suppress(ConnectionRefusedError):
+            with client.bound() as mine, contextlib.suppress(ConnectionRefusedError):
                 mine.connect(end_of(unused))
 
 
 @talk("given-up")
 def _given_up(client: Host, server: Host, _draw: random.Random) -> None:
     """The client goes before it has an answer; who answers is reset."""
-    with server.listens() as listening, client.socket() as mine:
+    with server.listens() as listening, client.bound() as mine:
         mine.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             mine.connect(end_of(listening))
@@ -245,7 +239,7 @@ def _given_up(client: Host, server: Host, _draw: random.Random) -> None:
 def _window_closes(client: Host, server: Host, draw: random.Random) -> None:
     """The receiver doesn't read for a while: windows of zero, and probes of them."""
     size = draw.randrange(20_000, 40_000)
-    with server.listens() as listening, client.socket() as mine:
+    with server.listens() as listening, client.bound() as mine:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         mine.connect(end_of(listening))
         theirs, _ = listening.accept()
@@ -290,7 +284,7 @@ def _fast_open(client: Host, server: Host, draw: random.Random) -> None:
     with server.listens() as listening:
         listening.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 8)
         for _ in range(3):
-            with client.socket() as mine:
+            with client.bound() as mine:
                 mine.setblocking(True)  # else it says that it is in progress
                 mine.sendto(bytes(size), socket.MSG_FASTOPEN, end_of(listening))
                 mine.settimeout(PATIENCE_S)
@@ -305,7 +299,7 @@ def _fast_open(client: Host, server: Host, draw: random.Random) -> None:
 @talk("open-at-once")
 def _open_at_once(client: Host, server: Host, _draw: random.Random) -> None:
     """RFC 9293 3.5: both call, and the calls cross."""
-    with client.socket() as mine, server.socket() as theirs:
+    with client.bound() as mine, server.bound() as theirs:
         where = end_of(mine), end_of(theirs)
         both(lambda: mine.connect(where[1]), lambda: theirs.connect(where[0]))
         send_there(mine, theirs, 500)
@@ -319,7 +313,7 @@ def _port_again(client: Host, server: Host, draw: random.Random) -> None:
     port = draw.randrange(20_000, 60_000)
     with server.listens() as listening:
         for _ in range(3):
-            with client.socket(port=port) as mine:
+            with client.bound(port=port) as mine:
                 _call_again(mine, end_of(listening))
                 theirs, _ = listening.accept()
                 theirs.settimeout(PATIENCE_S)
@@ -347,13 +341,13 @@ def _half_open(client: Host, server: Host, draw: random.Random) -> None:
     """RFC 9293 3.5.1: the client has forgotten everything and calls again from the same port."""
     port = draw.randrange(20_000, 60_000)
     with server.listens() as listening:
-        with client.socket(port=port) as mine:
+        with client.bound(port=port) as mine:
             mine.connect(end_of(listening))
             forgotten, _ = listening.accept()
             mine.sendall(b"hello")
             receive(forgotten, 5)
             mine.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)  # closes without a word
-        with forgotten, client.socket(port=port) as mine:
+        with forgotten, client.bound(port=port) as mine:
             mine.connect(end_of(listening))
             theirs, _ = listening.accept()
             theirs.settimeout(PATIENCE_S)
@@ -375,7 +369,7 @@ def _cookies(client: Host, server: Host, draw: random.Random) -> None:
 def _large_window(client: Host, server: Host, draw: random.Random) -> None:
     """A receiver that has room for much, so that its scale is large."""
     server.end.set(ipv4__tcp_rmem="4096 131072 33554432")
-    with server.listens() as listening, client.socket() as mine:
+    with server.listens() as listening, client.bound() as mine:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_000_000)
         mine.connect(end_of(listening))
         theirs, _ = listening.accept()
@@ -390,7 +384,7 @@ def _large_window(client: Host, server: Host, draw: random.Random) -> None:
 
 @talk("datagrams")
 def _datagrams(client: Host, server: Host, draw: random.Random) -> None:
-    with server.socket(socket.SOCK_DGRAM) as theirs, client.socket(socket.SOCK_DGRAM) as mine:
+    with server.bound(socket.SOCK_DGRAM) as theirs, client.bound(socket.SOCK_DGRAM) as mine:
         theirs.settimeout(0.3)
         for _ in range(draw.randrange(2, 9)):
             mine.sendto(bytes(draw.randrange(1400)), end_of(theirs))
@@ -402,9 +396,9 @@ def _datagrams(client: Host, server: Host, draw: random.Random) -> None:
 @talk("nobody-there")
 def _nobody_there(client: Host, server: Host, _draw: random.Random) -> None:
     """Port unreachable, by ICMP."""
-    with server.socket(socket.SOCK_DGRAM) as gone:
+    with server.bound(socket.SOCK_DGRAM) as gone:
         where = end_of(gone)
-    with client.socket(socket.SOCK_DGRAM) as mine:
+    with client.bound(socket.SOCK_DGRAM) as mine:
         for _ in range(3):
             mine.sendto(b"anybody?", where)
             time.sleep(0.05)
@@ -413,7 +407,7 @@ def _nobody_there(client: Host, server: Host, _draw: random.Random) -> None:
 @talk("large-datagrams")
 def _large_datagrams(client: Host, server: Host, draw: random.Random) -> None:
     """Longer than the MTU: fragments, both ways."""
-    with server.socket(socket.SOCK_DGRAM) as theirs, client.socket(socket.SOCK_DGRAM) as mine:
+    with server.bound(socket.SOCK_DGRAM) as theirs, client.bound(socket.SOCK_DGRAM) as mine:
         theirs.settimeout(0.3)
         for one in (theirs, mine):
             if client.family is socket.AF_INET:
@@ -431,108 +425,3 @@ def _echo(client: Host, server: Host, draw: random.Random) -> None:
     size = str(draw.choice((8, 56, 1200, 4000)))
     with contextlib.suppress(RuntimeError):  # with some loss it may get no answer
         client.end.run("ping", v6, "-c", "4", "-i", "0.05", "-W", "1", "-s", size, server.address)
-
-
-# --- captures --------------------------------------------------------------------------------------------------------
-
-PLAIN = {
-    "ipv4__tcp_window_scaling": 1,
-    "ipv4__tcp_timestamps": 1,
-    "ipv4__tcp_sack": 1,
-    "ipv4__tcp_ecn": 2,
-    "ipv4__tcp_fastopen": 1,
-    "ipv4__tcp_syncookies": 1,
-    "ipv4__tcp_rmem": "4096 131072 6291456",
-    "ipv4__icmp_ratelimit": 0,
-    "ipv6__icmp__ratelimit": 0,
-}
-
-
-class Room:
-    """The two hosts and the wire between them."""
-
-    def __init__(self, ends: tuple[End, End]) -> None:
-        self._ends = ends
-
-    def capture(self, name: str, kind: str, seed: int) -> Capture:
-        """What one talk looks like at the router. The same seed gives the same talk, not the same capture.
-
-        Raises:
-            OSError, AssertionError: the hosts did not get on.
-        """
-        draw = random.Random(seed)
-        family = draw.choice((socket.AF_INET, socket.AF_INET6))
-        hosts = [Host(side, end, family) for side, end in zip(SIDES, self._ends, strict=True)]
-        for host in hosts:
-            host.end.set(**PLAIN)
-            for key in ("window_scaling", "timestamps", "sack"):
-                host.end.set(**{f"ipv4__tcp_{key}": int(draw.random() < 0.7)})
-            host.end.set(ipv4__tcp_ecn=draw.choice((1, 2)))
-        weather = [_draw_weather(draw) for _ in range(4)]
-        frames: list[Frame] = []
-        with self._wire(weather, frames, seed).running():
-            client, server = draw.sample(hosts, 2)
-            TALKS[kind](client, server, draw)
-            _quiet(frames)
-        begin = frames[0].time_ns if frames else 0
-        return Capture(name, [replace(one, time_ns=one.time_ns - begin) for one in frames])
-
-    def _wire(self, weather: list[Weather], frames: list[Frame], seed: int) -> Wire:
-        ways = []
-        for number, (near, far) in enumerate(((A, B), (B, A))):
-
-            def note(frame: bytes, now: int, number: int = number) -> bytes:
-                if frame[:6] != SIDES[number].router_bytes:
-                    return b""  # its host speaks to all, or to groups
-                frames.append(Frame(now, number, frame))
-                return frame
-
-            def hand_on(frame: bytes, _now: int, far: Side = far) -> bytes:
-                return far.mac_bytes + far.router_bytes + frame[12:]
-
-            before = Stretch(weather[2 * number], note)
-            behind = Stretch(weather[2 * number + 1], hand_on)
-            source, target = self._ends[number].tap, self._ends[1 - number].tap
-            assert near is SIDES[number]
-            ways.append(Way(source, (before, behind), target))
-        return Wire(ways, seed)
-
-
-def _draw_weather(draw: random.Random) -> Weather:
-    if draw.random() < 0.3:
-        return Weather(delay_ms=(1, 1))
-    return Weather(
-        loss=draw.choice((0, 0, 0.02, 0.05)),
-        reorder=draw.choice((0, 0.05, 0.15)),
-        double=draw.choice((0, 0, 0.03)),
-        delay_ms=(1, draw.choice((2, 10, 30))),
-        late_ms=draw.choice((3, 15)),
-    )
-
-
-def _quiet(frames: list[Frame], for_s: float = 0.45, most_s: float = 6.0) -> None:
-    """Wait until hosts have nothing left to say, retransmissions among it."""
-    end = time.monotonic() + most_s
-    seen, since = -1, time.monotonic()
-    while time.monotonic() < end and time.monotonic() - since < for_s:
-        if len(frames) != seen:
-            seen, since = len(frames), time.monotonic()
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def room(name: str) -> Iterator[Room]:
-    """Two hosts in namespaces that begin with this name. Needs root."""
-    with contextlib.ExitStack() as stack:
-        ends = []
-        for side in SIDES:
-            where = stack.enter_context(namespace(f"{name}-{side.name}"))
-            end = stack.enter_context(tap(where, "eth0", side.mac, side.addresses))
-            for router in (side.router_v4, side.router_v6):
-                know(end, router, side.router_mac)
-                end.run("ip", "-6" if ":" in router else "-4", "route", "add", "default", "via", router)
-            end.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off")
-            for _ in read_all(end.tap):
-                pass
-            ends.append(end)
-        yield Room((ends[0], ends[1]))

@@ -86,9 +86,7 @@ def wired(world: World, seed: int) -> Iterator[tuple[Far, Far, Wire]]:
             yield far[0], far[1], wire
 
 
-def test_every_transfer_comes_whole(
-    tmp_path: Path, tell: Callable[[object], None], seed: int, long: bool
-) -> None:
+def test_every_transfer_comes_whole(tmp_path: Path, tell: Callable[[object], None], seed: int, long: bool) -> None:
     """Of 1 kB to 1 MB, from both sides, in both families: all complete, and every byte is right."""
     count = COUNT_LONG if long else COUNT
     with World(tmp_path / "world", SANITIZED) as world, wired(world, seed) as (a, b, wire):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import random
 import struct
 import sys
@@ -42,7 +43,7 @@ def draw(count: int, seed: int) -> list[Transfer]:
     source = random.Random(seed)
 
     def size() -> int:
-        return round(LEAST * (MOST / LEAST) ** source.random())
+        return round(LEAST * math.pow(MOST / LEAST, source.random()))
 
     found = []
     for _ in range(count):

@@ -42,7 +42,8 @@ class Side:
 
 def _side(name: str, host: str, subnet: int, v4: str, v6: str) -> Side:
     who = HOSTS[host]
-    return Side(name, who.mac, *who.addresses, GATEWAY_MACS[subnet], v4, v6, who.port)
+    mine_v4, mine_v6 = who.addresses
+    return Side(name, who.mac, mine_v4, mine_v6, GATEWAY_MACS[subnet], v4, v6, who.port)
 
 
 A = _side("a", "client", SHOP, "10.1.0.1", "2001:db8:1::1")

@@ -12,6 +12,7 @@ from hal.packet.contract import PacketIn
 from hal.packet.model.keys import flow_hash, worker_of
 from hal.packet.schema.rows import pack_address, pack_mac
 from sdk.cli import capture
+from tests.fuzz import same
 from tests.fuzz.targets import Target
 from tests.property.commands import STARTS, WEIGHTED, Kind, Story
 from tests.property.games import GAMES
@@ -248,6 +249,23 @@ def news_within_a_train() -> bytes:
     return b"\1" + wait.join([to(one), answers(one), to(one), to(other), burst, to(one) + to(other)])
 
 
+def comparisons() -> Iterator[bytes]:
+    """Stories of the property tests, and their packets as frames of any bytes."""
+    source = random.Random(50)
+    for number in range(STORIES):
+        commands = random_story(source)
+        yield same.story_bytes(commands)
+        story = Story(STARTS[number % len(STARTS)])
+        packets: list[tuple[int, int, bytes]] = []
+        for first, *rest in commands:
+            story.reshape(rest[0], rest[1], rest[2], rest[3])
+            kind = WEIGHTED[first % len(WEIGHTED)]
+            sent = story.packets(kind, (rest[0], rest[1], rest[2], rest[3]))
+            packets += [(PORTS.index(packet.port), source.choice((0, 0, 0, 0, source.randrange(256))), packet.data)
+                        for packet in sent]  # fmt: skip
+        yield same.frames_bytes(number % len(STARTS), packets)[:4096]
+
+
 def files() -> Iterator[bytes]:
     """Intents: the examples, those in the tests, and the documents' own."""
     for path in [*ROOT.glob("docs/examples/*.yaml"), *ROOT.glob("tests/**/*.yaml")]:
@@ -290,6 +308,8 @@ def seeds(target: Target) -> Iterator[bytes]:
         case "path":
             yield from stories()
             yield news_within_a_train()
+        case "same":
+            yield from comparisons()
         case "intent":
             yield from files()
         case "trace":

@@ -93,6 +93,14 @@ TARGETS = (
         runs=2_000,
     ),
     Target(
+        "same",
+        "sequences of packets, times and commits, of any bytes too: the engine is the twin",
+        ("hal/packet/model/*.py", "hal/packet/model/path/*.py", "hal/packet/stages/*/model.py"),
+        longest=4096,
+        runs=300,
+        python=True,
+    ),
+    Target(
         "intent",
         "the intent loader and its planners: a file",
         (

@@ -177,7 +177,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
     """Play a story on both. Raises Differs."""
     pair.clear()
     story = Story(STARTS[commands[0][4] % len(STARTS)])
-    rows = _commit(pair, {}, tables(story.setting), coverage)
+    rows = commit(pair, {}, tables(story.setting), coverage)
     shards = pair.shards(pickup=commands[0][3] % 4 == 0)
     try:
         for place, (first, *rest) in enumerate(commands):
@@ -190,13 +190,13 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
                 case Kind.COMMIT:
                     for shard in shards:
                         shard.settle()  # a longer time-out may revive what had expired, where nobody had noticed
-                    rows = _commit(pair, rows, tables(story.change(*numbers)), coverage)
+                    rows = commit(pair, rows, tables(story.change(*numbers)), coverage)
                 case Kind.REFUSED:
                     _refused(pair, rows, numbers)
                 case Kind.LOOK:
                     look(shards, coverage)
                 case _:
-                    _send(shards, list(story.packets(kind, numbers)), coverage, kind, f"command {place}{numbers}")
+                    send(shards, list(story.packets(kind, numbers)), coverage, kind, f"command {place}{numbers}")
         look(shards, coverage)
         counters = shards[0].counters()
         coverage.ends[PICKED_UP] += counters.engine["pickups"]
@@ -216,7 +216,7 @@ def play_unconfigured(pair: Pair, stories: Iterable[list[Command]], coverage: Co
                 story.reshape(which, rest[0], rest[1], rest[2])
             else:
                 packets = list(story.packets(kind, (which, rest[0], rest[1], rest[2])))
-                _send(shards, packets, coverage, kind, f"before the first commit, command {place}")
+                send(shards, packets, coverage, kind, f"before the first commit, command {place}")
         look(shards, coverage)
     finally:
         for shard in shards:
@@ -231,9 +231,10 @@ def play_many(pair: Pair, stories: Iterable[list[Command]], coverage: Coverage |
     return coverage
 
 
-def _commit(
+def commit(
     pair: Pair, old: dict[tuple[str, int], Row], new: dict[tuple[str, int], Row], coverage: Coverage
 ) -> dict[tuple[str, int], Row]:
+    """Commit what makes the old rows the new ones, on both; returns these. Raises Differs."""
     operations = difference(old, new)
     for writer in pair.writers:
         try:
@@ -244,7 +245,8 @@ def _commit(
     return new
 
 
-def _send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverage, kind: Kind, what: str) -> None:
+def send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverage, kind: Kind, what: str) -> None:
+    """Send packets to both, of a command of this kind. Raises Differs."""
     if not packets:
         return
     # The other's path is compiled twice, with a witness and without: each has its turns.

@@ -44,6 +44,22 @@ class Difference:
 DIFFERENCES = (
     # The card drops, Linux's tracking lets pass.
     Difference(
+        "an acknowledgement of what was never sent, with nothing else in it",
+        OURS,
+        "RFC 9293 3.10.7.4: it is answered and dropped; a window that it opens is not believed. Linux ignores it.",
+        "tcp_window",
+        "tcp A",
+        "odd/forged-window",
+    ),
+    Difference(
+        "a segment behind its sender's FIN",
+        OURS,
+        "RFC 9293 3.10.4: no more data is sent after a CLOSE.",
+        "tcp_window",
+        "tcp PA",
+        "odd/(data-after-fin|after-close)",
+    ),
+    Difference(
         "data, or a FIN, of which nothing is in the receiver's window",
         OURS,
         "RFC 9293 3.4, 3.10.7.4: not acceptable. Linux lets what is too far ahead by less than a window, or too old, "
@@ -59,22 +75,6 @@ DIFFERENCES = (
         "tcp_window",
         "tcp P?A",
         "odd/(old-ack|blind-data|third-ack)|linux/",
-    ),
-    Difference(
-        "an acknowledgement of what was never sent, with nothing else in it",
-        OURS,
-        "RFC 9293 3.10.7.4: it is answered and dropped; a window that it opens is not believed. Linux ignores it.",
-        "tcp_window",
-        "tcp A",
-        "odd/forged-window",
-    ),
-    Difference(
-        "a segment behind its sender's FIN",
-        OURS,
-        "RFC 9293 3.10.4: no more data is sent after a CLOSE.",
-        "tcp_window",
-        "tcp PA",
-        "odd/data-after-fin|odd/after-close",
     ),
     Difference(
         "a RST that is neither exact nor in the window",

@@ -48,6 +48,11 @@ test-long: engine-asan ## every suite at length; continues where an interrupted 
 fuzz: setup engine-fuzz ## fuzz at length, ten minutes a target; may be interrupted and goes on
 	@$(PYTHON) -m tests.fuzz
 
+HOURS ?= 1
+.PHONY: soak
+soak: setup ## an hour (HOURS=n) of churn and kills: nothing leaks, nothing drifts
+	@$(PYTHON) -m tests.soak --hours $(HOURS)
+
 .PHONY: bench
 bench: setup ## the figures, into build/bench.json
 	@$(PYTHON) -m tests.bench

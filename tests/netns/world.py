@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sdk.api.client import CardStatus, GrpcCard
 from tests.tools.engines import ENVIRONMENT
@@ -242,7 +242,7 @@ def web_server(namespace: str, address: str, folder: Path) -> Iterator[None]:
         server.wait()
 
 
-def end_session(process: subprocess.Popen[bytes]) -> None:
+def end_session(process: subprocess.Popen[Any]) -> None:
     """End a program and what it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

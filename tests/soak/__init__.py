@@ -1,0 +1,1 @@
+"""A card under churn and kills for hours: `make soak`."""

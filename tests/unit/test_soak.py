@@ -46,7 +46,7 @@ def test_a_calm_in_which_nothing_is_wrong() -> None:
         ("the engine's threads", lambda at, one: replace(one, engine=replace(one.engine, threads=5 + at // 8))),
         ("dsnd's threads", lambda at, one: replace(one, daemon=replace(one.daemon, threads=12 + at // 8))),
         ("files on disk", lambda at, one: replace(one, files_kb=300 + 60 * at)),
-        ("a word's round trip", lambda at, one: replace(one, trip_ms=0.8 + at / 5)),
+        ("a word's round trip", lambda at, one: replace(one, trip_ms=0.8 + at * at / 100)),
         ("hosts have sent", lambda at, one: replace(one, came=one.came - 100 * at)),
         ("nobody talked", lambda _, one: replace(one, talks=5)),
         ("1 conversations failed", lambda at, one: replace(one, failed=7 + (at > 50))),

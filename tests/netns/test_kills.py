@@ -198,13 +198,13 @@ class Applies:
         assert not self._pending.exists()
 
 
-KILLS = {1: 20, 2: 6}
+KILLS, KILLS_LONG = {1: 8, 2: 3}, {1: 40, 2: 12}
 """Number of workers -> how often."""
 
 
 def kills_of(card: Demo, long: bool) -> int:
     with closing(card.world.api()) as api:
-        return KILLS[api.status().capabilities.workers] * (3 if long else 1)
+        return (KILLS_LONG if long else KILLS)[api.status().capabilities.workers]
 
 
 def still_well(card: Demo, applies: Applies) -> None:

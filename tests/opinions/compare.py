@@ -11,6 +11,8 @@ from tests.opinions.capture import Capture, Frame
 
 FLAGS = "FSRPAUEC"
 FRAGMENT_HEADER = 44
+AGAIN = "fragment_duplicate"
+"""A fragment that came before is dropped alone: its datagram is none the worse."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def opinions(capture: Capture, ours: Sequence[PacketResult], theirs: Sequence[bo
     """One for each packet, or datagram that came in fragments."""
     for numbers in _units(capture.frames):
         reasons = [ours[number].reason for number in numbers if ours[number].verdict is not Verdict.FORWARD]
+        if len(numbers) > 1:
+            reasons = [reason for reason in reasons if reason != AGAIN]
         what = _what(capture.frames[numbers[0]]) if len(numbers) == 1 else "fragments"
         passed = any(theirs[number] for number in numbers)
         yield Opinion(capture.name, numbers[-1], what, reasons[0] if reasons else "", passed)

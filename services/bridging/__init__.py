@@ -2,7 +2,7 @@
 and how their connections are followed."""
 
 from services.bridging import bridging_pb2 as pb
-from services.bridging.check import check, punt, stage_word
+from services.bridging.check import check, punt, service_word, stage_word
 from services.bridging.plan import DEFAULTS, plan
 from services.bridging.status import WORDS, status
 from services.bridging.tracking import timeout, tracking_mode
@@ -21,6 +21,12 @@ SERVICE = Service(
     status=status,
     check=check,
     defaults=DEFAULTS,
-    formats={"punt": punt, "stage": stage_word, "timeout": timeout, "tracking_mode": tracking_mode},
+    formats={
+        "punt": punt,
+        "service": service_word,
+        "stage": stage_word,
+        "timeout": timeout,
+        "tracking_mode": tracking_mode,
+    },
     words=WORDS,
 )

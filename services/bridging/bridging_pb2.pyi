@@ -40,6 +40,7 @@ class Vnic(_message.Message):
     NEW_FLOW_LIMIT_FIELD_NUMBER: _builtins.int
     HALF_OPEN_LIMIT_FIELD_NUMBER: _builtins.int
     FRAGMENT_LIMIT_FIELD_NUMBER: _builtins.int
+    SERVES_FIELD_NUMBER: _builtins.int
     port: _builtins.str
     """The card's port, as card.toml names it."""
     vlan: _builtins.int
@@ -76,6 +77,12 @@ class Vnic(_message.Message):
     def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other source prefixes that it may send from, as a router does."""
 
+    @_builtins.property
+    def serves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it may be to others beside a host: "router" (router advertisements and redirects), "dhcp" (a DHCP server). What
+        it isn't declared as is dropped, whatever its profile says.
+        """
+
     def __init__(
         self,
         *,
@@ -95,10 +102,11 @@ class Vnic(_message.Message):
         new_flow_limit: _builtins.int = ...,
         half_open_limit: _builtins.int = ...,
         fragment_limit: _builtins.int = ...,
+        serves: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "flow_limit", b"flow_limit", "fragment_limit", b"fragment_limit", "half_open_limit", b"half_open_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "flow_limit", b"flow_limit", "fragment_limit", b"fragment_limit", "half_open_limit", b"half_open_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "serves", b"serves", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
 from services.bridging import tracking
 from services.bridging.addresses import Network, around, host, network, no_host
-from services.bridging.plan import subnet_mac
+from services.bridging.plan import SERVICES, subnet_mac
 from services.bridging.taps import without_tap
 from services.core import protocols
 from services.core.formats import FormatError, number, protocol_number, shown
@@ -49,6 +49,14 @@ def stage_word(text: str) -> str:
     if not (text.isascii() and text.isprintable() and 1 <= len(text) <= 23 and " " not in text):
         raise FormatError(f"{shown(text)} is not the name of a stage", limit="1 to 23 printable ASCII characters")
     return text
+
+
+def service_word(text: str) -> str:
+    """The format of what a vNIC serves as."""
+    if text.lower() not in SERVICES:
+        near = nearest(text.lower(), SERVICES)
+        raise FormatError(f"{shown(text)} is nothing that a vNIC serves as", limit=" or ".join(SERVICES), near=near)
+    return text.lower()
 
 
 def check(objects: Objects, context: Context | None) -> Iterable[Problem]:

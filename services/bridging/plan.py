@@ -23,6 +23,9 @@ from services.core.ports import PUNT_PREFIX
 ANYONE = "00:00:00:00:00:00"
 CARD_PROFILE = "default-card"
 
+SERVICES = {"router": 1, "dhcp": 2}
+"""What a vNIC may serve as, as bits of its entry."""
+
 DEFAULTS: tuple[Object[Message], ...] = (
     Object(
         "Profile", "default-vnic", pb.Profile(egress=["antispoof", "firewall", "bridge", "route"], ingress=["firewall"])
@@ -165,6 +168,7 @@ def _vnic(planned: Planned, item: Object[pb.Vnic], subnet: Object[pb.Subnet], co
         vrf=context.ids("vrf", subnet.spec.vrf),
         profile=context.ids("profile", spec.profile),
         subnet=net,
+        serves=sum(SERVICES[one] for one in spec.serves),
         flow_limit=spec.flow_limit,
         inbound_flow_limit=spec.inbound_flow_limit,
         punt_limit=spec.punt_limit,

@@ -103,6 +103,7 @@ def vnic_words(spec: Message) -> str:
     parts += [", ".join(spec.addresses), f"allowed {', '.join(spec.allowed)}" if spec.allowed else ""]
     parts += [f"policy {spec.policy}"] if spec.policy else []
     parts += [f"profile {spec.profile}"] if spec.profile != "default-vnic" else []
+    parts += [f"serves as {' and '.join(spec.serves)}"] if spec.serves else []
     limits = (
         ("flow", spec.flow_limit),
         ("inbound flow", spec.inbound_flow_limit),

@@ -61,6 +61,7 @@ class Kind(IntEnum):
     FLOOD = 17
     ANNOUNCE = 18
     GAME = 19
+    POSE = 20
 
 
 WEIGHTS = {
@@ -83,6 +84,7 @@ WEIGHTS = {
     Kind.SCAN: 1,
     Kind.ANNOUNCE: 3,
     Kind.GAME: 6,
+    Kind.POSE: 2,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -358,6 +360,35 @@ class Story:
         frame_to = GATEWAY_MAC[end.subnet] if to == local else frames.multicast_mac(to)
         yield self._packet(end, frames.ethernet(frame_to, mac, 0x86DD, ip.wrap(frames.ICMP6, body), end.vlan))
 
+    def _pose(self, which: int, what: int, whom: int, how: int) -> Iterator[PacketIn]:
+        """Somebody, mostly a vNIC, speaks as a router or a DHCP server does: to everybody, to one, to the card."""
+        end = ENDS[which % 6 if which % 4 == 3 else (0, 3, 1)[which % 3]]
+        other = ENDS[whom % 4]
+        six = what % 2 == 0
+        macs = (other.mac, other.mac, GATEWAY_MAC[end.subnet], "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff", end.mac)
+        mac = macs[whom // 4 % len(macs)]
+        link_local = f"fe80::{which % 6 + 1:x}"
+        names = (link_local, link_local, other.v6) if six else (end.v4, end.v4, other.v4)
+        if what // 2 % 3 < 2 and six:
+            number, kind = frames.ICMP6, (134, 137)[what // 2 % 2]
+            ip = Ip(names[how % 3], (other.v6, "ff02::1")[mac.startswith("33")], ttl=255 if how % 8 else 1)
+            size = (12, 36) if how % 8 == 1 else (8, 32) if how % 8 == 2 else (44, 60) if how % 8 != 3 else (1400, 1400)
+            body = frames.icmp(ip, kind, 0, bytes(4), bytes(size[kind == 137]))
+            if how // 8 % 4 == 1:
+                ip = replace(ip, extensions=((60, bytes(7)),))
+            elif how // 8 % 4 == 2:
+                ip = replace(ip, more=True, identification=how)
+        elif what // 2 % 3 < 2:
+            number, ip = frames.ICMP, Ip(names[how % 3], other.v4)
+            body = frames.icmp(ip, (9, 5)[what // 2 % 2], 0, bytes(4), bytes(32))
+        else:
+            number, ip = frames.UDP, Ip(end.v6 if six else end.v4, other.v6 if six else other.v4, more=how % 8 == 7)
+            server, client = (547, 546) if six else (67, 68)
+            ports = ((server, client), (server, client), (client, server), (server, server))[how // 8 % 4]
+            body = frames.udp(ip, *ports, bytes(16))
+        kind = 0x86DD if six else 0x0800
+        yield self._packet(end, frames.ethernet(mac, end.mac, kind, ip.wrap(number, body), end.vlan))
+
     def _fragment(self, which: int, how: int, where: int, size: int) -> Iterator[PacketIn]:
         talk = self._talk(which)
         reply = False
@@ -421,7 +452,7 @@ class Story:
     def change(self, what: int, a: int, b: int, c: int) -> Setting:
         """The setting after one more commit."""
         now = self.setting
-        match what % 18:
+        match what % 20:
             case 0 | 1 | 2:
                 policy = a % 2
                 rule = (b % 3 + 1, b // 3 % len(RULE_PROTOCOLS), c % (len(PREFIXES) + 1), c // 14 % (len(PREFIXES) + 1),
@@ -455,16 +486,25 @@ class Story:
                 now = replace(now, punts=a % 8, tap=bool(b % 4))
             case 13:
                 now = replace(now, fdb=a % 16 if b % 2 else 15, addresses=c % 16 if b % 3 == 0 else 15)
-            case 14:
-                now = replace(now, limits=a % len(LIMITS))
-            case 15:
-                now = replace(now, gateways=a % 16 if b % 2 else 15)
-            case 16:
-                now = replace(now, tracking=a % len(TRACKINGS))
-            case _:
-                now = replace(now, apart=a % 3)
+            case number:
+                now = _declared(now, number, a, b)
         self.setting = now
         return now
+
+
+def _declared(now: Setting, number: int, a: int, b: int) -> Setting:
+    """The setting with something else said of vNICs or subnets."""
+    match number:
+        case 14:
+            return replace(now, limits=a % len(LIMITS))
+        case 15:
+            return replace(now, gateways=a % 16 if b % 2 else 15)
+        case 16:
+            return replace(now, tracking=a % len(TRACKINGS))
+        case 17:
+            return replace(now, apart=a % 3)
+        case _:
+            return replace(now, serves=(a % 4, 3, 0)[b % 3])
 
 
 SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
@@ -483,6 +523,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.FLOOD: Story._flood,
     Kind.ANNOUNCE: Story._announce,
     Kind.GAME: Story._game,
+    Kind.POSE: Story._pose,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))
@@ -490,7 +531,7 @@ _ROUTES = ((0, 0), (1, 2), (2, 3), (3, 4), (4, 3), (5, 4), (6, 2), (8, 6))
 _START = Setting(rules=_RULES, policies=(1, 1, 2, 1), routes=_ROUTES)
 STARTS = (
     _START,
-    _START,
+    replace(_START, serves=3),
     replace(_START, routes=_ROUTES[2:]),
     replace(_START, policies=(1, 1, 1, 1), punts=7, limits=3),
     replace(_START, policies=(1, 1, 1, 1), punts=7, tap=False),

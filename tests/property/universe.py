@@ -174,6 +174,7 @@ class Setting:
     addresses: int = 15
     limits: int = 0
     gateways: int = 15
+    serves: int = 0
     tracking: int = 0
     apart: int = 0
     """1: subnet 2 with its vNIC, and uplink 1 with its transit net, are in a VRF of their own; 2: the uplink alone."""
@@ -236,11 +237,13 @@ def _ends(setting: Setting) -> list[Row]:
                 vrf=setting.vrf(end.subnet),
                 profile=1,
                 subnet=end.subnet,
+                serves=setting.serves,
                 **limits,
             )
         )
         if setting.fdb >> place & 1:
             rows.append(FdbEntry(id=place + 1, subnet=end.subnet, mac=end.mac, vnic=10 + place))
+        rows.append(AllowedSource(id=100 + place, vnic=10 + place, prefix="fe80::/10"))
         for which, address in enumerate((end.v4, end.v6)):
             if setting.addresses >> place & 1:
                 rows.append(VnicAddress(id=place * 2 + which, subnet=end.subnet, address=address, vnic=10 + place))

@@ -200,6 +200,29 @@ def test_too_small_a_table_is_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("serves", "bits"), [("", 0), ("router", 1), ("dhcp", 2), ("router, dhcp", 3), ("DHCP", 2), ("dhcp, Router", 3)]
+)
+def test_a_vnic_serves_as_what_is_declared(serves: str, bits: int) -> None:
+    text = SUBNET + VNIC.replace("subnet: s", f"subnet: s, serves: [{serves}]")
+    assert [row["serves"] for row in rows(plan(text), "vnic")] == [bits]
+
+
+@pytest.mark.parametrize(
+    ("serves", "said"),
+    [
+        ("routr", "'routr' is nothing that a vNIC serves as; limit: router or dhcp; did you mean router?"),
+        ("dhcp, dhcp", "field serves[1]: 'dhcp' is there twice"),
+        ("router, dns", "'dns' is nothing that a vNIC serves as; limit: router or dhcp"),
+    ],
+)
+def test_what_no_vnic_serves_as(serves: str, said: str) -> None:
+    base = SUBNET + VNIC.replace("subnet: s", "subnet: s, policy: p") + POLICY
+    assert problems(base) == []
+    (found,) = problems(base.replace("policy: p", f"policy: p, serves: [{serves}]"))
+    assert said in found
+
+
 OTHER = """\
 kind: Vnic
 name: b

@@ -130,6 +130,8 @@ class Vnic(Row):
     """The stages that its packets pass."""
     subnet: int = NONE_ID
     """The subnet it is in."""
+    serves: int = 0
+    """What a vNIC may be to others, in sum: 1 a router (RFC 6105), 2 a DHCP server (RFC 7610)."""
     flow_limit: int = 0
     """Connections it may have open that it opened itself; 0: the card's default."""
     inbound_flow_limit: int = 0

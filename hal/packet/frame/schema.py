@@ -162,6 +162,12 @@ SCHEMA = StageSchema(
                         ref("vrf", "vrf", "The routing domain that its packets are in."),
                         ref("profile", "profile", "The stages that its packets pass."),
                         ref("subnet", "subnet", "The subnet it is in.", optional=True, default=NONE_ID),
+                        u8(
+                            "serves",
+                            "What a vNIC may be to others, in sum: 1 a router (RFC 6105), 2 a DHCP server (RFC 7610).",
+                            default=0,
+                            high=3,
+                        ),
                         u32(
                             "flow_limit",
                             "Connections it may have open that it opened itself; 0: the card's default.",
@@ -233,6 +239,11 @@ SCHEMA = StageSchema(
             "address_conflict",
             "ARP or neighbour discovery by which somebody on an uplink has an address of the card's or of a vNIC's.",
         ),
+        Reason(
+            "ra_guard", "A router's advertisement from a vNIC that is not declared as a router (RFC 6105, RFC 7113)."
+        ),
+        Reason("redirect_guard", "A redirect from a vNIC that is not declared as a router."),
+        Reason("dhcp_guard", "DHCP with a server on a vNIC that is not declared as one (RFC 7610)."),
         Reason("ipv4_truncated", "The IPv4 header or total length is longer than the frame."),
         Reason("ipv4_header", "IPv4 version, header length or total length is impossible."),
         Reason("ipv4_checksum", "The IPv4 header checksum is wrong."),

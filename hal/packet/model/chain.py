@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import StepKind
+from hal.packet.model.guard import refuses_in, refuses_out
 from hal.packet.model.keys import flow_hash
 from hal.packet.model.parse import is_link_local
 from hal.packet.model.rows import Entry
@@ -127,6 +128,8 @@ class Chain:
         self, header: Header, ingress: Entry, routed: bool, tables: Tables, network: Network, witness: Witness
     ) -> Decision | Drop:
         """What becomes of a connection that begins with this header, coming from `ingress`."""
+        if refuses_out(ingress, header):
+            return Drop("dhcp_guard")
         context = Context("egress", ingress, None, routed, hash_of(header, ingress.vrf), network)
         leave: Leave | None = None
         decided: list[Entry | None] = [None, None]
@@ -136,6 +139,8 @@ class Chain:
                     return Drop("no_decision")
                 if leave.egress.id == ingress.id:
                     return Drop("same_interface")
+                if refuses_in(leave.egress, header):
+                    return Drop("dhcp_guard")
                 context = Context(direction, ingress, leave.egress, routed, context.flow_hash, network)
             for number, stage in self.stages(tables, context.vnic, direction):
                 witness.step(StepKind.STAGE, value=number)

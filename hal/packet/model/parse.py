@@ -19,6 +19,7 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ND_TYPES = range(133, 138)
 ECHO_REQUEST = {ICMP: 8, ICMP6: 128}
 ECHO_REPLY = {ICMP: 0, ICMP6: 129}
+ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
 ICMP_ERRORS = {ICMP: (3, 11, 12), ICMP6: (1, 2, 3, 4)}
 
 
@@ -160,6 +161,11 @@ class Packet:
             and len(self.payload) > 0
             and self.payload[0] in ND_TYPES
         )
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Of a packet to a group, whose transport isn't parsed; (0, 0) where they aren't there."""
+        return (word(self.payload, 0), word(self.payload, 2)) if len(self.payload) >= 4 else (0, 0)
 
     @property
     def is_icmp_error(self) -> bool:

@@ -69,15 +69,16 @@ static const struct dsn_field_desc vnic_0_fields[] = {
     {"vrf", 40, 8, DSN_ID, 0, 1, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"profile", 48, 8, DSN_ID, 0, 3, UINT64_C(0), UINT64_C(18446744073709551614)},
     {"subnet", 56, 8, DSN_ID, 1, 11, UINT64_C(0), UINT64_C(18446744073709551615)},
-    {"flow_limit", 64, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
-    {"inbound_flow_limit", 68, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
-    {"punt_limit", 72, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
-    {"new_flow_limit", 76, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
-    {"half_open_limit", 80, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
-    {"fragment_limit", 84, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"serves", 64, 1, DSN_U8, 0, -1, UINT64_C(0), UINT64_C(3)},
+    {"flow_limit", 68, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"inbound_flow_limit", 72, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"punt_limit", 76, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"new_flow_limit", 80, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"half_open_limit", 84, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
+    {"fragment_limit", 88, 4, DSN_U32, 0, -1, UINT64_C(0), UINT64_C(4294967295)},
 };
 static const struct dsn_action_desc vnic_actions[] = {
-    {"Vnic", 88, 15, vnic_0_fields},
+    {"Vnic", 96, 16, vnic_0_fields},
 };
 
 static const struct dsn_field_desc allowed_source_0_fields[] = {
@@ -214,7 +215,7 @@ const struct dsn_table_desc dsn_table_desc[DSN_TABLES] = {
     {"profile", DSN_EXACT, 1, false, 8, 16, 1024, profile_actions},
     {"profile_stage", DSN_EXACT, 1, false, 24, 48, 16384, profile_stage_actions},
     {"profile_punt", DSN_EXACT, 1, false, 24, 24, 4096, profile_punt_actions},
-    {"vnic", DSN_EXACT, 1, false, 24, 88, 4096, vnic_actions},
+    {"vnic", DSN_EXACT, 1, false, 24, 96, 4096, vnic_actions},
     {"allowed_source", DSN_LPM, 1, false, 40, 40, 65536, allowed_source_actions},
     {"firewall_policy", DSN_EXACT, 1, false, 8, 8, 4096, firewall_policy_actions},
     {"firewall_binding", DSN_EXACT, 1, false, 16, 24, 4096, firewall_binding_actions},
@@ -255,6 +256,9 @@ const char *const dsn_reason_name[DSN_REASONS] = {
     "nd_malformed",
     "nd_ignored",
     "address_conflict",
+    "ra_guard",
+    "redirect_guard",
+    "dhcp_guard",
     "ipv4_truncated",
     "ipv4_header",
     "ipv4_checksum",
@@ -345,86 +349,87 @@ const char dsn_schema_json[] =
     "ions\":[{\"row\":\"ProfilePunt\",\"size\":24,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"of"
     "fset\":0},{\"name\":\"profile\",\"type\":\"id\",\"offset\":8,\"ref\":\"profile\"},{\"name\":\"protocol\",\"typ"
     "e\":\"u8\",\"offset\":16},{\"name\":\"port\",\"type\":\"u16\",\"offset\":18}]}]},{\"name\":\"vnic\",\"match\":\""
-    "exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Vnic\",\"size\":88,\"key_end\":24,\"fields\":[{\"name\":\""
+    "exact\",\"capacity\":4096,\"actions\":[{\"row\":\"Vnic\",\"size\":96,\"key_end\":24,\"fields\":[{\"name\":\""
     "id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\""
     ":\"u16\",\"offset\":12},{\"name\":\"match_mac\",\"type\":\"mac\",\"offset\":14},{\"name\":\"role\",\"type\":\"u"
     "8\",\"offset\":24},{\"name\":\"mtu\",\"type\":\"u16\",\"offset\":26,\"default\":1500},{\"name\":\"mac\",\"type"
     "\":\"mac\",\"offset\":28},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":40,\"ref\":\"vrf\"},{\"name\":\"profile\","
     "\"type\":\"id\",\"offset\":48,\"ref\":\"profile\"},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":56,\"ref\":\"s"
-    "ubnet\",\"default\":18446744073709551615},{\"name\":\"flow_limit\",\"type\":\"u32\",\"offset\":64,\"defa"
-    "ult\":0},{\"name\":\"inbound_flow_limit\",\"type\":\"u32\",\"offset\":68,\"default\":0},{\"name\":\"punt_l"
-    "imit\",\"type\":\"u32\",\"offset\":72,\"default\":0},{\"name\":\"new_flow_limit\",\"type\":\"u32\",\"offset\""
-    ":76,\"default\":0},{\"name\":\"half_open_limit\",\"type\":\"u32\",\"offset\":80,\"default\":0},{\"name\":\""
-    "fragment_limit\",\"type\":\"u32\",\"offset\":84,\"default\":0}]}]}],\"reasons\":[\"not_configured\",\"et"
-    "hernet_truncated\",\"ethernet_source_invalid\",\"vlan_nested\",\"link_control\",\"llc\",\"ethertype_"
-    "unsupported\",\"vnic_unknown\",\"not_for_us\",\"broadcast\",\"multicast\",\"group_mismatch\",\"arp_mal"
-    "formed\",\"arp_ignored\",\"nd_malformed\",\"nd_ignored\",\"address_conflict\",\"ipv4_truncated\",\"ipv"
-    "4_header\",\"ipv4_checksum\",\"ipv4_options\",\"ipv4_option_refused\",\"source_route\",\"ipv6_trunca"
-    "ted\",\"ipv6_header\",\"ipv6_extension\",\"ipv6_options\",\"address_invalid\",\"l4_truncated\",\"l4_ch"
-    "ecksum\",\"card_fragment\",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_overlap\""
-    ",\"fragment_duplicate\",\"fragment_ranges\",\"fragment_invalid\",\"fragment_limit\",\"fragment_tabl"
-    "e_full\",\"flow_table_full\",\"flow_limit\",\"new_flow_limit\",\"first_packet_limit\",\"tcp_no_sessi"
-    "on\",\"tcp_flags\",\"tcp_options\",\"tcp_state\",\"tcp_window\",\"tcp_challenged\",\"icmp_error_unrela"
-    "ted\",\"icmp_error_invalid\",\"icmp_type\",\"no_decision\",\"same_interface\",\"mac_mismatch\",\"ttl_e"
-    "xceeded\",\"mtu_exceeded\",\"neighbour_unresolved\",\"neighbour_queue_full\",\"neighbour_queue_lim"
-    "it\",\"punt_denied\",\"punt_limit\",\"punt_no_tap\",\"port_down\",\"port_full\"]},{\"name\":\"antispoof\""
-    ",\"tables\":[{\"name\":\"allowed_source\",\"match\":\"lpm\",\"capacity\":65536,\"actions\":[{\"row\":\"Allo"
-    "wedSource\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":"
-    "\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},"
-    "{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"spoofed_mac\",\"spoofed_addre"
-    "ss\",\"spoofed_arp\",\"spoofed_nd\"]},{\"name\":\"firewall\",\"tables\":[{\"name\":\"firewall_policy\",\"m"
-    "atch\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallPolicy\",\"size\":8,\"key_end\":8,\"fie"
-    "lds\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"firewall_binding\",\"match\":\"exact\""
-    ",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallBinding\",\"size\":24,\"key_end\":16,\"fields\":[{\"na"
-    "me\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"na"
-    "me\":\"policy\",\"type\":\"id\",\"offset\":16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"firewall_rule\","
-    "\"match\":\"priority\",\"capacity\":131072,\"counts\":true,\"actions\":[{\"row\":\"FirewallRule\",\"size\""
-    ":80,\"key_end\":72,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"type\":\""
-    "id\",\"offset\":8,\"ref\":\"firewall_policy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},{\"nam"
-    "e\":\"direction\",\"type\":\"u8\",\"offset\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8\",\"of"
-    "fset\":21,\"default\":0},{\"name\":\"protocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},{\"nam"
-    "e\":\"source\",\"type\":\"prefix\",\"offset\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\":\"u8\""
-    ",\"offset\":40,\"default\":\"::/0\"},{\"name\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"default\""
-    ":\"::/0\"},{\"name\":\"destination_len\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":\"port"
-    "_low\",\"type\":\"u16\",\"offset\":66,\"default\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\":68,\""
-    "default\":65535},{\"name\":\"verdict\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\",\"offs"
-    "et\":73,\"default\":0}]}]}],\"reasons\":[\"firewall_rule\",\"firewall_reset\",\"firewall_default\",\"f"
-    "irewall_no_policy\"]},{\"name\":\"bridge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"capacity"
-    "\":4096,\"actions\":[{\"row\":\"Subnet\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64"
-    "\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":\"mac\""
-    ",\"offset\":16}]}]},{\"name\":\"local_address\",\"match\":\"exact\",\"capacity\":16384,\"actions\":[{\"ro"
-    "w\":\"LocalAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{"
-    "\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\"offse"
-    "t\":16},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_address\""
-    ",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\":32,\""
-    "fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"re"
-    "f\":\"subnet\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"o"
-    "ffset\":32,\"ref\":\"vnic\"}]}]},{\"name\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"ro"
-    "w\":\"FdbEntry\",\"size\":32,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"nam"
-    "e\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16}"
-    ",{\"name\":\"vnic\",\"type\":\"id\",\"offset\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\""
-    "]},{\"name\":\"route\",\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\""
-    ":[{\"row\":\"NextHop\",\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{"
-    "\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0"
-    "},{\"name\":\"address\",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"ex"
-    "act\",\"capacity\":16384,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"na"
-    "me\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\""
-    ":65536,\"actions\":[{\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"ty"
-    "pe\":\"u64\",\"offset\":0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"nam"
-    "e\":\"position\",\"type\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\""
-    "next_hop\"},{\"name\":\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"mat"
-    "ch\":\"lpm\",\"capacity\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\""
-    "name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"na"
-    "me\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\""
-    "name\":\"next_hop\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,"
-    "\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"of"
-    "fset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"t"
-    "ype\":\"u8\",\"offset\":32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{"
-    "\"row\":\"SubnetRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}"
-    ",{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offse"
-    "t\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\""
-    ":40,\"ref\":\"subnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id"
-    "\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"pref"
-    "ix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reaso"
-    "ns\":[\"no_route\",\"blackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
+    "ubnet\",\"default\":18446744073709551615},{\"name\":\"serves\",\"type\":\"u8\",\"offset\":64,\"default\":"
+    "0},{\"name\":\"flow_limit\",\"type\":\"u32\",\"offset\":68,\"default\":0},{\"name\":\"inbound_flow_limit\""
+    ",\"type\":\"u32\",\"offset\":72,\"default\":0},{\"name\":\"punt_limit\",\"type\":\"u32\",\"offset\":76,\"defa"
+    "ult\":0},{\"name\":\"new_flow_limit\",\"type\":\"u32\",\"offset\":80,\"default\":0},{\"name\":\"half_open_"
+    "limit\",\"type\":\"u32\",\"offset\":84,\"default\":0},{\"name\":\"fragment_limit\",\"type\":\"u32\",\"offset"
+    "\":88,\"default\":0}]}]}],\"reasons\":[\"not_configured\",\"ethernet_truncated\",\"ethernet_source_i"
+    "nvalid\",\"vlan_nested\",\"link_control\",\"llc\",\"ethertype_unsupported\",\"vnic_unknown\",\"not_for"
+    "_us\",\"broadcast\",\"multicast\",\"group_mismatch\",\"arp_malformed\",\"arp_ignored\",\"nd_malformed\""
+    ",\"nd_ignored\",\"address_conflict\",\"ra_guard\",\"redirect_guard\",\"dhcp_guard\",\"ipv4_truncated\""
+    ",\"ipv4_header\",\"ipv4_checksum\",\"ipv4_options\",\"ipv4_option_refused\",\"source_route\",\"ipv6_t"
+    "runcated\",\"ipv6_header\",\"ipv6_extension\",\"ipv6_options\",\"address_invalid\",\"l4_truncated\",\""
+    "l4_checksum\",\"card_fragment\",\"l4_header\",\"fragment_tiny\",\"fragment_no_first\",\"fragment_ove"
+    "rlap\",\"fragment_duplicate\",\"fragment_ranges\",\"fragment_invalid\",\"fragment_limit\",\"fragment"
+    "_table_full\",\"flow_table_full\",\"flow_limit\",\"new_flow_limit\",\"first_packet_limit\",\"tcp_no_"
+    "session\",\"tcp_flags\",\"tcp_options\",\"tcp_state\",\"tcp_window\",\"tcp_challenged\",\"icmp_error_u"
+    "nrelated\",\"icmp_error_invalid\",\"icmp_type\",\"no_decision\",\"same_interface\",\"mac_mismatch\",\""
+    "ttl_exceeded\",\"mtu_exceeded\",\"neighbour_unresolved\",\"neighbour_queue_full\",\"neighbour_queu"
+    "e_limit\",\"punt_denied\",\"punt_limit\",\"punt_no_tap\",\"port_down\",\"port_full\"]},{\"name\":\"antis"
+    "poof\",\"tables\":[{\"name\":\"allowed_source\",\"match\":\"lpm\",\"capacity\":65536,\"actions\":[{\"row\":"
+    "\"AllowedSource\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"n"
+    "ame\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\""
+    ":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"spoofed_mac\",\"spoofed_"
+    "address\",\"spoofed_arp\",\"spoofed_nd\"]},{\"name\":\"firewall\",\"tables\":[{\"name\":\"firewall_polic"
+    "y\",\"match\":\"exact\",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallPolicy\",\"size\":8,\"key_end\":8"
+    ",\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"firewall_binding\",\"match\":\"e"
+    "xact\",\"capacity\":4096,\"actions\":[{\"row\":\"FirewallBinding\",\"size\":24,\"key_end\":16,\"fields\":"
+    "[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":8,\"ref\":\"vnic\"}"
+    ",{\"name\":\"policy\",\"type\":\"id\",\"offset\":16,\"ref\":\"firewall_policy\"}]}]},{\"name\":\"firewall_r"
+    "ule\",\"match\":\"priority\",\"capacity\":131072,\"counts\":true,\"actions\":[{\"row\":\"FirewallRule\",\""
+    "size\":80,\"key_end\":72,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"policy\",\"ty"
+    "pe\":\"id\",\"offset\":8,\"ref\":\"firewall_policy\"},{\"name\":\"priority\",\"type\":\"u32\",\"offset\":16},"
+    "{\"name\":\"direction\",\"type\":\"u8\",\"offset\":20,\"default\":3},{\"name\":\"protocol_low\",\"type\":\"u8"
+    "\",\"offset\":21,\"default\":0},{\"name\":\"protocol_high\",\"type\":\"u8\",\"offset\":22,\"default\":255},"
+    "{\"name\":\"source\",\"type\":\"prefix\",\"offset\":24,\"default\":\"::/0\"},{\"name\":\"source_len\",\"type\""
+    ":\"u8\",\"offset\":40,\"default\":\"::/0\"},{\"name\":\"destination\",\"type\":\"prefix\",\"offset\":48,\"def"
+    "ault\":\"::/0\"},{\"name\":\"destination_len\",\"type\":\"u8\",\"offset\":64,\"default\":\"::/0\"},{\"name\":"
+    "\"port_low\",\"type\":\"u16\",\"offset\":66,\"default\":0},{\"name\":\"port_high\",\"type\":\"u16\",\"offset\""
+    ":68,\"default\":65535},{\"name\":\"verdict\",\"type\":\"u8\",\"offset\":72},{\"name\":\"log\",\"type\":\"u8\","
+    "\"offset\":73,\"default\":0}]}]}],\"reasons\":[\"firewall_rule\",\"firewall_reset\",\"firewall_defaul"
+    "t\",\"firewall_no_policy\"]},{\"name\":\"bridge\",\"tables\":[{\"name\":\"subnet\",\"match\":\"exact\",\"cap"
+    "acity\":4096,\"actions\":[{\"row\":\"Subnet\",\"size\":24,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\""
+    ":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"mac\",\"type\":"
+    "\"mac\",\"offset\":16}]}]},{\"name\":\"local_address\",\"match\":\"exact\",\"capacity\":16384,\"actions\":"
+    "[{\"row\":\"LocalAddress\",\"size\":40,\"key_end\":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\""
+    ":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"address\",\"type\":\"address\",\""
+    "offset\":16},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":32,\"ref\":\"subnet\"}]}]},{\"name\":\"vnic_add"
+    "ress\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"VnicAddress\",\"size\":40,\"key_end\""
+    ":32,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":"
+    "8,\"ref\":\"subnet\"},{\"name\":\"address\",\"type\":\"address\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"i"
+    "d\",\"offset\":32,\"ref\":\"vnic\"}]}]},{\"name\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":"
+    "[{\"row\":\"FdbEntry\",\"size\":32,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},"
+    "{\"name\":\"subnet\",\"type\":\"id\",\"offset\":8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset"
+    "\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offset\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown"
+    "_mac\"]},{\"name\":\"route\",\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"act"
+    "ions\":[{\"row\":\"NextHop\",\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\""
+    ":0},{\"name\":\"port\",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"defau"
+    "lt\":0},{\"name\":\"address\",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match"
+    "\":\"exact\",\"capacity\":16384,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":"
+    "[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capa"
+    "city\":65536,\"actions\":[{\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id"
+    "\",\"type\":\"u64\",\"offset\":0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},"
+    "{\"name\":\"position\",\"type\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"r"
+    "ef\":\"next_hop\"},{\"name\":\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\""
+    ",\"match\":\"lpm\",\"capacity\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields"
+    "\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"}"
+    ",{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":3"
+    "2},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size"
+    "\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id"
+    "\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_le"
+    "n\",\"type\":\"u8\",\"offset\":32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\""
+    "}]},{\"row\":\"SubnetRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offse"
+    "t\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\""
+    "offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"of"
+    "fset\":40,\"ref\":\"subnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name"
+    "\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":"
+    "\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\""
+    "reasons\":[\"no_route\",\"blackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
 const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;

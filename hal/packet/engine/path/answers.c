@@ -1,5 +1,6 @@
 #include "path/answers.h"
 
+#include "path/guard.h"
 #include "path/make.h"
 #include "path/shard.h"
 
@@ -198,6 +199,9 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
     static const uint8_t group[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff}, unspecified[16], loopback[16] = {[15] = 1};
     const uint8_t *message = dsn_payload(p);
     uint16_t length = dsn_payload_length(p);
+    enum dsn_reason_number guarded = dsn_routers_alone(p->vnic, DSN_ICMP6, message[0]);
+    if (guarded != DSN_PASSED) /* whatever its form (RFC 7113) */
+        return guarded;
     if (dsn_has_fragment_header(p) || p->ttl != 255 || length < 8 || message[1] != 0)
         return DSN_REASON_ND_MALFORMED;
     /* Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND. */
@@ -225,12 +229,48 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
         if (link[type] != 0)
             memcpy(told.mac[told.macs++], message + link[type], 6);
     uint16_t reason = ask_stages(shard->root, p->vnic, false, &told);
-    if (reason != DSN_PASSED)
+    if (reason != DSN_PASSED || dsn_nd_goes_on(p))
         return reason;
     if (solicitation)
         return take_solicitation(shard, p, told.unspecified, link[1] != 0 ? message + link[1] : NULL, learn_only);
     return advertisement ? take_advertisement(shard, p, link[2] != 0 ? message + link[2] : NULL, learn_only)
                          : DSN_REASON_ND_IGNORED;
+}
+
+bool dsn_nd_goes_on(const struct dsn_packet *p) {
+    uint8_t type = *dsn_payload(p);
+    return p->vnic->role == DSN_VNIC_ROLE_VNIC && (type == DSN_ROUTER_ADVERTISEMENT || type == DSN_REDIRECT);
+}
+
+__rte_cold enum dsn_reason_number dsn_bridge_nd(struct dsn_shard *shard, const struct dsn_packet *p) {
+    uint16_t shortest = *dsn_payload(p) == DSN_REDIRECT ? 40 : 16; /* RFC 4861 6.1.2 and 8.1 */
+    if (!dsn_is_link_local(p->key.source) || dsn_payload_length(p) < shortest)
+        return DSN_REASON_ND_MALFORMED;
+    if ((p->frame[0] & 1) || (p->key.flags & DSN_KEY_ROUTED)) /* the card floods nothing */
+        return DSN_REASON_ND_IGNORED;
+    struct dsn_row_fdb_entry wanted = {.subnet = p->vnic->subnet};
+    memcpy(wanted.mac, p->frame, 6);
+    uint32_t slot = dsn_find(shard->root, DSN_TABLE_FDB, &wanted.subnet);
+    if (slot == DSN_NO_SLOT)
+        return DSN_REASON_BRIDGE_UNKNOWN_MAC;
+    const struct dsn_vnic *egress = dsn_vnic_at(shard->root, dsn_row_ref(shard->root, DSN_TABLE_FDB, slot, 1));
+    if (egress == p->vnic)
+        return DSN_REASON_SAME_INTERFACE;
+    if (dsn_ip_length(p) > egress->mtu)
+        return DSN_REASON_MTU_EXCEEDED;
+    uint8_t macs[12];
+    struct rte_mbuf *mbuf = p->mbuf;
+    memcpy(macs, p->frame, sizeof(macs));
+    mbuf->data_len = p->end; /* without padding */
+    mbuf->pkt_len = mbuf->data_len;
+    rte_pktmbuf_adj(mbuf, p->ip);
+    if (!dsn_put_ethernet(mbuf, macs, macs + 6, egress->vlan, DSN_TYPE_IPV6))
+        return DSN_REASON_PORT_FULL;
+    enum dsn_reason_number reason =
+        dsn_transmit(shard, p->vnic->slot, egress->slot, dsn_port_index(shard, egress->port), mbuf);
+    if (reason == DSN_PASSED)
+        dsn_step(shard, DSN_STEP_SEND, DSN_TABLE_VNIC, egress->id, 0);
+    return reason;
 }
 
 enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,

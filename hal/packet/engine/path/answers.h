@@ -17,6 +17,10 @@ enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct 
 /* DSN_PASSED: consumed. None of them takes the mbuf. learn_only: another worker has answered. */
 enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);
 enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);
+/* True: what passed dsn_take_nd() is a router's on a vNIC and goes on to another, by dsn_bridge_nd(), which takes the mbuf
+ * where it passes. */
+bool dsn_nd_goes_on(const struct dsn_packet *packet);
+enum dsn_reason_number dsn_bridge_nd(struct dsn_shard *shard, const struct dsn_packet *packet);
 /* An echo request to an address of the card. */
 enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_packet *packet,
                                      const struct dsn_header *header);

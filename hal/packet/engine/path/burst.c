@@ -95,6 +95,14 @@ static dsn_end taken_in(enum dsn_reason_number reason) {
     return reason == DSN_PASSED ? DSN_CONSUME : dsn_dropped(reason);
 }
 
+static dsn_end take_nd(struct dsn_shard *shard, struct dsn_packet *p, bool learn_only) {
+    enum dsn_reason_number reason = dsn_take_nd(shard, p, learn_only);
+    if (reason != DSN_PASSED || !dsn_nd_goes_on(p))
+        return taken_in(reason);
+    reason = dsn_bridge_nd(shard, p);
+    return reason == DSN_PASSED ? DSN_FORWARD : dsn_dropped(reason);
+}
+
 static __rte_always_inline dsn_end run_flow(struct dsn_shard *shard, struct dsn_packet *p) {
     uint32_t ref = p->ref;
     /* What was found before the burst holds unless a packet of this burst changed it: its key tells. */
@@ -108,7 +116,7 @@ static __rte_noinline dsn_end run_state(struct dsn_shard *shard, struct dsn_pack
     switch (state) {
     case DSN_STATE_FLOW: return run_flow(shard, p);
     case DSN_STATE_ARP: return taken_in(dsn_take_arp(shard, p, learn_only));
-    case DSN_STATE_ND: return taken_in(dsn_take_nd(shard, p, learn_only));
+    case DSN_STATE_ND: return take_nd(shard, p, learn_only);
     case DSN_STATE_ERROR: return dsn_icmp_error(shard, p);
     case DSN_STATE_ECHO: {
         struct dsn_header header;

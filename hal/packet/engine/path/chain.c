@@ -1,4 +1,5 @@
 /* The chain of stages: egress stages of whom a packet comes from, then ingress stages of whom it goes to. */
+#include "path/guard.h"
 #include "path/run.h"
 
 static void begin(struct dsn_shard *shard, struct dsn_decision *d, const struct dsn_header *header,
@@ -51,6 +52,10 @@ bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const str
 #ifdef DSN_WITNESS
     d->witness = shard->witness;
 #endif
+    d->reason = DSN_REASON_DHCP_GUARD;
+    if (unlikely(dsn_servers_alone(ingress, header->protocol, header->source_port, header->destination_port)))
+        return false;
+    d->reason = DSN_REASON_NO_DECISION;
     if (!walk(shard, d, ingress))
         return false;
     d->reason = DSN_REASON_NO_DECISION;
@@ -61,6 +66,9 @@ bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const str
         return false;
     d->reason = DSN_REASON_SAME_INTERFACE;
     if (d->egress == d->ingress)
+        return false;
+    d->reason = DSN_REASON_DHCP_GUARD; /* its replies would be a server's */
+    if (unlikely(dsn_servers_alone(egress, header->protocol, header->destination_port, header->source_port)))
         return false;
     d->direction = DSN_INGRESS;
     d->reason = DSN_REASON_NO_DECISION;

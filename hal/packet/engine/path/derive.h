@@ -14,7 +14,7 @@ struct dsn_vnic {
     uint64_t mac, match_mac;
     uint32_t slot, port; /* port: number */
     uint16_t vlan, mtu;
-    uint8_t role;
+    uint8_t role, serves;
     uint8_t key_flags; /* DSN_KEY_UPLINK or 0 */
     uint8_t ops;       /* what the stages of its egress chain put on every packet (enum dsn_op) */
     bool present;

@@ -154,6 +154,7 @@ void dsn_derive_vnic_in(struct dsn_root *root, uint32_t slot) {
         .new_flow_limit = row->new_flow_limit,
         .half_open_limit = row->half_open_limit,
         .fragment_limit = row->fragment_limit,
+        .serves = row->serves,
     };
     vnic->own_mac = own_mac(root, vnic);
     vnic->ops = d->profile[vnic->profile_slot].ops;

@@ -4,6 +4,7 @@
 #define DSN_PATH_LOOK_H
 
 #include "path/answers.h"
+#include "path/guard.h"
 #include "path/plain.h"
 #include "path/run.h"
 
@@ -37,7 +38,10 @@ static inline uint8_t dsn_sort_out(const struct dsn_root *root, struct dsn_packe
         return routed && dsn_is_local(root, p) ? DSN_STATE_ECHO : DSN_STATE_FLOW;
     if (dsn_is_icmp_error(p))
         return DSN_STATE_ERROR;
-    return p->icmp_type == dsn_echo_reply(p->key.protocol) ? DSN_STATE_FLOW : dsn_look_drop(p, DSN_REASON_ICMP_TYPE);
+    if (p->icmp_type == dsn_echo_reply(p->key.protocol))
+        return DSN_STATE_FLOW;
+    enum dsn_reason_number reason = dsn_routers_alone(vnic, p->key.protocol, p->icmp_type);
+    return dsn_look_drop(p, reason != DSN_PASSED ? reason : DSN_REASON_ICMP_TYPE);
 }
 
 /* What packets of a port have in common, looked for once: the only vNIC, untagged; and the latest Ethernet header that
@@ -129,6 +133,8 @@ static __rte_noinline uint8_t dsn_look(const struct dsn_shard *shard, const stru
     if (destination == vnic->own_mac)
         p->key.flags |= DSN_KEY_ROUTED;
     if (unlikely(p->frame[0] & 1)) {
+        if (dsn_servers_alone_to_group(p))
+            return dsn_look_drop(p, DSN_REASON_DHCP_GUARD);
         if (destination == UINT64_C(0xffffffffffff))
             return dsn_look_drop(p, DSN_REASON_BROADCAST);
         if (p->discovery)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from hal.packet.contract import Verdict
+from hal.packet.contract import StepKind, Verdict
 from hal.packet.model import headers
 from hal.packet.model.chain import Chain, lowest_local, own_mac
+from hal.packet.model.guard import routers_alone, servers_alone
 from hal.packet.model.neighbours import NeighbourKey, Neighbours
 from hal.packet.model.parse import (
     ARP_TYPE,
     BROADCAST,
     ECHO_REQUEST,
     LOOPBACK,
+    REDIRECT,
+    ROUTER_ADVERTISEMENT,
     UNSPECIFIED,
     ZERO_MAC,
     Dropped,
     Frame,
     Packet,
+    is_link_local,
     word,
 )
 from hal.packet.model.path.conflicts import Conflicts
@@ -26,6 +30,8 @@ from hal.packet.model.stage import Announcement
 from hal.packet.model.tables import Tables
 from hal.packet.schema.rows import MAPPED
 
+SHORTEST = {ROUTER_ADVERTISEMENT: 16, REDIRECT: 40}
+"""RFC 4861 6.1.2 and 8.1."""
 NO_IPV4 = MAPPED + bytes(4)
 SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
 
@@ -67,6 +73,8 @@ class Answers:
 
     def group(self, packet: Packet) -> Verdict:
         """What came to a broadcast or group MAC: neighbour discovery, or nothing that goes anywhere."""
+        if not packet.is_later and servers_alone(packet.vnic, packet.protocol, packet.ports):
+            raise Dropped("dhcp_guard")
         if packet.frame.destination == BROADCAST:
             raise Dropped("broadcast")
         if not packet.is_nd:
@@ -77,6 +85,8 @@ class Answers:
         """RFC 4861, as far as a card that answers for others goes."""
         tables = self._moment.tables
         message, kind, vnic = packet.payload, packet.payload[0], packet.vnic
+        if reason := routers_alone(vnic, packet.protocol, kind):  # whatever its form (RFC 7113)
+            raise Dropped(reason)
         if packet.has_fragment_header or packet.ttl != headers.ND_HOP_LIMIT or len(message) < 8 or message[1] != 0:
             raise Dropped("nd_malformed")
         if not _source_is_possible(packet.source) or not headers.checksum_is_right(packet):
@@ -95,6 +105,8 @@ class Answers:
         )
         if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_nd(vnic, tables, told)):
             raise Dropped(reason)
+        if vnic.role == "vnic" and kind in (ROUTER_ADVERTISEMENT, REDIRECT):
+            return self._bridge(packet)
         if solicitation:
             return self._solicitation(packet, target, links.get(1))
         if advertisement and self._conflicts.meets(vnic, target, links.get(2) or packet.frame.source):
@@ -126,6 +138,29 @@ class Answers:
         if link:
             self._hear(vnic, asker, link, solicited=False, override=True)
         return Verdict.CONSUME
+
+    def _bridge(self, packet: Packet) -> Verdict:
+        """What a vNIC that is declared as a router tells one other of its subnet passes, as it is. The card floods
+        nothing."""
+        tables, vnic, frame = self._moment.tables, packet.vnic, packet.frame
+        if not is_link_local(packet.source) or len(packet.payload) < SHORTEST[packet.payload[0]]:
+            raise Dropped("nd_malformed")
+        if packet.to_group or packet.routed:
+            raise Dropped("nd_ignored")
+        found = tables.exact("fdb", vnic.subnet, frame.destination)
+        egress = tables.get("vnic", found.vnic) if found else None
+        if egress is None:
+            raise Dropped("bridge_unknown_mac")
+        if egress.id == vnic.id:
+            raise Dropped("same_interface")
+        if len(packet.ip) > egress.mtu:
+            raise Dropped("mtu_exceeded")
+        made = headers.ethernet(
+            frame.destination, frame.source, egress.vlan, headers.ethertype_of(packet.ip), packet.ip
+        )
+        self._wire.transmit(egress, made)
+        self._moment.witness.step(StepKind.SEND, "vnic", egress.id)
+        return Verdict.FORWARD
 
     def is_pinged(self, packet: Packet) -> bool:
         """True for an echo request to an address of the card."""

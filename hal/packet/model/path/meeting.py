@@ -11,6 +11,7 @@ from hal.packet.model import tcp
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
+from hal.packet.model.guard import routers_alone
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_tuple
@@ -82,7 +83,7 @@ class Meetings:
     def by_key(self, packet: Packet) -> Meeting | None:
         """*Order of checks*, steps 14 and 15. None: a first packet."""
         if packet.is_icmp and packet.icmp_type not in (ECHO_REQUEST[packet.protocol], ECHO_REPLY[packet.protocol]):
-            raise Dropped("icmp_type")
+            raise Dropped(routers_alone(packet.vnic, packet.protocol, packet.icmp_type) or "icmp_type")
         key = key_of(packet)
         found = self._flows.find(key, self._moment.now)
         return self._meet(Meeting(packet, *found, key)) if found else None

@@ -76,7 +76,8 @@ CASES: dict[str, list[bytes]] = {
     ],
     "ICMP 4: source quench": [message(FOUR, 4)],
     "ICMP 5: redirect": [message(FOUR, 5, code, frames.packed("10.2.0.40")) for code in range(4)],
-    "ICMP 9, 10: router discovery": [message(FOUR, 9), message(FOUR, 10)],
+    "ICMP 9: router advertisement": [message(FOUR, 9)],
+    "ICMP 10: router solicitation": [message(FOUR, 10)],
     "ICMP 13 to 18: timestamp, information, address mask": [message(FOUR, kind) for kind in range(13, 19)],
     "ICMP of any other type": [message(FOUR, kind) for kind in (1, 2, 6, 7, 19, 30, 37, 38, 40, 42, 43, 253, 255)],
     "ICMPv6 1, 2, 4 of any code, 3 of code 0 and 1, about a packet of a connection": [
@@ -181,7 +182,7 @@ def test_rfc_1812_4_3_2_7_what_is_never_told_of(card: Card) -> None:
     error = frames.icmp(ASKED[FOUR], 3, 3, bytes(4), quote(FOUR))
     card.receives(to_nowhere(lambda ip: ip, 1, error), CLIENT).is_dropped("icmp_error_unrelated").silently()
     redirect = frames.icmp(ASKED[FOUR], 5, 0, bytes(4), quote(FOUR))
-    card.receives(to_nowhere(lambda ip: ip, 1, redirect), CLIENT).is_dropped("icmp_type").silently()
+    card.receives(to_nowhere(lambda ip: ip, 1, redirect), CLIENT).is_dropped("redirect_guard").silently()
     later = to_nowhere(lambda ip: replace(ip, offset=8))
     card.receives(later, CLIENT).is_dropped("fragment_no_first").silently()
     for group in ("ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"):

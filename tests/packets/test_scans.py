@@ -1,0 +1,106 @@
+"""Scans of a subnet fill nothing but the scanner's own share: neighbours, packets that wait, connections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scapy.all import ARP, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+
+from tests.packets.card import Card, answer_to_request
+from tests.packets.packets import udp
+from tests.packets.test_neighbours import tick
+from tests.packets.world import HOSTS
+
+GATEWAY = HOSTS["gateway"]
+MANY = 400
+SHARE = 32
+"""Packets of one vNIC or uplink that wait, and so neighbours that it asks for in three seconds."""
+FLOWS = 256
+"""Connections that the scanning vNIC may have."""
+
+
+def scan(card: Card, name: str, source: str, net: str) -> list[str]:
+    """One packet to each of many addresses of a net, and what became of them."""
+    ends = [f"{net}{place:x}]" if net.startswith("[") else f"{net}{place % 250 + 3}" for place in range(16, 16 + MANY)]
+    sent = [card.host(name).sends(udp(f"{source}:{7 + place // 250} > {to}:9")) for place, to in enumerate(ends)]
+    return [one.result.reason or one.result.verdict.name for one in sent]
+
+
+def works_for_others(card: Card) -> None:
+    """Another vNIC's first packet to a next hop that isn't known yet goes; so does one between vNICs."""
+    for sender, hop in (("10.2.0.5", GATEWAY.addresses[0]), ("[2001:db8:2::5]", GATEWAY.addresses[1])):
+        to = "[2001:db8:cafe::1]" if ":" in hop else "203.0.113.9"
+        card.host("db").sends(udp(f"{sender}:1 > {to}:53")).waits()
+        (output,) = card.receives(answer_to_request(GATEWAY, hop), GATEWAY).is_taken().outputs()
+        assert (output.port, Ether(output.data).dst) == (GATEWAY.port, GATEWAY.mac)
+    card.host("db").sends(udp("10.2.0.5:1 > 10.1.0.20:53")).arrives_at("client")
+
+
+@pytest.mark.parametrize(
+    ("source", "net"), [("10.1.0.20", "192.0.2."), ("[2001:db8:1::14]", "[2001:db8:ff::")], ids=["v4", "v6"]
+)
+def test_a_vnic_scans_the_uplinks_net(card: Card, source: str, net: str) -> None:
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), flow_limit=FLOWS))
+    became = scan(card, "client", source, net)
+    assert became.count("QUEUE") == SHARE
+    assert {*became} == {"QUEUE", "neighbour_queue_limit", "flow_limit"}
+    assert len(card.shard.neighbours()) == SHARE
+    assert len(card.flows()) == FLOWS
+    works_for_others(card)
+    for _ in range(9):  # who stops is forgotten, with what he asked for
+        tick(card.after(10))
+    assert [one for one in card.shard.neighbours() if one.address not in GATEWAY.addresses] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "net"), [("198.51.100.1", "192.0.2."), ("[2001:db8:fe::1]", "[2001:db8:ff::")], ids=["v4", "v6"]
+)
+def test_somebody_behind_an_uplink_scans_another_one(card: Card, source: str, net: str) -> None:
+    became = scan(card, "second", source, net)
+    assert became.count("QUEUE") == SHARE
+    assert {*became} == {"QUEUE", "neighbour_queue_limit"}
+    assert len(card.shard.neighbours()) == SHARE
+    works_for_others(card)
+
+
+@pytest.mark.parametrize(
+    ("source", "net"), [("192.0.2.1", "10.1.0."), ("[2001:db8:ff::1]", "[2001:db8:1::")], ids=["v4", "v6"]
+)
+def test_somebody_behind_an_uplink_scans_the_vnics_net(card: Card, source: str, net: str) -> None:
+    """What is not declared is nobody's: nothing is asked for, kept or waits."""
+    became = scan(card, "gateway", source, net)
+    assert became.count("vnic_address_unknown") >= MANY - 4
+    assert "QUEUE" not in became
+    assert card.shard.neighbours() == []
+    assert len(card.flows()) <= 4
+    works_for_others(card)
+
+
+@pytest.mark.parametrize("name", ["client", "gateway"])
+def test_asking_for_many_addresses_leaves_nothing(card: Card, name: str) -> None:
+    """By ARP and by neighbour discovery: only declared addresses are answered, and nobody is learned from questions."""
+    host = HOSTS[name]
+    v4, v6 = ("10.1.0.", "2001:db8:1::") if name == "client" else ("192.0.2.", "2001:db8:ff::")
+    for place in range(0x40, 0x80):
+        ask = ARP(op=1, hwsrc=host.mac, psrc=host.addresses[0], pdst=f"{v4}{place}")
+        card.receives(bytes(Ether(src=host.mac, dst="ff:ff:ff:ff:ff:ff") / ask), host).is_dropped("arp_ignored")
+        ns = ICMPv6ND_NS(tgt=f"{v6}{place:x}") / ICMPv6NDOptSrcLLAddr(lladdr=host.mac)
+        ip = IPv6(src=host.addresses[1], dst=f"ff02::1:ff00:{place:x}", hlim=255)
+        frame = Ether(src=host.mac, dst=f"33:33:ff:00:00:{place:02x}") / ip / ns
+        card.receives(bytes(frame), host).is_dropped("nd_ignored").silently()
+    assert card.shard.neighbours() == []
+    assert card.flows() == []
+    works_for_others(card)
+
+
+def test_a_scan_that_goes_on(card: Card) -> None:
+    """Round after round the scanner has his share of what waits, and what he asked for is forgotten behind him."""
+    most = 0
+    for rounds in range(40):
+        for place in range(SHARE):
+            card.host("client").sends(udp(f"[2001:db8:1::14]:7 > [2001:db8:ff::{rounds + 1:x}:{place:x}]:9"))
+        most = max(most, len(card.shard.neighbours()))
+        tick(card.after(3))
+    assert SHARE * 20 < most < SHARE * 27  # each for 3 s of asking and 70 s of asking again
+    works_for_others(card)

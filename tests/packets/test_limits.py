@@ -207,6 +207,8 @@ def test_fragments_of_a_vnic(card: Card) -> None:
     victim_works(card, 1)
     assert fragments(card, "client", range(10)) == [""] * 3 + ["fragment_limit"] * 7
     assert refused(card, "fragment_limit") == 7
+    cut = udp("10.1.0.20:1 > 10.1.0.10:53", bytes(400), ip={"id": 99, "flags": "MF"})
+    card.host("client").sends(cut).is_dropped("fragment_limit").silently()
     assert fragments(card, "db", range(10)) == [""] * 10
     victim_works(card, 1)
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")

@@ -543,5 +543,7 @@ STARTS = (
     replace(_START, policies=(1, 1, 1, 1), limits=len(LIMITS) - 1),
 )
 """Where stories begin: mostly, most things pass."""
+FEW_FRAGMENTS = next(place for place, start in enumerate(STARTS) if LIMITS[start.limits] == {"fragment_limit": 1})
+"""The start in which a vNIC may have one fragmented datagram."""
 
-__all__ = ["FLOOD", "STARTS", "WEIGHTED", "Command", "Kind", "Story", "kind_of"]
+__all__ = ["FEW_FRAGMENTS", "FLOOD", "STARTS", "WEIGHTED", "Command", "Kind", "Story", "kind_of"]

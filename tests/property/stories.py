@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from tests.property.commands import FLOOD, WEIGHTED, Command, Kind
+from tests.property.commands import FEW_FRAGMENTS, FLOOD, WEIGHTED, Command, Kind
 
 LENGTH = 60
 
@@ -38,6 +38,8 @@ def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]
         if place % 200 == 0:
             which = source.choice((0, source.randrange(6))) if place else 0
             story.insert(0, (FLOOD, which, source.randrange(2), source.randrange(4096), source.randrange(64)))
+        if place % 800 == 400:  # where a vNIC may have one fragmented datagram
+            story[0] = (FLOOD, 0, *story[0][2:4], FEW_FRAGMENTS)
         if place % 200 == 100:
             story[:0] = [(WEIGHTED.index(Kind.LIFE), which, 3, 0, 69) for which in (0, 3, 4)]
         if place % 200 == 50:

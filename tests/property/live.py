@@ -40,7 +40,16 @@ ROUTES = ((2, 3), (3, 4), (4, 3), (5, 4))
 
 
 def load_config(workers: int) -> LoadConfig:
-    return replace(LOAD, workers=workers, connections=4096, flow_limit=4096, inbound_flow_limit=4096)
+    """Limits that nothing here meets."""
+    return replace(
+        LOAD,
+        workers=workers,
+        connections=4096,
+        flow_limit=4096,
+        inbound_flow_limit=4096,
+        new_flow_limit=100_000,
+        half_open_limit=4096,
+    )
 
 
 def start_setting() -> Setting:

@@ -101,7 +101,7 @@ class PathShard:
             frame, vnic, routed, self.now
         )  # 4, 6: ethertype_*, ipv*, source_route, fragment_tiny
         if packet.to_group:
-            return self.answers.group(packet)  # 7, *Neighbour discovery*: broadcast, multicast, group_*, nd_*, ...
+            return self.answers.group(packet)  # 7, *Guard*: broadcast, multicast, group_*, nd_*, dhcp_guard, ...
         check_addresses(packet)  # 8: address_invalid, group_mismatch
         self.fragments.admit(packet)  # 9: fragment_*
         self.limits.fragment(packet, self.fragments)  # 9: fragment_limit
@@ -113,19 +113,19 @@ class PathShard:
         else:
             parse_transport(packet)  # 10: l4_truncated, l4_header, fragment_tiny, tcp_*
             if packet.is_nd:
-                return self.answers.nd(packet)  # 11, *Neighbour discovery*: nd_*, spoofed_nd
+                return self.answers.nd(packet)  # 11: nd_*, spoofed_nd, ra_guard, redirect_guard
             check_is_for_us(tables, packet)  # 12: not_for_us
             if self.answers.is_pinged(packet):
                 return self.answers.echo(packet)  # 13, *Echo*: card_fragment, l4_checksum, spoofed_*
             if packet.is_icmp_error:
                 meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, spoofed_*
             else:
-                meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type
+                meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type, ra_guard, redirect_guard
 
         # An established connection obeys the tables as they are now ...
         if meeting:
             known.installed = meeting.connection
-            self.deciding.again(meeting)  # E2: vnic_unknown, flow_table_full, no_decision, same_interface, a stage's
+            self.deciding.again(meeting)  # E2: vnic_unknown, flow_table_full, dhcp_guard, no_decision, ...
             meeting = meeting.still()  # E2: fragment_no_first, icmp_error_unrelated
         if meeting:
             check_macs(meeting)  # E3: spoofed_mac, mac_mismatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hal.packet.model.options import IllegalLengthError, walk
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import ICMP, ICMP6, TCP, UDP, Header, Told
 from hal.packet.schema.rows import MAPPED
@@ -260,6 +261,7 @@ def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
     )
 
 
+WINDOW_SCALE, LARGEST_SCALE = 3, 14  # RFC 7323 2.2, 2.3
 SOURCE_ROUTES = (131, 137)
 REFUSED_OPTIONS = (7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152)
 """Record route, timestamp, and what is obsolete: RFC 7126 4 advises to drop these."""
@@ -267,19 +269,14 @@ REFUSED_OPTIONS = (7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152)
 
 def _check_options(options: bytes) -> None:
     """RFC 791 3.1. What nobody knows is left alone (RFC 1812 5.2.4)."""
-    place = 0
-    while place < len(options) and options[place] != 0:
-        if options[place] == 1:
-            place += 1
-            continue
-        size = options[place + 1] if place + 1 < len(options) else 0
-        if size < 2 or place + size > len(options):
-            raise Dropped("ipv4_options")
-        if options[place] in SOURCE_ROUTES:
-            raise Dropped("source_route")
-        if options[place] in REFUSED_OPTIONS:
-            raise Dropped("ipv4_option_refused")
-        place += size
+    try:
+        for kind, _ in walk(options):
+            if kind in SOURCE_ROUTES:
+                raise Dropped("source_route")
+            if kind in REFUSED_OPTIONS:
+                raise Dropped("ipv4_option_refused")
+    except IllegalLengthError:
+        raise Dropped("ipv4_options") from None
 
 
 def _parse_ipv6(frame: Frame, vnic: Entry, routed: bool) -> Packet:
@@ -444,17 +441,13 @@ def _parse_tcp(packet: Packet, data: bytes, short: str) -> None:
 
 def offered_scale(options: bytes) -> int | None:
     """The window scale among the options of a SYN (RFC 9293 3.1, RFC 7323 2.2 and 2.3); the last one counts."""
-    place, offer = 0, None
-    while place < len(options) and options[place] != 0:
-        if options[place] == 1:
-            place += 1
-            continue
-        size = options[place + 1] if place + 1 < len(options) else 0
-        if size < 2 or place + size > len(options):
-            raise Dropped("tcp_options")
-        if options[place] == 3 and size == 3:
-            offer = min(options[place + 2], 14)
-        place += size
+    offer = None
+    try:
+        for kind, value in walk(options):
+            if kind == WINDOW_SCALE and len(value) == 1:
+                offer = min(value[0], LARGEST_SCALE)
+    except IllegalLengthError:
+        raise Dropped("tcp_options") from None
     return offer
 
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hal.packet.contract import TcpState
-from hal.packet.model.parse import ACK, FIN, RST, SYN, Ask, Fragment, Packet, word
+from hal.packet.model.parse import ACK, FIN, LARGEST_SCALE, RST, SYN, Ask, Fragment, Packet, word
 
 MASK = 0xFFFF_FFFF
-LARGEST_SCALE = 14
-"""RFC 7323 2.3; of who is picked up mid-stream nothing smaller may be assumed."""
 LARGEST_WINDOW = 0xFFFF
 
 

@@ -39,6 +39,8 @@ _NUMBERS: Final = {
     "memory_mb": (64, 1 << 20, 1024),
     "flow_limit": (0, (1 << 32) - 1, 0),
     "inbound_flow_limit": (0, (1 << 32) - 1, 0),
+    "challenge_limit": (1, (1 << 32) - 1, 256),
+    "icmp_limit": (1, (1 << 32) - 1, 1000),
     "fragment_limit": (0, (1 << 32) - 1, 0),
     "half_open_limit": (0, (1 << 32) - 1, 0),
     "new_flow_limit": (1, (1 << 32) - 1, 100_000),
@@ -97,6 +99,8 @@ class CardConfig:
     connections: int = 65536
     flow_limit: int = 0
     inbound_flow_limit: int = 0
+    challenge_limit: int = 256
+    icmp_limit: int = 1000
     fragment_limit: int = 0
     half_open_limit: int = 0
     new_flow_limit: int = 100_000
@@ -126,6 +130,8 @@ class CardConfig:
             new_flow_limit=self.new_flow_limit,
             half_open_limit=self.half_open_limit,
             fragment_limit=self.fragment_limit,
+            icmp_limit=self.icmp_limit,
+            challenge_limit=self.challenge_limit,
         )
 
     def context(self, seed: bytes = b"") -> Context:

@@ -54,6 +54,7 @@ class LoadConfig:
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
             fits in all workers.
         fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.
+        icmp_limit, challenge_limit: defaults, a second, of what the card makes for a vNIC.
     """
 
     ports: tuple[PortConfig, ...] = ()
@@ -69,6 +70,8 @@ class LoadConfig:
     new_flow_limit: int = 100_000
     half_open_limit: int = 0
     fragment_limit: int = 0
+    icmp_limit: int = 1000
+    challenge_limit: int = 256
 
 
 @dataclass(frozen=True)
@@ -390,6 +393,7 @@ class EventKind(IntEnum):
     NEW_FLOW_LIMIT = 12
     HALF_OPEN_LIMIT = 13
     FRAGMENT_LIMIT = 14
+    ICMP_LIMIT = 15
     ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64

@@ -28,6 +28,8 @@ NUMBERS = (
     "new_flow_limit",
     "half_open_limit",
     "fragment_limit",
+    "icmp_limit",
+    "challenge_limit",
 )
 MOST_SHOWN = 8
 

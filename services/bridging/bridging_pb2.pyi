@@ -40,6 +40,8 @@ class Vnic(_message.Message):
     NEW_FLOW_LIMIT_FIELD_NUMBER: _builtins.int
     HALF_OPEN_LIMIT_FIELD_NUMBER: _builtins.int
     FRAGMENT_LIMIT_FIELD_NUMBER: _builtins.int
+    ICMP_LIMIT_FIELD_NUMBER: _builtins.int
+    CHALLENGE_LIMIT_FIELD_NUMBER: _builtins.int
     SERVES_FIELD_NUMBER: _builtins.int
     port: _builtins.str
     """The card's port, as card.toml names it."""
@@ -69,6 +71,10 @@ class Vnic(_message.Message):
     """TCP connections whose handshake isn't finished that it may have, and as many to it; 0 for the card's default."""
     fragment_limit: _builtins.int
     """Fragmented datagrams of it that a worker remembers at a time; 0 for the card's default."""
+    icmp_limit: _builtins.int
+    """ICMP errors and RSTs a second that the card makes for it; 0 for the card's default."""
+    challenge_limit: _builtins.int
+    """Challenge ACKs a second that the card makes for its connections; 0 for the card's default."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its addresses, IPv4 and IPv6, each in a prefix of the subnet. The link-local one of its MAC comes by itself."""
@@ -102,11 +108,13 @@ class Vnic(_message.Message):
         new_flow_limit: _builtins.int = ...,
         half_open_limit: _builtins.int = ...,
         fragment_limit: _builtins.int = ...,
+        icmp_limit: _builtins.int = ...,
+        challenge_limit: _builtins.int = ...,
         serves: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "flow_limit", b"flow_limit", "fragment_limit", b"fragment_limit", "half_open_limit", b"half_open_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "serves", b"serves", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "allowed", b"allowed", "by_mac", b"by_mac", "challenge_limit", b"challenge_limit", "flow_limit", b"flow_limit", "fragment_limit", b"fragment_limit", "half_open_limit", b"half_open_limit", "icmp_limit", b"icmp_limit", "inbound_flow_limit", b"inbound_flow_limit", "mac", b"mac", "mtu", b"mtu", "new_flow_limit", b"new_flow_limit", "policy", b"policy", "port", b"port", "profile", b"profile", "punt_limit", b"punt_limit", "serves", b"serves", "subnet", b"subnet", "vlan", b"vlan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -175,6 +175,8 @@ def _vnic(planned: Planned, item: Object[pb.Vnic], subnet: Object[pb.Subnet], co
         new_flow_limit=spec.new_flow_limit,
         half_open_limit=spec.half_open_limit,
         fragment_limit=spec.fragment_limit,
+        icmp_limit=spec.icmp_limit,
+        challenge_limit=spec.challenge_limit,
     )
     planned.add(row, item, item.name)
     planned.add(FdbEntry(id=context.ids("fdb", item.name), subnet=net, mac=spec.mac, vnic=vnic), item, item.name, "mac")

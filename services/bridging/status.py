@@ -111,6 +111,8 @@ def vnic_words(spec: Message) -> str:
         ("new flow", spec.new_flow_limit),
         ("half-open", spec.half_open_limit),
         ("fragment", spec.fragment_limit),
+        ("icmp", spec.icmp_limit),
+        ("challenge", spec.challenge_limit),
     )
     parts += [_mtu(spec.mtu), *(f"{what} limit {limit:,}" for what, limit in limits if limit)]
     return "; ".join(part for part in parts if part)

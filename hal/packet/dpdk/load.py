@@ -152,6 +152,8 @@ def load_parts(
         config.new_flow_limit,
         config.half_open_limit,
         config.fragment_limit,
+        config.icmp_limit,
+        config.challenge_limit,
         config.pickup_ns,
     )
     return b"".join([bytes(head), *records, *named, *capacities]), fds

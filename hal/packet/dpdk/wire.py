@@ -82,7 +82,7 @@ class Load(ctypes.Structure):
         ("ports", c_uint32), ("owners", c_uint32), ("capacities", c_uint32), ("workers", c_uint32),
         ("connections", c_uint32), ("flow_limit", c_uint32), ("inbound_flow_limit", c_uint32),
         ("punt_limit", c_uint32), ("new_flow_limit", c_uint32), ("half_open_limit", c_uint32),
-        ("fragment_limit", c_uint32), ("pickup_ns", c_uint64),
+        ("fragment_limit", c_uint32), ("icmp_limit", c_uint32), ("challenge_limit", c_uint32), ("pickup_ns", c_uint64),
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ enum dsn_engine_counter {
     DSN_COUNT_PACKETS,
     DSN_COUNT_LOGS_SUPPRESSED,
     DSN_COUNT_HALF_OPEN_EVICTED,
+    DSN_COUNT_ICMP_SUPPRESSED,
     DSN_COUNT_BURSTS, /* of 1 packet, and behind it of 2 or more, 4 or more, to DSN_BURST */
     DSN_ENGINE_COUNTERS = DSN_COUNT_BURSTS + DSN_BURST_SIZES,
 };
@@ -43,7 +44,8 @@ struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_counter_block counters;
     uint32_t connections;
     uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
-    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit; /* defaults */
+    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit, icmp_limit,
+        challenge_limit;         /* defaults */
     struct dsn_budgets *budgets; /* of all workers (path/budgets.h); one alone: NULL */
     struct dsn_news *news;       /* likewise (path/news.h) */
     uint64_t pickup_until_ns;    /* mid-stream TCP may open flows while now < this */

@@ -97,7 +97,8 @@ struct dsn_hello {
 struct dsn_load {
     uint32_t ports, owners, capacities;
     uint32_t workers, connections;
-    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit;
+    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit, icmp_limit,
+        challenge_limit;
     uint64_t pickup_ns;
 };
 struct dsn_load_port {

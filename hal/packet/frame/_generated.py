@@ -144,3 +144,7 @@ class Vnic(Row):
     """TCP connections it may have in their handshake, as many to it; 0: the card's default."""
     fragment_limit: int = 0
     """Fragmented datagrams of it that a worker remembers; 0: the card's default."""
+    icmp_limit: int = 0
+    """ICMP errors and RSTs a second that the card makes for it; 0: the card's default."""
+    challenge_limit: int = 0
+    """Challenge ACKs a second that the card makes for its connections; 0: the card's default."""

@@ -198,6 +198,16 @@ SCHEMA = StageSchema(
                             "Fragmented datagrams of it that a worker remembers; 0: the card's default.",
                             default=0,
                         ),
+                        u32(
+                            "icmp_limit",
+                            "ICMP errors and RSTs a second that the card makes for it; 0: the card's default.",
+                            default=0,
+                        ),
+                        u32(
+                            "challenge_limit",
+                            "Challenge ACKs a second that the card makes for its connections; 0: the card's default.",
+                            default=0,
+                        ),
                     ),
                 ),
             ),

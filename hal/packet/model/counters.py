@@ -23,6 +23,7 @@ ENGINE_COUNTERS = (
     "packets",
     "logs_suppressed",
     "half_open_evicted",
+    "icmp_suppressed",
     *BURSTS,
 )
 EVENTS_KEPT = 4096

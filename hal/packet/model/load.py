@@ -21,6 +21,8 @@ LEAST = {
     "new_flow_limit": 1,
     "half_open_limit": 0,
     "fragment_limit": 0,
+    "icmp_limit": 1,
+    "challenge_limit": 1,
 }
 
 

@@ -16,10 +16,13 @@ class Meters(Generic[Key]):
     def __init__(self) -> None:
         self._buckets: dict[Key, tuple[int, int]] = {}
 
-    def take(self, key: Key, rate: int, now: int) -> bool:
-        """A token of the bucket that gets `rate` of them a second and is `rate` deep; False if there is none."""
-        credit, last = self._buckets.get(key, (rate * SECOND, now))
-        credit = min(rate * SECOND, credit + (now - last) * rate)
-        enough = credit >= SECOND
-        self._buckets[key] = (credit - SECOND if enough else credit, now)
+    def take(self, key: Key, rate: int, now: int, parts: int = 1) -> bool:
+        """A token of the bucket that gets `rate` of them a second and is `rate` deep; False if there is none. One of
+        `parts` such buckets gets and holds a part of both, one token at least."""
+        token = parts * SECOND
+        deep = max(rate * SECOND, token)
+        credit, last = self._buckets.get(key, (deep, now))
+        credit = min(deep, credit + (now - last) * rate)
+        enough = credit >= token
+        self._buckets[key] = (credit - token if enough else credit, now)
         return enough

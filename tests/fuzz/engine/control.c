@@ -334,7 +334,9 @@ static void load(struct fuzz_input *in, struct client *c) {
                             .punt_limit = fuzz_u8(in),
                             .new_flow_limit = 16,
                             .half_open_limit = 2,
-                            .fragment_limit = 2};
+                            .fragment_limit = 2,
+                            .icmp_limit = 32,
+                            .challenge_limit = 32};
     uint8_t bent = fuzz_u8(in);
     size_t at = sizeof(head);
     int fds[4];

@@ -54,6 +54,8 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
             .new_flow_limit = fuzz_control.load.new_flow_limit,
             .half_open_limit = fuzz_control.load.half_open_limit,
             .fragment_limit = fuzz_control.load.fragment_limit,
+            .icmp_limit = fuzz_control.load.icmp_limit,
+            .challenge_limit = fuzz_control.load.challenge_limit,
             .pickup_until_ns = pickup_until,
             .ports = ports(),
             .port_count = fuzz_control.engine.port_count,

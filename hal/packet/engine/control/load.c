@@ -94,6 +94,10 @@ static bool card_valid(const struct dsn_load *head, struct dsn_failure *failure)
         return wrong_number(failure, "card", "new_flow_limit", "1 or more", head->new_flow_limit);
     if (head->half_open_limit < 1)
         return wrong_number(failure, "card", "half_open_limit", "1 or more", head->half_open_limit);
+    if (head->icmp_limit < 1)
+        return wrong_number(failure, "card", "icmp_limit", "1 or more", head->icmp_limit);
+    if (head->challenge_limit < 1)
+        return wrong_number(failure, "card", "challenge_limit", "1 or more", head->challenge_limit);
     return head->punt_limit >= 1 || wrong_number(failure, "card", "punt_limit", "1 or more", head->punt_limit);
 }
 
@@ -326,6 +330,8 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .new_flow_limit = control->load.new_flow_limit,
             .half_open_limit = control->load.half_open_limit,
             .fragment_limit = control->load.fragment_limit,
+            .icmp_limit = control->load.icmp_limit,
+            .challenge_limit = control->load.challenge_limit,
             .budgets = engine->budgets,
             .news = engine->news,
             .pickup_until_ns = control->pickup_until,

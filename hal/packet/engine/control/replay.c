@@ -61,6 +61,8 @@ struct dsn_shard *dsn_shard_for(struct dsn_control *control, const struct dsn_se
         .new_flow_limit = control->load.new_flow_limit,
         .half_open_limit = control->load.half_open_limit,
         .fragment_limit = control->load.fragment_limit,
+        .icmp_limit = control->load.icmp_limit,
+        .challenge_limit = control->load.challenge_limit,
         .pickup_until_ns = pickup_until,
         .ports = control->replay_port,
         .port_count = control->engine.port_count,

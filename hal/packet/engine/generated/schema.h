@@ -249,9 +249,11 @@ struct dsn_row_vnic {
     uint32_t new_flow_limit;
     uint32_t half_open_limit;
     uint32_t fragment_limit;
+    uint32_t icmp_limit;
+    uint32_t challenge_limit;
     uint8_t _pad4[4];
 };
-_Static_assert(sizeof(struct dsn_row_vnic) == 96, "Vnic");
+_Static_assert(sizeof(struct dsn_row_vnic) == 104, "Vnic");
 
 struct dsn_row_allowed_source {
     uint64_t id;

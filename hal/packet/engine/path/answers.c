@@ -336,7 +336,7 @@ void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t type,
     if (p->vnic->subnet_slot == DSN_NO_SLOT || dsn_is_icmp_error(p) || dsn_is_later(p))
         return;
     const struct dsn_subnet *subnet = dsn_subnet_at(shard->root, p->vnic->subnet_slot);
-    if (p->version == 4 ? !subnet->has_v4 : !subnet->has_v6)
+    if ((p->version == 4 ? !subnet->has_v4 : !subnet->has_v6) || !dsn_icmp_take(shard, p->vnic, p->key.source))
         return;
     struct dsn_frame_to to = back_to(p, p->frame);
     send(shard, p->vnic,
@@ -368,7 +368,7 @@ void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8
         return;
     if (told != DSN_TOLD_REFUSED || p->key.protocol != DSN_TCP) {
         dsn_tell(shard, p, p->version == 4 ? 3 : 1, code[p->version == 6][told], 0);
-    } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST)) {
+    } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST) && dsn_icmp_take(shard, p->vnic, p->key.source)) {
         struct dsn_frame_to to = back_to(p, p->frame);
         send(shard, p->vnic, dsn_make_reset(shard->config.pool, &to, p), DSN_MADE_RST);
     }

@@ -21,7 +21,8 @@ struct dsn_vnic {
 
     uint64_t subnet;
     uint32_t subnet_slot, vrf_slot, profile_slot;
-    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit;
+    uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit, icmp_limit,
+        challenge_limit;
 };
 
 struct dsn_chain { /* stages of one direction of a profile, by position */

@@ -155,6 +155,8 @@ void dsn_derive_vnic_in(struct dsn_root *root, uint32_t slot) {
         .half_open_limit = row->half_open_limit,
         .fragment_limit = row->fragment_limit,
         .serves = row->serves,
+        .icmp_limit = row->icmp_limit,
+        .challenge_limit = row->challenge_limit,
     };
     vnic->own_mac = own_mac(root, vnic);
     vnic->ops = d->profile[vnic->profile_slot].ops;

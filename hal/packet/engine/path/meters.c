@@ -68,17 +68,23 @@ uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic) {
     return number;
 }
 
-/* A token of a bucket that gets `rate` of them a second and is as deep. Each worker has its part of both. */
-static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t now) {
-    uint64_t deep = rate * DSN_SECOND / shard->config.workers;
-    if (shard->config.workers > 1 && rate > 0 && deep < DSN_SECOND)
-        deep = DSN_SECOND; /* one packet at least: with few a second all workers together may send one each */
+/* A token of a bucket that gets `rate` of them a second and is as deep; one of `parts` of such buckets gets and holds a
+ * part. Each worker has its part of both. */
+static bool take_of(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t parts,
+                    uint64_t now) {
+    uint64_t deep = rate * DSN_SECOND / shard->config.workers, token = parts * DSN_SECOND;
+    if (rate > 0 && deep < token)
+        deep = token; /* one packet at least: with few a second all buckets together may send one each */
     uint64_t passed = now - bucket->credit_ns;
-    uint64_t more = passed >= DSN_SECOND * shard->config.workers ? deep : passed * rate / shard->config.workers;
-    uint64_t credit = bucket->used ? RTE_MIN(deep, bucket->credit + more) : deep;
-    bool enough = credit >= DSN_SECOND;
-    *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - DSN_SECOND : credit, .credit_ns = now};
+    unsigned __int128 more = (unsigned __int128)passed * rate / shard->config.workers;
+    uint64_t credit = bucket->used ? (uint64_t)RTE_MIN((unsigned __int128)deep, bucket->credit + more) : deep;
+    bool enough = credit >= token;
+    *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - token : credit, .credit_ns = now};
     return enough;
+}
+
+static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t now) {
+    return take_of(shard, bucket, rate, 1, now);
 }
 
 /* The oldest of them goes, if there is one. */
@@ -192,17 +198,44 @@ static const uint8_t *seed_of(const struct dsn_root *root) {
     return none;
 }
 
+/* Which of a vNIC's buckets an address has; `purpose` tells buckets for one thing from those for another. */
+static unsigned bucket_of(const struct dsn_shard *shard, const char *purpose, uint64_t vnic,
+                          const uint8_t address[16]) {
+    uint8_t message[16 + 8 + 16];
+    size_t length = strlen(purpose);
+    memcpy(message, purpose, length);
+    dsn_put64(message + length, vnic);
+    memcpy(message + length + 8, address, 16);
+    return dsn_siphash(seed_of(shard->root), message, length + 24) % DSN_CHALLENGE_BUCKETS;
+}
+
 bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16], uint64_t now) {
-    uint8_t message[9 + 8 + 16] = "challenge";
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
+    const struct dsn_vnic *row = dsn_vnic_by_id(shard->root, vnic);
+    uint32_t rate = row != NULL && row->challenge_limit != 0 ? row->challenge_limit : shard->config.challenge_limit;
     if (number == 0)
         return false;
-    dsn_put64(message + 9, vnic);
-    memcpy(message + 17, address, 16);
-    uint64_t hash = dsn_siphash(seed_of(shard->root), message, sizeof(message));
+    struct dsn_bucket *buckets = dsn_challenges(&shard->vnics, number)->bucket;
     shard->vnics.state[number].challenged = true;
-    return take(shard, &dsn_challenges(&shard->vnics, number)->bucket[hash % DSN_CHALLENGE_BUCKETS],
-                DSN_CHALLENGES / DSN_CHALLENGE_BUCKETS, now);
+    return take_of(shard, &buckets[bucket_of(shard, "challenge", vnic, address)], rate, DSN_CHALLENGE_BUCKETS, now);
+}
+
+bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]) {
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
+             rate = vnic->icmp_limit != 0 ? vnic->icmp_limit : shard->config.icmp_limit;
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    if (number == 0)
+        return false;
+    struct dsn_bucket *buckets = dsn_challenges(&shard->vnics, number)->icmp;
+    state->challenged = true;
+    bool enough =
+        take_of(shard, &buckets[bucket_of(shard, "icmp", vnic->id, address)], rate, DSN_CHALLENGE_BUCKETS, shard->now);
+    shard->counters.engine[DSN_COUNT_ICMP_SUPPRESSED] += !enough;
+    if (enough)
+        state->at_limit[8] = false;
+    else
+        tell(shard, &state->at_limit[8], DSN_EVENT_ICMP_LIMIT, vnic);
+    return enough;
 }
 
 bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic) {

@@ -38,6 +38,7 @@ enum dsn_event_kind {
     DSN_EVENT_NEW_FLOW_LIMIT = 12,
     DSN_EVENT_HALF_OPEN_LIMIT = 13,
     DSN_EVENT_FRAGMENT_LIMIT = 14,
+    DSN_EVENT_ICMP_LIMIT = 15,
     DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
@@ -149,6 +150,8 @@ uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key 
 
 /* meters.c */
 bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now);
+/* May the card tell whoever is at this address of the vNIC's by ICMP, or reset him? */
+bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]);
 /* May one more first fragment of the vNIC be remembered? */
 bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is

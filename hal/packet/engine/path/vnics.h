@@ -23,19 +23,18 @@ struct dsn_vnic_state {
     uint32_t waiting;            /* packets from it that wait for neighbours */
     struct dsn_firsts_of firsts; /* its first packets that wait for their turn */
     bool at_limit
-        [8]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1], fragments: told once when it begins */
+        [8]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1], fragments, icmp, icmp: told once when it begins */
     struct dsn_bucket punt, log[2], opened[2]; /* of connections that it opens, and of those to it */
     uint32_t fragments;                        /* of its that are remembered */
     struct dsn_half_of half[2];
     bool challenged; /* there is something in dsn_challenges() */
 };
 
-/* What there may be of challenge ACKs, by the address that asks for one: who is at another can't read from what he gets
- * how many others got (RFC 5961 7, CVE-2016-5696). */
-#define DSN_CHALLENGES 256 /* a second */
+/* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
+ * read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
 #define DSN_CHALLENGE_BUCKETS 16
 struct dsn_challenges {
-    struct dsn_bucket bucket[DSN_CHALLENGE_BUCKETS];
+    struct dsn_bucket bucket[DSN_CHALLENGE_BUCKETS], icmp[DSN_CHALLENGE_BUCKETS];
 };
 
 struct dsn_vnic_states {

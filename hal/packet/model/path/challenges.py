@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from hal.packet.contract import LoadConfig
 from hal.packet.model.flows import Connection
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Packet
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.siphash import siphash
+from hal.packet.model.tables import Tables
 
-CHALLENGES_PER_SECOND = 256
-"""Of a vNIC."""
 BUCKETS = 16
 STAMP_BITS = 29
 """Of nanoseconds: a stamp is half a second."""
@@ -20,8 +20,9 @@ class Challenges:
     else's segments did (CVE-2016-5696): so buckets are apart by address, in a way nobody can know, and all that could
     be asked about counts, before it is known whether it will be."""
 
-    def __init__(self, moment: Moment) -> None:
+    def __init__(self, moment: Moment, config: LoadConfig) -> None:
         self._moment = moment
+        self._config = config
         self._buckets: Meters[tuple[int, int]] = Meters()
 
     def may(self, connection: Connection, packet: Packet) -> bool:
@@ -31,10 +32,14 @@ class Challenges:
             return False
         connection.challenged = stamp
         vnic = connection.share[0] if connection.share else packet.vnic.id
-        bucket = self._bucket(vnic, packet.source)
-        return self._buckets.take((vnic, bucket), CHALLENGES_PER_SECOND // BUCKETS, self._moment.now)
+        row = self._moment.tables.get("vnic", vnic)
+        limit = (row.challenge_limit if row else 0) or self._config.challenge_limit
+        bucket = bucket_of(self._moment.tables, "challenge", vnic, packet.source)
+        return self._buckets.take((vnic, bucket), limit, self._moment.now, BUCKETS)
 
-    def _bucket(self, vnic: int, source: bytes) -> int:
-        seeds = self._moment.tables.select("seed")
-        key = seeds[0].value if seeds else bytes(16)
-        return siphash(key, b"challenge" + vnic.to_bytes(8, "big") + source) % BUCKETS
+
+def bucket_of(tables: Tables, purpose: str, vnic: int, address: bytes) -> int:
+    """Which of a vNIC's buckets an address has, of those for this purpose."""
+    seeds = tables.select("seed")
+    key = seeds[0].value if seeds else bytes(16)
+    return siphash(key, purpose.encode() + vnic.to_bytes(8, "big") + address) % BUCKETS

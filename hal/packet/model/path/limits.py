@@ -9,6 +9,7 @@ from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.path.challenges import BUCKETS, bucket_of
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.rows import Entry
@@ -25,6 +26,7 @@ class Limits:
     ) -> None:
         self.punts: Meters[int] = Meters()
         self.opened: Meters[Share] = Meters()
+        self.told: Meters[tuple[int, int]] = Meters()
         self._moment = moment
         self._config = config
         self._flows = flows
@@ -93,6 +95,18 @@ class Limits:
             self.bites(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
         self._biting.discard((EventKind.FRAGMENT_LIMIT, share))
+
+    def may_tell(self, packet: Packet) -> bool:
+        """May the card tell its sender by ICMP that it was dropped, or reset him?"""
+        vnic, share = packet.vnic, (packet.vnic.id, "own")
+        bucket = bucket_of(self._moment.tables, "icmp", vnic.id, packet.source)
+        limit = vnic.icmp_limit or self._config.icmp_limit
+        if self.told.take((vnic.id, bucket), limit, self._moment.now, BUCKETS):
+            self._biting.discard((EventKind.ICMP_LIMIT, share))
+            return True
+        self._counters.engine["icmp_suppressed"] += 1
+        self.bites(EventKind.ICMP_LIMIT, share)
+        return False
 
     def meter(self, meeting: Meeting) -> None:
         """What goes to the card's own programs is metered for the vNIC it comes from. (`punt_limit`)"""

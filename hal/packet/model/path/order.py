@@ -68,12 +68,12 @@ class PathShard:
         self.events = EventRing()
         self.known = Known()
         self.pickup = PickUp(pickup_ns, self.events)
-        self.wire = Wire(moment, ports, self.counters)
+        self.wire = Wire(moment, ports, self.counters, self._may_tell)
         self.alive = Alive(moment, ports, self.wire, self.events)
         self.ledger = Ledger(moment, self.counters, self.events)
         self.fragments = Fragments()
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment))
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment, config))
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
@@ -148,6 +148,9 @@ class PathShard:
         if packet.fragment and packet.is_first:
             self.fragments.remember(packet, packet.fragment, meeting.connection, meeting.direction)  # *Fragments*
         return verdict
+
+    def _may_tell(self, packet: Packet) -> bool:
+        return self.limits.may_tell(packet)
 
     def _is_configured(self) -> bool:
         """There is a commit, and one of each owner that is awaited."""

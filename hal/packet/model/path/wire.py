@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hal.packet.contract import Output, StepKind
 from hal.packet.model import headers
 from hal.packet.model.chain import lowest_local
@@ -19,11 +21,12 @@ ARP, ND, ECHO, ICMP_ERROR, TCP_RST, TCP_CHALLENGE = range(1, 7)
 class Wire:
     """The ports of a shard. `outputs` is what has left since it was last emptied."""
 
-    def __init__(self, moment: Moment, ports: Ports, counters: CounterSet) -> None:
+    def __init__(self, moment: Moment, ports: Ports, counters: CounterSet, may_tell: Callable[[Packet], bool]) -> None:
         self.outputs: list[Output] = []
         self._moment = moment
         self._ports = ports
         self._counters = counters
+        self._may_tell = may_tell
 
     def transmit(self, egress: Entry, frame: bytes) -> None:
         if not self._ports.link(egress.port):
@@ -69,11 +72,11 @@ class Wire:
             self.answer(packet, headers.challenge(packet, news), TCP_CHALLENGE)
             return
         if news.resets and packet.protocol == TCP:
-            if not packet.flags & RST:
+            if not packet.flags & RST and self._may_tell(packet):
                 self.answer(packet, headers.reset(packet), TCP_RST)
             return
         source = lowest_local(self._moment.tables, packet.vnic, packet.source)
-        if source is None or packet.is_icmp_error:
+        if source is None or packet.is_icmp_error or not self._may_tell(packet):
             return
         kind, code = news.v4 if packet.version == 4 else news.v6
         self.answer(packet, headers.icmp_error(packet, source, kind, code, news.value), ICMP_ERROR)

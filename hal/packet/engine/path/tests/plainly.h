@@ -86,6 +86,8 @@ static struct dsn_vnic plain_vnic(const struct dsn_root *root, uint32_t slot) {
         .new_flow_limit = row->new_flow_limit,
         .half_open_limit = row->half_open_limit,
         .fragment_limit = row->fragment_limit,
+        .icmp_limit = row->icmp_limit,
+        .challenge_limit = row->challenge_limit,
     };
     if (!uplink && vnic.subnet_slot != DSN_NO_SLOT) {
         const struct dsn_row_subnet *subnet = dsn_row(root, DSN_TABLE_SUBNET, vnic.subnet_slot);

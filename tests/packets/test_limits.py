@@ -225,3 +225,52 @@ def test_nobody_takes_the_whole_table(card: Card) -> None:
     assert fragments(card, "db", range(1200)).count("") == 768
     assert refused(card, "fragment_limit") == 1200 - 1024 + 2200 - 1536 + 1200 - 768
     assert refused(card, "fragment_table_full") == 0
+
+
+# --- what the card makes -----------------------------------------------------------------------------------------
+
+
+def suppressed(card: Card) -> int:
+    return card.shard.counters().engine["icmp_suppressed"]
+
+
+def errors(card: Card, source: str, many: int, host: str = "client") -> int:
+    """How many of so many packets that can't go on are answered by an ICMP error."""
+    frame = card.host(host).frame(udp(f"{source}:1 > 10.2.0.5:53", ip={"ttl": 1}))
+    packets = [PacketIn(frame, HOSTS[host].port, card.now)] * many
+    return sum(len(result.outputs) for result in card.replays(packets))
+
+
+def test_icmp_errors_a_second(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=32))
+    assert errors(card, "10.1.0.20", 10) == 2
+    assert (suppressed(card), refused(card, "ttl_exceeded")) == (8, 10)
+    assert told(card) == [(EventKind.ICMP_LIMIT, CLIENT)]
+    assert errors(card, "10.1.0.10", 10, "web") == 10  # another vNIC has its own
+    victim_works(card, 1)
+    card.after(0.5)
+    assert errors(card, "10.1.0.20", 10) == 1
+
+
+def test_fewer_than_buckets_are_one_each(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=1))
+    assert errors(card, "10.1.0.20", 3) == 1
+    assert errors(card.after(16 - 1e-9), "10.1.0.20", 3) == 0
+    assert errors(card.after(1e-9), "10.1.0.20", 3) == 1
+
+
+def test_who_is_at_another_address_learns_nothing(card: Card) -> None:
+    """By an uplink, whose limit is one for all behind it: in other buckets nothing is missing."""
+    card.changes(replace(card.row("vnic", 1), icmp_limit=16))
+    assert errors(card, "203.0.113.1", 50, "gateway") == 1
+    others = [errors(card, f"203.0.113.{last}", 1, "gateway") for last in range(2, 60)]
+    assert 8 <= sum(others) <= 15  # each of the other 15 buckets has one, and 58 addresses find nearly all of them
+    assert suppressed(card) == 49 + 58 - sum(others)
+
+
+def test_resets_are_among_them(card: Card) -> None:
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=16))
+    syns = [card.host("client").sends(tcp(f"10.1.0.20:{port} > 10.1.0.10:445")) for port in range(1, 5)]
+    assert [len(sent.outputs()) for sent in syns] == [1, 0, 0, 0]
+    assert refused(card, "firewall_reset") == 4
+    assert suppressed(card) == 3

@@ -539,8 +539,8 @@ STARTS = (
     replace(_START, apart=1),
     replace(_START, tracking=1),
     replace(_START, tracking=3),
-    replace(_START, limits=len(LIMITS) - 1),
-    replace(_START, policies=(1, 1, 1, 1), limits=len(LIMITS) - 1),
+    replace(_START, limits=len(LIMITS) - 2),
+    replace(_START, policies=(1, 1, 1, 1), limits=len(LIMITS) - 2),
 )
 """Where stories begin: mostly, most things pass."""
 FEW_FRAGMENTS = next(place for place, start in enumerate(STARTS) if LIMITS[start.limits] == {"fragment_limit": 1})

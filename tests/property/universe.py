@@ -63,7 +63,7 @@ LOAD = LoadConfig(
 )
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"flow_limit": 2}, {"inbound_flow_limit": 2}, {"punt_limit": 1}, {"new_flow_limit": 1}, {"half_open_limit": 1},
-    {"half_open_limit": 2, "new_flow_limit": 2}, {"fragment_limit": 1},
+    {"half_open_limit": 2, "new_flow_limit": 2}, {"fragment_limit": 1}, {"icmp_limit": 1},
 )  # fmt: skip
 """Of vNICs."""
 

@@ -151,3 +151,21 @@ def remembered_fragments_are_limited(bench: Bench) -> None:
             packet = bytearray(fragment(A.ip6, C.ip6, 0, True, datagram))
             packet[44:48] = (99).to_bytes(4, "big")
             traffic.send(A.port, A.frame(bytes(packet))).dropped("fragment_limit", f"fragment {limit + 1} of {limit}")
+
+
+@check(
+    Level.STATEFUL,
+    "icmp_limit, challenge_limit: defaults, a second, of what the card makes for a vNIC.",
+    needs=NEEDS,
+)
+def what_the_card_makes_is_limited(bench: Bench) -> None:
+    """ICMP errors to a vNIC end where its row says, or load where that says 0: one of 16 parts for an address."""
+    for own, limit in ((0, 3), (32, 2)):
+        card = world.world(bench, icmp_limit=48)
+        card.commit(modify(world.vnic(A, icmp_limit=own)))
+        traffic = card.traffic()
+        nowhere = A.frame(udp(A.ip, "192.168.7.7"))
+        for number in range(limit + 1):
+            sent = traffic.send(A.port, nowhere).dropped("no_route", f"packet {number + 1} to nowhere")
+            answers = len(sent.outputs)
+            equal(answers, int(number < limit), f"ICMP errors about packet {number + 1}, of which there may be {limit}")

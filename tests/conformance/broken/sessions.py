@@ -26,7 +26,7 @@ from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import is_half_open
-from hal.packet.model.parse import Dropped
+from hal.packet.model.parse import Dropped, Packet
 from hal.packet.model.path import PathShard
 from hal.packet.model.path.deciding import Deciding
 from hal.packet.model.path.ledger import Ledger
@@ -218,6 +218,15 @@ class FragmentsForAll(Fragments):
 
     def most(self, role: str, limit: int) -> int:
         return super().most(role, limit) + 1
+
+
+@breaks(BREAKS, "what_the_card_makes_is_limited")
+class EndlessErrors(Limits):
+    """senders of dropped packets are told, however many there are"""
+
+    def may_tell(self, packet: Packet) -> bool:
+        super().may_tell(packet)
+        return True
 
 
 @breaks(BREAKS, "inbound_flows_are_limited")

@@ -22,8 +22,7 @@ struct dsn_vnic_state {
     struct dsn_budget *budget;   /* or NULL */
     uint32_t waiting;            /* packets from it that wait for neighbours */
     struct dsn_firsts_of firsts; /* its first packets that wait for their turn */
-    bool at_limit
-        [8]; /* open[0], open[1], punt, opened[0], opened[1], half[0], half[1], fragments, icmp, icmp: told once when it begins */
+    bool at_limit[9]; /* open, of its own and to it, punt, opened likewise, half likewise, fragments, icmp: told once */
     struct dsn_bucket punt, log[2], opened[2]; /* of connections that it opens, and of those to it */
     uint32_t fragments;                        /* of its that are remembered */
     struct dsn_half_of half[2];

@@ -105,6 +105,18 @@ def test_hosts_talk(workers: int) -> None:
         assert counters.engine["chain_walks"] <= counters.engine["flows_opened"] + strangers
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("v6", [False, True], ids=["IPv4", "IPv6"])
+def test_more_datagrams_in_fragments_than_a_worker_remembers(workers: int, v6: bool) -> None:
+    """Within half a minute, one behind the other: those that are whole take no room."""
+    with live(2, workers=workers) as card:
+        address = card.made.ipv6(1) if v6 else card.made.ipv4(1)
+        card.made.on(0, "ping", "-q", "-f", "-c", "5000", "-s", "3000", address, timeout=60)
+        counters = card.engine.counters()
+        assert counters.drops["fragment_table_full"] == counters.drops["fragment_overlap"] == 0
+        assert counters.ports[1]["tx_packets"] > 3 * 4900
+
+
 def test_jumbo_frames() -> None:
     with live(2, mtu=9216) as card:
         card.made.ping(0, 1, "-M", "do", "-s", str(9216 - 28))

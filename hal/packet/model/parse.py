@@ -472,7 +472,19 @@ def check_error(packet: Packet) -> None:
         raise Dropped("icmp_error_invalid")
 
 
-def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
+class Quoted(NamedTuple):
+    """A packet that an ICMP error quotes, the other way round: as one that answers it would be."""
+
+    protocol: int
+    source: bytes
+    destination: bytes
+    source_port: int
+    destination_port: int
+    sequence: int
+    """Of TCP, as it stands in the quoted packet; else 0."""
+
+
+def quoted_packet(packet: Packet) -> Quoted | None:
     """What an ICMP error quotes, the other way round: protocol, source, destination and both ports as a packet that
     answers the quoted one would have them. None if it doesn't hold its IP header and 8 bytes, or says it has fewer.
     """
@@ -497,9 +509,10 @@ def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
     transport = quoted[size:]
     if len(transport) < 8 or length < size + 8:
         return None
-    source_port = destination_port = 0
+    source_port = destination_port = sequence = 0
     if protocol in (TCP, UDP):
         source_port, destination_port = word(transport, 0), word(transport, 2)
+        sequence = word(transport, 4, 4) if protocol == TCP else 0
     elif protocol == packet.protocol:
         if transport[0] == ECHO_REQUEST[protocol]:
             source_port = word(transport, 4)
@@ -507,4 +520,4 @@ def quoted_tuple(packet: Packet) -> tuple[int, bytes, bytes, int, int] | None:
             destination_port = word(transport, 4)
         else:
             return None
-    return protocol, destination, source, destination_port, source_port
+    return Quoted(protocol, destination, source, destination_port, source_port, sequence)

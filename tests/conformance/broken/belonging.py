@@ -7,7 +7,7 @@ from dataclasses import replace
 from hal.packet.model.chain import Chain
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
-from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_tuple
+from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_packet
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import By, Meeting, Meetings
 from hal.packet.model.stage import TCP, Entry, Header, Tables
@@ -21,8 +21,8 @@ class ToAnybody(Meetings):
     """ICMP errors pass whoever they are sent to"""
 
     def by_quote(self, packet: Packet) -> Meeting:
-        quoted = quoted_tuple(packet)
-        return super().by_quote(replace(packet, destination=quoted[2]) if quoted else packet)
+        quoted = quoted_packet(packet)
+        return super().by_quote(replace(packet, destination=quoted.destination) if quoted else packet)
 
 
 @breaks(BREAKS, "errors_are_about_packets_that_were")
@@ -30,8 +30,8 @@ class AboutNothing(Meetings):
     """ICMP errors pass whether a packet went before them or not"""
 
     def by_quote(self, packet: Packet) -> Meeting:
-        quoted = quoted_tuple(packet)
-        key = Key(scope_of(packet.vnic), packet.routed, *quoted) if quoted else None
+        quoted = quoted_packet(packet)
+        key = Key(scope_of(packet.vnic), packet.routed, *quoted[:5]) if quoted else None
         found = self._flows.find(key, self._moment.now) if key else None
         if found is None:
             return super().by_quote(packet)

@@ -12,13 +12,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     /* Memory of just this size, so that one byte too far is seen. */
     uint8_t *frame = malloc(size ? size : 1);
     struct dsn_packet p;
+    uint32_t sequence = 0;
     struct dsn_flow_key quoted;
     memcpy(frame, data, size);
     enum dsn_reason_number reason = fuzz_parse(frame, (uint32_t)size, &p);
     FUZZ_CHECK(reason == DSN_PASSED || (reason < DSN_REASONS && dsn_reason_name[reason] != NULL));
     if (reason == DSN_PASSED) {
         fuzz_holds(&p);
-        if (dsn_is_icmp_error(&p) && dsn_parse_quoted(&p, &quoted))
+        if (dsn_is_icmp_error(&p) && dsn_parse_quoted(&p, &quoted, &sequence))
             FUZZ_CHECK(quoted.vrf == 0 && quoted.scope == 0 && quoted.flags == 0);
     }
     fuzz_same(frame, (uint32_t)size, reason, &p);

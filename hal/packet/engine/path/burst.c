@@ -366,6 +366,7 @@ static struct dsn_result result_of(dsn_end end) {
 #ifndef DSN_WITNESS
 bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *mbuf,
                   struct dsn_packet *p, struct dsn_flow_key *key) {
+    uint32_t sequence;
     dsn_look_begin(p, mbuf);
     uint8_t state = dsn_look(shard, root, p);
     if (state == DSN_STATE_FRAGMENT && !dsn_is_later(p))
@@ -373,7 +374,7 @@ bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, st
     *key = p->key;
     if (state != DSN_STATE_ERROR)
         return state == DSN_STATE_FLOW || state == DSN_STATE_FRAGMENT;
-    if (!dsn_parse_quoted(p, key))
+    if (!dsn_parse_quoted(p, key, &sequence))
         return false;
     key->scope = p->key.scope;
     key->vrf = p->key.vrf;

@@ -141,6 +141,7 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, u
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_flow_key key;
     struct dsn_header header;
+    uint32_t sequence = 0;
     enum dsn_reason_number reason = dsn_parse_error(p);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
@@ -148,13 +149,16 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     reason = dsn_ask_source(shard->root, p->vnic, &header);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
-    if (!dsn_parse_quoted(p, &key) || memcmp(key.destination, p->key.destination, 16) != 0)
+    if (!dsn_parse_quoted(p, &key, &sequence) || memcmp(key.destination, p->key.destination, 16) != 0)
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     key.scope = p->key.scope;
     key.vrf = p->key.vrf;
     key.flags = p->key.flags;
     uint32_t ref = dsn_connection_find(shard, &key, dsn_flows_hash(&shard->flows, &key), shard->now);
     if (ref == 0 || dsn_ref_connection(&shard->flows, ref)->session.packets[!(ref & 1)] == 0)
+        return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
+    if (key.protocol == DSN_TCP && dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref)) &&
+        !dsn_tcp_could_have_sent(&shard->flows.windows[ref >> 1], !(ref & 1), sequence))
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     const struct dsn_line *line = dsn_ref_line(&shard->flows, ref);
     reason = meet(shard, p, ref);

@@ -21,8 +21,9 @@ dsn_end dsn_hand_over(struct dsn_shard *shard, struct rte_mbuf *mbuf, uint16_t w
 
 uint16_t dsn_worker_of(const struct dsn_shard *shard, const struct dsn_packet *p, uint8_t state) {
     struct dsn_flow_key key = p->key;
+    uint32_t sequence;
     if (state == DSN_STATE_ERROR) {
-        if (!dsn_parse_quoted(p, &key))
+        if (!dsn_parse_quoted(p, &key, &sequence))
             return shard->config.worker;
         key.vrf = p->key.vrf;
     } else if (state < DSN_STATE_FRAGMENT) {

@@ -106,7 +106,7 @@ enum dsn_reason_number dsn_parse_transport(struct dsn_packet *packet);
 enum dsn_reason_number dsn_parse_error(const struct dsn_packet *packet);
 
 /* What an ICMP error quotes, the other way round: addresses, protocol and ports as a packet that answers the quoted
- * one would have them. False if it doesn't hold its IP header and 8 bytes. */
-bool dsn_parse_quoted(const struct dsn_packet *packet, struct dsn_flow_key *key);
+ * one would have them. False if it doesn't hold its IP header and 8 bytes. *sequence: of TCP. */
+bool dsn_parse_quoted(const struct dsn_packet *packet, struct dsn_flow_key *key, uint32_t *sequence);
 
 #endif

@@ -304,7 +304,7 @@ enum dsn_reason_number dsn_parse_error(const struct dsn_packet *p) {
     return p->icmp_type == 2 && mtu < 1280 ? DSN_REASON_ICMP_ERROR_INVALID : DSN_PASSED; /* RFC 8201 4 */
 }
 
-bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
+bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key, uint32_t *sequence) {
     const uint8_t *ip = dsn_payload(p) + 8;
     uint32_t length = dsn_payload_length(p) - 8u, size;
     memset(key, 0, sizeof(*key));
@@ -332,6 +332,7 @@ bool dsn_parse_quoted(const struct dsn_packet *p, struct dsn_flow_key *key) {
     if (key->protocol == DSN_TCP || key->protocol == DSN_UDP) {
         key->destination_port = dsn_be16(l4);
         key->source_port = dsn_be16(l4 + 2);
+        *sequence = dsn_be32(l4 + 4);
     } else if (key->protocol == p->key.protocol) {
         if (l4[0] == dsn_echo_request(key->protocol))
             key->destination_port = dsn_be16(l4 + 4);

@@ -14,7 +14,7 @@ from hal.packet.model.fragments import Fragments
 from hal.packet.model.guard import routers_alone
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
-from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_tuple
+from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_packet
 from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.moment import Moment
 
@@ -104,11 +104,17 @@ class Meetings:
         check_error(packet)
         if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
             raise Dropped(reason)
-        quoted = quoted_tuple(packet)
-        key = Key(scope_of(packet.vnic), packet.routed, *quoted) if quoted else None
-        found = self._flows.find(key, self._moment.now) if key and key.destination == packet.destination else None
-        if key is None or found is None or not found[0].packets[1 - found[1]]:
+        quoted = quoted_packet(packet)
+        if quoted is None or quoted.destination != packet.destination:
             raise Dropped("icmp_error_unrelated")
+        key = Key(scope_of(packet.vnic), packet.routed, *quoted[:5])
+        found = self._flows.find(key, self._moment.now)
+        if found is None or not found[0].packets[1 - found[1]]:
+            raise Dropped("icmp_error_unrelated")
+        connection, direction = found
+        held = connection.talk if connection.talk and connection.is_strict else None
+        if held and not tcp.could_have_sent(held, 1 - direction, quoted.sequence):
+            raise Dropped("icmp_error_unrelated")  # RFC 5927 4.1
         return self._meet(Meeting(packet, *found, key, By.QUOTE))
 
     def _meet(self, meeting: Meeting) -> Meeting:

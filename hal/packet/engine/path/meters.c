@@ -76,8 +76,10 @@ static bool take_of(const struct dsn_shard *shard, struct dsn_bucket *bucket, ui
     if (rate > 0 && deep < token)
         deep = token; /* one packet at least: with few a second all buckets together may send one each */
     uint64_t passed = now - bucket->credit_ns;
-    unsigned __int128 more = (unsigned __int128)passed * rate / shard->config.workers;
-    uint64_t credit = bucket->used ? (uint64_t)RTE_MIN((unsigned __int128)deep, bucket->credit + more) : deep;
+    uint64_t more, credit = deep;
+    /* What 64 bits don't hold is more than any bucket does, shared among 64 workers as well. */
+    if (bucket->used && !__builtin_mul_overflow(passed, rate, &more) && (more /= shard->config.workers) < deep)
+        credit = RTE_MIN(deep, bucket->credit + more);
     bool enough = credit >= token;
     *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - token : credit, .credit_ns = now};
     return enough;

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.netns.world import ROOT, Host, World
+from tests.netns.world import ROOT, WEB, Host, World
 
 INTENT = ROOT / "docs/examples/demo.yaml"
 NUMBERED = Path(__file__).with_name("numbered.py")
@@ -80,7 +80,7 @@ def build(world: World) -> None:
     folder.mkdir()
     (folder / "index.html").write_text("hello from web\n")
     web = world.hosts["web"]
-    web.start(sys.executable, "-m", "http.server", "--directory", str(folder), "--bind", "::", "80")
+    web.start(sys.executable, str(WEB), str(folder), "::", "80")
     web.start("iperf3", "-s")
     world.write_card()
 

@@ -25,6 +25,8 @@ from tests.tools.engines import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "dsnw"
+WEB = Path(__file__).with_name("serve.py")
+"""A web server: its folder, its address, its port."""
 
 
 def run(*command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
@@ -231,7 +233,7 @@ def card_alone(folder: Path) -> Iterator[World]:
 def web_server(namespace: str, address: str, folder: Path) -> Iterator[None]:
     """A web server on port 8099 in a namespace, from when it listens."""
     inside = ("ip", "netns", "exec", namespace)
-    serve = (sys.executable, "-m", "http.server", "--bind", address, "8099", "--directory", str(folder))
+    serve = (sys.executable, str(WEB), str(folder), address, "8099")
     server = subprocess.Popen([*inside, *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         if not wait_until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):

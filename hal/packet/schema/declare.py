@@ -113,6 +113,10 @@ class Action:
     doc: str
     fields: tuple[Field, ...] = ()
 
+    def __hash__(self) -> int:
+        """Of the name alone, as a table's: layouts are looked up by them all the time."""
+        return hash(self.row)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -136,6 +140,9 @@ class Table:
     key: tuple[Field, ...] = ()
     match: Match = Match.EXACT
     counts: bool = False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def fields(self, action: Action) -> Iterator[Field]:
         """The declared fields of a row of `action`, in order, without the id that each row begins with."""

@@ -46,6 +46,9 @@ class Layout:
     key_end: int
     size: int
 
+    def __hash__(self) -> int:
+        return hash(self.action)
+
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype of one row; padding is left out by name but kept in offsets and itemsize."""

@@ -1,6 +1,7 @@
 """Suites in lanes: one suite after another in each lane, the lanes at the same time.
 
-Real hosts mostly wait, so what computes has a lane beside them, at a lower priority: hosts don't wait for it.
+Real hosts mostly wait, so what computes has a lane beside them, at a lower priority: hosts don't wait for it. When the
+hosts' lane has come to its end it takes the last suites of what computes.
 With one lane a suite prints for itself. With more, what a suite says is kept in build/test/NAME.log and printed whole
 at its end; failures are told when they happen, and every half minute which tests run.
 """
@@ -192,6 +193,14 @@ def _end(running: Iterable[Running], ends: Ends) -> None:
         one.kill()
 
 
+def _next_of(queues: Mapping[str, deque[Suite]], lane: str) -> Suite | None:
+    """What this lane runs next: of its own, in order; else what another lane would compute last."""
+    if queues[lane]:
+        return queues[lane].popleft()
+    rest = queues.get(COMPUTING)
+    return rest.pop() if rest else None
+
+
 def run(
     suites: Mapping[str, Sequence[Suite]],
     root: Path,
@@ -216,9 +225,9 @@ def run(
     apart = len(queues) > 1
     told = time.monotonic()
     while True:
-        for lane, queue in queues.items():
-            if lane not in running and queue:
-                running[lane] = Running(queue.popleft(), root, extra, console, apart)
+        for lane in queues:
+            if lane not in running and (suite := _next_of(queues, lane)):
+                running[lane] = Running(suite, root, extra, console, apart)
                 if apart:
                     console.print(f"{running[lane].suite.name} begins", highlight=False)
         if not running:

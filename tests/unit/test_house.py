@@ -184,6 +184,7 @@ run.FINISHED, run.PASSED = run.ROOT / "build/long.json", run.ROOT / "build/long.
 lanes.PROGRESS_S = 0.5
 suites = (
     lanes.Suite("reckons", "a lane of its own"),
+    lanes.Suite("more", "of the same lane"),
     lanes.Suite("real", "beside it", lanes.HOSTS),
     lanes.Suite("last", "after it", lanes.HOSTS),
 )
@@ -286,6 +287,24 @@ def test_two_lanes_run_at_once_and_each_suite_is_printed_whole(tmp_path: Path) -
         assert "short test summary" in whole
         assert f"a reason of {other}" not in whole
     assert late.splitlines()[-1] == "5 passed, 2 failed"
+
+
+def test_the_hosts_lane_takes_over_what_computes_when_it_has_ended(tmp_path: Path) -> None:
+    """From the end, at the niceness of what computes."""
+    here = os.nice(0)
+    reckons = WAITS_FOR.format(own="reckons", other="more").replace("NICE", str(min(19, here + 10)))
+    more = WAITS_FOR.format(own="more", other="reckons").replace("NICE", str(min(19, here + 10)))
+    running = runner(tmp_path, {"reckons": reckons, "more": more, "real": QUICK.replace("NICE", str(here))})
+    try:
+        for name in ("reckons", "more"):
+            wait_for(tmp_path / "tests" / name / "began")
+            (tmp_path / "tests" / name / "go on").touch()
+        said, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+    assert said.index("real: 1 passed, 0 failed") < said.index("more begins")
+    assert said.splitlines()[-1] == "5 passed, 2 failed"
 
 
 def test_one_lane_runs_suites_in_the_order_asked_for(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ extern const struct dsn_match_ops dsn_lpm_ops;      /* match/lpm.c */
 extern const struct dsn_match_ops dsn_priority_ops; /* match/classify.c */
 
 /* Open addressing from 32-bit hashes to slots, at most two thirds full, never resized (control/index.c). An entry is the
- * hash above slot + 1; 0 is empty. */
+ * hash above slot + 1; 0 is empty. Behind the entries stands a bit for each first twelve of a hash that is there: most of what
+ * a packet asks a small table for isn't there, and an entry is a cache miss of its own. */
 struct dsn_index {
     uint64_t *entry; /* NULL: there is none */
     uint8_t bits;

@@ -35,8 +35,10 @@ static uint8_t bits_for(uint32_t capacity) {
     return bits;
 }
 
+#define SIEVE ((UINT64_C(1) << DSN_INDEX_SIEVE_BITS) / 8)
+
 size_t dsn_index_bytes(uint32_t capacity) {
-    return sizeof(uint64_t) << bits_for(capacity);
+    return (sizeof(uint64_t) << bits_for(capacity)) + SIEVE;
 }
 
 bool dsn_index_create(struct dsn_index *index, uint32_t capacity) {
@@ -60,6 +62,18 @@ void dsn_index_put(struct dsn_index *index, uint32_t hash, uint32_t slot) {
     while (index->entry[at])
         at = (at + 1) & mask;
     index->entry[at] = (uint64_t)hash << 32 | (slot + 1);
+    *dsn_index_sieve(index, hash) |= UINT64_C(1) << (hash >> (32 - DSN_INDEX_SIEVE_BITS)) % 64;
+}
+
+/* Takes the bit away that no entry has any more. Those that could have it stand from its first home on, in a row. */
+static void sieve_again(struct dsn_index *index, uint32_t hash) {
+    uint32_t mask = (1u << index->bits) - 1, first = hash >> (32 - DSN_INDEX_SIEVE_BITS);
+    uint32_t at = dsn_index_home(index, first << (32 - DSN_INDEX_SIEVE_BITS));
+    uint32_t end = dsn_index_home(index, hash | (UINT32_MAX >> DSN_INDEX_SIEVE_BITS)) + 1;
+    for (; at < end || index->entry[at & mask] != 0; at++)
+        if (index->entry[at & mask] != 0 && index->entry[at & mask] >> (64 - DSN_INDEX_SIEVE_BITS) == first)
+            return;
+    *dsn_index_sieve(index, hash) &= ~(UINT64_C(1) << first % 64);
 }
 
 void dsn_index_take(struct dsn_index *index, uint32_t hash, uint32_t slot) {
@@ -79,4 +93,5 @@ void dsn_index_take(struct dsn_index *index, uint32_t hash, uint32_t slot) {
         hole = at;
     }
     index->entry[hole] = 0;
+    sieve_again(index, hash);
 }

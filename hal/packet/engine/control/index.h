@@ -20,6 +20,17 @@ static inline uint32_t dsn_index_home(const struct dsn_index *index, uint32_t ha
     return hash >> (32 - index->bits);
 }
 
+#define DSN_INDEX_SIEVE_BITS 12
+
+static inline uint64_t *dsn_index_sieve(const struct dsn_index *index, uint32_t hash) {
+    return index->entry + (UINT64_C(1) << index->bits) + (hash >> (32 - DSN_INDEX_SIEVE_BITS)) / 64;
+}
+
+/* False: no row has this hash. */
+static inline bool dsn_index_may(const struct dsn_index *index, uint32_t hash) {
+    return *dsn_index_sieve(index, hash) >> (hash >> (32 - DSN_INDEX_SIEVE_BITS)) % 64 & 1;
+}
+
 static inline void dsn_index_prefetch(const struct dsn_index *index, uint32_t hash) {
     __builtin_prefetch(&index->entry[dsn_index_home(index, hash)], 1);
 }

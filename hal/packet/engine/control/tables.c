@@ -152,6 +152,8 @@ uint32_t dsn_find(const struct dsn_root *root, enum dsn_table_number number, con
         return DSN_NO_SLOT;
     size_t size = dsn_key_size(table->desc);
     uint32_t hash = dsn_hash(key, size), at = dsn_index_home(&table->keys, hash), slot;
+    if (!dsn_index_may(&table->keys, hash))
+        return DSN_NO_SLOT;
     while ((slot = dsn_index_next(&table->keys, hash, &at)) != DSN_NO_SLOT)
         if (memcmp((const uint8_t *)dsn_row(root, number, slot) + 8, key, size) == 0)
             return slot;

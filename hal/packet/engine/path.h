@@ -59,6 +59,9 @@ struct dsn_shard;
 
 struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config);
 void dsn_shard_destroy(struct dsn_shard *shard);
+/* Has memory in place that only some kinds of connections need, a bounded part of it a call, as soon as there is one of
+ * them. Not by the shard's thread, which goes on meanwhile. */
+void dsn_shard_warm(struct dsn_shard *shard);
 /* As configured. */
 struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard);
 /* Whom a frame of the shard's queues goes to, and that so many were sent there: the port has taken them. Any shard will
@@ -77,7 +80,21 @@ void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum 
 struct dsn_tx {
     struct rte_mbuf *packets[DSN_BURST * 4];
     uint16_t count;
+    bool mixed;  /* not all of them go to the one that the first goes to */
+    uint32_t to; /* that one; as dsn_frame_to() says of each */
+    uint64_t bytes;
 };
+/* So many more stand there, for one: what sending counts is known then without another look at each of them. */
+static inline void dsn_tx_add(struct dsn_tx *tx, uint32_t to, uint32_t packets, uint64_t bytes) {
+    if (tx->count == 0) {
+        tx->to = to;
+        tx->bytes = 0;
+        tx->mixed = false;
+    }
+    tx->mixed |= tx->to != to;
+    tx->bytes += bytes;
+    tx->count = (uint16_t)(tx->count + packets);
+}
 struct dsn_tx *dsn_shard_tx(struct dsn_shard *shard, uint16_t port_index);
 
 /* Packets of connections that another worker owns, a queue a worker; drained the same way. */

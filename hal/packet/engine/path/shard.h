@@ -120,7 +120,8 @@ static inline enum dsn_reason_number dsn_transmit(struct dsn_shard *shard, uint3
     if (unlikely(tx->count == RTE_DIM(tx->packets)))
         return DSN_REASON_PORT_FULL;
     dsn_mark(frame, from, vnic);
-    tx->packets[tx->count++] = frame;
+    tx->packets[tx->count] = frame;
+    dsn_tx_add(tx, vnic, 1, frame->pkt_len);
     return DSN_PASSED;
 }
 /* Index of a port by its number; DSN_NO_PORT. */
@@ -134,6 +135,8 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number);
 void dsn_connection_settle(struct dsn_shard *shard, uint32_t number);
 /* Into the index, both lines, whose keys are set and no other's; and out of it. */
 void dsn_connection_enter(struct dsn_shard *shard, uint32_t number);
+/* The same where both keys' hashes are known. */
+void dsn_connection_enter_by(struct dsn_shard *shard, uint32_t number, const uint64_t hash[2]);
 void dsn_connection_leave(struct dsn_shard *shard, uint32_t number);
 /* Counts it for its vNIC, as its flags and its share say; and no more. */
 void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *connection);

@@ -24,17 +24,19 @@ struct dsn_train {
     uint64_t macs;                   /* first eight bytes of the frame */
     uint32_t source_end;             /* and the next four */
     uint32_t packets;
+    uint64_t bytes;
 };
 
 /* Accounts for the packets so far. */
 static inline void dsn_train_end(struct dsn_train *train) {
     if (train->packets > 0) {
-        train->tx->count = (uint16_t)(train->tx->count + train->packets);
+        dsn_tx_add(train->tx, train->egress, train->packets, train->bytes);
         if (train->neighbour != NULL)
             train->neighbour->used = true;
     }
     train->ops = 0;
     train->packets = 0;
+    train->bytes = 0;
     train->least = DSN_STATE_PLAIN;
 }
 
@@ -109,6 +111,7 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
         mbuf->pkt_len = p->end;
     }
     dsn_mark(mbuf, p->vnic->slot, train->egress);
+    train->bytes += p->end;
     train->queue[train->packets++] = mbuf;
     return true;
 }

@@ -19,7 +19,10 @@ static uint16_t dpdk_rx(struct dsn_port *port, struct rte_mbuf **packets, uint16
 }
 
 static uint16_t dpdk_tx(struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
+    uint64_t flags = 0;
     for (uint16_t i = 0; i < count; i++)
+        flags |= packets[i]->ol_flags;
+    for (uint16_t i = 0; unlikely(flags & DSN_MBUF_CSUM_PARTIAL) && i < count; i++)
         if (packets[i]->ol_flags & DSN_MBUF_CSUM_PARTIAL)
             dsn_csum_finish(packets[i]);
     return rte_eth_tx_burst(((struct dpdk_port *)port->state)->device, 0, packets, count);

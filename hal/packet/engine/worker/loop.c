@@ -69,10 +69,25 @@ static uint16_t send_burst(struct dsn_worker *w, struct dsn_port *port, struct r
     return taken;
 }
 
-static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count) {
+/* The same for packets that all go to one, of which `all` is known. */
+static uint16_t send_alike(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count,
+                           struct run all, uint64_t *bytes) {
+    uint16_t taken = port->ops->tx(port, packets, count);
+    for (uint16_t i = taken; i < count; i++)
+        all.bytes -= packets[i]->pkt_len;
+    dsn_shard_sent(w->engine->shard[w->number], all.to, taken, all.bytes);
+    *bytes += all.bytes;
+    return taken;
+}
+
+/* alike: what is known of them where all go to one and are a burst; NULL: they are looked at. */
+static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbuf **packets, uint16_t count,
+                     const struct run *alike) {
     uint64_t bytes = 0;
     uint16_t sent = 0;
-    while (sent < count) {
+    if (likely(alike != NULL))
+        sent = send_alike(w, port, packets, count, *alike, &bytes);
+    while (alike == NULL && sent < count) {
         uint16_t burst = RTE_MIN((uint16_t)(count - sent), (uint16_t)DSN_BURST);
         uint16_t taken = send_burst(w, port, packets + sent, burst, &bytes);
         sent += taken;
@@ -92,7 +107,8 @@ static void send_now(struct dsn_worker *w, struct dsn_port *port, struct rte_mbu
 static void send(struct dsn_worker *w, uint16_t index, struct dsn_tx *tx) {
     struct dsn_port *port = w->engine->ports[index];
     if (port->ops->tx_shared || port->worker == w->number) {
-        send_now(w, port, tx->packets, tx->count);
+        struct run all = {.to = tx->to, .packets = tx->count, .bytes = tx->bytes};
+        send_now(w, port, tx->packets, tx->count, !tx->mixed && tx->count <= DSN_BURST ? &all : NULL);
     } else {
         struct dsn_worker *owner = &w->live->worker[port->worker];
         for (uint16_t i = 0; i < tx->count; i++)
@@ -183,7 +199,7 @@ static bool take_over(struct dsn_worker *w, uint16_t from) {
     count = rte_ring_sc_dequeue_burst(w->sends[from], (void **)packets, DSN_BURST, NULL);
     for (unsigned i = 0, next; i < count; i = next) { /* runs of one port */
         for (next = i + 1; next < count && packets[next]->port == packets[i]->port; next++) {}
-        send_now(w, w->engine->ports[packets[i]->port], packets + i, (uint16_t)(next - i));
+        send_now(w, w->engine->ports[packets[i]->port], packets + i, (uint16_t)(next - i), NULL);
     }
     return some || count > 0;
 }

@@ -50,7 +50,8 @@ void dsn_path_burst(struct dsn_shard *shard, const struct dsn_root *root, struct
         uint16_t port = packets[i]->port ^ 1;
         struct dsn_tx *to = owner == shard->worker ? &shard->tx[port] : &shard->handover[owner];
         packets[i]->hash.fdir.hi = port * STANDIN_VNICS + shard->placed++ / 3 % STANDIN_VNICS;
-        to->packets[to->count++] = packets[i];
+        to->packets[to->count] = packets[i];
+        dsn_tx_add(to, dsn_frame_to(packets[i]), 1, packets[i]->pkt_len);
     }
 }
 

@@ -27,8 +27,10 @@ void dsn_tick(struct dsn_control *control) {
         return;
     dsn_staged_sweep(control, NULL);
     look_at_links(control);
-    for (uint16_t worker = 0; control->running && worker < control->engine.workers; worker++)
+    for (uint16_t worker = 0; control->running && worker < control->engine.workers; worker++) {
         dsn_events_take(&control->events, control->engine.shard[worker]);
+        dsn_shard_warm(control->engine.shard[worker]);
+    }
 }
 
 static struct dsn_port *port_of(struct dsn_control *control, uint32_t number) {

@@ -122,6 +122,9 @@ uint32_t dsn_look_up_rule(struct dsn_decision *d, const struct dsn_classify_key 
         key->port != (icmp ? header->icmp_type : header->destination_port))
         d->always = true;
     d->policy[d->direction] = dsn_policy_key(key->policy);
-    return dsn_classify(d->root->table[DSN_TABLE_FIREWALL_RULE].match, key);
+    uint32_t slot = dsn_classify(d->root->table[DSN_TABLE_FIREWALL_RULE].match, key);
+    if (slot != DSN_NO_SLOT) /* its id is what a connection keeps of it */
+        rte_prefetch0(dsn_row(d->root, DSN_TABLE_FIREWALL_RULE, slot));
+    return slot;
 }
 #endif

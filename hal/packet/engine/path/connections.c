@@ -42,15 +42,22 @@ void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *c) {
     dsn_share_tidy(&shard->vnics.state[number], share_of(c));
 }
 
-void dsn_connection_enter(struct dsn_shard *shard, uint32_t number) {
+void dsn_connection_enter_by(struct dsn_shard *shard, uint32_t number, const uint64_t hash[2]) {
     struct dsn_flows *flows = &shard->flows;
     struct dsn_connection *c = &flows->connection[number];
     bool same = dsn_key_equal(&dsn_line(c, 0)->key, &dsn_line(c, 1)->key);
     c->session.flags = (uint8_t)((c->session.flags & ~DSN_SESSION_SAME_KEY) | (same ? DSN_SESSION_SAME_KEY : 0));
-    for (unsigned direction = same; direction < 2; direction++) {
-        uint64_t hash = dsn_flows_hash(flows, &dsn_line(c, direction)->key);
-        dsn_flows_enter(flows, dsn_ref(number, direction), hash);
-    }
+    for (unsigned direction = same; direction < 2; direction++)
+        dsn_flows_enter(flows, dsn_ref(number, direction), hash[direction]);
+}
+
+void dsn_connection_enter(struct dsn_shard *shard, uint32_t number) {
+    const struct dsn_connection *c = &shard->flows.connection[number];
+    const uint64_t hash[2] = {
+        dsn_flows_hash(&shard->flows, &dsn_line(c, 0)->key),
+        dsn_flows_hash(&shard->flows, &dsn_line(c, 1)->key),
+    };
+    dsn_connection_enter_by(shard, number, hash);
 }
 
 void dsn_connection_leave(struct dsn_shard *shard, uint32_t number) {

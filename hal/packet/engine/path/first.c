@@ -55,8 +55,8 @@ static bool decide_backwards(struct dsn_shard *shard, const struct dsn_packet *p
 }
 
 /* Another living connection has the key: established ones are never evicted. */
-static bool is_taken(struct dsn_shard *shard, const struct dsn_flow_key *key) {
-    return dsn_connection_find(shard, key, dsn_flows_hash(&shard->flows, key), shard->now) != 0;
+static bool is_taken(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash) {
+    return dsn_connection_find(shard, key, hash, shard->now) != 0;
 }
 
 static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_opening *o,
@@ -68,7 +68,7 @@ static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct ds
     if (limited)
         reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
     limited = limited && reason == DSN_PASSED;
-    if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction]))
+    if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction], o->hash[!direction]))
         reason = DSN_REASON_FLOW_TABLE_FULL;
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
         reason = DSN_REASON_PUNT_LIMIT;
@@ -136,15 +136,19 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     o.key[direction] = p->key;
     dsn_key_reply(&o.key[!direction], &p->key,
                   direction == 0 ? dsn_vnic_at(shard->root, o.decision.egress) : o.ingress);
-    shard->replies = o.key[!direction];
+    o.hash[direction] = p->hash;
+    o.hash[!direction] = dsn_flows_hash(&shard->flows, &o.key[!direction]);
     dsn_opening_fill(shard, &o);
     struct dsn_windows windows;
     uint8_t tcp_state = p->key.protocol == DSN_TCP ? begin_tcp(&windows, p, direction) : DSN_TCP_NONE;
     enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
-    if (tcp_state != DSN_TCP_NONE)
+    shard->replies = o.key[!direction];
+    if (tcp_state != DSN_TCP_NONE) {
         shard->flows.windows[shard->meeting >> 1] = windows;
+        atomic_store_explicit(&shard->flows.wheel->has_tcp, true, memory_order_relaxed);
+    }
     shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops);
     return dsn_send(shard, p, ops, ops->ops);

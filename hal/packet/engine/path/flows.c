@@ -92,18 +92,40 @@ void dsn_flows_destroy(struct dsn_flows *f) {
 #endif
 #define WARM_MOST ((size_t)1 << 30) /* a second or so */
 
+#define WARM_AT_ONCE ((size_t)4 << 20) /* a millisecond or so */
+
+static size_t half_of_what_is_free(void) {
+    long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
+}
+
+static size_t whole_pages(size_t size) {
+    return size & ~((size_t)sysconf(_SC_PAGESIZE) - 1);
+}
+
 void dsn_flows_warm(struct dsn_flows *f) {
     void *const memory[] = {f->bucket, f->connection, f->rest, f->settled, f->wheel->half.link};
     const size_t size[] = {f->mapped[1], f->mapped[0], f->mapped[2], settled_size(f), half_size(f)};
-    long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    size_t left = pages > 0 && page > 0 ? (size_t)pages / 2 * (size_t)page : 0;
+    size_t left = half_of_what_is_free();
     left = RTE_MIN(left, WARM_MOST);
     for (unsigned i = 0; i < RTE_DIM(memory); i++) {
-        size_t some = RTE_MIN(size[i], left) & ~((size_t)page - 1);
+        size_t some = whole_pages(RTE_MIN(size[i], left));
         if (some > 0)
             (void)madvise(memory[i], some, MADV_POPULATE_WRITE); /* an older kernel does it packet by packet */
         left -= some;
     }
+}
+
+void dsn_flows_warm_windows(struct dsn_flows *f) {
+    struct dsn_wheel *wheel = f->wheel;
+    size_t most = RTE_MIN(windows_size(f), WARM_MOST);
+    if (wheel->warm >= whole_pages(most) || !atomic_load_explicit(&wheel->has_tcp, memory_order_relaxed))
+        return;
+    size_t some = whole_pages(RTE_MIN(most - wheel->warm, WARM_AT_ONCE));
+    if (some > half_of_what_is_free())
+        return;
+    (void)madvise((uint8_t *)f->windows + wheel->warm, some, MADV_POPULATE_WRITE);
+    wheel->warm += some;
 }
 
 /* The buckets that an entry may stand in, in order: its home, the other one of that pair, the next pairs. */
@@ -134,12 +156,12 @@ void dsn_flows_enter(struct dsn_flows *f, uint32_t ref, uint64_t hash) {
     uint32_t home = dsn_flow_home(f, hash);
     for (uint32_t at = home;; at = next(f, home, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
-        for (unsigned i = 0; i < PLACES; i++) {
-            if (bucket->ref[i] == 0) {
-                bucket->ref[i] = ref;
-                bucket->tag[i] = (uint16_t)hash;
-                return;
-            }
+        uint32_t places = dsn_with_ref(bucket, 0);
+        if (likely(places != 0)) {
+            unsigned i = (unsigned)__builtin_ctz(places);
+            bucket->ref[i] = ref;
+            bucket->tag[i] = (uint16_t)hash;
+            return;
         }
         bucket->passed++;
     }
@@ -150,12 +172,12 @@ void dsn_flows_leave(struct dsn_flows *f, uint32_t ref) {
     uint32_t home = dsn_flow_home(f, hash), at = home;
     for (uint32_t n = 0; n < f->buckets; n++, at = next(f, home, at)) {
         struct dsn_flow_bucket *bucket = &f->bucket[at];
-        for (unsigned i = 0; i < PLACES; i++) {
-            if (bucket->ref[i] == ref) {
-                bucket->ref[i] = 0;
-                bucket->tag[i] = 0;
-                return;
-            }
+        uint32_t places = dsn_with_ref(bucket, ref);
+        if (likely(places != 0)) {
+            unsigned i = (unsigned)__builtin_ctz(places);
+            bucket->ref[i] = 0;
+            bucket->tag[i] = 0;
+            return;
         }
         bucket->passed--;
     }
@@ -191,8 +213,9 @@ void dsn_flows_prefetch_free(const struct dsn_flows *f) {
         return;
     const uint8_t *record = (const uint8_t *)&f->connection[number];
     for (unsigned line = 0; line < sizeof(struct dsn_connection); line += 64)
-        __builtin_prefetch(record + line, 1); /* rte_prefetch0_write is not stable in 22.11 */
-    __builtin_prefetch(&f->rest[number], 1);
+        rte_prefetch0(record + line);
+    rte_prefetch0(&f->rest[number]);
+    rte_prefetch0(&f->wheel->half.link[number]);
 }
 
 static uint64_t deadline_of(const struct dsn_flows *f, const struct dsn_connection *c) {

@@ -18,6 +18,7 @@
 
 #include <rte_branch_prediction.h>
 #include <rte_prefetch.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 #define DSN_SECOND UINT64_C(1000000000)
@@ -114,6 +115,8 @@ struct dsn_wheel {
     uint64_t tracked;            /* generation whose time-outs the wheel knows */
     uint32_t review, left;       /* to learn newer ones it looks at the records behind this one, so many of them */
     struct dsn_half half;        /* who is to go where room is needed */
+    _Atomic bool has_tcp;        /* there was a connection with windows */
+    size_t warm;                 /* bytes of the windows that are in place; the control thread's */
     uint32_t slot[];             /* heads of lists */
 };
 
@@ -137,6 +140,8 @@ bool dsn_flows_create(struct dsn_flows *flows, uint32_t capacity);
 /* Has its memory in place, as far as there is plenty: a new page costs the packet that touches it a few microseconds, a
  * large one a few milliseconds, and all others wait. */
 void dsn_flows_warm(struct dsn_flows *flows);
+/* The same of windows, once there is a connection that has some: a few large pages a call, while the worker goes on. */
+void dsn_flows_warm_windows(struct dsn_flows *flows);
 void dsn_flows_destroy(struct dsn_flows *flows);
 
 /* References of lines: the record's number and the direction. */
@@ -172,6 +177,20 @@ static inline uint32_t dsn_with_tag(const struct dsn_flow_bucket *bucket, uint16
     uint32_t places = 0;
     for (unsigned i = 0; i < DSN_FLOW_PLACES; i++)
         places |= (uint32_t)(bucket->tag[i] == tag) << i;
+    return places;
+#endif
+}
+
+/* A bit for each place that holds this reference. */
+static inline uint32_t dsn_with_ref(const struct dsn_flow_bucket *bucket, uint32_t ref) {
+#if defined(__AVX2__)
+    __m256i refs = _mm256_loadu_si256((const __m256i *)bucket->ref);
+    __m256i same = _mm256_cmpeq_epi32(refs, _mm256_set1_epi32((int)ref));
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(same));
+#else
+    uint32_t places = 0;
+    for (unsigned i = 0; i < DSN_FLOW_PLACES; i++)
+        places |= (uint32_t)(bucket->ref[i] == ref) << i;
     return places;
 #endif
 }

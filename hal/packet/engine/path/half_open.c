@@ -50,7 +50,16 @@ static void ring_in(struct dsn_shard *shard, uint32_t ref) {
 static void change(struct dsn_shard *shard, uint32_t ref, enum dsn_half_kind kind, int by) {
     struct dsn_half *half = &shard->flows.wheel->half;
     struct dsn_half_of *of = at(shard, ref);
-    if (count_of(of) > 0)
+    uint32_t before = count_of(of), now = before + (uint32_t)by;
+    if (before > 0 && now > 0 && of->after == ref &&
+        half->ring[now] == 0) { /* as mostly: alone in its ring, and then too */
+        half->ring[before] = 0;
+        half->ring[now] = ref;
+        half->most = half->most == before || half->most < now ? now : half->most;
+        of->count[kind] += (uint32_t)by;
+        return;
+    }
+    if (before > 0)
         ring_out(shard, ref);
     of->count[kind] += (uint32_t)by;
     if (count_of(of) > 0)

@@ -12,12 +12,13 @@ static const uint64_t K[10] = {
 
 uint64_t dsn_flow_hash(uint64_t vrf, uint8_t protocol, const uint8_t source[16], const uint8_t destination[16],
                        uint16_t source_port, uint16_t destination_port) {
-    int order = memcmp(source, destination, 16);
-    bool swap = order > 0 || (order == 0 && source_port > destination_port);
-    const uint8_t *a = swap ? destination : source, *b = swap ? source : destination;
+    uint64_t s[2] = {dsn_be64(source), dsn_be64(source + 8)};
+    uint64_t d[2] = {dsn_be64(destination), dsn_be64(destination + 8)};
+    unsigned __int128 from = (unsigned __int128)s[0] << 64 | s[1], to = (unsigned __int128)d[0] << 64 | d[1];
+    bool swap = from > to || (from == to && source_port > destination_port);
+    const uint64_t *a = swap ? d : s, *b = swap ? s : d;
     uint64_t p = swap ? destination_port : source_port, q = swap ? source_port : destination_port;
-    uint64_t h =
-        dsn_fold64(dsn_be64(a) ^ K[0], dsn_be64(a + 8) ^ K[1]) ^ dsn_fold64(dsn_be64(b) ^ K[2], dsn_be64(b + 8) ^ K[3]);
+    uint64_t h = dsn_fold64(a[0] ^ K[0], a[1] ^ K[1]) ^ dsn_fold64(b[0] ^ K[2], b[1] ^ K[3]);
     h = dsn_fold64(h ^ K[4], (p << 48 | q << 32 | protocol) ^ K[5]);
     return dsn_fold64(h ^ K[6], vrf ^ K[7]);
 }

@@ -30,7 +30,14 @@ static bool one_less(struct dsn_shard *shard, uint64_t now) {
 /* As many as each worker may have where nothing can be borrowed: together they are the limit. */
 static uint32_t even_part(const struct dsn_shard *shard, uint32_t limit) {
     uint16_t workers = shard->config.workers;
+    if (likely(workers == 1))
+        return limit;
     return limit / workers + (shard->config.worker < limit % workers);
+}
+
+/* A worker's part. Each new connection asks, and of one worker nothing has to be divided. */
+static uint64_t part_of(const struct dsn_shard *shard, uint64_t all) {
+    return likely(shard->config.workers == 1) ? all : all / shard->config.workers;
 }
 
 /* May the vNIC have one more here? */
@@ -72,13 +79,13 @@ uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic) {
  * part. Each worker has its part of both. */
 static bool take_of(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t parts,
                     uint64_t now) {
-    uint64_t deep = rate * DSN_SECOND / shard->config.workers, token = parts * DSN_SECOND;
+    uint64_t deep = part_of(shard, rate * DSN_SECOND), token = parts * DSN_SECOND;
     if (rate > 0 && deep < token)
         deep = token; /* one packet at least: with few a second all buckets together may send one each */
     uint64_t passed = now - bucket->credit_ns;
     uint64_t more, credit = deep;
     /* What 64 bits don't hold is more than any bucket does, shared among 64 workers as well. */
-    if (bucket->used && !__builtin_mul_overflow(passed, rate, &more) && (more /= shard->config.workers) < deep)
+    if (bucket->used && !__builtin_mul_overflow(passed, rate, &more) && (more = part_of(shard, more)) < deep)
         credit = RTE_MIN(deep, bucket->credit + more);
     bool enough = credit >= token;
     *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - token : credit, .credit_ns = now};

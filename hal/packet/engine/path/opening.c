@@ -2,17 +2,12 @@
 #include "path/run.h"
 
 void dsn_key_reply(struct dsn_flow_key *reply, const struct dsn_flow_key *key, const struct dsn_vnic *egress) {
-    struct dsn_flow_key turned = {
-        .scope = egress->scope,
-        .vrf = egress->vrf,
-        .source_port = key->destination_port,
-        .destination_port = key->source_port,
-        .protocol = key->protocol,
-        .flags = (uint8_t)((key->flags & DSN_KEY_ROUTED) | egress->key_flags),
-    };
-    memcpy(turned.source, key->destination, 16);
-    memcpy(turned.destination, key->source, 16);
-    *reply = turned;
+    for (unsigned n = 0; n < 4; n++) /* addresses, two words each */
+        dsn_key_set_word(reply, n, dsn_word(key, n ^ 2));
+    dsn_key_set_word(reply, 4, egress->scope);
+    dsn_key_set_word(reply, 5, egress->vrf);
+    dsn_key_set(reply, key->destination_port, key->source_port, key->protocol,
+                (uint8_t)((key->flags & DSN_KEY_ROUTED) | egress->key_flags));
 }
 
 static void fill(struct dsn_shard *shard, struct dsn_ops *ops, const struct dsn_opening *o, const struct dsn_vnic *from,
@@ -150,7 +145,7 @@ enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct
     shard->flows.rest[taken].created_ns = c->session.last_ns = shard->now;
     shard->counters.engine[DSN_COUNT_FLOWS_OPENED]++;
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]++;
-    dsn_connection_enter(shard, taken);
+    dsn_connection_enter_by(shard, taken, o->hash);
     dsn_share_enter(shard, c);
     dsn_half_enter(shard, taken);
     dsn_flows_arm(&shard->flows, taken);

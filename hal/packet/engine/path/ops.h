@@ -59,6 +59,7 @@ struct dsn_ops_table {
     struct dsn_ops_entry *entry; /* numbers begin with 1 */
     uint32_t *head;
     uint32_t mask, capacity, high, free, used;
+    uint32_t latest[2]; /* interned, of which the next one's are likely to be: a connection has two */
     uint64_t seed[2]; /* secret: who sends the first packets of connections must not choose the chain of their lists */
 };
 

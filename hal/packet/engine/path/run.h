@@ -72,6 +72,7 @@ struct dsn_opening {
     struct dsn_header header; /* the initiator's */
     const struct dsn_vnic *ingress, *egress;
     struct dsn_flow_key key[2];
+    uint64_t hash[2]; /* of the keys, where it is to be installed */
     struct dsn_ops ops[2];
     uint16_t route[2];
     bool routed, network, always; /* `always`: no stamp says when it has changed */

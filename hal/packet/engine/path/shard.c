@@ -57,6 +57,11 @@ void dsn_shard_destroy(struct dsn_shard *shard) {
     free(shard);
 }
 
+void dsn_shard_warm(struct dsn_shard *shard) {
+    if (shard->config.warm)
+        dsn_flows_warm_windows(&shard->flows);
+}
+
 struct dsn_counter_block *dsn_shard_counters(struct dsn_shard *shard) {
     return &shard->counters;
 }

@@ -42,20 +42,22 @@ static const struct dsn_row_tracking *of_connection(const struct dsn_flows *flow
     return dsn_tracking_of(root, inbound ? dsn_vnic_by_id(root, rest->egress) : initiator(root, rest));
 }
 
+static uint32_t tcp_timeout(const struct dsn_row_tracking *t, uint8_t state) {
+    switch (state) {
+    case DSN_TCP_SYN_SENT: return t->tcp_syn_sent;
+    case DSN_TCP_SYN_RECEIVED: return t->tcp_syn_received;
+    case DSN_TCP_ESTABLISHED: return t->tcp_established;
+    case DSN_TCP_FIN_WAIT: return t->tcp_fin_wait;
+    case DSN_TCP_CLOSING: return t->tcp_closing;
+    case DSN_TCP_TIME_WAIT: return t->tcp_time_wait;
+    default: return t->tcp_closed;
+    }
+}
+
 uint64_t dsn_timeout_ns(const struct dsn_flows *flows, const struct dsn_connection *c) {
     const struct dsn_row_tracking *t = of_connection(flows, c);
-    const uint32_t tcp[] = {
-        [DSN_TCP_NONE] = t->tcp_closed,
-        [DSN_TCP_SYN_SENT] = t->tcp_syn_sent,
-        [DSN_TCP_SYN_RECEIVED] = t->tcp_syn_received,
-        [DSN_TCP_ESTABLISHED] = t->tcp_established,
-        [DSN_TCP_FIN_WAIT] = t->tcp_fin_wait,
-        [DSN_TCP_CLOSING] = t->tcp_closing,
-        [DSN_TCP_TIME_WAIT] = t->tcp_time_wait,
-        [DSN_TCP_CLOSED] = t->tcp_closed,
-    };
     switch (dsn_line(c, 0)->key.protocol) {
-    case DSN_TCP: return tcp[c->session.tcp & 7] * DSN_SECOND;
+    case DSN_TCP: return tcp_timeout(t, c->session.tcp) * DSN_SECOND;
     case DSN_UDP: return (c->session.flags & DSN_SESSION_REPLIED ? t->udp_replied : t->udp) * DSN_SECOND;
     case DSN_ICMP:
     case DSN_ICMP6: return t->icmp * DSN_SECOND;

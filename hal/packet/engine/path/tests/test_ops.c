@@ -32,6 +32,29 @@ static void check_seed(void) {
     dsn_ops_destroy(&other);
 }
 
+/* What two directions have by turns is found again, and isn't once nobody has it. */
+static void check_turns(void) {
+    struct dsn_ops_table table;
+    struct dsn_ops there = {.ops = DSN_OP_SEND, .egress_id = 1}, back = {.ops = DSN_OP_SEND, .egress_id = 2};
+    uint32_t number[2] = {0, 0};
+    bool fresh;
+    CHECK(dsn_ops_create(&table, ROOM));
+    for (unsigned turn = 0; turn < 3; turn++) {
+        number[0] = dsn_ops_intern(&table, &there, &fresh);
+        CHECK(number[0] != 0 && fresh == (turn == 0));
+        number[1] = dsn_ops_intern(&table, &back, &fresh);
+        CHECK(number[1] != 0 && number[1] != number[0] && fresh == (turn == 0) && table.used == 2);
+    }
+    CHECK(!dsn_ops_release(&table, number[0]) && !dsn_ops_release(&table, number[0]));
+    CHECK(dsn_ops_release(&table, number[0]) && table.used == 1);
+    struct dsn_ops other = {.ops = DSN_OP_DROP};
+    CHECK(dsn_ops_intern(&table, &other, &fresh) == number[0] && fresh); /* in its place */
+    number[0] = dsn_ops_intern(&table, &there, &fresh);
+    CHECK(fresh && number[0] != number[1] && dsn_ops_at(&table, number[0])->egress_id == 1);
+    CHECK(dsn_ops_intern(&table, &back, &fresh) == number[1] && !fresh);
+    dsn_ops_destroy(&table);
+}
+
 int main(void) {
     struct dsn_ops_table table;
     uint32_t number[ROOM];
@@ -56,5 +79,6 @@ int main(void) {
     CHECK(dsn_ops_release(&table, number[7]) && table.used == 0);
     dsn_ops_destroy(&table);
     check_seed();
+    check_turns();
     return 0;
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from rich.console import Console
 from rich.table import Table
@@ -239,9 +240,12 @@ def _has_wire(device: Device) -> bool:
 
 
 def run_one(device: Device, check: Check, absent: Sequence[str] = (), stages: Sequence[str] | None = None) -> Result:
-    """One check on cards of its own."""
+    """One check on cards of its own. `absent` and `stages` are as its capabilities tell them; None: a card is asked,
+    the first time that this device is held to anything."""
     if stages is None:
-        absent, stages, _ = _ask(device)
+        if device not in _ASKED:
+            _ASKED[device] = _ask(device)
+        absent, stages, _ = _ASKED[device]
     if words := _without(device, absent, stages, check):
         return Result(check, State.ABSENT, words)
     bench = Bench(device)
@@ -259,6 +263,10 @@ def run_one(device: Device, check: Check, absent: Sequence[str] = (), stages: Se
     finally:
         bench.close()
     return Result(check, state, words, time.monotonic() - began)
+
+
+_ASKED: WeakKeyDictionary[Device, tuple[tuple[str, ...], tuple[str, ...], str]] = WeakKeyDictionary()
+"""What `_ask` found: a test of each check by itself would start an engine more for each."""
 
 
 def _ask(device: Device) -> tuple[tuple[str, ...], tuple[str, ...], str]:

@@ -17,10 +17,14 @@ import errno
 import os
 import socket
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from hal.later import Later
+
+if TYPE_CHECKING:
+    import pyroute2
+else:
+    pyroute2 = Later("pyroute2")
 
 MARK: Final = 0x64736E
 """On what a port sends (SO_MARK), and our filters' handle: "dsn"."""
@@ -52,7 +56,7 @@ def cut_off(ifname: str) -> tuple[str, ...]:
         OSError: no such interface, no authority, or ENOTSUP where the kernel can't filter so; EBUSY where a default
             route of the machine goes through it, or somebody else's filters stand in the way.
     """
-    kernel: Any = IPRoute()
+    kernel: Any = pyroute2.IPRoute()
     try:
         index = _index(kernel, ifname)
         if all(_ours(kernel, index, parent) for parent in _PROGRAMS):
@@ -61,7 +65,7 @@ def cut_off(ifname: str) -> tuple[str, ...]:
             raise OSError(errno.EBUSY, "the machine's own default route goes through it", ifname)
         try:
             kernel.tc("add", "clsact", index=index)
-        except NetlinkError as error:
+        except pyroute2.NetlinkError as error:
             kinds = {one.get_attr("TCA_KIND") for one in kernel.get_qdiscs(index=index)}
             if error.code != errno.EEXIST or "clsact" not in kinds:  # "ingress" has room for one direction only
                 raise _told(error.code, ifname) from error
@@ -77,7 +81,7 @@ def cut_off(ifname: str) -> tuple[str, ...]:
 def give_back(ifname: str) -> bool:
     """Undo `cut_off`: our filters go, and what holds filters where no others are in it. An interface that isn't there
     or wasn't cut off is no error. Returns whether there was anything to undo. Raises NetlinkError."""
-    kernel: Any = IPRoute()
+    kernel: Any = pyroute2.IPRoute()
     undone = False
     try:
         for index in kernel.link_lookup(ifname=ifname):
@@ -107,7 +111,7 @@ def _is_default(kernel: Any, index: int, family: int) -> bool:
 def _ours(kernel: Any, index: int, parent: int) -> bool:
     try:
         return any(one["handle"] == MARK for one in kernel.get_filters(index, 0, parent))
-    except NetlinkError as error:
+    except pyroute2.NetlinkError as error:
         if error.code in (errno.EINVAL, errno.ENOENT):  # nothing holds filters there
             return False
         raise

@@ -6,15 +6,19 @@ import errno
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
-
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import TYPE_CHECKING, Final
 
 from hal.cutoff import cut_off, give_back
 from hal.errors import ErrorKind, HalError
+from hal.later import Later
 from hal.namespaces import inside, network_cookie
 from hal.packet.contract import EventKind, PortConfig
 from sdk.dsnd.claims import Claims, claimed, interface
+
+if TYPE_CHECKING:
+    import pyroute2
+else:
+    pyroute2 = Later("pyroute2")
 
 THERE: Final = "there"
 TAKEN_UP_BY_HAND: Final = "dsnd.log says why it isn't taken up; dsn card stop, then dsn card start, takes it up again"
@@ -114,7 +118,7 @@ class Interfaces:
             cookie = inside(namespace, network_cookie)
             inside(namespace, partial(cut_off, name))
             take_up(port.number, index, cookie, claim)
-        except (HalError, OSError, NetlinkError) as error:
+        except (HalError, OSError, pyroute2.NetlinkError) as error:
             self._claims.let_go(port)
             return str(error)
         return ""
@@ -152,7 +156,7 @@ class Interfaces:
             name, namespace = interface(port)
             try:
                 undone = inside(namespace, partial(give_back, name)) or undone
-            except (OSError, NetlinkError) as error:
+            except (OSError, pyroute2.NetlinkError) as error:
                 self._log(f"port {port.name}: {name} can't be given back to the kernel: {error}")
         self._claims.drop()
         return undone

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import TYPE_CHECKING
 
 from hal.errors import ErrorKind, HalError
+from hal.later import Later
 from hal.packet.contract import Backend, FlowFilter, Generation, LoadConfig, OutcomeKind, Writer
 from hal.packet.derive import SyncResult, sync
 from sdk.card_config import owned
@@ -22,6 +22,11 @@ from services.core.objects import IntentError, Objects
 from services.core.plan import Context, Plan, card_ports, card_stages, plan_all
 from services.core.service import Services
 from services.routing.plan import NO_PORT
+
+if TYPE_CHECKING:
+    import pyroute2
+else:
+    pyroute2 = Later("pyroute2")
 
 OWNER = "dsnd"
 """As whom it writes: of the engine's tags this one's is its own."""
@@ -191,7 +196,7 @@ class Tables:
             self._taps.settle(_tap_ports(plan))
             self._taps.give(_tap_ports(plan))
             self._taps.configure((vrfs.get(row.to_dict()["vrf"], ""), row) for row in rows)
-        except (HalError, OSError, NetlinkError) as error:
+        except (HalError, OSError, pyroute2.NetlinkError) as error:
             self._log(f"a punt tap can't be configured: {error}")
 
 

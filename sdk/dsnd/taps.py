@@ -17,17 +17,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hal import namespaces
 from hal.errors import ErrorKind, HalError
+from hal.later import Later
 from hal.packet.contract import LoadConfig
 from hal.packet.schema.rows import Row
 from sdk.card_config import DEFAULT_TAP, with_taps
 from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
+
+if TYPE_CHECKING:
+    import pyroute2
+else:
+    pyroute2 = Later("pyroute2")
 
 T = TypeVar("T")
 
@@ -126,7 +129,7 @@ class Taps:
             self._make(namespace)
             try:
                 _move(tap.namespace, tap.device, tap.mac, namespace, DEVICE)
-            except (OSError, NetlinkError) as error:
+            except (OSError, pyroute2.NetlinkError) as error:
                 raise HalError(ErrorKind.INVALID, f"punt tap {tap.port}", got=str(error), limit=f"one for VRF {vrf}",
                                fix="Start the card anew: dsn card stop, dsn card start.") from error  # fmt: skip
             given[number] = vrf
@@ -210,7 +213,7 @@ def _in(namespace: str, act: Callable[[Any], T]) -> T:
     """What `act` comes to, given the kernel of a namespace."""
 
     def work() -> T:
-        kernel: Any = IPRoute()
+        kernel: Any = pyroute2.IPRoute()
         try:
             return act(kernel)
         finally:

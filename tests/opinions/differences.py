@@ -116,9 +116,10 @@ DIFFERENCES = (
         "linux/half-open",
     ),
     Difference(
-        "a SYN+ACK behind a RST",
+        "a SYN+ACK behind a RST that is not the handshake's once more",
         OURS,
-        "RFC 9293 3.10.7.1: to a connection that is closed it means nothing. Linux forgets, and passes it on.",
+        "RFC 9293 3.10.7.1: it answers no SYN of the connection that was closed. Linux forgets, and passes it on. The "
+        "one of the handshake passes: whom it is for answers it by a RST.",
         "tcp_state",
         "tcp SA",
         "odd/after-reset",
@@ -138,6 +139,14 @@ DIFFERENCES = (
         "tcp_no_session",
         "tcp .*",
         "odd/options-of-a-syn",
+    ),
+    Difference(
+        "an ICMP error about a segment that cannot be on its way",
+        OURS,
+        "RFC 5927 4.1: the quoted sequence number is to be checked. Linux looks at addresses and ports alone.",
+        "icmp_error_unrelated",
+        "icmp6? .*",
+        "odd/unreachable-segment",
     ),
     Difference(
         "fragments in front of their datagram's first",

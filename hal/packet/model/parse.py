@@ -118,6 +118,8 @@ class Packet:
     flags: int = 0
     offer: int | None = None
     """The window scale that a SYN offers, at most 14."""
+    signed: bool = False
+    """A SYN that has a signature: TCP-MD5 or TCP-AO (RFC 2385, 5925)."""
     now: int = 0
 
     @property
@@ -262,6 +264,7 @@ def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
 
 
 WINDOW_SCALE, LARGEST_SCALE = 3, 14  # RFC 7323 2.2, 2.3
+SIGNATURES = (19, 29)  # RFC 2385 3.0, RFC 5925 2.2
 SOURCE_ROUTES = (131, 137)
 REFUSED_OPTIONS = (7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152)
 """Record route, timestamp, and what is obsolete: RFC 7126 4 advises to drop these."""
@@ -436,19 +439,21 @@ def _parse_tcp(packet: Packet, data: bytes, short: str) -> None:
     if (flags & SYN and flags & (FIN | RST)) or (flags & FIN and flags & RST) or not flags & (SYN | RST | ACK):
         raise Dropped("tcp_flags")
     if flags & SYN:
-        packet.offer = offered_scale(data[20:size])
+        packet.offer, packet.signed = options_of_syn(data[20:size])
 
 
-def offered_scale(options: bytes) -> int | None:
-    """The window scale among the options of a SYN (RFC 9293 3.1, RFC 7323 2.2 and 2.3); the last one counts."""
-    offer = None
+def options_of_syn(options: bytes) -> tuple[int | None, bool]:
+    """The window scale among the options of a SYN (RFC 9293 3.1, RFC 7323 2.2 and 2.3; the last one counts), and
+    whether there is a signature."""
+    offer, signed = None, False
     try:
         for kind, value in walk(options):
+            signed = signed or kind in SIGNATURES
             if kind == WINDOW_SCALE and len(value) == 1:
                 offer = min(value[0], LARGEST_SCALE)
     except IllegalLengthError:
         raise Dropped("tcp_options") from None
-    return offer
+    return offer, signed
 
 
 CODES = {(4, 3): 16, (4, 11): 2, (4, 12): 3, (6, 3): 2}

@@ -43,6 +43,7 @@ class Segment:
         window: as its header says it.
         payload: bytes behind its header, as far as this packet holds them.
         offer: the window scale that a SYN offers (RFC 7323 2.2), at most 14; None: it has no such option.
+        signed: a SYN that has a signature (RFC 2385, 5925), which the card does not verify.
     """
 
     flags: int
@@ -51,6 +52,7 @@ class Segment:
     window: int
     payload: int
     offer: int | None = None
+    signed: bool = False
 
     @property
     def syn(self) -> bool:
@@ -78,7 +80,8 @@ def segment_of(packet: Packet) -> Segment:
     """Of a TCP packet that is no later fragment."""
     header = packet.payload
     payload = len(header) - (header[12] >> 4) * 4
-    return Segment(packet.flags, word(header, 4, 4), word(header, 8, 4), word(header, 14), payload, packet.offer)
+    numbers = word(header, 4, 4), word(header, 8, 4)
+    return Segment(packet.flags, *numbers, word(header, 14), payload, packet.offer, packet.signed)
 
 
 @dataclass(frozen=True)
@@ -154,12 +157,14 @@ class Talk:
     Args:
         closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
+        doubted: CLOSED, the side whose RST did that, with a number that its receiver may be beyond; None: none is.
     """
 
     state: TcpState
     sides: tuple[Side, Side]
     closer: int = 0
     picked_up: bool = False
+    doubted: int | None = None
 
     def with_sides(self, direction: int, sender: Side, receiver: Side, state: TcpState | None = None) -> Talk:
         sides = (sender, receiver) if direction == 0 else (receiver, sender)
@@ -281,9 +286,13 @@ def _answered(talk: Talk, segment: Segment) -> Talk:
     b = replace(b, limit=plus(segment.sequence + 1, a.largest_window))
     acknowledged = segment.acknowledgement if segment.ack else plus(a.una, 1)
     a = replace(a, limit=later(a.limit, a.end), acked=a.acked or segment.ack).allowed(acknowledged, segment.window)
+    return replace(talk, state=TcpState.SYN_RECEIVED, sides=_scaled(a, b))
+
+
+def _scaled(a: Side, b: Side) -> tuple[Side, Side]:
+    """Both SYNs are there: both offers count, or none (RFC 7323 2.2)."""
     both = a.offer is not None and b.offer is not None
-    a, b = a.rescaled((a.offer or 0) if both else 0), b.rescaled((b.offer or 0) if both else 0)
-    return replace(talk, state=TcpState.SYN_RECEIVED, sides=(a, b))
+    return a.rescaled((a.offer or 0) if both else 0), b.rescaled((b.offer or 0) if both else 0)
 
 
 # --- SYN_RECEIVED ----------------------------------------------------------------------------------------------------
@@ -299,16 +308,21 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
     fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
     if strict and not fits:
         return WINDOW
-    was_acked = sender.acked
     sender, receiver = _exchange(replace(sender, finished=segment.fin), replace(receiver, acked=True), segment)
-    behind = talk.with_sides(direction, sender, receiver)
-    if not segment.fin and (direction == 1 or not was_acked):
-        return behind  # data before the handshake's end (RFC 7413), or its SYN is not acknowledged yet
+    return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
+
+
+def _maybe_open(talk: Talk, segment: Segment, direction: int) -> Talk:
+    """Behind a segment that acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or
+    with a FIN. Until then data may come (RFC 7413)."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    if not segment.fin and not sender.acked:
+        return talk
     sender = replace(sender, una=plus(sender.una, 1))
     receiver = replace(receiver, una=segment.acknowledgement)
     if segment.fin:
-        return replace(behind, closer=direction).with_sides(direction, sender, receiver, TcpState.FIN_WAIT)
-    return behind.with_sides(direction, sender, receiver, TcpState.ESTABLISHED)
+        return replace(talk, closer=direction).with_sides(direction, sender, receiver, TcpState.FIN_WAIT)
+    return talk.with_sides(direction, sender, receiver, TcpState.ESTABLISHED)
 
 
 def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
@@ -319,13 +333,28 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
     fits = segment.ack and _acknowledges_syn(receiver, segment)
     if direction == 1 and fits and not same:
         return _answered(talk, segment)
+    if direction == 0 and receiver.bare and not sender.acked and not same and (fits or not segment.ack):
+        return _begun_anew(talk, segment)
+    if not same and _is_asked_by_who_gets_it(sender, segment):
+        return talk
     if not same or (segment.ack and not fits) or (segment.ack and direction == 0 and not receiver.bare):
         return _challenged(talk, direction)
     sender = sender.advertising(segment)
     sender = replace(sender, limit=later(sender.limit, sender.end))
-    if segment.ack:
-        receiver = replace(receiver, acked=True).allowed(segment.acknowledgement, segment.window)
-    return talk.with_sides(direction, sender, receiver)
+    if not segment.ack:
+        return talk.with_sides(direction, sender, receiver)
+    receiver = replace(receiver, acked=True).allowed(segment.acknowledgement, segment.window)
+    return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
+
+
+def _begun_anew(talk: Talk, segment: Segment) -> Talk:
+    """Both opened at once, nobody has answered the initiator, and it calls from another number: it has forgotten the
+    first, or that was never its own."""
+    b = talk.sides[1]
+    a = replace(_begun(segment), limit=plus(segment.sequence + 1, b.largest_window))
+    acknowledged = segment.acknowledgement if segment.ack else plus(b.una, 1)
+    b = replace(b, limit=later(b.limit, b.end), acked=segment.ack).allowed(acknowledged, segment.window)
+    return replace(talk, sides=_scaled(a, b))
 
 
 # --- synchronized, and behind its end (RFC 9293 3.10.7.4) ------------------------------------------------------------
@@ -335,9 +364,8 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
     """ESTABLISHED, FIN_WAIT, CLOSING, TIME_WAIT."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if segment.syn:
-        again = segment.ack and plus(segment.sequence, 1) == sender.una
-        if again and _acknowledgement_fits(sender, receiver, segment, talk.picked_up):
-            return talk  # a SYN+ACK whose ACK was lost: its receiver says it again
+        if _is_handshake_again(talk, segment, direction) or _is_asked_by_who_gets_it(sender, segment):
+            return talk
         return _challenged(talk, direction)  # RFC 5961 4.2
     if segment.rst:
         return _reset(talk, segment, direction, strict)
@@ -358,16 +386,44 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
 
 def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
     """CLOSED by a RST. Who did not take it, since something in front of it is missing or it was lost, is heard by who
-    sent it, and gets the exact one (RFC 5961 3.2, RFC 9293 3.5.1)."""
-    if segment.syn or not talk.sides[1].known:
+    sent it, and gets the exact one (RFC 5961 3.2, RFC 9293 3.5.1). A RST that is not believed by its receiver, who has
+    acknowledged more than its number, or was never sent by whom it names, who goes on, has closed nothing."""
+    if not talk.sides[1].known:
         return STATE
+    if segment.syn:  # who has refused it with a RST that was lost says it again (RFC 9293 3.10.7.1)
+        return talk if _is_handshake_again(talk, segment, direction) else STATE
     if strict and not _fits(talk, segment, direction):
         return WINDOW
     if segment.rst:
-        return talk
-    sender, receiver = _exchange(talk.sides[direction], talk.sides[1 - direction], segment)
+        return replace(talk, doubted=None) if segment.sequence == talk.sides[direction].end else talk
+    before = talk.sides[1 - direction]
+    sender, receiver = _exchange(talk.sides[direction], before, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
-    return talk.with_sides(direction, replace(sender, finished=sender.finished or segment.fin), receiver)
+    behind = talk.with_sides(direction, replace(sender, finished=sender.finished or segment.fin), receiver)
+    if talk.doubted is None or (talk.doubted != direction and receiver.una == before.una):
+        return behind
+    return _open_after_all(behind)
+
+
+def _open_after_all(talk: Talk) -> Talk:
+    """In the state that its FINs make."""
+    a, b = talk.sides
+    state = TcpState.ESTABLISHED
+    if a.finished and b.finished:
+        both = at_most(a.end, a.una) and at_most(b.end, b.una)
+        state = TcpState.TIME_WAIT if both else TcpState.CLOSING
+    elif a.finished or b.finished:
+        state = TcpState.FIN_WAIT
+    return replace(talk, state=state, closer=int(b.finished and not a.finished), doubted=None)
+
+
+def _is_handshake_again(talk: Talk, segment: Segment, direction: int) -> bool:
+    """A SYN+ACK that comes again, since what it was answered with was lost: its receiver has to say it again. Data
+    behind it may have come through (RFC 7413); then who repeats no more than it is within the window of its number."""
+    sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    lowest = plus(sender.una, -receiver.largest_window)
+    again = segment.ack and is_in(lowest, plus(segment.sequence, 1), sender.una)
+    return again and _acknowledgement_fits(sender, receiver, segment, talk.picked_up)
 
 
 def _exchange(sender: Side, receiver: Side, segment: Segment) -> tuple[Side, Side]:
@@ -390,7 +446,8 @@ def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
     """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
     behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
     first = at_most(segment.sequence, sender.limit)
-    second = at_most(plus(sender.end, -receiver.largest_window), segment.end)
+    sent = sender.limit if at_most(sender.limit, sender.end) else sender.end  # what probes said beyond was not taken
+    second = at_most(plus(sent, -receiver.largest_window), segment.end)
     return first and second and (not sender.finished or at_most(segment.end, sender.end))
 
 
@@ -398,6 +455,13 @@ def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked
     """III: what it acknowledges was sent. IV: nor is that further back than a window. (RFC 5961 5.2)"""
     highest = later(receiver.limit, receiver.end) if picked_up else receiver.end
     return is_in(plus(receiver.una, -sender.largest_window), segment.acknowledgement, highest)
+
+
+def _is_asked_by_who_gets_it(sender: Side, segment: Segment) -> bool:
+    """A call from anew with a signature: its sender hears nobody who does not sign, so its receiver has to ask (RFC
+    2385 4.1, RFC 5925 7.7). Out of the window, where nobody takes it for a reason to reset (RFC 5961 4)."""
+    called = segment.signed and not segment.ack and not segment.payload
+    return called and not is_in(sender.una, segment.sequence, sender.limit)
 
 
 # --- RST and challenges (RFC 5961) -----------------------------------------------------------------------------------
@@ -411,10 +475,12 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
     exact = segment.sequence in (sender.end, plus(sender.una, half_way))
     # RFC 9293 3.10.7.3: who knows of no connection answers the initiator's SYN, sent again, from sequence number 0.
     refusal = half_way and direction == 1 and segment.ack and _acknowledges_syn(receiver, segment)
-    if exact or refusal:
-        return replace(talk, state=TcpState.CLOSED)
+    if exact or refusal or (not strict and _sequence_fits(sender, receiver, segment)):
+        beyond = not half_way and segment.sequence == sender.una != sender.end
+        a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
+        return replace(talk, state=TcpState.CLOSED, sides=(a, b), doubted=direction if beyond else None)
     if not strict:
-        return replace(talk, state=TcpState.CLOSED) if _sequence_fits(sender, receiver, segment) else talk
+        return talk
     if is_in(sender.una, segment.sequence, sender.limit):
         return _challenged(talk, direction)
     return Refused("tcp_window", counts=True)

@@ -72,3 +72,24 @@ def _after_reset(s: Story, what: str) -> None:
     s.a("R", 101)
     s.b(what, 101, 101, 10 if "P" in what else 0)
     s.a(what, 101, 101, 10 if "P" in what else 0)
+
+
+@story("refusal-is-lost")
+def _refusal_is_lost(s: Story) -> None:
+    """Nobody wants the answer to a SYN, and the RST that says so is lost: each answer gets another."""
+    s.a("S", 0)
+    for _ in range(3):
+        s.b("SA", 0, 1)
+        s.a("R", 1)
+
+
+@story("answer-again-behind-data")
+def _answer_again_behind_data(s: Story) -> None:
+    """What acknowledges the answer and data behind it is lost (RFC 7413): the answer alone comes again."""
+    s.a("S", 0)
+    s.b("SA", 0, 1)
+    s.b("PA", 1, 1, 100)
+    s.a("A", 1, 101)
+    s.b("SA", 0, 1)
+    s.a("A", 1, 101)
+    s.b("PA", 101, 1, 10)

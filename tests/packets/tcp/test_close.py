@@ -149,6 +149,14 @@ def test_rfc9293_3_5_1_closed_the_reset_was_lost(card: Card) -> None:
     assert talk.state == TcpState.CLOSED
 
 
+def test_closed_with_both_fins_and_both_acknowledged(card: Card) -> None:
+    """A RST that closed nothing, in CLOSING: what shows that acknowledges the last FIN too."""
+    talk = Talk(card).plays(OPEN + " B:FA A:FA")
+    talk.passes(talk.a("R", seq=1001), 0)
+    assert talk.state == TcpState.CLOSED
+    assert talk.plays("B:A").state == TcpState.TIME_WAIT
+
+
 def test_closed_ends_ten_seconds_after_it_closed(card: Card) -> None:
     """Nothing that still passes keeps it."""
     talk = Talk(card).plays(OPEN + " A:R")

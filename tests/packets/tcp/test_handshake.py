@@ -27,17 +27,44 @@ def test_rfc9293_3_5_three_ways(card: Card, isn: tuple[int, int], v6: bool) -> N
     assert talk.state == TcpState.ESTABLISHED
 
 
-def test_rfc9293_3_5_simultaneous_open(card: Card) -> None:
-    """Figure 7: both SYNs are bare and cross, then each acknowledges the other's."""
+@pytest.mark.parametrize("order", ["AB", "BA"])
+def test_rfc9293_3_5_simultaneous_open(card: Card, order: str) -> None:
+    """Figure 7: both SYNs are bare and cross, then each acknowledges the other's. Then it is open, and lasts as long as
+    any, though nobody says anything more."""
     talk = Talk(card)
     talk.plays("A:S B:S")
-    assert talk.state == TcpState.SYN_RECEIVED
-    talk.passes(talk.a("SA", seq=1000), 0)
-    talk.passes(talk.b("SA", seq=5000), 1)
-    assert talk.state == TcpState.SYN_RECEIVED
-    assert talk.plays("A:A").state == TcpState.ESTABLISHED
+    for side, state in zip(order, (TcpState.SYN_RECEIVED, TcpState.ESTABLISHED), strict=True):
+        assert talk.state == TcpState.SYN_RECEIVED
+        sent = talk.a("SA", seq=1000) if side == "A" else talk.b("SA", seq=5000)
+        talk.passes(sent, "AB".index(side))
+        assert talk.state == state
+    card.after(3600)
     talk.plays("B:PA+10 A:A A:PA+10 B:A")
+    talk.passes(talk.b("SA", seq=5000, ack=1001), 1)
     assert card.flow().source == "10.1.0.20"
+
+
+@pytest.mark.parametrize("rest", ["A:PA+10 B:A", "B:A A:PA+10"])
+def test_rfc9293_3_5_simultaneous_open_a_syn_ack_is_lost(card: Card, rest: str) -> None:
+    """In front of the card: what comes behind it acknowledges as much."""
+    talk = Talk(card).plays("A:S B:S")
+    assert talk.plays(rest).state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("flags", ["S", "SA"])
+def test_rfc9293_3_5_simultaneous_open_begins_anew(card: Card, flags: str) -> None:
+    """While nobody has answered the initiator it may call from another number: it has crashed, or the first number was
+    never its own. Who sends a SYN+ACK has heard the other side."""
+    talk = Talk(card, scale=(3, 2)).plays("A:S B:S")
+    talk.a("SA", seq=77_000, ack=5002).is_dropped("tcp_challenged").silently()
+    talk.passes(talk.a(flags, seq=77_000, ack=5001 if "A" in flags else 0), 0)
+    assert talk.state == TcpState.SYN_RECEIVED
+    talk.b("SA", seq=5000, ack=1001).is_dropped("tcp_challenged").silently()
+    talk.passes(talk.b("SA", seq=5000, ack=77_001), 1)
+    talk.next[0] = 77_001
+    card.after(1)
+    asked(talk.a("S", seq=1000), seq=5001, ack=77_001)
+    assert talk.plays("A:A B:PA+10 A:PA+1000 B:A").state == TcpState.ESTABLISHED
 
 
 def test_rfc9293_3_5_simultaneous_open_ends_when_both_are_acknowledged(card: Card) -> None:
@@ -68,9 +95,22 @@ def test_rfc9293_3_5_syn_ack_again_when_its_ack_was_lost(card: Card) -> None:
     talk.plays("A:A A:PA+10")
     talk.passes(talk.b("SA", seq=5000, ack=1001), 1)
     assert talk.state == TcpState.ESTABLISHED
-    for numbers in ({"seq": 4999}, {"seq": 5001}, {"seq": 5000, "ack": talk.next[0] + 1}):
+    for numbers in ({"seq": 4999 - 8192}, {"seq": 5001}, {"seq": 5000, "ack": talk.next[0] + 1}):
         talk.b("SA", **numbers).is_dropped("tcp_challenged")
         card.after(1)
+
+
+def test_rfc9293_3_10_7_1_syn_ack_again_when_its_refusal_was_lost(card: Card) -> None:
+    """Nobody is there who wants the answer, and the RST that says so has passed the card and not arrived: each SYN+ACK
+    is answered by another one. It opens nothing."""
+    talk = Talk(card).plays("A:S B:SA A:R")
+    for _ in range(2):
+        card.after(1)
+        talk.passes(talk.b("SA", seq=5000, ack=1001), 1)
+        talk.passes(talk.a("R", seq=1001), 0)
+    for numbers in ({"seq": 5001}, {"seq": 4999 - 8192}, {"seq": 5000, "ack": 1002}):
+        talk.b("SA", **numbers).is_dropped("tcp_state").silently()
+    assert talk.state == TcpState.CLOSED
 
 
 def test_rfc9293_3_5_begins_anew_in_syn_sent(card: Card) -> None:
@@ -203,6 +243,18 @@ def test_nothing_is_said_for_who_has_said_nothing(card: Card) -> None:
 
 
 # --- Fast Open (RFC 7413) --------------------------------------------------------------------------------------------
+
+
+def test_rfc7413_syn_ack_again_behind_data(card: Card) -> None:
+    """The answer and what came behind it were acknowledged, but that was lost behind the card: the answer alone comes
+    again, with data or without, and its receiver has to say its ACK again."""
+    talk = Talk(card).plays("A:S+50 B:SA+100 B:PA+1000 A:A")
+    assert talk.state == TcpState.ESTABLISHED
+    card.after(1)
+    talk.passes(talk.b("SA", 100, seq=5000, ack=1051), 1)
+    talk.passes(talk.b("SA", seq=5000, ack=1051), 1)
+    talk.b("SA", seq=talk.next[1], ack=1051).is_dropped("tcp_challenged")
+    talk.plays("A:A B:PA+10")
 
 
 @pytest.mark.parametrize("taken", [0, 50, 100])

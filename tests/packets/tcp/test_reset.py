@@ -81,15 +81,85 @@ def test_rfc9293_3_10_7_1_the_answer_to_a_challenge_is_exact(card: Card) -> None
     ("state", "flags"),
     [(state, flags) for state in STATES for flags in ("S", "SA") if (state, flags) != (TcpState.TIME_WAIT, "S")],
 )
-@pytest.mark.parametrize("seq", [1, 4999, 5050, 900_000])
+@pytest.mark.parametrize("seq", [0x8000_0000, 5050, 900_000])
 def test_rfc5961_4_2_a_syn_is_asked_about_whatever_its_number(
     card: Card, state: TcpState, flags: str, seq: int
 ) -> None:
     """But for a bare one in TIME_WAIT, which is another connection's (test_close.py), and the SYN+ACK that comes again
-    with its own number (test_handshake.py)."""
+    with its own number (test_handshake.py), which may be up to a window back."""
     talk = Talk(card).plays(STATES[state])
     asked(talk.b(flags, seq=seq), seq=talk.next[0], ack=talk.next[1])
     assert talk.state == state
+
+
+SIGNATURES = [[("MD5", bytes(16))], [("NOP", None), (29, bytes(14))]]
+
+
+@pytest.mark.parametrize("options", SIGNATURES, ids=["md5", "ao"])
+@pytest.mark.parametrize("played", [OPEN, "A:S B:SA"])
+def test_rfc5925_who_signs_is_asked_by_whom_he_calls(card: Card, options: list[object], played: str) -> None:
+    """The card has no key, and who signs hears nobody without: a call from anew passes on and changes nothing. In the
+    window, or with data, it is asked about as any (RFC 5961 4)."""
+    talk = Talk(card).plays(played)
+    state = talk.state
+    talk.passes(talk.a("S", seq=77_000, options=options), 0)
+    talk.passes(talk.a("S", seq=999, options=options), 0)
+    for what in ({"seq": 1002}, {"seq": 1001 + WINDOW}, {"seq": 77_000, "data": 1}, {"seq": 77_000, "flags": "SA"}):
+        flags = str(what.pop("flags", "S"))
+        asked(talk.a(flags, **what, options=options), seq=5001, ack=1001)
+        card.after(1)
+    asked(talk.a("S", seq=77_000, options=[("NOP", None)]), seq=5001, ack=1001)
+    assert talk.state == state
+    assert talk.plays("A:A A:PA+10 B:A").state == TcpState.ESTABLISHED
+
+
+def _went_on(card: Card, who: str) -> Talk:
+    """A RST at what was acknowledged, whose receiver has more; he, or whom it names, goes on."""
+    talk = Talk(card).plays(OPEN + " A:PA+100")
+    talk.passes(talk.a("R", seq=1001), 0)
+    assert talk.state == TcpState.CLOSED
+    return talk.plays("A:PA+10" if who == "A" else "B:A")
+
+
+@pytest.mark.parametrize("who", ["A", "B"])
+def test_rfc5961_3_2_a_reset_that_was_not_exact_has_closed_nothing(card: Card, who: str) -> None:
+    """Exact is the receiver's RCV.NXT alone: who has acknowledged more has not believed it, and whose it never was goes
+    on; both live on, for longer than what is closed does."""
+    talk = _went_on(card, who)
+    assert talk.state == TcpState.ESTABLISHED
+    for _ in range(10):
+        card.after(3)
+        talk.plays("A:PA+10 B:A")
+    assert talk.plays("A:FA B:A B:FA A:A").state == TcpState.TIME_WAIT
+
+
+def test_rfc5961_3_2_a_reset_that_was_exact_stays(card: Card) -> None:
+    """Who says nothing new does not bring back what was closed, nor does anybody behind a RST at the end."""
+    talk = Talk(card).plays(OPEN + " A:PA+100")
+    talk.passes(talk.a("R", seq=1001), 0)
+    talk.passes(talk.b("A", ack=1001), 1)
+    talk.b("A", ack=1102).is_dropped("tcp_window").silently()
+    talk.a("PA", 10, seq=1101 + 20_000).is_dropped("tcp_window").silently()
+    assert talk.state == TcpState.CLOSED
+    talk.passes(talk.a("R", seq=1101), 0)
+    talk.plays("B:A A:PA+10")
+    assert talk.state == TcpState.CLOSED
+    card.after(10)
+    talk.b("A").is_dropped("tcp_no_session").silently()
+
+
+@pytest.mark.parametrize(
+    ("closing", "state"),
+    [(" A:FA", TcpState.FIN_WAIT), (" B:FA A:FA", TcpState.CLOSING), (" B:FA A:PA+10", TcpState.FIN_WAIT)],
+)
+def test_rfc5961_3_2_back_in_the_state_before(card: Card, closing: str, state: TcpState) -> None:
+    talk = Talk(card).plays(OPEN + closing)
+    assert talk.state == state
+    talk.passes(talk.a("R", seq=1001), 0)
+    assert talk.state == TcpState.CLOSED
+    talk.passes(talk.a("A"), 0)
+    assert talk.state == state
+    talk.plays("B:A")
 
 
 @pytest.mark.parametrize("v6", [False, True])

@@ -238,3 +238,19 @@ def test_nothing_of_a_dropped_segment_counts(card: Card) -> None:
     assert (flow.packets, flow.last_ns) == ((2, 1), flow.created_ns)
     card.after(440)
     talk.a("A").is_dropped("tcp_no_session")
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_rfc9293_3_8_4_keep_alive_behind_a_probe(card: Card, window: int) -> None:
+    """A probe of a closed window holds a byte that is not taken; the keep-alive behind it is one before what was, and
+    that is as far back as such a window goes."""
+    talk = Talk(card, window=(8192, window)).plays(OPEN)
+    if window:
+        talk.plays("A:PA+1")
+        talk.passes(talk.b("A", window=0), 1)
+    una = talk.next[0]
+    talk.passes(talk.a("A", 1, seq=una), 0)
+    talk.passes(talk.b("A", window=0, ack=una), 1)
+    card.after(60)
+    talk.passes(talk.a("A", seq=una - 1), 0)
+    talk.a("A", seq=una - 2).is_dropped("tcp_window").silently()

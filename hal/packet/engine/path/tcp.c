@@ -7,6 +7,13 @@
 #define PICKED_UP_SCALE (DSN_TCP_MOST_SCALE << 4 | DSN_TCP_MOST_SCALE)
 #define LARGEST_WINDOW (UINT32_C(1) << 30) /* RFC 7323 2.3 */
 
+#define HANDSHAKE (DSN_TCP_BARE | DSN_TCP_ACKED_A | DSN_TCP_ACKED_B)
+#define DOUBTED (DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B)
+
+static unsigned doubted(unsigned side) {
+    return side == 0 ? DSN_TCP_DOUBTED_A : DSN_TCP_DOUBTED_B;
+}
+
 /* --- what stands in a segment --- */
 
 int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
@@ -26,6 +33,16 @@ int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
     return offer;
 }
 
+/* TCP-MD5 or TCP-AO among options that are well-formed (RFC 2385, 5925). */
+static __rte_cold bool is_signed(const uint8_t *options, unsigned length) {
+    for (unsigned place = 0; place < length && options[place] != 0;) {
+        if (options[place] == 19 || options[place] == 29)
+            return true;
+        place += options[place] == 1 ? 1u : options[place + 1];
+    }
+    return false;
+}
+
 struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned side) {
     const uint8_t *tcp = dsn_payload(p);
     uint32_t header = (tcp[12] >> 4) * 4u;
@@ -38,6 +55,7 @@ struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned s
         .flags = p->tcp_flags,
         .side = (uint8_t)side,
         .offer = syn ? dsn_tcp_offer(tcp + 20, header - 20) : (int8_t)-1,
+        .is_signed = syn && is_signed(tcp + 20, header - 20),
     };
 }
 
@@ -116,7 +134,9 @@ static void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segment *s) 
 static bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);
-    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(sender->end - most_of(w, !s->side), end_of(s)) &&
+    /* What probes said beyond the limit wasn't taken. */
+    uint32_t sent = dsn_seq_upto(sender->limit, sender->end) ? sender->limit : sender->end;
+    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(sent - most_of(w, !s->side), end_of(s)) &&
            (!finished || dsn_seq_upto(end_of(s), sender->end));
 }
 
@@ -162,18 +182,37 @@ enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *w, const struct dsn_tcp_s
     return fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
 }
 
-/* B's SYN, with or without ACK, the first or another one: its side is what this says, and both offers count, or none. */
-static void answer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    struct dsn_tcp_side *a = &w->side[0], *b = &w->side[1];
-    uint32_t granted = most_of(w, 0);
-    bool ack = is(s, DSN_TCP_ACK);
-    w->flags = (uint8_t)((w->flags & DSN_TCP_OFFERED_A) | (ack ? DSN_TCP_ACKED_A : DSN_TCP_BARE));
+/* A SYN though the other side's is there, with or without ACK, the first or another one: its sender's side is what this
+ * says, and both offers count, or none. `flags`: those that are left, and new ones. */
+static void meet(struct dsn_windows *w, const struct dsn_tcp_segment *s, unsigned flags) {
+    struct dsn_tcp_side *mine = &w->side[s->side], *other = &w->side[!s->side];
+    uint32_t granted = most_of(w, !s->side); /* by the scale that is in force up to now */
+    w->flags = (uint8_t)flags;
     begin(w, s);
-    w->most[0] = units_of(w, 0, granted);
-    w->most[1] = units_of(w, 1, s->window);
-    b->limit = s->seq + 1 + granted;
-    allow(w, 0, a->end);
-    allow(w, 0, (ack ? s->ack : a->una + 1) + s->window);
+    w->most[!s->side] = units_of(w, !s->side, granted);
+    w->most[s->side] = units_of(w, s->side, s->window);
+    mine->limit = s->seq + 1 + granted;
+    allow(w, !s->side, other->end);
+    allow(w, !s->side, (is(s, DSN_TCP_ACK) ? s->ack : other->una + 1) + s->window);
+}
+
+/* B's SYN. */
+static void answer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    meet(w, s, (w->flags & DSN_TCP_OFFERED_A) | (is(s, DSN_TCP_ACK) ? DSN_TCP_ACKED_A : DSN_TCP_BARE));
+}
+
+/* Both opened at once, nobody has answered A, and it calls from another number: it has forgotten the first, or that was
+ * never its own. */
+static __rte_cold void begin_anew(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    meet(w, s, (w->flags & (DSN_TCP_OFFERED_B | DSN_TCP_BARE)) | (is(s, DSN_TCP_ACK) ? DSN_TCP_ACKED_B : 0));
+}
+
+/* A call from anew with a signature: its sender hears nobody who doesn't sign, so its receiver has to ask (RFC 2385 4.1,
+ * RFC 5925 7.7). Out of the window, where nobody takes it for a reason to reset (RFC 5961 4). */
+static __rte_cold bool is_asked_by_who_gets_it(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    return s->is_signed && !is(s, DSN_TCP_ACK) && s->length == 1 &&
+           !(dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->limit));
 }
 
 /* SYN_SENT, A: */
@@ -224,21 +263,43 @@ static enum dsn_reason_number first_answer(struct dsn_session *session, struct d
     return DSN_PASSED;
 }
 
+/* SYN_RECEIVED, behind what acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or with
+ * a FIN. What wasn't offered by both doesn't count any more then, and `una` is what its name says. */
+static void maybe_open(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    bool fin = is(s, DSN_TCP_FIN);
+    w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
+    if (!fin && !(w->flags & (s->side == 0 ? DSN_TCP_ACKED_A : DSN_TCP_ACKED_B)))
+        return;
+    if ((w->flags & DSN_TCP_OFFERED) != DSN_TCP_OFFERED)
+        w->scale = 0;
+    w->flags &= (uint8_t)~HANDSHAKE;
+    w->side[s->side].una++;
+    w->side[!s->side].una = s->ack;
+    session->tcp = fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
+}
+
 /* SYN_RECEIVED, a SYN: of the handshake once more; A's SYN+ACK where both opened at once (RFC 9293 3.5); or another answer,
  * as with SYN cookies. Whoever sends any other is asked. */
-static enum dsn_reason_number syn_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+static enum dsn_reason_number syn_again(struct dsn_session *session, struct dsn_windows *w,
+                                        const struct dsn_tcp_segment *s) {
     bool same = s->seq == w->side[s->side].una, ack = is(s, DSN_TCP_ACK), right = ack && acks_syn(w, s);
     if (s->side == 1 && right && !same) {
         answer(w, s);
         return DSN_PASSED;
     }
+    if (s->side == 0 && (w->flags & (DSN_TCP_BARE | DSN_TCP_ACKED_A)) == DSN_TCP_BARE && !same && (right || !ack)) {
+        begin_anew(w, s);
+        return DSN_PASSED;
+    }
+    if (!same && is_asked_by_who_gets_it(w, s))
+        return DSN_PASSED;
     if (!same || (ack && !right) || (ack && s->side == 0 && !(w->flags & DSN_TCP_BARE)))
         return DSN_REASON_TCP_CHALLENGED;
     advertise(w, s);
     allow(w, s->side, w->side[s->side].end);
     if (ack) {
         grant(w, s);
-        w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
+        maybe_open(session, w, s);
     }
     return DSN_PASSED;
 }
@@ -246,20 +307,10 @@ static enum dsn_reason_number syn_again(struct dsn_windows *w, const struct dsn_
 /* SYN_RECEIVED, neither SYN nor RST. B's may hold data already (RFC 7413). */
 static enum dsn_reason_number half_way(struct dsn_session *session, struct dsn_windows *w,
                                        const struct dsn_tcp_segment *s, bool strict) {
-    bool fin = is(s, DSN_TCP_FIN), acked = w->flags & DSN_TCP_ACKED_A;
     if (strict && !(seq_fits(w, s) && acks_syn(w, s)))
         return DSN_REASON_TCP_WINDOW;
     record(w, s);
-    w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
-    if (!fin && (s->side == 1 || !acked))
-        return DSN_PASSED;
-    /* The handshake ends: what wasn't offered by both doesn't count any more, and `una` is what its name says. */
-    if ((w->flags & DSN_TCP_OFFERED) != DSN_TCP_OFFERED)
-        w->scale = 0;
-    w->flags &= (uint8_t)~(DSN_TCP_BARE | DSN_TCP_ACKED_A | DSN_TCP_ACKED_B);
-    w->side[s->side].una++;
-    w->side[!s->side].una = s->ack;
-    session->tcp = fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
+    maybe_open(session, w, s);
     return DSN_PASSED;
 }
 
@@ -276,11 +327,25 @@ static bool is_exact(const struct dsn_session *session, const struct dsn_windows
     return opening && s->side == 1 && is(s, DSN_TCP_ACK) && acks_syn(w, s);
 }
 
-static enum dsn_reason_number reset(struct dsn_session *session, const struct dsn_windows *w,
-                                    const struct dsn_tcp_segment *s, bool strict) {
+/* CLOSED by this RST. Where it begins at what was acknowledged and more was sent, its receiver may have that, and so not
+ * believe it. */
+static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    w->flags &= (uint8_t)~HANDSHAKE;
+    if (session->tcp == DSN_TCP_SYN_RECEIVED) {
+        w->side[0].una++;
+        w->side[1].una++;
+    } else if (s->seq == sender->una && s->seq != sender->end) {
+        w->flags |= doubted(s->side);
+    }
+    session->tcp = DSN_TCP_CLOSED;
+}
+
+static enum dsn_reason_number reset(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s,
+                                    bool strict) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     if (is_exact(session, w, s) || (!strict && seq_fits(w, s))) {
-        session->tcp = DSN_TCP_CLOSED;
+        close_by(session, w, s);
         return DSN_PASSED;
     }
     if (!strict)
@@ -289,25 +354,12 @@ static enum dsn_reason_number reset(struct dsn_session *session, const struct ds
     return in ? DSN_REASON_TCP_CHALLENGED : DSN_REASON_TCP_WINDOW;
 }
 
-/* A SYN+ACK once more, since the ACK of it was lost: its receiver has to say it again. The card can't in its name: who has
- * agreed on timestamps drops what has none (RFC 7323 3.2). */
+/* A SYN+ACK once more, since what it was answered with was lost: its receiver has to say it again. The card can't in its
+ * name: who has agreed on timestamps drops what has none (RFC 7323 3.2). Data behind it may have come through (RFC 7413):
+ * then it is within the window of its number, that who repeats no more than this has. */
 static bool is_handshake_again(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    return is(s, DSN_TCP_ACK) && s->seq + 1 == w->side[s->side].una && ack_fits(w, s);
-}
-
-/* CLOSED by a RST. Who didn't take it, since data is missing, asks with an ACK and gets one that is exact (RFC 5961 3.2):
- * that ACK moves `una`. Whom it never reached gets another for data that he sends. */
-static enum dsn_reason_number closed(struct dsn_windows *w, const struct dsn_tcp_segment *s, bool strict) {
-    bool fits = seq_fits(w, s) && (!is(s, DSN_TCP_ACK) || ack_fits(w, s));
-    if (is(s, DSN_TCP_SYN) || w->most[1] == 0) /* B has said nothing but that RST */
-        return DSN_REASON_TCP_STATE;
-    if (strict && !fits)
-        return DSN_REASON_TCP_WINDOW;
-    if (!is(s, DSN_TCP_RST)) {
-        record(w, s);
-        acknowledge(w, s);
-    }
-    return DSN_PASSED;
+    uint32_t una = w->side[s->side].una, lowest = una - most_of(w, !s->side);
+    return is(s, DSN_TCP_ACK) && dsn_seq_upto(lowest, s->seq + 1) && dsn_seq_upto(s->seq + 1, una) && ack_fits(w, s);
 }
 
 static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
@@ -322,18 +374,45 @@ static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
     }
 }
 
+/* CLOSED by a RST. Who didn't take it, since data is missing, asks with an ACK and gets one that is exact (RFC 5961 3.2):
+ * that ACK moves `una`. Whom it never reached gets another for data, or a SYN+ACK (RFC 9293 3.10.7.1), that he sends. A RST
+ * that isn't believed by its receiver, who has acknowledged more than its number, or was never sent by whom it names, who
+ * goes on, has closed nothing. */
+static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_windows *w,
+                                     const struct dsn_tcp_segment *s, bool strict) {
+    uint32_t una = w->side[!s->side].una;
+    if (w->most[1] == 0) /* B has said nothing but that RST */
+        return DSN_REASON_TCP_STATE;
+    if (is(s, DSN_TCP_SYN))
+        return is_handshake_again(w, s) ? DSN_PASSED : DSN_REASON_TCP_STATE;
+    if (strict && !(seq_fits(w, s) && (!is(s, DSN_TCP_ACK) || ack_fits(w, s))))
+        return DSN_REASON_TCP_WINDOW;
+    if (is(s, DSN_TCP_RST)) {
+        if (s->seq == w->side[s->side].end)
+            w->flags &= (uint8_t)~DOUBTED;
+        return DSN_PASSED;
+    }
+    record(w, s);
+    acknowledge(w, s);
+    if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && w->side[!s->side].una != una)) {
+        w->flags &= (uint8_t)~DOUBTED;
+        session->tcp = state_behind(state_behind(state_behind(DSN_TCP_ESTABLISHED, w), w), w);
+    }
+    return DSN_PASSED;
+}
+
 enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *w,
                                       const struct dsn_tcp_segment *s, bool strict) {
     if (session->tcp == DSN_TCP_SYN_SENT)
         return s->side == 0 ? initiator_again(session, w, s, strict) : first_answer(session, w, s);
     if (session->tcp == DSN_TCP_CLOSED)
-        return closed(w, s, strict);
+        return closed(session, w, s, strict);
     if (is(s, DSN_TCP_RST))
         return reset(session, w, s, strict);
     if (session->tcp == DSN_TCP_SYN_RECEIVED)
-        return is(s, DSN_TCP_SYN) ? syn_again(w, s) : half_way(session, w, s, strict);
+        return is(s, DSN_TCP_SYN) ? syn_again(session, w, s) : half_way(session, w, s, strict);
     if (is(s, DSN_TCP_SYN)) /* RFC 5961 4.2 */
-        return is_handshake_again(w, s) ? DSN_PASSED : DSN_REASON_TCP_CHALLENGED;
+        return is_handshake_again(w, s) || is_asked_by_who_gets_it(w, s) ? DSN_PASSED : DSN_REASON_TCP_CHALLENGED;
     if (strict && !(seq_fits(w, s) && ack_fits(w, s)))
         return DSN_REASON_TCP_WINDOW;
     record(w, s);

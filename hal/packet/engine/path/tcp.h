@@ -28,6 +28,8 @@ enum dsn_tcp_flags {
     DSN_TCP_BARE = 1 << 5,      /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
     DSN_TCP_ACKED_A = 1 << 6,   /* SYN_RECEIVED: its SYN was acknowledged by the other side */
     DSN_TCP_ACKED_B = 1 << 7,
+    DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
+    DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
 };
 
@@ -45,7 +47,8 @@ struct dsn_tcp_segment {
     uint32_t seq, ack, length; /* length: payload, SYN and FIN */
     uint16_t window;           /* as it stands in the header */
     uint8_t flags, side;
-    int8_t offer; /* of a SYN: the scale, -1: none */
+    int8_t offer;   /* of a SYN: the scale, -1: none */
+    bool is_signed; /* a SYN with a signature, which the card doesn't verify (RFC 2385, 5925) */
 };
 
 /* a <= b, a and b being less than 2^31 apart. */

@@ -92,7 +92,7 @@ void dsn_flows_destroy(struct dsn_flows *f) {
 #endif
 #define WARM_MOST ((size_t)1 << 30) /* a second or so */
 
-#define WARM_AT_ONCE ((size_t)4 << 20) /* a millisecond or so */
+#define WARM_AT_ONCE ((size_t)8 << 20) /* some milliseconds; ten times a second that is faster than connections come */
 
 static size_t half_of_what_is_free(void) {
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);

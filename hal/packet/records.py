@@ -394,6 +394,8 @@ class EventKind(IntEnum):
     HALF_OPEN_LIMIT = 13
     FRAGMENT_LIMIT = 14
     ICMP_LIMIT = 15
+    CHALLENGE_LIMIT = 16
+    NEIGHBOUR_LIMIT = 17
     ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64

@@ -76,7 +76,22 @@ def test_new_connections_a_second(card: Card) -> None:
     card.after(1 / 3 + 1e-9)
     syn(card, 14)
     card.host("client").sends(tcp(f"10.1.0.20:15 > {SERVER}")).is_dropped("new_flow_limit")
-    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, CLIENT)] * 2
+    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, CLIENT)]
+
+
+def test_a_limit_that_goes_on_biting_is_told_once_in_ten_seconds(card: Card) -> None:
+    """However often it lets something through between: who floods doesn't push out what else is told."""
+    card.changes(replace(card.row("vnic", CLIENT), new_flow_limit=2))
+    began, port, passed = card.now, 0, 0
+    while card.now - began < 20_500_000_000:
+        card.after(0.25)
+        for _ in range(2):
+            port += 1
+            sent = card.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53"))
+            passed += sent.result.reason == ""
+    assert passed == 42
+    assert refused(card, "new_flow_limit") == 2 * 82 - passed
+    assert told(card) == [(EventKind.NEW_FLOW_LIMIT, CLIENT)] * 3
 
 
 def test_what_comes_to_it_a_second_is_apart(card: Card) -> None:

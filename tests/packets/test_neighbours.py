@@ -165,14 +165,20 @@ def test_one_that_failed_is_asked_for_while_wanted(card: Card) -> None:
     assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
 
 
-def test_what_is_dropped_for_it_keeps_it_wanted(card: Card) -> None:
+def test_what_is_dropped_for_it_keeps_nothing(card: Card) -> None:
+    """It is forgotten after as many requests, whoever goes on sending to it; then it is asked for anew."""
     card.after(100)
     out(card, to="192.0.2.77").waits()
     tick(card.after(3))
-    asked = [len(requests(tick(card.after(10)))) for _ in range(4)]
+    asked = []
+    for _ in range(5):
+        out(card, to="192.0.2.77").is_dropped("neighbour_unresolved")
+        asked.append(len(requests(tick(card.after(10)))))
+    assert asked == [1] * 5
     out(card, to="192.0.2.77").is_dropped("neighbour_unresolved")
-    asked += [len(requests(tick(card.after(10)))) for _ in range(8)]
-    assert asked == [1] * 9 + [0] * 3
+    assert requests(tick(card.after(10))) == []
+    assert card.shard.neighbours() == []
+    assert requests(out(card, to="192.0.2.77").waits()) == ["192.0.2.77"]
 
 
 def test_a_next_hop_that_failed_is_asked_for_for_ever(card: Card) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from scapy.all import ARP, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 
+from hal.packet.contract import EventKind
 from tests.packets.card import Card, answer_to_request
 from tests.packets.packets import udp
 from tests.packets.test_neighbours import tick
@@ -47,6 +48,8 @@ def test_a_vnic_scans_the_uplinks_net(card: Card, source: str, net: str) -> None
     assert {*became} == {"QUEUE", "neighbour_queue_limit", "flow_limit"}
     assert len(card.shard.neighbours()) == SHARE
     assert len(card.flows()) == FLOWS
+    told = {(event.kind, event.id) for event in card.shard.events().events}
+    assert told == {(EventKind.NEIGHBOUR_LIMIT, HOSTS["client"].vnic), (EventKind.FLOW_LIMIT, HOSTS["client"].vnic)}
     works_for_others(card)
     for _ in range(9):  # who stops is forgotten, with what he asked for
         tick(card.after(10))
@@ -102,5 +105,18 @@ def test_a_scan_that_goes_on(card: Card) -> None:
             card.host("client").sends(udp(f"[2001:db8:1::14]:7 > [2001:db8:ff::{rounds + 1:x}:{place:x}]:9"))
         most = max(most, len(card.shard.neighbours()))
         tick(card.after(3))
-    assert SHARE * 20 < most < SHARE * 27  # each for 3 s of asking and 70 s of asking again
+    assert SHARE * 20 < most < SHARE * 22  # each for 3 s of asking and 60 s of asking again
+    works_for_others(card)
+
+
+def test_who_goes_on_with_what_he_scanned_keeps_nothing(card: Card) -> None:
+    """Packets that go on coming for an address that doesn't answer don't keep it known: it is asked for anew."""
+    ends = [f"[2001:db8:ff::{place:x}]" for place in range(16, 28)]
+    became: list[set[str]] = []
+    for _ in range(8):
+        sent = [card.host("client").sends(udp(f"[2001:db8:1::14]:7 > {end}:9")).result for end in ends]
+        became.append({one.reason or one.verdict.name for one in sent})
+        assert len(card.shard.neighbours()) == len(ends)
+        tick(card.after(9.5))
+    assert became == [{"QUEUE"}, *[{"neighbour_unresolved"}] * 6, {"QUEUE"}]
     works_for_others(card)

@@ -14,7 +14,7 @@ from hal.conformance.world import GUARDED, ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, 
 from hal.packet.contract import Backend, EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Vnic
-from hal.packet.model import Twin
+from hal.packet.model import Twin, neighbours
 from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy
 from hal.packet.stages.route._generated import SubnetRoute
 from tests.tools.engines import running
@@ -167,4 +167,37 @@ def test_who_waits_are_bounded_in_all(either: Backend) -> None:
     assert [scanned(8, to, SECOND) for to in (0, 1)] == ["", "neighbour_queue_full"]
     assert scanned(8, 1, 4 * SECOND) == ""
     assert shard.counters().drops["neighbour_unresolved"] == 257
+    shard.close()
+
+
+def _asked_and_answered(shard: Shard, places: range) -> list[str]:
+    """A sends to so many addresses of the uplink's net; the router says of each that it is there."""
+    reasons, at = [], SECOND
+    for first in range(places.start, places.stop, 32):
+        packets, answers = [], []
+        for place in places[first - places.start :][:32]:
+            to = f"100.{64 + (place >> 16)}.{place >> 8 & 255}.{place & 255}"
+            packets.append(PacketIn(A.frame(udp(A.ip, to, 1 + place // 60_000)), A.port, at))
+            answers.append(arp(2, ROUTER_MAC, to, UPLINK_MAC, "100.64.0.1"))
+        reasons += [one.reason for one in shard.replay(packets)]
+        frames = [ethernet(UPLINK_MAC, ROUTER_MAC, ARP, answer) for answer in answers]
+        shard.replay([PacketIn(frame, 0, at) for frame in frames])
+    return reasons
+
+
+def test_neighbours_that_answer_have_a_share_too(either: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router that answers for every address of its net: A has half of all neighbours, and B half of what is left."""
+    room = NEIGHBOURS
+    if isinstance(either, Twin):
+        room = 256
+        monkeypatch.setattr(neighbours, "ROOM", room)
+    _commit(either)
+    shard = either.shard(connections=NEIGHBOURS)
+    reasons = _asked_and_answered(shard, range(256, 256 + room // 2 + 40))
+    assert reasons == [""] * (room // 2) + ["neighbour_limit"] * 40
+    assert shard.counters().drops["neighbour_limit"] == 40
+    told = [(event.kind, event.id) for event in shard.events().events]
+    assert told == [(EventKind.NEIGHBOUR_LIMIT, A.vnic)]
+    assert [_run(shard, B.frame(udp(B.ip, f"100.127.0.{to}")), B.port, SECOND).reason for to in range(8)] == [""] * 8
+    assert len(shard.neighbours()) == room // 2 + 8
     shard.close()

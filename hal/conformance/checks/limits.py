@@ -6,7 +6,7 @@ from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal
 from hal.conformance.frames import IPV4, ethernet, fragment, udp
-from hal.conformance.traffic import Sent, Traffic
+from hal.conformance.traffic import SECOND, Sent, Traffic
 from hal.conformance.world import NO_MAC, OPEN, VRF, A, C
 from hal.packet.contract import EventKind
 from hal.packet.frame._generated import Vnic
@@ -107,6 +107,25 @@ def new_flows_a_second_are_limited(bench: Bench) -> None:
         world.routed(traffic, sport=99).dropped("new_flow_limit", f"connection {limit + 1} of {limit} in a second")
         world.routed(traffic, sport=1).left_by(C.port, "a packet of an open connection")
         world.replied(traffic, sport=9, dport=9).left_by(A.port, "a connection of another vNIC")
+
+
+@check(
+    Level.STATEFUL,
+    "each once in ten seconds for a vNIC, and apart for what it opens and what is opened to it, so that who floods "
+    "does not push out what else is told",
+    needs=NEEDS,
+)
+def limits_are_told_once_in_ten_seconds(bench: Bench) -> None:
+    """A limit that bites again and again, with packets that pass in between, is an event each ten seconds."""
+    card = world.world(bench, new_flow_limit=1)
+    traffic = card.traffic()
+    before = 0
+    for second, told in ((0, 1), (2, 1), (9, 1), (10, 2)):
+        after, before = (second - before) * SECOND, second
+        world.routed(traffic, sport=100 + second, after=after).left_by(C.port, f"a connection after {second} s")
+        world.routed(traffic, sport=200 + second).dropped("new_flow_limit", f"another one after {second} s")
+        kinds = [event.kind for event in traffic.events().events]
+        equal(kinds.count(EventKind.NEW_FLOW_LIMIT), told, f"NEW_FLOW_LIMIT events after {second} s")
 
 
 @check(

@@ -317,6 +317,7 @@ SCHEMA = StageSchema(
         Reason("neighbour_unresolved", "The neighbour did not answer three times."),
         Reason("neighbour_queue_full", "Too many packets wait for neighbours to answer."),
         Reason("neighbour_queue_limit", "More packets of this vNIC or uplink wait for neighbours than are its share."),
+        Reason("neighbour_limit", "More neighbours are known that this vNIC or uplink asked for than are its share."),
         Reason("punt_denied", "A packet to the card itself of a protocol that the vNIC's profile does not name."),
         Reason("punt_limit", "More packets to the card than this vNIC may send."),
         Reason("punt_no_tap", "A packet to the card itself, in a VRF without a punt tap."),

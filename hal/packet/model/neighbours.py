@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -22,8 +23,9 @@ AFRESH = 60 * SECOND
 """A confirmation is good for this long."""
 RETRY = 10 * SECOND
 """Between two requests to one that failed."""
-INTEREST = 60 * SECOND
-"""One that failed is asked for as long after a packet needed it."""
+MORE_TRIES = 5
+"""Requests to one that failed, before it is forgotten. Packets that go on coming for it change nothing: who scans must
+not keep all that he asked for."""
 
 
 class NeighbourKey(NamedTuple):
@@ -47,12 +49,12 @@ class Waiting(NamedTuple):
 class Neighbour:
     state: State
     due_ns: int
+    asker: int
+    """Id of the vNIC whose packet made it known: it counts for that one until it is forgotten."""
     mac: bytes = b""
     tries: int = 1
     used: bool = False
     """REACHABLE: a packet went to it since it was confirmed."""
-    needed_ns: int = 0
-    """When a packet last was dropped for it."""
     queue: list[Waiting] = field(default_factory=list)
 
 
@@ -72,6 +74,8 @@ class Hooks:
     """It failed (False), or one that had failed is there (True)."""
     watched: Callable[[NeighbourKey], bool]
     """True if a next hop has this address: it is asked for whether packets need it or not."""
+    limited: Callable[[int], None]
+    """A vNIC's share is used up."""
 
 
 class Neighbours:
@@ -80,6 +84,8 @@ class Neighbours:
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self._known: dict[NeighbourKey, Neighbour] = {}
+        self._asked: Counter[int] = Counter()
+        """How many of them count for a vNIC."""
 
     def failed(self, key: NeighbourKey) -> bool:
         neighbour = self._known.get(key)
@@ -102,11 +108,14 @@ class Neighbours:
             self._check_room(waiting.vnic)
             if len(self._known) >= ROOM:
                 raise Dropped("neighbour_queue_full")
-            self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, queue=[waiting])
+            if self._asked[waiting.vnic] >= ROOM - len(self._known):
+                self._hooks.limited(waiting.vnic)
+                raise Dropped("neighbour_limit")
+            self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, waiting.vnic, queue=[waiting])
+            self._asked[waiting.vnic] += 1
             self._hooks.ask(key)
             return None
         if neighbour.state is State.FAILED:
-            neighbour.needed_ns = now
             self._hooks.unreachable(waiting)
             raise Dropped("neighbour_unresolved")
         if neighbour.state is State.INCOMPLETE:
@@ -130,6 +139,7 @@ class Neighbours:
     def _check_share(self, vnic: int) -> None:
         """May one more packet from here wait, as far as it is for this vNIC to say?"""
         if self._sources().count(vnic) >= QUEUE_SHARE:
+            self._hooks.limited(vnic)
             raise Dropped("neighbour_queue_limit")
 
     def _check_room(self, vnic: int) -> None:
@@ -205,20 +215,26 @@ class Neighbours:
                 neighbour.state, neighbour.tries = State.PROBE, 1
                 self._ask_again(key, neighbour, SECOND)
             case State.REACHABLE:
-                del self._known[key]
+                self._forget(key)
             case State.INCOMPLETE | State.PROBE if neighbour.tries < TRIES:
                 neighbour.tries += 1
                 self._ask_again(key, neighbour, SECOND)
             case State.INCOMPLETE | State.PROBE:
                 self._fail(key, neighbour)
             case State.FAILED:
-                if self._hooks.watched(key) or neighbour.due_ns - neighbour.needed_ns < INTEREST:
+                if neighbour.tries < MORE_TRIES or self._hooks.watched(key):
+                    neighbour.tries = min(neighbour.tries + 1, MORE_TRIES)
                     self._ask_again(key, neighbour, RETRY)
                     if neighbour.due_ns <= now:  # requests that were missed aren't made up
                         neighbour.due_ns = now + RETRY
                 else:
-                    del self._known[key]
+                    self._forget(key)
                     self._hooks.changed(key, True)
+
+    def _forget(self, key: NeighbourKey) -> Neighbour:
+        neighbour = self._known.pop(key)
+        self._asked[neighbour.asker] -= 1
+        return neighbour
 
     def _ask_again(self, key: NeighbourKey, neighbour: Neighbour, wait: int) -> None:
         neighbour.due_ns += wait
@@ -226,8 +242,7 @@ class Neighbours:
 
     def _fail(self, key: NeighbourKey, neighbour: Neighbour) -> None:
         waiting, neighbour.queue = neighbour.queue, []
-        neighbour.state = State.FAILED
-        neighbour.needed_ns = neighbour.due_ns
+        neighbour.state, neighbour.tries = State.FAILED, 0
         neighbour.due_ns += RETRY
         self._hooks.changed(key, False)
         for one in waiting:
@@ -237,8 +252,7 @@ class Neighbours:
     def keep(self, there: Callable[[int], bool]) -> None:
         """Forget those whose uplink is gone; what waits for them is given up."""
         for key in sorted(key for key in self._known if not there(key.uplink)):
-            neighbour = self._known.pop(key)
-            for one in neighbour.queue:
+            for one in self._forget(key).queue:
                 self._hooks.give_up(one, "neighbour_unresolved")
 
 

@@ -24,6 +24,7 @@ from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import Meetings
 from hal.packet.model.path.sending import Sending
+from hal.packet.model.path.told import Told
 from hal.packet.model.path.wire import Wire
 from hal.packet.model.store import Draft, Store
 from hal.packet.model.twin import Twin, TwinWriter
@@ -42,6 +43,7 @@ OF_A_SHARD: dict[str, type] = {
     "wire": Wire,
     "ledger": Ledger,
     "limits": Limits,
+    "told": Told,
     "meetings": Meetings,
     "deciding": Deciding,
     "sending": Sending,

@@ -32,6 +32,7 @@ from hal.packet.model.path.deciding import Deciding
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import By, Meeting
+from hal.packet.model.path.told import Told
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import UDP, Drop, Witness
 from hal.packet.model.store import Version
@@ -193,6 +194,15 @@ class SilentLimit(Limits):
     def bites(self, kind: EventKind, share: Share) -> None:
         if kind is not EventKind.FLOW_LIMIT or len(self._flows) == 1:
             super().bites(kind, share)
+
+
+@breaks(BREAKS, "limits_are_told_once_in_ten_seconds")
+class ToldTooOften(Told):
+    """each refusal by a limit is told"""
+
+    def bites(self, kind: EventKind, share: Share) -> None:
+        self._told_ns.clear()
+        super().bites(kind, share)
 
 
 @breaks(BREAKS, "new_flows_a_second_are_limited")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 from scapy.all import Dot1Q
 
-from hal.packet.contract import StepKind, TcpState
+from hal.packet.contract import EventKind, StepKind, TcpState
 from hal.packet.frame._generated import Seed
 from hal.packet.model.siphash import siphash
 from hal.packet.schema.rows import MAPPED
@@ -260,6 +261,19 @@ def test_one_limit_is_not_anothers(card: Card) -> None:
     others = [Talk(card, ends=("db", "client"), sport=10_000 + place).plays(OPEN) for place in range(20)]
     sent = [talk.b("R", seq=5050).is_dropped("tcp_challenged") for talk in others]
     assert sum(bool(one.outputs()) for one in sent) == 16
+
+
+def test_a_vnics_row_says_another_limit_and_that_it_bites_is_told(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 20), challenge_limit=32))
+    card.now = 1 << 40
+    inside, outside = _connections(card, "client", 12), _connections(card, "db", 12)
+    assert _answered(inside[:2]) == 2
+    assert card.shard.events().events == ()
+    assert _answered(inside[2:]) == 0
+    assert _answered(outside) == 12
+    assert [(event.kind, event.id) for event in card.shard.events().events] == [(EventKind.CHALLENGE_LIMIT, 20)]
+    card.after(0.6)
+    assert _answered(inside) == 1
 
 
 @pytest.mark.parametrize("seed", [bytes(16), bytes(range(16)), b"another one here"])

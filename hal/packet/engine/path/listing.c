@@ -247,7 +247,7 @@ void dsn_shard_copy_some(struct dsn_shard *to, struct dsn_shard *from, uint64_t 
     for (uint32_t i = 0; i < PAGE && number > COPY_NEIGHBOURS && number <= COPY_NEIGHBOURS + neighbours->high;
          i++, number++)
         if (neighbours->neighbour[number - COPY_NEIGHBOURS].state != DSN_NEIGHBOUR_NONE)
-            dsn_neighbour_copy(&to->neighbours, &neighbours->neighbour[number - COPY_NEIGHBOURS]);
+            dsn_neighbour_copy(to, from, &neighbours->neighbour[number - COPY_NEIGHBOURS]);
     *cursor = number <= COPY_NEIGHBOURS + neighbours->high ? number : 0;
 }
 

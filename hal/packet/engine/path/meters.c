@@ -4,10 +4,14 @@
  * that all of them share (path/budgets.h). */
 #include "path/shard.h"
 
-static void tell(struct dsn_shard *shard, bool *told, enum dsn_event_kind kind, const struct dsn_vnic *vnic) {
-    if (!*told)
-        dsn_event_put(shard, kind, vnic != NULL ? DSN_TABLE_VNIC : -1, vnic != NULL ? vnic->id : 0, "");
-    *told = true;
+#define QUIET (10 * DSN_SECOND) /* what goes on biting is told of again after this long */
+
+/* vnic: NULL: it is the table's. */
+static void tell(struct dsn_shard *shard, uint64_t *told, enum dsn_event_kind kind, const struct dsn_vnic *vnic) {
+    if (*told != 0 && shard->now - (*told - 1) < QUIET)
+        return;
+    *told = shard->now + 1;
+    dsn_event_put(shard, kind, vnic != NULL ? DSN_TABLE_VNIC : -1, vnic != NULL ? vnic->id : 0, "");
 }
 
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
@@ -113,12 +117,9 @@ static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint3
     uint32_t part = RTE_MAX(even_part(shard, limit), 1u);
     const uint32_t *count = &state->half[share].count[DSN_HALF_TCP];
     while (*count >= part && one_less(shard, now)) {}
-    bool full = *count >= part;
+    if (*count >= part)
+        tell(shard, &state->told[DSN_LIMIT_HALF_OPEN + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
     while (*count >= part && evict(shard, dsn_half_oldest(shard, number, share))) {}
-    if (full)
-        tell(shard, &state->at_limit[5 + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
-    else
-        state->at_limit[5 + share] = false;
 }
 
 /* What a vNIC has, of what it opens or of what comes to it. */
@@ -135,15 +136,13 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     bool room = false;
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
     if (!room) {
-        tell(shard, &state->at_limit[share], DSN_EVENT_FLOW_LIMIT, vnic);
+        tell(shard, &state->told[DSN_LIMIT_FLOWS + share], DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
-    state->at_limit[share] = false;
     if (!take(shard, &state->opened[share], rate, now)) {
-        tell(shard, &state->at_limit[3 + share], DSN_EVENT_NEW_FLOW_LIMIT, vnic);
+        tell(shard, &state->told[DSN_LIMIT_NEW_FLOWS + share], DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
-    state->at_limit[3 + share] = false;
     if (tcp_state == DSN_TCP_SYN_SENT)
         make_way(shard, vnic, number, share, now);
     return DSN_PASSED;
@@ -163,10 +162,8 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
         return reason;
     }
     while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
-    if (likely(shard->flows.used < shard->flows.capacity)) {
-        shard->full_told = false;
+    if (likely(shard->flows.used < shard->flows.capacity))
         return DSN_PASSED;
-    }
     tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
     if (evict(shard, dsn_half_victim(shard, number, share)))
         return DSN_PASSED;
@@ -191,10 +188,8 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
         return false;
     bool enough =
         state->budget != NULL ? dsn_budget_punt(state->budget, rate, now) : take(shard, &state->punt, rate, now);
-    if (enough)
-        state->at_limit[2] = false;
-    else
-        tell(shard, &state->at_limit[2], DSN_EVENT_PUNT_LIMIT, vnic);
+    if (!enough)
+        tell(shard, &state->told[DSN_LIMIT_PUNTS], DSN_EVENT_PUNT_LIMIT, vnic);
     return enough;
 }
 
@@ -226,7 +221,11 @@ bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t ad
         return false;
     struct dsn_bucket *buckets = dsn_challenges(&shard->vnics, number)->bucket;
     shard->vnics.state[number].challenged = true;
-    return take_of(shard, &buckets[bucket_of(shard, "challenge", vnic, address)], rate, DSN_CHALLENGE_BUCKETS, now);
+    bool enough =
+        take_of(shard, &buckets[bucket_of(shard, "challenge", vnic, address)], rate, DSN_CHALLENGE_BUCKETS, now);
+    if (!enough && row != NULL)
+        tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_CHALLENGES], DSN_EVENT_CHALLENGE_LIMIT, row);
+    return enough;
 }
 
 bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]) {
@@ -240,11 +239,13 @@ bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const u
     bool enough =
         take_of(shard, &buckets[bucket_of(shard, "icmp", vnic->id, address)], rate, DSN_CHALLENGE_BUCKETS, shard->now);
     shard->counters.engine[DSN_COUNT_ICMP_SUPPRESSED] += !enough;
-    if (enough)
-        state->at_limit[8] = false;
-    else
-        tell(shard, &state->at_limit[8], DSN_EVENT_ICMP_LIMIT, vnic);
+    if (!enough)
+        tell(shard, &state->told[DSN_LIMIT_ICMP], DSN_EVENT_ICMP_LIMIT, vnic);
     return enough;
+}
+
+void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const struct dsn_vnic *vnic) {
+    tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_NEIGHBOURS], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
 }
 
 bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
@@ -252,10 +253,8 @@ bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
              limit = vnic->fragment_limit != 0 ? vnic->fragment_limit : shard->config.fragment_limit;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     bool may = number != 0 && state->fragments < dsn_fragments_most(&shard->fragments, vnic, limit);
-    if (may)
-        state->at_limit[7] = false;
-    else if (number != 0)
-        tell(shard, &state->at_limit[7], DSN_EVENT_FRAGMENT_LIMIT, vnic);
+    if (!may && number != 0)
+        tell(shard, &state->told[DSN_LIMIT_FRAGMENTS], DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;
 }
 

@@ -8,9 +8,9 @@
 #include <sys/random.h>
 
 #define TRIES 3
-#define AFRESH (60 * DSN_SECOND)   /* a confirmation is good for this long */
-#define RETRY (10 * DSN_SECOND)    /* between two requests to one that failed */
-#define INTEREST (60 * DSN_SECOND) /* one that failed is asked for as long after a packet needed it */
+#define AFRESH (60 * DSN_SECOND) /* a confirmation is good for this long */
+#define RETRY (10 * DSN_SECOND)  /* between two requests to one that failed */
+#define MORE_TRIES 5             /* requests to one that failed, before it is forgotten */
 #define HEADS (DSN_NEIGHBOURS * 2)
 #define HOPS 64 /* next hops with one address that events tell of */
 
@@ -179,9 +179,14 @@ static void set_state(struct dsn_neighbours *n, struct dsn_neighbour *one, enum 
         dsn_news_count(n->news, one->uplink, one->address, knows - known, asks - asking);
 }
 
-static void forget(struct dsn_neighbours *n, uint32_t number) {
+static void forget(struct dsn_shard *shard, uint32_t number) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    struct dsn_neighbour *one = &n->neighbour[number];
     clear_timer(n, number);
-    set_state(n, &n->neighbour[number], DSN_NEIGHBOUR_NONE);
+    if (one->asker != 0)
+        shard->vnics.state[one->asker].neighbours--;
+    one->asker = 0;
+    set_state(n, one, DSN_NEIGHBOUR_NONE);
     tidy(n, number);
 }
 
@@ -258,31 +263,40 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
                                           uint32_t vnic, uint64_t now) {
     struct dsn_neighbours *n = &shard->neighbours;
     struct dsn_neighbour *one = &n->neighbour[number];
-    if (one->state == DSN_NEIGHBOUR_FAILED) {
-        one->needed = now;
+    if (one->state == DSN_NEIGHBOUR_FAILED)
         return DSN_REASON_NEIGHBOUR_UNRESOLVED;
-    }
-    uint32_t share = dsn_vnic_state(&shard->vnics, dsn_vnic_at(shard->root, vnic)->id);
+    const struct dsn_vnic *from = dsn_vnic_at(shard->root, vnic);
+    uint32_t share = dsn_vnic_state(&shard->vnics, from->id);
+    struct dsn_vnic_state *state = &shard->vnics.state[share];
     bool full = one->queued >= DSN_NEIGHBOUR_QUEUE;
     uint8_t last = full ? last_in(one, share) : 0;
-    if (share == 0 ||
-        ((!full || one->queue_share[last] != share) && shard->vnics.state[share].waiting >= DSN_WAITING_EACH))
+    if (share == 0)
         return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
+    if ((!full || one->queue_share[last] != share) && state->waiting >= DSN_WAITING_EACH) {
+        dsn_neighbours_are_limited(shard, share, from);
+        return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
+    }
+    bool is_new = one->state == DSN_NEIGHBOUR_NONE;
     if (full)
         push_out(shard, one, last);
-    else if (n->waiting >= (shard->vnics.state[share].waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST) ||
-             (one->state == DSN_NEIGHBOUR_NONE && n->timers >= DSN_NEIGHBOURS))
+    else if (n->waiting >= (state->waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST) ||
+             (is_new && n->timers >= DSN_NEIGHBOURS))
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
-    shard->vnics.state[share].waiting++;
+    if (is_new && state->neighbours >= DSN_NEIGHBOURS - n->timers) {
+        dsn_neighbours_are_limited(shard, share, from);
+        return DSN_REASON_NEIGHBOUR_LIMIT;
+    }
+    state->waiting++;
     one->queue_vnic[one->queued] = vnic;
     one->queue_share[one->queued] = share;
     one->queue[one->queued++] = packet;
     n->waiting++;
-    if (one->state == DSN_NEIGHBOUR_NONE) {
+    if (is_new) {
         set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
         one->tries = 1;
         one->used = false;
-        one->needed = 0;
+        one->asker = share;
+        state->neighbours++;
         memset(one->mac, 0, 6); /* of whoever was known by this address before */
         set_timer(n, number, now + DSN_SECOND);
         ask(shard, one);
@@ -356,7 +370,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
     switch (one->state) {
     case DSN_NEIGHBOUR_REACHABLE:
         if (!one->used) {
-            forget(n, number);
+            forget(shard, number);
             return;
         }
         set_state(n, one, DSN_NEIGHBOUR_PROBE);
@@ -364,14 +378,15 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
         ask_again(shard, number, DSN_SECOND);
         return;
     case DSN_NEIGHBOUR_FAILED:
-        if (is_next_hop(shard, one) || one->due - one->needed < INTEREST) {
+        if (one->tries < MORE_TRIES || is_next_hop(shard, one)) {
+            one->tries = RTE_MIN(one->tries + 1, MORE_TRIES);
             ask_again(shard, number, RETRY);
             if (one->due <= now) /* requests that were missed aren't made up */
                 set_timer(n, number, now + RETRY);
             return;
         }
         one->references++; /* it is told of behind its end */
-        forget(n, number);
+        forget(shard, number);
         changed(shard, one, true);
         dsn_neighbour_let_go(n, number);
         return;
@@ -382,7 +397,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
             return;
         }
         set_state(n, one, DSN_NEIGHBOUR_FAILED);
-        one->needed = one->due;
+        one->tries = 0;
         set_timer(n, number, one->due + RETRY);
         changed(shard, one, false);
         give_up(shard, one, true);
@@ -399,7 +414,8 @@ bool dsn_neighbours_run(struct dsn_shard *shard, uint64_t now) {
     return true;
 }
 
-void dsn_neighbour_copy(struct dsn_neighbours *n, const struct dsn_neighbour *one) {
+void dsn_neighbour_copy(struct dsn_shard *to, const struct dsn_shard *from, const struct dsn_neighbour *one) {
+    struct dsn_neighbours *n = &to->neighbours;
     uint32_t number = n->timers < DSN_NEIGHBOURS ? dsn_neighbour_place(n, one->uplink, one->address) : 0;
     if (number == 0)
         return;
@@ -408,7 +424,9 @@ void dsn_neighbour_copy(struct dsn_neighbours *n, const struct dsn_neighbour *on
     copy->state = one->state;
     copy->tries = one->tries;
     copy->used = one->used;
-    copy->needed = one->needed;
+    copy->asker = one->asker != 0 ? dsn_vnic_state(&to->vnics, from->vnics.state[one->asker].id) : 0;
+    if (copy->asker != 0)
+        to->vnics.state[copy->asker].neighbours++;
     set_timer(n, number, one->due);
 }
 
@@ -423,6 +441,6 @@ void dsn_neighbours_keep(struct dsn_shard *shard) {
             continue;
         }
         give_up(shard, one, false);
-        forget(n, n->heap[place]);
+        forget(shard, n->heap[place]);
     }
 }

@@ -29,7 +29,8 @@ struct dsn_neighbour {
     uint32_t heap;             /* its place among those with a timer; 0: none */
     uint64_t uplink;
     uint8_t address[16];
-    uint64_t due, needed;                        /* `needed`: when it failed or a packet was last dropped for it */
+    uint64_t due;
+    uint32_t asker; /* number of the state of whose packet made it known: it counts for that one; 0: for none */
     struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* frames ready to leave but for their MACs and VLAN; oldest first */
     uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
     uint32_t queue_share[DSN_NEIGHBOUR_QUEUE];   /* numbers of states that they count in */
@@ -75,7 +76,7 @@ static inline uint64_t dsn_neighbours_due(const struct dsn_neighbours *n) {
     return n->timers > 0 ? n->neighbour[n->heap[1]].due : UINT64_MAX;
 }
 /* A known one of another shard, without the packets that wait for it. */
-void dsn_neighbour_copy(struct dsn_neighbours *neighbours, const struct dsn_neighbour *one);
+void dsn_neighbour_copy(struct dsn_shard *to, const struct dsn_shard *from, const struct dsn_neighbour *one);
 /* Forgets those whose uplink is gone. */
 void dsn_neighbours_keep(struct dsn_shard *shard);
 

@@ -39,6 +39,8 @@ enum dsn_event_kind {
     DSN_EVENT_HALF_OPEN_LIMIT = 13,
     DSN_EVENT_FRAGMENT_LIMIT = 14,
     DSN_EVENT_ICMP_LIMIT = 15,
+    DSN_EVENT_CHALLENGE_LIMIT = 16,
+    DSN_EVENT_NEIGHBOUR_LIMIT = 17,
     DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
@@ -73,7 +75,6 @@ struct dsn_shard {
     struct dsn_vnic_states vnics;
     bool news;        /* others are to hear of what the running packet tells */
     uint32_t meeting; /* line that the running packet belongs to; 0: none */
-    bool full_told;
     bool picking_up, pickup_told;
     struct dsn_port_place {
         uint32_t number;
@@ -88,6 +89,7 @@ struct dsn_shard {
         _Atomic uint64_t put, taken, missed;
     } events;
     struct dsn_conflicts conflicts;
+    uint64_t full_told; /* as dsn_vnic_state.told */
 };
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);
@@ -156,6 +158,8 @@ bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64
 /* May the card tell whoever is at this address of the vNIC's by ICMP, or reset him? */
 bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]);
 /* May one more first fragment of the vNIC be remembered? */
+/* A vNIC's share of neighbours, or of what waits for them, is used up: `number` is that of its state. */
+void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const struct dsn_vnic *vnic);
 bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */

@@ -14,20 +14,34 @@ struct dsn_bucket { /* of tokens; full at first */
     uint64_t credit_ns; /* when that was */
 };
 
+/* Of two with `+ share`: of what it opens, of what is opened to it. */
+enum dsn_limit {
+    DSN_LIMIT_FLOWS,
+    DSN_LIMIT_NEW_FLOWS = 2,
+    DSN_LIMIT_HALF_OPEN = 4,
+    DSN_LIMIT_PUNTS = 6,
+    DSN_LIMIT_FRAGMENTS,
+    DSN_LIMIT_ICMP,
+    DSN_LIMIT_CHALLENGES,
+    DSN_LIMIT_NEIGHBOURS,
+    DSN_LIMITS,
+};
+
 /* What each new connection needs lies in front, the members of `half` in one cache line. */
 struct dsn_vnic_state {
     uint64_t id;
     uint32_t next;              /* in its hash chain */
     uint32_t open[2];           /* connections that count: opened by it, open to it */
     uint32_t lent[2], chunk[2]; /* with several workers: of its budget for them, and how many at a time */
-    bool at_limit[9]; /* open, of its own and to it, punt, opened likewise, half likewise, fragments, icmp: told once */
-    bool challenged;  /* there is something in dsn_challenges() */
-    struct dsn_budget *budget; /* or NULL */
-    uint32_t waiting;          /* packets from it that wait for neighbours */
-    uint32_t fragments;        /* of its that are remembered */
+    bool challenged;            /* there is something in dsn_challenges() */
+    uint32_t neighbours;        /* that are known and count for it */
+    struct dsn_budget *budget;  /* or NULL */
+    uint32_t waiting;           /* packets from it that wait for neighbours */
+    uint32_t fragments;         /* of its that are remembered */
     struct dsn_half_of half[2];
     struct dsn_bucket opened[2], punt, log[2]; /* opened, log: of connections that it opens, and of those to it */
     struct dsn_firsts_of firsts;               /* its first packets that wait for their turn */
+    uint64_t told[DSN_LIMITS];                 /* when an event last told of each limit, plus one; 0: never */
 } __rte_cache_aligned;
 
 /* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't

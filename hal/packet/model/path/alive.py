@@ -11,6 +11,7 @@ from hal.packet.model.neighbours import Hooks, NeighbourKey, Neighbours, Waiting
 from hal.packet.model.parse import HOST_UNREACHABLE, Dropped
 from hal.packet.model.path.answers import ask_neighbour
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.told import Told
 from hal.packet.model.path.wire import Wire
 from hal.packet.model.ports import Ports
 from hal.packet.model.rows import Entry
@@ -19,7 +20,7 @@ from hal.packet.model.rows import Entry
 class Alive:
     """The links and neighbours of a shard; to stages it is `stage.Network`."""
 
-    def __init__(self, moment: Moment, ports: Ports, wire: Wire, events: EventRing) -> None:
+    def __init__(self, moment: Moment, ports: Ports, wire: Wire, events: EventRing, told: Told) -> None:
         self.neighbours = Neighbours(
             Hooks(
                 self._ask,
@@ -28,12 +29,14 @@ class Alive:
                 self._unreachable,
                 self._neighbour_changed,
                 self._is_next_hop,
+                self._limited,
             )
         )
         self._moment = moment
         self._ports = ports
         self._wire = wire
         self._events = events
+        self._told = told
         self._changes = 0
 
     @property
@@ -71,6 +74,9 @@ class Alive:
         kind = EventKind.NEXT_HOP_UP if alive else EventKind.NEXT_HOP_DOWN
         for hop in self._next_hops(key):
             self._events.add(self._moment.now, kind, "next_hop", hop.id)
+
+    def _limited(self, vnic: int) -> None:
+        self._told.bites(EventKind.NEIGHBOUR_LIMIT, (vnic, "own"))
 
     def _ask(self, key: NeighbourKey) -> None:
         ask_neighbour(self._moment.tables, self._wire, key)

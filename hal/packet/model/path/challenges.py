@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hal.packet.contract import LoadConfig
+from hal.packet.contract import EventKind, LoadConfig
 from hal.packet.model.flows import Connection
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Packet
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.told import Told
 from hal.packet.model.siphash import siphash
 from hal.packet.model.tables import Tables
 
@@ -20,8 +21,9 @@ class Challenges:
     else's segments did (CVE-2016-5696): so buckets are apart by address, in a way nobody can know, and all that could
     be asked about counts, before it is known whether it will be."""
 
-    def __init__(self, moment: Moment, config: LoadConfig) -> None:
+    def __init__(self, moment: Moment, config: LoadConfig, told: Told) -> None:
         self._moment = moment
+        self._told = told
         self._config = config
         self._buckets: Meters[tuple[int, int]] = Meters()
 
@@ -35,7 +37,10 @@ class Challenges:
         row = self._moment.tables.get("vnic", vnic)
         limit = (row.challenge_limit if row else 0) or self._config.challenge_limit
         bucket = bucket_of(self._moment.tables, "challenge", vnic, packet.source)
-        return self._buckets.take((vnic, bucket), limit, self._moment.now, BUCKETS)
+        if self._buckets.take((vnic, bucket), limit, self._moment.now, BUCKETS):
+            return True
+        self._told.bites(EventKind.CHALLENGE_LIMIT, (vnic, "own"))
+        return False
 
 
 def bucket_of(tables: Tables, purpose: str, vnic: int, address: bytes) -> int:

@@ -4,7 +4,7 @@ sends to the card's own programs."""
 from __future__ import annotations
 
 from hal.packet.contract import EventKind, LoadConfig, TcpState
-from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.meters import Meters
@@ -12,27 +12,22 @@ from hal.packet.model.parse import Dropped, Packet
 from hal.packet.model.path.challenges import BUCKETS, bucket_of
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.told import TABLE, Told
 from hal.packet.model.rows import Entry
-
-TABLE: Share = (0, "table")
-"""Of what is told of no vNIC but of the whole table."""
 
 
 class Limits:
-    """The limits of a shard; where one begins to bite there is an event, not one a packet."""
+    """The limits of a shard; where one bites there is an event, once in ten seconds."""
 
-    def __init__(
-        self, moment: Moment, config: LoadConfig, flows: FlowTable, events: EventRing, counters: CounterSet
-    ) -> None:
+    def __init__(self, moment: Moment, config: LoadConfig, flows: FlowTable, told: Told, counters: CounterSet) -> None:
         self.punts: Meters[int] = Meters()
         self.opened: Meters[Share] = Meters()
-        self.told: Meters[tuple[int, int]] = Meters()
+        self.made: Meters[tuple[int, int]] = Meters()
         self._moment = moment
         self._config = config
         self._flows = flows
-        self._events = events
+        self._told = told
         self._counters = counters
-        self._biting: set[tuple[EventKind, Share]] = set()
 
     def check(self, connection: Connection) -> None:
         """May this connection be installed? Half-open ones may go for it. (`flow_limit`, `new_flow_limit`,
@@ -46,8 +41,6 @@ class Limits:
             if victim is None:
                 raise Dropped("flow_table_full")
             self._evict(victim)
-        else:
-            self._biting.discard((EventKind.FLOW_TABLE_FULL, TABLE))
         if any(self._flows.is_taken(key, connection, now) for key in connection.keys):
             raise Dropped("flow_table_full")
 
@@ -58,11 +51,9 @@ class Limits:
         if self._flows.share_is_full(share, limit, now):
             self.bites(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
-        self._biting.discard((EventKind.FLOW_LIMIT, share))
         if not self.opened.take(share, self._limit(row, "new_flow_limit"), now):
             self.bites(EventKind.NEW_FLOW_LIMIT, share)
             raise Dropped("new_flow_limit")
-        self._biting.discard((EventKind.NEW_FLOW_LIMIT, share))
         if connection.tcp is TcpState.SYN_SENT:
             self._make_way(connection, share, self._limit(row, "half_open_limit"))
 
@@ -72,7 +63,6 @@ class Limits:
         if half_open.handshakes(share) >= limit:
             self._flows.sweep(self._moment.now)
         if half_open.handshakes(share) < limit:
-            self._biting.discard((EventKind.HALF_OPEN_LIMIT, share))
             return
         self.bites(EventKind.HALF_OPEN_LIMIT, share)
         while half_open.handshakes(share) >= limit:
@@ -94,15 +84,13 @@ class Limits:
         if fragments.of(vnic.id) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
             self.bites(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
-        self._biting.discard((EventKind.FRAGMENT_LIMIT, share))
 
     def may_tell(self, packet: Packet) -> bool:
         """May the card tell its sender by ICMP that it was dropped, or reset him?"""
         vnic, share = packet.vnic, (packet.vnic.id, "own")
         bucket = bucket_of(self._moment.tables, "icmp", vnic.id, packet.source)
         limit = vnic.icmp_limit or self._config.icmp_limit
-        if self.told.take((vnic.id, bucket), limit, self._moment.now, BUCKETS):
-            self._biting.discard((EventKind.ICMP_LIMIT, share))
+        if self.made.take((vnic.id, bucket), limit, self._moment.now, BUCKETS):
             return True
         self._counters.engine["icmp_suppressed"] += 1
         self.bites(EventKind.ICMP_LIMIT, share)
@@ -116,9 +104,7 @@ class Limits:
         if not self.punts.take(vnic.id, vnic.punt_limit or self._config.punt_limit, self._moment.now):
             self.bites(EventKind.PUNT_LIMIT, (vnic.id, "own"))
             raise Dropped("punt_limit")
-        self._biting.discard((EventKind.PUNT_LIMIT, (vnic.id, "own")))
 
     def bites(self, kind: EventKind, share: Share) -> None:
-        if (kind, share) not in self._biting:
-            self._biting.add((kind, share))
-            self._events.add(self._moment.now, kind, "vnic" if share is not TABLE else "", share[0])
+        """A limit of this share refuses something, or something goes for it."""
+        self._told.bites(kind, share)

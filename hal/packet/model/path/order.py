@@ -27,6 +27,7 @@ from hal.packet.model.path.meeting import Meeting, Meetings
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.opening import Opening, PickUp
 from hal.packet.model.path.sending import Sending
+from hal.packet.model.path.told import Told
 from hal.packet.model.path.wire import Wire
 from hal.packet.model.ports import Ports
 from hal.packet.model.rows import Entry
@@ -69,15 +70,16 @@ class PathShard:
         self.known = Known()
         self.pickup = PickUp(pickup_ns, self.events)
         self.wire = Wire(moment, ports, self.counters, self._may_tell)
-        self.alive = Alive(moment, ports, self.wire, self.events)
+        self.told = told = Told(moment, self.events)
+        self.alive = Alive(moment, ports, self.wire, self.events, told)
         self.ledger = Ledger(moment, self.counters, self.events)
         self.fragments = Fragments()
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment, config))
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment, config, told))
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
-        self.limits = Limits(moment, config, self.flows, self.events, self.counters)
+        self.limits = Limits(moment, config, self.flows, told, self.counters)
         self.sending = Sending(moment, self.wire, self.neighbours)
 
     # --- the way of a packet -----------------------------------------------------------------------------------------

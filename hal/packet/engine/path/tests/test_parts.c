@@ -64,7 +64,7 @@ static void neighbours_and_vnics_are_copied(void) {
     uint32_t vnics = 0, neighbours = 0, parts = 0;
     for (uint32_t i = 1; i <= MANY; i++) {
         memcpy(one.address, &i, sizeof(i));
-        dsn_neighbour_copy(&from->neighbours, &one);
+        dsn_neighbour_copy(from, from, &one);
         from->vnics.state[dsn_vnic_state(&from->vnics, i)].open[0] = i;
     }
     do {

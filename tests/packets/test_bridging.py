@@ -1,7 +1,12 @@
 """Between vNICs of one subnet: by MAC, unchanged, to nobody else."""
 
+from dataclasses import replace
+
+import pytest
+
 from tests.packets.card import Card
 from tests.packets.packets import other, tcp, udp
+from tests.packets.world import HOSTS, OPEN
 
 
 def test_goes_to_the_vnic_with_the_mac(card: Card) -> None:
@@ -26,6 +31,20 @@ def test_own_mac_as_destination(card: Card) -> None:
     to_itself = tcp("10.1.0.20:40000 > 10.1.0.10:80").frame(destination_mac="02:00:00:00:00:14")
     card.host("client").sends(to_itself).is_dropped("same_interface").silently()
     card.host("client").sends(tcp("10.1.0.20:40000 > 10.1.0.10:80")).arrives_at("web")
+
+
+@pytest.mark.parametrize("open_one", [False, True], ids=["guarded", "open"])
+def test_a_source_mac_that_another_vnic_has(card: Card, open_one: bool) -> None:
+    """A vNIC without antispoof may have many MACs; those of other vNICs of its subnet aren't among them."""
+    if open_one:
+        card.changes(replace(card.row("vnic", 20), profile=OPEN))
+    client = card.host("client")
+    for protocol, port in ((udp, 53), (tcp, 80)):
+        client.sends(protocol(f"10.1.0.20:1 > 10.1.0.10:{port}").frame(source_mac="02:00:00:00:00:99"))
+        stolen = protocol(f"10.1.0.20:2 > 10.1.0.10:{port}").frame(source_mac=HOSTS["web"].mac)
+        client.sends(stolen).is_dropped("bridge_source_mac" if open_one else "spoofed_mac").silently()
+    assert len(card.flows()) == (2 if open_one else 0)
+    client.sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")
 
 
 def test_other_mac_than_the_first(card: Card) -> None:

@@ -8,9 +8,10 @@ import pytest
 from scapy.all import ARP, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 
 from hal.packet.contract import EventKind
+from hal.packet.model import neighbours
 from tests.packets.card import Card, answer_to_request
 from tests.packets.packets import udp
-from tests.packets.test_neighbours import tick
+from tests.packets.test_neighbours import ON_TWIN, tick
 from tests.packets.world import HOSTS
 
 GATEWAY = HOSTS["gateway"]
@@ -95,6 +96,29 @@ def test_asking_for_many_addresses_leaves_nothing(card: Card, name: str) -> None
     assert card.shard.neighbours() == []
     assert card.flows() == []
     works_for_others(card)
+
+
+@ON_TWIN
+def test_what_answers_has_a_share_too(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router that answers for every address of its net: who asks it for many has half of all neighbours (of the
+    engine's 65,536 in tests/unit/test_engine_limits.py), the next one half of what is left."""
+    monkeypatch.setattr(neighbours, "ROOM", 16)
+
+    def asks(name: str, source: str, places: range) -> list[str]:
+        reasons = []
+        for place in places:
+            sent = card.host(name).sends(udp(f"{source}:7 > 192.0.2.{place}:9"))
+            reasons.append(sent.result.reason)
+            card.receives(answer_to_request(GATEWAY, f"192.0.2.{place}"), GATEWAY)
+        return reasons
+
+    assert asks("client", "10.1.0.20", range(20, 30)) == [""] * 8 + ["neighbour_limit"] * 2
+    assert asks("db", "10.2.0.5", range(30, 36)) == [""] * 4 + ["neighbour_limit"] * 2
+    assert asks("db", "10.2.0.5", range(20, 24)) == [""] * 4  # those that are known count for who asked for them
+    assert card.shard.counters().drops["neighbour_limit"] == 4
+    tick(card.after(60))
+    assert card.shard.neighbours() == []
+    assert asks("client", "10.1.0.20", range(40, 50)) == [""] * 8 + ["neighbour_limit"] * 2
 
 
 def test_a_scan_that_goes_on(card: Card) -> None:

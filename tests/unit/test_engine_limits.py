@@ -14,7 +14,7 @@ from hal.conformance.world import GUARDED, ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, 
 from hal.packet.contract import Backend, EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Vnic
-from hal.packet.model import Twin, neighbours
+from hal.packet.model import Twin
 from hal.packet.stages.firewall._generated import FirewallBinding, FirewallPolicy
 from hal.packet.stages.route._generated import SubnetRoute
 from tests.tools.engines import running
@@ -185,19 +185,15 @@ def _asked_and_answered(shard: Shard, places: range) -> list[str]:
     return reasons
 
 
-def test_neighbours_that_answer_have_a_share_too(either: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A router that answers for every address of its net: A has half of all neighbours, and B half of what is left."""
-    room = NEIGHBOURS
-    if isinstance(either, Twin):
-        room = 256
-        monkeypatch.setattr(neighbours, "ROOM", room)
-    _commit(either)
-    shard = either.shard(connections=NEIGHBOURS)
-    reasons = _asked_and_answered(shard, range(256, 256 + room // 2 + 40))
-    assert reasons == [""] * (room // 2) + ["neighbour_limit"] * 40
+def test_neighbours_that_answer_have_a_share_too(engine: Engine) -> None:
+    """A router that answers for every address of its net: A has half of all neighbours, and B finds room."""
+    _commit(engine)
+    shard = engine.shard(connections=NEIGHBOURS)
+    reasons = _asked_and_answered(shard, range(256, 256 + NEIGHBOURS // 2 + 40))
+    assert reasons == [""] * (NEIGHBOURS // 2) + ["neighbour_limit"] * 40
     assert shard.counters().drops["neighbour_limit"] == 40
     told = [(event.kind, event.id) for event in shard.events().events]
     assert told == [(EventKind.NEIGHBOUR_LIMIT, A.vnic)]
     assert [_run(shard, B.frame(udp(B.ip, f"100.127.0.{to}")), B.port, SECOND).reason for to in range(8)] == [""] * 8
-    assert len(shard.neighbours()) == room // 2 + 8
+    assert len(shard.neighbours()) == NEIGHBOURS // 2 + 8
     shard.close()

@@ -140,6 +140,7 @@ def drops_have_reasons(bench: Bench) -> None:
         "blackhole": (A.port, A.frame(udp(A.ip, "198.18.0.1"))),
         "no_route": (A.port, A.frame(udp(A.ip, "8.8.8.8"))),
         "bridge_unknown_mac": (A.port, A.frame(udp(A.ip, B.ip), to="02:00:00:00:00:77")),
+        "bridge_source_mac": (A.port, ethernet("02:00:00:00:00:77", B.mac, IPV4, udp(A.ip, B.ip))),
         "ttl_exceeded": (A.port, A.frame(udp(A.ip, C.ip, ttl=1))),
         "vnic_address_unknown": (A.port, A.frame(udp(A.ip, "10.2.0.99"))),
         "tcp_no_session": (A.port, A.frame(tcp(A.ip, C.ip, 1, 80, "A"))),

@@ -320,6 +320,7 @@ const char *const dsn_reason_name[DSN_REASONS] = {
     "firewall_default",
     "firewall_no_policy",
     "bridge_unknown_mac",
+    "bridge_source_mac",
     "no_route",
     "blackhole",
     "next_hop_down",
@@ -412,29 +413,29 @@ const char dsn_schema_json[] =
     "e\":\"fdb\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"FdbEntry\",\"size\":32,\"key_end\""
     ":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":"
     "8,\"ref\":\"subnet\"},{\"name\":\"mac\",\"type\":\"mac\",\"offset\":16},{\"name\":\"vnic\",\"type\":\"id\",\"offs"
-    "et\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\"]},{\"name\":\"route\",\"tables\":[{\"na"
-    "me\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop\",\"size\":32,\"key"
-    "_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\",\"type\":\"u32\",\"offse"
-    "t\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"address\",\"type\":\"addre"
-    "ss\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacity\":16384,\"actions\":["
-    "{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0}"
-    "]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"NextHop"
-    "Member\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"gr"
-    "oup\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\",\"type\":\"u16\",\"offse"
-    "t\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\"name\":\"weight\",\"type"
-    "\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"capacity\":1200000,\"act"
-    "ions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":"
-    "0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"off"
-    "set\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_hop\",\"type\":\"id\",\"off"
-    "set\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"i"
-    "d\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"pre"
-    "fix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"g"
-    "roup\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"SubnetRoute\",\"size\":48,\"ke"
-    "y_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offse"
-    "t\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type"
-    "\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"subnet\"}]},{\"row\":\"Bla"
-    "ckholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name"
-    "\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},"
-    "{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_route\",\"blackhole\",\"next"
-    "_hop_down\",\"vnic_address_unknown\"]}]}";
+    "et\":24,\"ref\":\"vnic\"}]}]}],\"reasons\":[\"bridge_unknown_mac\",\"bridge_source_mac\"]},{\"name\":\"r"
+    "oute\",\"tables\":[{\"name\":\"next_hop\",\"match\":\"exact\",\"capacity\":65536,\"actions\":[{\"row\":\"Nex"
+    "tHop\",\"size\":32,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"port\""
+    ",\"type\":\"u32\",\"offset\":8},{\"name\":\"vlan\",\"type\":\"u16\",\"offset\":12,\"default\":0},{\"name\":\"ad"
+    "dress\",\"type\":\"address\",\"offset\":16}]}]},{\"name\":\"next_hop_group\",\"match\":\"exact\",\"capacit"
+    "y\":16384,\"actions\":[{\"row\":\"NextHopGroup\",\"size\":8,\"key_end\":8,\"fields\":[{\"name\":\"id\",\"typ"
+    "e\":\"u64\",\"offset\":0}]}]},{\"name\":\"next_hop_member\",\"match\":\"exact\",\"capacity\":65536,\"actio"
+    "ns\":[{\"row\":\"NextHopMember\",\"size\":40,\"key_end\":24,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"of"
+    "fset\":0},{\"name\":\"group\",\"type\":\"id\",\"offset\":8,\"ref\":\"next_hop_group\"},{\"name\":\"position\""
+    ",\"type\":\"u16\",\"offset\":16},{\"name\":\"next_hop\",\"type\":\"id\",\"offset\":24,\"ref\":\"next_hop\"},{\""
+    "name\":\"weight\",\"type\":\"u16\",\"offset\":32,\"default\":1}]}]},{\"name\":\"route\",\"match\":\"lpm\",\"ca"
+    "pacity\":1200000,\"actions\":[{\"row\":\"Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"t"
+    "ype\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\","
+    "\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"next_h"
+    "op\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop\"}]},{\"row\":\"EcmpRoute\",\"size\":48,\"key_end\":40,"
+    "\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\""
+    ":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"of"
+    "fset\":32},{\"name\":\"group\",\"type\":\"id\",\"offset\":40,\"ref\":\"next_hop_group\"}]},{\"row\":\"Subnet"
+    "Route\",\"size\":48,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64\",\"offset\":0},{\"name\":\"vrf"
+    "\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"prefix\",\"offset\":16},{\"name"
+    "\":\"prefix_len\",\"type\":\"u8\",\"offset\":32},{\"name\":\"subnet\",\"type\":\"id\",\"offset\":40,\"ref\":\"su"
+    "bnet\"}]},{\"row\":\"BlackholeRoute\",\"size\":40,\"key_end\":40,\"fields\":[{\"name\":\"id\",\"type\":\"u64"
+    "\",\"offset\":0},{\"name\":\"vrf\",\"type\":\"id\",\"offset\":8,\"ref\":\"vrf\"},{\"name\":\"prefix\",\"type\":\"p"
+    "refix\",\"offset\":16},{\"name\":\"prefix_len\",\"type\":\"u8\",\"offset\":32}]}]}],\"reasons\":[\"no_rout"
+    "e\",\"blackhole\",\"next_hop_down\",\"vnic_address_unknown\"]}]}";
 const uint32_t dsn_schema_json_size = sizeof(dsn_schema_json) - 1;

@@ -55,5 +55,8 @@ SCHEMA = StageSchema(
             actions=(Action("FdbEntry", "The vNIC behind a MAC.", (ref("vnic", "vnic", "The vNIC."),)),),
         ),
     ),
-    reasons=(Reason("bridge_unknown_mac", "No vNIC of the subnet has the destination MAC; nothing is flooded."),),
+    reasons=(
+        Reason("bridge_unknown_mac", "No vNIC of the subnet has the destination MAC; nothing is flooded."),
+        Reason("bridge_source_mac", "Another vNIC of the subnet has the source MAC, and replies would be told to it."),
+    ),
 )

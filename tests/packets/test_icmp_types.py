@@ -56,6 +56,10 @@ CASES: dict[str, list[bytes]] = {
     ],
     "ICMP 3, 11, 12 with any other code": [message(FOUR, *one) for one in NO_CODES4],
     "ICMP 3/4 with an MTU of 1 to 67": [message(FOUR, 3, 4, mtu(value)) for value in (1, 67, 0x2A0001)],
+    "ICMP 3/4 and ICMPv6 2 with an MTU that the quoted packet fits into": [
+        *(message(FOUR, 3, 4, mtu(value)) for value in (92, 93, 1500, 65535)),
+        *(message(SIX, 2, 0, mtu(value)) for value in (1280, 65535)),
+    ],
     "ICMP 3/4 without an MTU": [message(FOUR, 3, 4), message(FOUR, 3, 4, b"\0\x20\0\0")],
     "an error about no connection, or one of which no such packet was": [
         *(message(ip, kind, data=quote(ip, 4001)) for ip, kind in ((FOUR, 3), (SIX, 1))),

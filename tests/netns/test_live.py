@@ -8,18 +8,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from hal.conformance.frames import IPV4, ethernet, udp
-from hal.packet.contract import Counters, EventKind, Insert, LoadConfig, PortConfig
+from hal.packet.contract import Counters, EventKind, Insert, LoadConfig, Modify, PortConfig
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.bridge._generated import FdbEntry, Subnet, VnicAddress
-from tests.netns.ports import Field, field, inside, until
+from tests.netns.ports import Field, field, frames, inside, until
 from tests.tools.engines import RELEASED, SANITIZED, running
 
 FLOOD = 1900
@@ -122,6 +122,28 @@ def test_jumbo_frames() -> None:
         card.made.ping(0, 1, "-M", "do", "-s", str(9216 - 28))
         card.made.ping(1, 0, "-M", "do", "-s", str(9216 - 48), v6=True)
         assert card.made.iperf(0, 1)["sum_received"]["bytes"] > 10_000_000
+        _tagged_jumbo_frames(card)
+
+
+def _tagged_jumbo_frames(card: Live) -> None:
+    """9,216 bytes is the longest IP packet behind a tag as well, if the vNIC that it goes to takes as much."""
+    macs = [f"02:00:00:00:05:0{n}" for n in range(2)]
+    vnics = [
+        Vnic(id=10 + n, port=n, vlan=5, match_mac="00:00:00:00:00:00", role="vnic", mac=mac, vrf=1, profile=1, subnet=1,
+             mtu=9216)
+        for n, mac in enumerate(macs)
+    ]  # fmt: skip
+    rows = [*vnics, *(FdbEntry(id=one.id, subnet=1, mac=one.mac, vnic=one.id) for one in vnics)]
+    writer = card.engine.writer()
+    writer.commit([Insert(some) for some in as_rows(rows)])
+    sent = ethernet(macs[1], macs[0], IPV4, udp("10.9.0.201", "10.9.0.202", data=bytes(9216 - 28)), vlan=5)
+    with card.made.wire(0) as out, card.made.wire(1) as other:
+        out.send(sent)
+        assert next(frames(other, lambda frame: frame[6:12] == sent[6:12])) == sent
+        writer.commit([Modify(some) for some in as_rows([replace(vnics[1], mtu=9215)])])
+        dropped = card.engine.counters().drops["mtu_exceeded"]
+        out.send(sent)
+        assert until(lambda: card.engine.counters().drops["mtu_exceeded"] == dropped + 1)
 
 
 def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:

@@ -9,9 +9,9 @@ from scapy.all import ARP, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 
 from hal.packet.contract import EventKind
 from hal.packet.model import neighbours
-from tests.packets.card import Card, answer_to_request
+from tests.packets.card import ON_TWIN, Card, answer_to_request
 from tests.packets.packets import udp
-from tests.packets.test_neighbours import ON_TWIN, tick
+from tests.packets.test_neighbours import tick
 from tests.packets.world import HOSTS
 
 GATEWAY = HOSTS["gateway"]

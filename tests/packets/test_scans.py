@@ -115,7 +115,7 @@ def test_what_answers_has_a_share_too(card: Card, monkeypatch: pytest.MonkeyPatc
     assert asks("client", "10.1.0.20", range(20, 30)) == [""] * 8 + ["neighbour_limit"] * 2
     assert asks("db", "10.2.0.5", range(30, 36)) == [""] * 4 + ["neighbour_limit"] * 2
     assert asks("db", "10.2.0.5", range(20, 24)) == [""] * 4  # those that are known count for who asked for them
-    assert card.shard.counters().drops["neighbour_limit"] == 4
+    assert card.lost("neighbour_limit") == 4
     tick(card.after(60))
     assert card.shard.neighbours() == []
     assert asks("client", "10.1.0.20", range(40, 50)) == [""] * 8 + ["neighbour_limit"] * 2

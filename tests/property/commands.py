@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import IntEnum
+from itertools import permutations
 
 from hal.packet.contract import PacketIn
 from hal.packet.model.fragments import ROOM
@@ -245,7 +246,8 @@ class Story:
             yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, False, 0, 0)))
 
     def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:
-        """Two packets of one conversation between neighbours, the second to somebody else's MAC."""
+        """Two packets of one conversation between neighbours, the second to somebody else's MAC; and first ones, each from
+        the MAC of a third."""
         talk = self._talk(which)
         if how % 2:
             talk.source, talk.destination = ((0, 1), (1, 3), (3, 0), (1, 0))[how // 2 % 4]
@@ -254,6 +256,12 @@ class Story:
         frame = wrap(source, destination, ip, *talk.l4(ip, False, SYN, 0))
         yield self._packet(source, frame)
         yield self._packet(source, frames.mac(ENDS[whom % len(ENDS)].mac) + frame[6:])
+        for place, other, third in permutations((0, 1, 3)):
+            first = replace(talk, source=place, destination=other, sport=50100 + third, protocol=frames.UDP)
+            source, destination = first.ends(False)
+            ip = first.ip(False)
+            frame = wrap(source, destination, ip, *first.l4(ip, False, SYN, 0))
+            yield self._packet(source, frame[:6] + frames.mac(ENDS[third].mac) + frame[12:])
 
     def _datagram(self, which: int, how: int, identification: int, size: int) -> Iterator[PacketIn]:
         """All fragments of a datagram: in order, its first again, one twice, two ends, many small, or all again."""

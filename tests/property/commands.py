@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import IntEnum
-from itertools import permutations
 
 from hal.packet.contract import PacketIn
 from hal.packet.model.fragments import ROOM
@@ -203,8 +202,12 @@ class Story:
             yield from self._converse(which, 0, 1, 0)
 
     def _spoof(self, which: int, whom: int, family: int, how: int) -> Iterator[PacketIn]:
-        """An end sends with another's address, or MAC, or both."""
+        """Neighbours send, each with the MAC of a third; and an end with another's address, or MAC, or both."""
         talk = self._talk(which)
+        for place, whose in ((0, 1), (1, 3), (3, 0)):
+            near = replace(talk, source=place, destination=4 - place - whose, sport=50100, protocol=frames.UDP)
+            liar, ip = replace(ENDS[place], mac=ENDS[whose].mac), near.ip(False)
+            yield self._packet(liar, wrap(liar, near.ends(False)[1], ip, *near.l4(ip, False, SYN, 0)))
         source, destination = talk.ends(False)
         other = ENDS[whom % len(ENDS)]
         liar = replace(source, v4=other.v4, v6=other.v6) if how % 3 else replace(source, mac=other.mac)
@@ -246,8 +249,7 @@ class Story:
             yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, False, 0, 0)))
 
     def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:
-        """Two packets of one conversation between neighbours, the second to somebody else's MAC; and first ones, each from
-        the MAC of a third."""
+        """Two packets of one conversation between neighbours, the second to somebody else's MAC."""
         talk = self._talk(which)
         if how % 2:
             talk.source, talk.destination = ((0, 1), (1, 3), (3, 0), (1, 0))[how // 2 % 4]
@@ -256,12 +258,6 @@ class Story:
         frame = wrap(source, destination, ip, *talk.l4(ip, False, SYN, 0))
         yield self._packet(source, frame)
         yield self._packet(source, frames.mac(ENDS[whom % len(ENDS)].mac) + frame[6:])
-        for place, other, third in permutations((0, 1, 3)):
-            first = replace(talk, source=place, destination=other, sport=50100 + third, protocol=frames.UDP)
-            source, destination = first.ends(False)
-            ip = first.ip(False)
-            frame = wrap(source, destination, ip, *first.l4(ip, False, SYN, 0))
-            yield self._packet(source, frame[:6] + frames.mac(ENDS[third].mac) + frame[12:])
 
     def _datagram(self, which: int, how: int, identification: int, size: int) -> Iterator[PacketIn]:
         """All fragments of a datagram: in order, its first again, one twice, two ends, many small, or all again."""
@@ -540,6 +536,7 @@ _START = Setting(rules=_RULES, policies=(1, 1, 2, 1), routes=_ROUTES)
 STARTS = (
     _START,
     replace(_START, serves=3),
+    replace(_START, egress=1),
     replace(_START, routes=_ROUTES[2:]),
     replace(_START, policies=(1, 1, 1, 1), punts=7, limits=3),
     replace(_START, policies=(1, 1, 1, 1), punts=7, tap=False),

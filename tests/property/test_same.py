@@ -54,8 +54,8 @@ def pair() -> Iterator[Pair]:
 STORIES = 1_300
 AT_LEAST = 20
 ELSEWHERE = {"port_down", "port_full", "first_packet_limit", "neighbour_limit", PUSHED_OUT}
-"""Reasons that tables, packets, times and commits can't cause: what a port is at, what a burst is, 32,768 neighbours that
-answer. They have tests of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in
+"""Reasons that tables, packets, times and commits can't cause: what a port is at, what a burst is, 32,768 neighbours.
+They have tests of their own, as `tests/packets/test_reasons.py` makes sure; of the engine's ports in
 `tests/netns/test_live.py`. And what happens to packets that wait, which is counted apart."""
 
 

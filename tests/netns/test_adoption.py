@@ -140,7 +140,7 @@ def test_an_adopted_engine_dies_at_its_own_age(world: World) -> None:
     lived = time.monotonic() - since  # at least
     os.kill(engine, signal.SIGKILL)
     _other_engine(world, engine)
-    told = json.loads(world.dsn("card", "status", "--json").stdout)["last_fault"]
+    told = world.status().last_fault
     found = re.match(r"died after (?:(\d+) min )?(\d+(?:\.\d)?) s", told)
     assert found, told
     assert int(found.group(1) or 0) * 60 + float(found.group(2)) > lived - 1, told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -120,7 +119,7 @@ def test_another_user_is_card_tomls_to_say(world: World) -> None:
     assert re.search(r"INVALID: card.toml, field engine_user: got no-such-user, limit a user", refused.stderr)
     world.write_card(workers="2", engine_user='"root"')
     world.start_card()
-    status = threads(json.loads(world.dsn("card", "status", "--json").stdout)["engine_pid"])
+    status = threads(world.pids()[1])
     assert {one["Uid"] for one in status.values()} == {"0 0 0 0"}
     assert {one["CapEff"] for one in status.values()} == {"0" * 16}
     assert "the engine runs as root" in (world.run_folder / "dsnd.log").read_text()

@@ -23,8 +23,7 @@ from tests.demo.show import INTENT, NUMBERED, Demo, curl
 
 
 def pids(card: Demo) -> tuple[int, int]:
-    status = card.dsn("card", "status")
-    return status["daemon_pid"], status["engine_pid"]
+    return card.world.pids()
 
 
 def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:

@@ -47,17 +47,15 @@ def kill_both(world: World) -> None:
 
 def test_an_interface_is_one_cards_for_as_long_as_its_engine_lives(world: World) -> None:
     start = ("card", "start", str(world.folder / "card.toml"), "--state", str(world.folder / "other-state"))
-    status = json.loads(world.dsn("card", "status", "--json").stdout)
-    busy = (
-        f"BUSY: port host0, field device: got linux:host0 is another card with dsn-engine pid {status['engine_pid']}'s"
-    )
+    status = world.status()
+    busy = f"BUSY: port host0, field device: got linux:host0 is another card with dsn-engine pid {status.engine_pid}'s"
     refused = other(world, *start)
     assert (refused.returncode, busy in refused.stderr) == (1, True), refused.stderr
-    os.kill(status["daemon_pid"], signal.SIGKILL)
+    os.kill(status.daemon_pid, signal.SIGKILL)
     refused = other(world, *start)
     assert (refused.returncode, busy in refused.stderr) == (1, True), refused.stderr
     world.start_card()  # adopts
-    assert json.loads(world.dsn("card", "status", "--json").stdout)["engine_pid"] == status["engine_pid"]
+    assert world.pids()[1] == status.engine_pid
     world.dsn("card", "stop")
     started = other(world, *start)
     try:
@@ -119,7 +117,7 @@ def test_a_card_that_stops_leaves_the_interface_to_the_card_that_has_taken_it_si
 def test_a_state_folder_is_one_daemons(world: World) -> None:
     card = world.folder / "null.toml"
     card.write_text('board = "twin"\n[ports]\nhost0 = "replay"\n')
-    daemon = json.loads(world.dsn("card", "status", "--json").stdout)["daemon_pid"]
+    daemon, _ = world.pids()
     refused = other(world, "card", "start", str(card), "--state", str(world.folder / "state"))
     assert refused.returncode == 1
     assert f"BUSY: state folder {world.folder / 'state'}: got dsnd with pid {daemon}" in refused.stderr
@@ -129,7 +127,7 @@ def test_a_state_folder_is_one_daemons(world: World) -> None:
 
 def test_an_interface_that_is_gone_is_told_and_taken_up_when_it_is_made_anew(world: World) -> None:
     def fault() -> str:
-        return str(json.loads(world.dsn("card", "status", "--json").stdout)["last_fault"])
+        return world.status().last_fault
 
     assert fault() == ""
     world.in_card("ip", "link", "del", "host0")
@@ -139,8 +137,7 @@ def test_an_interface_that_is_gone_is_told_and_taken_up_when_it_is_made_anew(wor
     index = json.loads(world.in_card("ip", "-j", "link", "show", "host0").stdout)[0]["ifindex"]
 
     def events() -> list[str]:
-        told = json.loads(world.dsn("show", "events", "--json").stdout)["events"]
-        return [f"{one['kind']} {one['data']}" for one in told if one["kind"].startswith("INTERFACE")]
+        return [one for one in world.events() if one.startswith("INTERFACE")]
 
     assert wait_until(lambda: len(events()) > 1, 30)
     assert events() == [
@@ -165,25 +162,24 @@ def test_an_interface_that_another_card_has_is_not_taken_up_before_it_lets_go(wo
     finally:
         assert other(world, "card", "stop").returncode == 0
     taken = "interface host0 was made anew, index"
-    assert wait_until(lambda: taken in world.dsn("show", "events", "--json").stdout, 30)
+    assert wait_until(lambda: any(taken in one for one in world.events()), 30)
+    assert taken in world.dsn("show", "events", "--json").stdout
     assert wait_until(lambda: world.status().last_fault == "", 10)
 
 
 def test_the_engines_death_and_its_start_are_events(world: World) -> None:
-    before = json.loads(world.dsn("card", "status", "--json").stdout)
-    os.kill(before["engine_pid"], signal.SIGSEGV)
+    os.kill(world.pids()[1], signal.SIGSEGV)
 
     def told() -> list[str]:
-        found = json.loads(world.dsn("show", "events", "--json", check=False).stdout or "{}").get("events", [])
-        return [f"{one['kind']} {one['data']}" for one in found if one["kind"].startswith("ENGINE")]
+        return [one for one in world.events() if one.startswith("ENGINE")]
 
     deadline = time.monotonic() + 60
     while len(told()) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     died, started = told()
-    after = json.loads(world.dsn("card", "status", "--json").stdout)
+    after = world.status()
     # A sanitizer catches the signal and aborts.
     assert re.fullmatch(r"ENGINE_DIED after \d+\.\d s, signal SIG(SEGV|ABRT)", died)
-    assert started == f"ENGINE_STARTED pid {after['engine_pid']}, start 2 of this dsnd"
-    assert re.fullmatch(r"died after \d+\.\d s, signal SIG(SEGV|ABRT)", after["last_fault"])
+    assert started == f"ENGINE_STARTED pid {after.engine_pid}, start 2 of this dsnd"
+    assert re.fullmatch(r"died after \d+\.\d s, signal SIG(SEGV|ABRT)", after.last_fault)
     (world.run_folder / "engine" / "engine.log").write_text("")  # what the sanitizer said of the signal

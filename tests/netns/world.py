@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from hal.errors import HalError
 from sdk.api.client import CardStatus, GrpcCard
 from tests.tools.engines import ENVIRONMENT
 
@@ -194,14 +194,22 @@ class World:
         with contextlib.closing(self.api()) as api:
             return api.status()
 
+    def events(self) -> list[str]:
+        """Kinds and words of its events, from its API; none while it has no engine to ask."""
+        with contextlib.closing(self.api()) as api:
+            try:
+                return [f"{one.kind.name} {one.data}" for one in api.events().events]
+            except HalError:
+                return []
+
     def start_card(self) -> None:
         """Start the card; its state is kept in the world's folder."""
         self.dsn("card", "start", str(self.folder / "card.toml"), "--state", str(self.folder / "state"))
 
     def pids(self) -> tuple[int, int]:
         """Process ids of the daemon and of the engine."""
-        found = json.loads(self.dsn("card", "status", "--json").stdout)
-        return found["daemon_pid"], found["engine_pid"]
+        now = self.status()
+        return now.daemon_pid, now.engine_pid
 
     def stop_card(self) -> None:
         """Stop the card and wait for its engine's end. Raises AssertionError with what a sanitizer said of any engine

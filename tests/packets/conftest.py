@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,33 @@ from tests.tools.engines import running
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--provoked", type=Path, help="write which drop reasons were provoked, as JSON")
+
+
+_CHOSEN = pytest.StashKey[bool]()
+"""Whether this run leaves some of the folder's tests out."""
+LAST = "test_reasons.py"
+"""It looks at what all others have provoked."""
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        item.config.stash[_CHOSEN] = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    found = {item.path for item in items}
+    named = any("::" in one for one in config.args)
+    if named or not set(here.rglob("test_*.py")) <= found:
+        config.stash[_CHOSEN] = True
+    items.sort(key=lambda item: item.path == here / LAST)
+
+
+@pytest.fixture
+def provoked_by_all(request: pytest.FixtureRequest) -> set[str] | None:
+    """Reasons that all other fixtures here have provoked in this run; None where it leaves some of them out."""
+    return None if request.config.stash.get(_CHOSEN, False) else PROVOKED
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hal.packet.contract import TcpState
 from hal.packet.model.parse import ACK, SYN
 from hal.packet.model.siphash import siphash
-from hal.packet.model.tcp import Segment, Talk, at_most, begin, could_have_sent, follow, is_in, later, plus
+from hal.packet.model.tcp import Talk, begin, could_have_sent, follow
+from hal.packet.model.windows import Segment, at_most, is_in, later, plus
 
 TOP = 0xFFFF_FFFF
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hal.packet.model import stage
 from hal.packet.model.half_open import HalfOpen
 from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
+from hal.packet.model.parse import Dropped
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import Header
 from hal.packet.model.tcp import Talk
@@ -188,6 +190,19 @@ class FlowTable:
         self.half_open(connection).leave(connection)
         self._leave(connection)
         self._ended(connection)
+
+    @contextmanager
+    def without(self, connection: Connection | None) -> Iterator[None]:
+        """What is done meanwhile replaces this connection, which is there no more; where it fails, it is again."""
+        if connection is None:
+            yield
+            return
+        self.remove(connection)
+        try:
+            yield
+        except Dropped:
+            self.add(connection)
+            raise
 
     def is_taken(self, key: Key, by_other_than: Connection, now: int) -> bool:
         """True if another living connection has this key."""

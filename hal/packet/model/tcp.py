@@ -10,70 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hal.packet.contract import TcpState
-from hal.packet.model.parse import ACK, FIN, LARGEST_SCALE, RST, SYN, Ask, Fragment, Packet, word
-
-MASK = 0xFFFF_FFFF
-LARGEST_WINDOW = 0xFFFF
-
-
-def at_most(a: int, b: int) -> bool:
-    """a <= b, modulo 2^32."""
-    return (b - a) & MASK < 1 << 31
-
-
-def later(a: int, b: int) -> int:
-    """The later of two sequence numbers."""
-    return b if at_most(a, b) else a
-
-
-def plus(sequence: int, distance: int) -> int:
-    return (sequence + distance) & MASK
-
-
-def is_in(low: int, sequence: int, high: int) -> bool:
-    """low <= sequence <= high."""
-    return at_most(low, sequence) and at_most(sequence, high)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What of a TCP segment is looked at.
-
-    Args:
-        window: as its header says it.
-        payload: bytes behind its header, as far as this packet holds them.
-        offer: the window scale that a SYN offers (RFC 7323 2.2), at most 14; None: it has no such option.
-        signed: a SYN that has a signature (RFC 2385, 5925), which the card does not verify.
-    """
-
-    flags: int
-    sequence: int
-    acknowledgement: int
-    window: int
-    payload: int
-    offer: int | None = None
-    signed: bool = False
-
-    @property
-    def syn(self) -> bool:
-        return bool(self.flags & SYN)
-
-    @property
-    def ack(self) -> bool:
-        return bool(self.flags & ACK)
-
-    @property
-    def rst(self) -> bool:
-        return bool(self.flags & RST)
-
-    @property
-    def fin(self) -> bool:
-        return bool(self.flags & FIN)
-
-    @property
-    def end(self) -> int:
-        """The sequence number behind it; SYN and FIN count."""
-        return plus(self.sequence, self.payload + self.syn + self.fin)
+from hal.packet.model.parse import LARGEST_SCALE, Ask, Fragment, Packet, word
+from hal.packet.model.windows import LARGEST_WINDOW, MASK, Segment, Side, at_most, begun, is_in, later, plus
 
 
 def segment_of(packet: Packet) -> Segment:
@@ -85,78 +23,14 @@ def segment_of(packet: Packet) -> Segment:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a connection, as far as the other can know it.
-
-    Args:
-        end: behind the last that it sent (its SND.NXT, or what of it was seen).
-        limit: highest that the other side has allowed it to send: acknowledgement + window, never taken back.
-        una: what the other side has acknowledged of it (its SND.UNA); in the handshake its initial sequence number.
-        largest: largest window that it has advertised, in units of its scale; at least 1, at most 65,535.
-        scale: of windows that it advertises, in force (RFC 7323 2.2): 0 until both have offered one.
-        offer: scale that its SYN offered.
-        known: it has sent something.
-        acked: its SYN was acknowledged; asked in SYN_RECEIVED.
-        bare: it answered a SYN with a SYN that acknowledges nothing (simultaneous open, RFC 9293 3.5).
-        finished: it has sent a FIN: it sends nothing beyond `end`.
-        half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
-    """
-
-    end: int = 0
-    limit: int = 0
-    una: int = 0
-    largest: int = 1
-    scale: int = 0
-    offer: int | None = None
-    known: bool = False
-    acked: bool = False
-    bare: bool = False
-    finished: bool = False
-    half_open: int | None = None
-
-    @property
-    def largest_window(self) -> int:
-        """In bytes."""
-        return self.largest << self.scale
-
-    def rescaled(self, scale: int) -> Side:
-        """With this scale in force."""
-        return replace(self, largest=_units(self.largest_window, scale), scale=scale)
-
-    def advertising(self, segment: Segment) -> Side:
-        """Behind a segment of its own: what it has sent, and the window that it has."""
-        largest = _units(segment.window, self.scale) if segment.syn else max(segment.window, 1)
-        return replace(self, end=later(self.end, segment.end), largest=max(self.largest, largest))
-
-    def allowed(self, acknowledgement: int, window: int) -> Side:
-        """Behind a segment of the other side, which has this much room (bytes) behind what it acknowledges."""
-        return replace(self, limit=later(self.limit, plus(acknowledgement, window)))
-
-
-def _units(window: int, scale: int) -> int:
-    """A window in bytes, in units of 2^scale, rounded up."""
-    return min(LARGEST_WINDOW, max(1, (window + (1 << scale) - 1) >> scale))
-
-
-def _begun(segment: Segment) -> Side:
-    """Who has sent this SYN."""
-    return Side(
-        end=segment.end,
-        limit=segment.end,
-        una=segment.sequence,
-        largest=_units(segment.window, 0),
-        offer=segment.offer,
-        known=True,
-    )
-
-
-@dataclass(frozen=True)
 class Talk:
     """A connection. Side 0 is the initiator.
 
     Args:
         closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
+        first: SYN_SENT, what the initiator called with before it called from another number.
+        behind: SYN_SENT, the ends of both sides of a connection that had ended, which this one replaces.
         doubted: CLOSED, the side whose RST did that, with a number that its receiver may be beyond; None: none is.
     """
 
@@ -164,6 +38,8 @@ class Talk:
     sides: tuple[Side, Side]
     closer: int = 0
     picked_up: bool = False
+    first: Side | None = None
+    behind: tuple[int, int] | None = None
     doubted: int | None = None
 
     def with_sides(self, direction: int, sender: Side, receiver: Side, state: TcpState | None = None) -> Talk:
@@ -196,11 +72,22 @@ STATE = Refused("tcp_state")
 WINDOW = Refused("tcp_window")
 
 
-def begin(segment: Segment, direction: int) -> Talk:
-    """The connection that a first packet opens: a bare SYN, or one from the middle of a stream, of either side."""
+def begin(segment: Segment, direction: int, behind: tuple[int, int] | None = None) -> Talk:
+    """The connection that a first packet opens: a bare SYN, or one from the middle of a stream, of either side.
+
+    Args:
+        behind: what `ends_of` says of the connection that it replaces.
+    """
     if segment.syn:
-        return Talk(TcpState.SYN_SENT, (_begun(segment), Side()))
+        return Talk(TcpState.SYN_SENT, (begun(segment), Side()), behind=behind)
     return pick_up(segment, direction)
+
+
+def ends_of(talk: Talk, direction: int) -> tuple[int, int] | None:
+    """Of a connection in TIME_WAIT the ends of both sides, of the one of this direction first."""
+    if talk.state is not TcpState.TIME_WAIT:
+        return None
+    return talk.sides[direction].end, talk.sides[1 - direction].end
 
 
 def pick_up(segment: Segment, direction: int) -> Talk:
@@ -252,10 +139,14 @@ def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
         # 3.5.1: the other side has answered for a connection of before, and is told that it is gone.
         return talk if segment.sequence == b.half_open else STATE
     if segment.syn and not segment.ack:
-        if segment.sequence != a.una:
-            return replace(talk, sides=(_begun(segment), b))
-        again = replace(a.advertising(segment), offer=a.offer if segment.offer is None else segment.offer)
-        return replace(talk, sides=(replace(again, limit=later(again.limit, again.end)), b))
+        if segment.sequence == a.una:
+            return replace(talk, sides=(_called_again(a, segment), b))
+        if talk.first and segment.sequence == talk.first.una:
+            return replace(talk, first=_called_again(talk.first, segment))
+        # The first number stays: who answers has taken that one, if this here is not the initiator's (RFC 5961 4).
+        return replace(talk, sides=(begun(segment), b), first=talk.first or a, behind=None)
+    if _is_of_before(talk, segment, 0):
+        return talk
     if strict or segment.syn:
         return STATE
     return pick_up(segment, 0)  # the answer went another way
@@ -265,13 +156,31 @@ def _the_answer(talk: Talk, segment: Segment) -> Outcome:
     """The other side speaks for the first time."""
     a, b = talk.sides
     fits = segment.ack and _acknowledges_syn(a, segment)
+    fits_first = segment.ack and not fits and talk.first is not None and _acknowledges_syn(talk.first, segment)
     if segment.rst:
-        return replace(talk, state=TcpState.CLOSED) if fits else WINDOW
+        closed = replace(talk, state=TcpState.CLOSED, first=None, behind=None)
+        return closed if fits or fits_first else WINDOW
     if segment.syn:
-        return _answered(talk, segment) if fits or not segment.ack else WINDOW
-    if segment.fin or segment.payload or fits:
+        called = replace(talk, sides=(talk.first, b)) if talk.first and fits_first else talk
+        return _answered(called, segment) if fits or fits_first or not segment.ack else WINDOW
+    if fits or ((segment.fin or segment.payload) and not _is_of_before(talk, segment, 1)):
         return STATE
     return replace(talk, sides=(a, replace(b, half_open=segment.acknowledgement)))  # 3.5.1: maybe half-open
+
+
+def _called_again(a: Side, segment: Segment) -> Side:
+    """The same SYN again, with data or without (RFC 7413). Who gets no answer may do without options."""
+    again = replace(a.advertising(segment), offer=a.offer if segment.offer is None else segment.offer)
+    return replace(again, limit=later(again.limit, again.end))
+
+
+def _is_of_before(talk: Talk, segment: Segment, direction: int) -> bool:
+    """A segment of the connection that this one replaces: all that was said is acknowledged, and comes again, since
+    what acknowledged it was lost (RFC 9293 3.6, 3.10.7.4)."""
+    if talk.behind is None or segment.syn or segment.rst:
+        return False
+    sent, received = talk.behind[direction], talk.behind[1 - direction]
+    return segment.acknowledgement == received and at_most(segment.end, sent)
 
 
 def _acknowledges_syn(side: Side, segment: Segment) -> bool:
@@ -282,11 +191,12 @@ def _acknowledges_syn(side: Side, segment: Segment) -> bool:
 def _answered(talk: Talk, segment: Segment) -> Talk:
     """The other side's SYN is there, with an ACK or without one (simultaneous open)."""
     a = talk.sides[0]
-    b = replace(_begun(segment), bare=not segment.ack)
+    b = replace(begun(segment), bare=not segment.ack)
     b = replace(b, limit=plus(segment.sequence + 1, a.largest_window))
     acknowledged = segment.acknowledgement if segment.ack else plus(a.una, 1)
-    a = replace(a, limit=later(a.limit, a.end), acked=a.acked or segment.ack).allowed(acknowledged, segment.window)
-    return replace(talk, state=TcpState.SYN_RECEIVED, sides=_scaled(a, b))
+    # No more: data in a SYN is bounded by no window, and what of it was not taken comes again (RFC 7413 4.2).
+    a = replace(a, limit=plus(acknowledged, segment.window), acked=a.acked or segment.ack)
+    return replace(talk, state=TcpState.SYN_RECEIVED, sides=_scaled(a, b), first=None, behind=None)
 
 
 def _scaled(a: Side, b: Side) -> tuple[Side, Side]:
@@ -340,7 +250,6 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
     if not same or (segment.ack and not fits) or (segment.ack and direction == 0 and not receiver.bare):
         return _challenged(talk, direction)
     sender = sender.advertising(segment)
-    sender = replace(sender, limit=later(sender.limit, sender.end))
     if not segment.ack:
         return talk.with_sides(direction, sender, receiver)
     receiver = replace(receiver, acked=True).allowed(segment.acknowledgement, segment.window)
@@ -351,9 +260,9 @@ def _begun_anew(talk: Talk, segment: Segment) -> Talk:
     """Both opened at once, nobody has answered the initiator, and it calls from another number: it has forgotten the
     first, or that was never its own."""
     b = talk.sides[1]
-    a = replace(_begun(segment), limit=plus(segment.sequence + 1, b.largest_window))
+    a = replace(begun(segment), limit=plus(segment.sequence + 1, b.largest_window))
     acknowledged = segment.acknowledgement if segment.ack else plus(b.una, 1)
-    b = replace(b, limit=later(b.limit, b.end), acked=segment.ack).allowed(acknowledged, segment.window)
+    b = replace(b, limit=plus(acknowledged, segment.window), acked=segment.ack)
     return replace(talk, sides=_scaled(a, b))
 
 
@@ -446,9 +355,15 @@ def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
     """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
     behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
     first = at_most(segment.sequence, sender.limit)
-    sent = sender.limit if at_most(sender.limit, sender.end) else sender.end  # what probes said beyond was not taken
-    second = at_most(plus(sent, -receiver.largest_window), segment.end)
+    second = at_most(_oldest(sender, receiver), segment.end)
     return first and second and (not sender.finished or at_most(segment.end, sender.end))
+
+
+def _oldest(sender: Side, receiver: Side) -> int:
+    """What the receiver's window may begin with, at the least. What was said beyond the limit was not taken: probes,
+    and data in a SYN."""
+    sent = sender.limit if at_most(sender.limit, sender.end) else sender.end
+    return plus(sent, -receiver.largest_window)
 
 
 def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
@@ -512,6 +427,8 @@ def base_of(packet: Packet, fragment: Fragment) -> int:
 def reached(talk: Talk, direction: int, end: int) -> Talk:
     """The connection behind a later fragment that ends at this sequence number."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
+    if not sender.known:
+        return talk
     return talk.with_sides(direction, replace(sender, end=later(sender.end, end)), receiver)
 
 
@@ -519,5 +436,9 @@ def could_have_sent(talk: Talk, direction: int, sequence: int) -> bool:
     """True if a segment with this number, of this side, may be on its way: what an ICMP error must quote (RFC 5927
     4.1), as far as a bystander can tell."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
-    oldest = plus(sender.end, -receiver.largest_window)
+    if not sender.known:
+        return False
+    if direction == 0 and talk.first and is_in(talk.first.una, sequence, talk.first.end):
+        return True
+    oldest = _oldest(sender, receiver)
     return is_in(sender.una, sequence, sender.end) or is_in(oldest, sequence, sender.end)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hal.packet.contract import TcpState
 from tests.packets.card import Card
 from tests.packets.tcp.talk import OPEN, Talk, asked
+from tests.packets.world import HOSTS
 
 SHUT = OPEN + " A:FA B:FA A:A"
 
@@ -114,10 +117,72 @@ def test_rfc6191_rfc1122_4_2_2_13_a_syn_in_time_wait(card: Card, closed: str, is
     assert again.plays("B:SA A:A").state == TcpState.ESTABLISHED
 
 
-def test_a_syn_in_time_wait_the_other_way_is_asked_as_any(card: Card) -> None:
+@pytest.mark.parametrize("closed", [SHUT, OPEN + " A:R"])
+def test_a_syn_behind_the_end_the_other_way_is_asked_as_any(card: Card, closed: str) -> None:
+    """What is dropped changes nothing: the FIN comes again, and is acknowledged again."""
+    talk = Talk(card).plays(closed)
+    first = card.flow()
+    talk.b("S", seq=123_456).is_dropped("firewall_default")
+    assert card.flow() == first
+    talk.passes(talk.b("FA" if closed == SHUT else "A", seq=5001), 1)
+
+
+@pytest.mark.parametrize("limit", ["new_flow_limit", "flow_limit"])
+def test_a_syn_in_time_wait_that_finds_no_room(card: Card, limit: str) -> None:
+    """It needs no more room than what it ends has; where a limit refuses it, that one stays."""
     talk = Talk(card).plays(SHUT)
-    talk.b("S").is_dropped("firewall_default")
-    assert card.flows() == []
+    first = card.flow()
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), **{limit: 1}))
+    if limit == "flow_limit":
+        Talk(card, sport=4001).a("S").is_dropped("flow_limit")
+    else:
+        Talk(card, sport=4001).plays("A:S")
+        Talk(card, isn=(7, 9)).a("S").is_dropped("new_flow_limit")
+        assert first.id in [flow.id for flow in card.flows()]
+        talk.passes(talk.b("FA", seq=5001), 1)
+        card.after(1)
+    assert Talk(card, isn=(1 << 31, 9)).plays(OPEN).card.flows()
+    assert first.id not in [flow.id for flow in card.flows()]
+
+
+@pytest.mark.parametrize("isn", [1000, 77_000])
+def test_rfc9293_3_10_7_4_what_a_syn_in_time_wait_leaves_of_the_one_before(card: Card, isn: int) -> None:
+    """An old duplicate of the SYN, a forged one, or a call: the FIN comes again, since the ACK of it was lost, and is
+    acknowledged again, until the call is answered."""
+    talk = Talk(card).plays(OPEN + " B:PA+100 A:A A:FA B:A B:FA A:A")
+    talk.passes(talk.a("S", seq=isn), 0)
+    assert talk.state == TcpState.SYN_SENT
+    for fin in (("FA", 0, 5101), ("FPA", 100, 5001), ("PA", 50, 5001)):
+        talk.passes(talk.b(fin[0], fin[1], seq=fin[2], ack=1002), 1)
+        talk.passes(talk.a("A", seq=1002, ack=5102), 0)
+    for seq, ack, size in ((5102, 1002, 1), (5101, 1001, 1), (5101, 1003, 1), (5100, 1002, 3)):
+        talk.b("PA", size, seq=seq, ack=ack).is_dropped("tcp_state").silently()
+    talk.a("A", seq=1002, ack=5101).is_dropped("tcp_state").silently()
+    talk.a("A", seq=1003, ack=5102).is_dropped("tcp_state").silently()
+    talk.passes(talk.b("SA", seq=9000, ack=isn + 1), 1)
+    talk.b("FA", seq=5101, ack=1002).is_dropped("tcp_window").silently()
+
+
+def test_rfc9293_3_10_7_3_a_call_that_is_answered_by_the_fin_before(card: Card) -> None:
+    """The other side has not heard of the end: its FIN comes again, is reset by who calls, and the call comes again."""
+    Talk(card).plays(SHUT)
+    talk = Talk(card, isn=(77_000, 9000)).plays("A:S")
+    talk.passes(talk.b("FA", seq=5001, ack=1002), 1)
+    talk.a("R", seq=1001).is_dropped("tcp_state").silently()
+    talk.passes(talk.a("R", seq=1002), 0)
+    talk.passes(talk.a("S", seq=77_000), 0)
+    assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_10_7_4_a_call_the_other_way(card: Card) -> None:
+    """Sides change; what is said of the one before passes as it did."""
+    talk = Talk(card, ends=("client", "open"), sport=80).plays(SHUT)
+    talk.passes(talk.b("S", seq=9), 1)
+    assert (card.flow().source, talk.state) == (HOSTS["open"].addresses[0], TcpState.SYN_SENT)
+    talk.passes(talk.a("FA", seq=1001, ack=5002), 0)
+    talk.passes(talk.b("A", seq=5002, ack=1002), 1)
+    talk.passes(talk.a("SA", seq=700, ack=10), 0)
+    assert talk.state == TcpState.SYN_RECEIVED
 
 
 def test_a_syn_ack_behind_the_end(card: Card) -> None:

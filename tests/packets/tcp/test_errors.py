@@ -47,3 +47,13 @@ def test_an_error_about_a_syn(card: Card) -> None:
     talk.a("S")
     quoting(talk, ISN[0] + 2).is_dropped("icmp_error_unrelated")
     quoting(talk, ISN[0]).arrives_at("client")
+
+
+def test_an_error_about_a_syn_of_two(card: Card) -> None:
+    """Called from two numbers, either may be the one that an error is about; who has said nothing sent nothing."""
+    talk = Talk(card, isn=ISN)
+    talk.a("S")
+    talk.passes(talk.a("S", seq=77_000), 0)
+    for fits, sequence in ((True, ISN[0]), (True, 77_000), (False, ISN[0] + 2), (False, 77_002), (False, 76_999)):
+        sent = quoting(talk, sequence)
+        sent.arrives_at("client") if fits else sent.is_dropped("icmp_error_unrelated")

@@ -114,12 +114,44 @@ def test_rfc9293_3_10_7_1_syn_ack_again_when_its_refusal_was_lost(card: Card) ->
 
 
 def test_rfc9293_3_5_begins_anew_in_syn_sent(card: Card) -> None:
-    """The initiator gives up and calls again from the same port: the newest SYN counts."""
+    """The initiator gives up and calls again from the same port, twice: the newest SYN counts, and the first."""
     talk = Talk(card).plays("A:S")
     talk.again(0)
     talk.plays("A:S")
-    talk.b("SA", ack=1001, seq=5000).is_dropped("tcp_window").silently()
+    middle = talk.isn[0]
+    talk.again(0)
+    talk.plays("A:S")
+    talk.b("SA", ack=middle + 1, seq=5000).is_dropped("tcp_window").silently()
     assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("flags", ["SA", "RA"])
+@pytest.mark.parametrize("scale", [(None, 2), (3, None), (3, 2)])
+def test_rfc9293_3_10_7_3_the_first_call_is_answered(
+    card: Card, flags: str, scale: tuple[int | None, int | None]
+) -> None:
+    """Whoever calls from other numbers meanwhile, with other windows, offers and data: what the first call said counts
+    where that is the one that is answered."""
+    talk = Talk(card, scale=scale, window=(2000, 1000)).plays("A:S")
+    for other in (77_000, 99_000):
+        talk.passes(talk.a("S", 10, seq=other, window=9, options=[("WScale", 14)]), 0)
+        talk.passes(talk.a("S", seq=1000), 0)
+    talk.b(flags, ack=77_001, seq=5000).is_dropped("tcp_window").silently()
+    talk.b(flags, ack=1002, seq=5000).is_dropped("tcp_window").silently()
+    talk.plays(f"B:{flags}")
+    if flags == "RA":
+        assert talk.state == TcpState.CLOSED
+        talk.b("SA", ack=1001).is_dropped("tcp_state").silently()
+        return
+    factors = [1 << (one or 0) if None not in scale else 1 for one in scale]
+    talk.plays("A:A B:A")
+    assert talk.state == TcpState.ESTABLISHED
+    for side, window in ((0, 2000), (1, 1000)):
+        receiver = 1 - side
+        says = (talk.a, talk.b)[receiver]
+        next_ = talk.next[receiver]
+        talk.passes(says("A", seq=next_ + window * factors[side]), receiver)
+        says("A", seq=next_ + window * factors[side] + 1).is_dropped("tcp_window")
 
 
 def test_rfc9293_3_5_1_old_duplicate_syn(card: Card) -> None:
@@ -243,6 +275,22 @@ def test_nothing_is_said_for_who_has_said_nothing(card: Card) -> None:
 
 
 # --- Fast Open (RFC 7413) --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [0, 100])
+@pytest.mark.parametrize("again", [False, True])
+def test_rfc7413_more_data_in_the_syn_than_the_answer_has_room_for(card: Card, window: int, again: bool) -> None:
+    """Data in a SYN is bounded by no window, and a proxy answers with 0: what was not taken comes again, in parts."""
+    talk = Talk(card, window=(8192, window)).plays("A:S+500")
+    talk.passes(talk.b("SA", ack=1001), 1)
+    if again:
+        talk.passes(talk.a("S", 500, seq=1000), 0)
+        talk.passes(talk.b("SA", seq=5000, ack=1001), 1)
+    talk.next[0] = 1001
+    talk.plays("A:A")
+    assert talk.state == TcpState.ESTABLISHED
+    talk.a("PA", 10, seq=1001 + window + 1).is_dropped("tcp_window").silently()
+    talk.plays(f"A:PA+{max(window, 1)} B:A")
 
 
 def test_rfc7413_syn_ack_again_behind_data(card: Card) -> None:

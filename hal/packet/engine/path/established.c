@@ -133,7 +133,8 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, u
     reason = dsn_check(shard, p, ops, ops->ops);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
-    if (ops->ops & DSN_OP_TRACK)
+    bool unknown = (ref & 1) && dsn_ref_connection(&shard->flows, ref)->session.tcp == DSN_TCP_SYN_SENT;
+    if ((ops->ops & DSN_OP_TRACK) && !unknown)
         dsn_tcp_reach(&shard->flows.windows[ref >> 1], ref & 1, reaches);
     return dsn_go(shard, p, ref, ops, ops->ops);
 }
@@ -158,7 +159,8 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     if (ref == 0 || dsn_ref_connection(&shard->flows, ref)->session.packets[!(ref & 1)] == 0)
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     if (key.protocol == DSN_TCP && dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref)) &&
-        !dsn_tcp_could_have_sent(&shard->flows.windows[ref >> 1], !(ref & 1), sequence))
+        !dsn_tcp_could_have_sent(&dsn_ref_connection(&shard->flows, ref)->session, &shard->flows.windows[ref >> 1],
+                                 !(ref & 1), sequence))
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     const struct dsn_line *line = dsn_ref_line(&shard->flows, ref);
     reason = meet(shard, p, ref);

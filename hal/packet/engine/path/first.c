@@ -54,28 +54,60 @@ static bool decide_backwards(struct dsn_shard *shard, const struct dsn_packet *p
     return dsn_key_is_of(&p->key, egress);
 }
 
-/* Another living connection has the key: established ones are never evicted. */
-static bool is_taken(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash) {
-    return dsn_connection_find(shard, key, hash, shard->now) != 0;
+/* Another living connection has the key: established ones are never evicted. `old`: the one that begins anew. */
+static bool is_taken(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint32_t old) {
+    uint32_t ref = dsn_connection_find(shard, key, hash, shard->now);
+    return ref != 0 && ref >> 1 != old;
 }
 
-static enum dsn_reason_number open_connection(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_opening *o,
-                                              unsigned direction, uint8_t tcp_state) {
+/* What goes to make room may have been the last to need a neighbour that this one needs too. */
+static void hold_neighbours(struct dsn_shard *shard, const struct dsn_opening *o) {
+    for (unsigned side = 0; side < 2; side++)
+        if (o->ops[side].neighbour != 0)
+            dsn_neighbour_hold(&shard->neighbours, o->ops[side].neighbour);
+}
+
+static void let_go_neighbours(struct dsn_shard *shard, const struct dsn_opening *o) {
+    for (unsigned side = 0; side < 2; side++)
+        if (o->ops[side].neighbour != 0)
+            dsn_neighbour_let_go(&shard->neighbours, o->ops[side].neighbour);
+}
+
+/* As if the connection that begins anew were gone already. */
+static __rte_cold __rte_noinline enum dsn_reason_number
+limits_without(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp_state, uint32_t old) {
+    const struct dsn_connection *c = &shard->flows.connection[old];
+    dsn_share_leave(shard, c);
+    shard->flows.used--;
+    enum dsn_reason_number reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
+    shard->flows.used++;
+    dsn_share_enter(shard, c);
+    return reason;
+}
+
+static __rte_always_inline enum dsn_reason_number open_connection(struct dsn_shard *shard, struct dsn_packet *p,
+                                                                  struct dsn_opening *o, unsigned direction,
+                                                                  uint8_t tcp_state, uint32_t old) {
     const struct dsn_ops *ops = &o->ops[direction];
     uint32_t number;
     enum dsn_reason_number reason = dsn_check_size(shard, p, ops, ops->ops);
     bool limited = reason == DSN_PASSED;
-    if (limited)
+    hold_neighbours(shard, o);
+    if (unlikely(limited && old != 0))
+        reason = limits_without(shard, o, tcp_state, old);
+    else if (limited)
         reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
     limited = limited && reason == DSN_PASSED;
-    if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction], o->hash[!direction]))
+    if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction], o->hash[!direction], old))
         reason = DSN_REASON_FLOW_TABLE_FULL;
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
         reason = DSN_REASON_PUNT_LIMIT;
+    if (unlikely(reason == DSN_PASSED && old != 0))
+        dsn_connection_remove(shard, old);
     if (reason == DSN_PASSED)
         reason = dsn_opening_install(shard, o, tcp_state, &number);
+    let_go_neighbours(shard, o);
     if (reason != DSN_PASSED) {
-        dsn_opening_forget(shard, o);
         if (limited)
             dsn_limits_undo(shard, o->ingress, o->egress);
         return reason;
@@ -102,7 +134,8 @@ static uint8_t begin_tcp(struct dsn_windows *windows, const struct dsn_packet *p
     return DSN_TCP_SYN_SENT;
 }
 
-dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
+/* `old`: a reference to the connection that begins anew, from this side; 0: none does. */
+static __rte_always_inline dsn_end first_packet(struct dsn_shard *shard, struct dsn_packet *p, uint32_t old) {
     bool picked_up = p->key.protocol == DSN_TCP && !dsn_is_bare_syn(p);
     unsigned direction = 0;
     struct dsn_opening o;
@@ -141,7 +174,10 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     dsn_opening_fill(shard, &o);
     struct dsn_windows windows;
     uint8_t tcp_state = p->key.protocol == DSN_TCP ? begin_tcp(&windows, p, direction) : DSN_TCP_NONE;
-    enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state);
+    if (old != 0)
+        dsn_tcp_replaces(&windows, &shard->flows.windows[old >> 1], shard->flows.connection[old >> 1].session.tcp,
+                         old & 1);
+    enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state, old >> 1);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     shard->replies = o.key[!direction];
@@ -152,4 +188,12 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
     shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops);
     return dsn_send(shard, p, ops, ops->ops);
+}
+
+dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
+    return first_packet(shard, p, 0);
+}
+
+__rte_cold dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
+    return first_packet(shard, p, ref);
 }

@@ -6,6 +6,7 @@
 
 #define dsn_chain_decide DSN_TWICE(dsn_chain_decide)
 #define dsn_first_packet DSN_TWICE(dsn_first_packet)
+#define dsn_first_packet_anew DSN_TWICE(dsn_first_packet_anew)
 #define dsn_later DSN_TWICE(dsn_later)
 #define dsn_icmp_error DSN_TWICE(dsn_icmp_error)
 #define dsn_path_run DSN_TWICE(dsn_path_run)
@@ -96,6 +97,8 @@ void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *openi
 
 /* The packet's mbuf is taken unless the verdict is DROP or CONSUME. */
 dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
+/* The same of a packet that begins a connection anew: what it ends is there until the new one is. */
+dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref);
 /* reaches: of TCP, the sequence number behind this later fragment. */
 dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref, uint32_t reaches);
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);

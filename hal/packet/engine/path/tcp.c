@@ -16,60 +16,12 @@ static unsigned doubted(unsigned side) {
 
 /* --- what stands in a segment --- */
 
-int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
-    int8_t offer = -1;
-    for (unsigned place = 0; place < length && options[place] != 0;) {
-        if (options[place] == 1) {
-            place++;
-            continue;
-        }
-        unsigned size = place + 1 < length ? options[place + 1] : 0;
-        if (size < 2 || place + size > length)
-            return DSN_TCP_MALFORMED;
-        if (options[place] == 3 && size == 3)
-            offer = (int8_t)RTE_MIN(options[place + 2], DSN_TCP_MOST_SCALE);
-        place += size;
-    }
-    return offer;
-}
-
-/* TCP-MD5 or TCP-AO among options that are well-formed (RFC 2385, 5925). */
-static __rte_cold bool is_signed(const uint8_t *options, unsigned length) {
-    for (unsigned place = 0; place < length && options[place] != 0;) {
-        if (options[place] == 19 || options[place] == 29)
-            return true;
-        place += options[place] == 1 ? 1u : options[place + 1];
-    }
-    return false;
-}
-
-struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned side) {
-    const uint8_t *tcp = dsn_payload(p);
-    uint32_t header = (tcp[12] >> 4) * 4u;
-    bool syn = p->tcp_flags & DSN_TCP_SYN, fin = p->tcp_flags & DSN_TCP_FIN;
-    return (struct dsn_tcp_segment){
-        .seq = dsn_be32(tcp + 4),
-        .ack = dsn_be32(tcp + 8),
-        .length = dsn_payload_length(p) - header + syn + fin,
-        .window = dsn_be16(tcp + 14),
-        .flags = p->tcp_flags,
-        .side = (uint8_t)side,
-        .offer = syn ? dsn_tcp_offer(tcp + 20, header - 20) : (int8_t)-1,
-        .is_signed = syn && is_signed(tcp + 20, header - 20),
-    };
-}
-
 static bool is(const struct dsn_tcp_segment *s, unsigned flags) {
     return s->flags & flags;
 }
 
 static uint32_t end_of(const struct dsn_tcp_segment *s) {
     return s->seq + s->length;
-}
-
-uint32_t dsn_tcp_base(const struct dsn_packet *p) {
-    struct dsn_tcp_segment s = dsn_tcp_segment_of(p, 0);
-    return end_of(&s) - (uint32_t)(p->end - p->part);
 }
 
 /* --- windows (RFC 7323 2) --- */
@@ -129,14 +81,20 @@ static void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segment *s) 
     other->una = dsn_seq_later(other->una, s->ack);
 }
 
+/* What the receiver's window may begin with, at the least. What was said beyond the limit wasn't taken: probes, and data in
+ * a SYN. */
+static uint32_t oldest(const struct dsn_windows *w, unsigned side) {
+    const struct dsn_tcp_side *sender = &w->side[side];
+    uint32_t sent = dsn_seq_upto(sender->limit, sender->end) ? sender->limit : sender->end;
+    return sent - most_of(w, !side);
+}
+
 /* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes behind
  * a FIN. */
 static bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);
-    /* What probes said beyond the limit wasn't taken. */
-    uint32_t sent = dsn_seq_upto(sender->limit, sender->end) ? sender->limit : sender->end;
-    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(sent - most_of(w, !s->side), end_of(s)) &&
+    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(oldest(w, s->side), end_of(s)) &&
            (!finished || dsn_seq_upto(end_of(s), sender->end));
 }
 
@@ -192,8 +150,8 @@ static void meet(struct dsn_windows *w, const struct dsn_tcp_segment *s, unsigne
     w->most[!s->side] = units_of(w, !s->side, granted);
     w->most[s->side] = units_of(w, s->side, s->window);
     mine->limit = s->seq + 1 + granted;
-    allow(w, !s->side, other->end);
-    allow(w, !s->side, (is(s, DSN_TCP_ACK) ? s->ack : other->una + 1) + s->window);
+    /* No more: data in a SYN is bounded by no window, and what of it wasn't taken comes again (RFC 7413 4.2). */
+    other->limit = (is(s, DSN_TCP_ACK) ? s->ack : other->una + 1) + s->window;
 }
 
 /* B's SYN. */
@@ -215,14 +173,68 @@ static __rte_cold bool is_asked_by_who_gets_it(const struct dsn_windows *w, cons
            !(dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->limit));
 }
 
+/* A SYN of A's from another number: the first one stays, since who answers has taken that if this isn't A's (RFC 5961 4). */
+static __rte_cold void call_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    if (!(w->flags & DSN_TCP_TWICE)) {
+        w->side[1].end = w->side[0].end;
+        w->side[1].limit = w->side[0].una;
+        w->most[1] = w->most[0];
+        w->scale = (uint8_t)((w->scale & 15u) * 17u);
+        w->flags |= DSN_TCP_TWICE | (w->flags & DSN_TCP_OFFERED_A ? DSN_TCP_FIRST_OFFERED : 0);
+        w->flags &= (uint8_t)~DSN_TCP_BEHIND;
+    }
+    begin(w, s);
+}
+
+static __rte_cold void repeat_first(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    dsn_tcp_reach(w, 1, end_of(s));
+    w->most[1] = RTE_MAX(w->most[1], s->window);
+    if (s->offer >= 0) {
+        w->scale = (uint8_t)((w->scale & 15u) | (unsigned)s->offer << 4);
+        w->flags |= DSN_TCP_FIRST_OFFERED;
+    }
+}
+
+static bool acks_first(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    uint32_t iss = w->side[1].limit;
+    return (w->flags & DSN_TCP_TWICE) && s->ack != iss && dsn_seq_upto(iss, s->ack) &&
+           dsn_seq_upto(s->ack, w->side[1].end);
+}
+
+/* It's the first call that B has taken. */
+static __rte_cold void take_first(struct dsn_windows *w) {
+    w->side[0] = (struct dsn_tcp_side){.end = w->side[1].end, .limit = w->side[1].end, .una = w->side[1].limit};
+    w->most[0] = w->most[1];
+    w->scale >>= 4;
+    w->flags = w->flags & DSN_TCP_FIRST_OFFERED ? DSN_TCP_OFFERED_A : 0;
+}
+
+/* Of the connection that this one replaces: all that was said is acknowledged, and comes again, since what acknowledged it
+ * was lost (RFC 9293 3.6, 3.10.7.4). */
+static bool is_of_before(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    uint32_t sent = s->side == 0 ? w->side[1].limit : w->side[1].end;
+    uint32_t received = s->side == 0 ? w->side[1].end : w->side[1].limit;
+    return (w->flags & DSN_TCP_BEHIND) && !is(s, DSN_TCP_SYN | DSN_TCP_RST) && s->ack == received &&
+           dsn_seq_upto(end_of(s), sent);
+}
+
+void dsn_tcp_replaces(struct dsn_windows *w, const struct dsn_windows *old, uint8_t tcp, unsigned side) {
+    if (tcp != DSN_TCP_TIME_WAIT)
+        return;
+    w->side[1].limit = old->side[side].end;
+    w->side[1].end = old->side[!side].end;
+    w->flags |= DSN_TCP_BEHIND;
+}
+
 /* SYN_SENT, A: */
 static enum dsn_reason_number initiator_again(struct dsn_session *session, struct dsn_windows *w,
                                               const struct dsn_tcp_segment *s, bool strict) {
     bool bare = is(s, DSN_TCP_SYN) && !is(s, DSN_TCP_ACK);
     if (is(s, DSN_TCP_RST)) /* RFC 9293 3.5.1: it resets what B takes it for */
         return (w->flags & DSN_TCP_ANSWERED) && s->seq == w->side[1].una ? DSN_PASSED : DSN_REASON_TCP_STATE;
-    if (bare && s->seq != w->side[0].una) { /* it begins anew */
-        begin(w, s);
+    if (bare && s->seq != w->side[0].una) {
+        bool first = (w->flags & DSN_TCP_TWICE) && s->seq == w->side[1].limit;
+        first ? repeat_first(w, s) : call_again(w, s);
         return DSN_PASSED;
     }
     if (bare) { /* the same again, with data or without (RFC 7413); who gets no answer may do without options */
@@ -232,6 +244,8 @@ static enum dsn_reason_number initiator_again(struct dsn_session *session, struc
             take_offer(w, s);
         return DSN_PASSED;
     }
+    if (is_of_before(w, s))
+        return DSN_PASSED;
     if (strict || is(s, DSN_TCP_SYN))
         return DSN_REASON_TCP_STATE;
     session->tcp = dsn_tcp_pick_up(w, s); /* B's packets go another way */
@@ -241,21 +255,25 @@ static enum dsn_reason_number initiator_again(struct dsn_session *session, struc
 /* SYN_SENT, B (RFC 9293 3.10.7.3): */
 static enum dsn_reason_number first_answer(struct dsn_session *session, struct dsn_windows *w,
                                            const struct dsn_tcp_segment *s) {
-    bool right = is(s, DSN_TCP_ACK) && acks_syn(w, s);
+    bool right = is(s, DSN_TCP_ACK) && acks_syn(w, s), first = is(s, DSN_TCP_ACK) && !right && acks_first(w, s);
     if (is(s, DSN_TCP_RST)) { /* RFC 5961 3.2 */
-        if (!right)
+        if (!right && !first)
             return DSN_REASON_TCP_WINDOW;
+        w->most[1] = 0; /* B has said nothing but this */
+        w->flags &= DSN_TCP_OFFERED_A;
         session->tcp = DSN_TCP_CLOSED;
         return DSN_PASSED;
     }
     if (is(s, DSN_TCP_SYN)) {
-        if (is(s, DSN_TCP_ACK) && !right)
+        if (is(s, DSN_TCP_ACK) && !right && !first)
             return DSN_REASON_TCP_WINDOW;
+        if (first)
+            take_first(w);
         answer(w, s);
         session->tcp = DSN_TCP_SYN_RECEIVED;
         return DSN_PASSED;
     }
-    if (s->length > 0 || right)
+    if (right || (s->length > 0 && !is_of_before(w, s)))
         return DSN_REASON_TCP_STATE;
     /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number. */
     w->side[1].una = s->ack;
@@ -296,7 +314,6 @@ static enum dsn_reason_number syn_again(struct dsn_session *session, struct dsn_
     if (!same || (ack && !right) || (ack && s->side == 0 && !(w->flags & DSN_TCP_BARE)))
         return DSN_REASON_TCP_CHALLENGED;
     advertise(w, s);
-    allow(w, s->side, w->side[s->side].end);
     if (ack) {
         grant(w, s);
         maybe_open(session, w, s);
@@ -462,7 +479,14 @@ bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windo
 
 /* --- for ICMP errors --- */
 
-bool dsn_tcp_could_have_sent(const struct dsn_windows *w, unsigned side, uint32_t seq) {
-    uint32_t una = w->side[side].una, end = w->side[side].end, oldest = end - most_of(w, !side);
-    return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || dsn_seq_upto(oldest, seq));
+bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn_windows *w, unsigned side,
+                             uint32_t seq) {
+    bool called = session->tcp == DSN_TCP_SYN_SENT;
+    if (side == 1 && (called || w->most[1] == 0)) /* it has said nothing that is known */
+        return false;
+    uint32_t una = w->side[side].una, end = w->side[side].end;
+    if (called && (w->flags & DSN_TCP_TWICE) && dsn_seq_upto(w->side[1].limit, seq) &&
+        dsn_seq_upto(seq, w->side[1].end))
+        return true;
+    return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || (!called && dsn_seq_upto(oldest(w, side), seq)));
 }

@@ -28,6 +28,11 @@ enum dsn_tcp_flags {
     DSN_TCP_BARE = 1 << 5,      /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
     DSN_TCP_ACKED_A = 1 << 6,   /* SYN_RECEIVED: its SYN was acknowledged by the other side */
     DSN_TCP_ACKED_B = 1 << 7,
+    DSN_TCP_BEHIND = 1 << 3, /* SYN_SENT: of a connection that this one replaces B's end is side[1].end, A's .limit */
+    DSN_TCP_FIRST_OFFERED = 1 << 5, /* SYN_SENT: to scale windows, in A's first call */
+    DSN_TCP_TWICE =
+        1 << 6, /* SYN_SENT: A has called from two numbers. The first call is where B's will be: side[1].limit
+                               is its ISS, .end, `most` and `scale` what they are called */
     DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
@@ -68,6 +73,8 @@ struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *packet, unsig
 
 /* A connection begins with this bare SYN of A. */
 void dsn_tcp_open(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
+/* It replaces this one, in that state, whose side A is. */
+void dsn_tcp_replaces(struct dsn_windows *windows, const struct dsn_windows *old, uint8_t tcp, unsigned side);
 /* It began before anybody looked; this is the first segment seen, with ACK and neither SYN nor RST. The state that it is
  * in. */
 enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
@@ -96,7 +103,8 @@ static inline void dsn_tcp_reach(struct dsn_windows *windows, unsigned side, uin
 
 /* Whether the side can have sent what begins here and the other one may still be without it: what an ICMP error must quote
  * to be believed (RFC 5927 4.1). */
-bool dsn_tcp_could_have_sent(const struct dsn_windows *windows, unsigned side, uint32_t seq);
+bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn_windows *windows, unsigned side,
+                             uint32_t seq);
 
 /* The usual segment of an established connection: well within all bounds, and no SYN, FIN or RST; true: it was followed.
  * Else nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */

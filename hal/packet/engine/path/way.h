@@ -151,10 +151,8 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
     if (unlikely(reason != DSN_PASSED))
         return dsn_dropped(reason);
     if (bits & DSN_OP_TRACK) {
-        if (unlikely(dsn_is_bare_syn(p)) && (session->tcp == DSN_TCP_TIME_WAIT || session->tcp == DSN_TCP_CLOSED)) {
-            dsn_connection_remove(shard, ref >> 1);
-            return dsn_first_packet(shard, p);
-        }
+        if (unlikely(dsn_is_bare_syn(p)) && (session->tcp == DSN_TCP_TIME_WAIT || session->tcp == DSN_TCP_CLOSED))
+            return dsn_first_packet_anew(shard, p, ref);
         reason = dsn_follow_tcp(shard, p, ref);
         if (unlikely(reason != DSN_PASSED))
             return dsn_dropped(reason);

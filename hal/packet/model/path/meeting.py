@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Self
 
 from hal.packet.contract import StepKind, TcpState
-from hal.packet.model import tcp
+from hal.packet.model import tcp, windows
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
@@ -96,7 +96,7 @@ class Meetings:
             raise Dropped("fragment_no_first")
         self._fragments.follow(packet, fragment, first)
         key = connection.keys[direction]._replace(scope=scope_of(packet.vnic))
-        reaches = None if first.base is None else tcp.plus(first.base, packet.end_of(fragment))
+        reaches = None if first.base is None else windows.plus(first.base, packet.end_of(fragment))
         return self._meet(Meeting(packet, connection, direction, key, By.FRAGMENT, reaches=reaches))
 
     def by_quote(self, packet: Packet) -> Meeting:
@@ -122,7 +122,7 @@ class Meetings:
         return meeting
 
     def follow(self, meeting: Meeting) -> Meeting | None:
-        """*TCP*: follow the connection from handshake to close. None: a bare SYN begins it anew."""
+        """*TCP*: follow the connection from handshake to close. None: a bare SYN begins it anew, if it may."""
         packet, connection, direction = meeting.packet, meeting.connection, meeting.direction
         if connection.talk is None or meeting.by is By.QUOTE:
             return meeting
@@ -132,7 +132,6 @@ class Meetings:
             return meeting
         outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction, strict=connection.is_strict)
         if isinstance(outcome, tcp.Anew):
-            self._flows.remove(connection)
             return None
         if isinstance(outcome, tcp.Refused):
             may = outcome.counts and self._challenges.may(connection, packet)

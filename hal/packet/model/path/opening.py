@@ -65,8 +65,11 @@ class Opening:
         self._counters = counters
         self._pickup = pickup
 
-    def decide(self, packet: Packet) -> Meeting:
+    def decide(self, packet: Packet, instead: Meeting | None) -> Meeting:
         """*First packet*, steps 1 and 2: the connection that this packet would open. Nothing is installed.
+
+        Args:
+            instead: of the connection that it begins anew.
 
         Raises:
             Dropped: `tcp_no_session`, `icmp_type`, or what the chain says; then the row that said so counts a hit.
@@ -92,6 +95,8 @@ class Opening:
         else:
             keys[1] = reply_key(key, decision.egress)
         now = self._moment.now
+        ended = instead.connection.talk if instead else None
+        behind = tcp.ends_of(ended, instead.direction) if instead and ended else None
         connection = Connection(
             id=0,
             worker=worker_of(hash_of(header, ingress.vrf), self._flows.workers),
@@ -108,7 +113,7 @@ class Opening:
             moment=self._moment,
             created_ns=now,
             last_ns=now,
-            talk=tcp.begin(tcp.segment_of(packet), direction) if packet.protocol == TCP else None,
+            talk=tcp.begin(tcp.segment_of(packet), direction, behind) if packet.protocol == TCP else None,
         )
         return Meeting(packet, connection, direction, key, opens=decision)
 

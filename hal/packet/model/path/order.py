@@ -110,6 +110,7 @@ class PathShard:
 
         # Is it for the card, or which connection does it belong to?
         meeting: Meeting | None
+        anew: Meeting | None = None
         if packet.fragment and packet.is_later:
             meeting = self.meetings.by_first_fragment(packet, packet.fragment)  # *Fragments*: fragment_*
         else:
@@ -132,16 +133,18 @@ class PathShard:
         if meeting:
             check_macs(meeting)  # E3: spoofed_mac, mac_mismatch
             check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
+            anew = meeting
             meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state, tcp_window, tcp_challenged
         if meeting:
             self.limits.meter(meeting)  # E6: punt_limit
         else:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
-            meeting = self.opening.decide(packet)  # F1: tcp_no_session, icmp_type; F2: no_decision, same_interface, ...
-            check_size(meeting)  # F3: as E4, E5
-            self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
-            self.limits.meter(meeting)  # F3: punt_limit
-            self.opening.install(meeting)  # F4
+            with self.flows.without(anew.connection if anew else None):
+                meeting = self.opening.decide(packet, anew)  # F1: tcp_no_session, icmp_type; F2: no_decision, ...
+                check_size(meeting)  # F3: as E4, E5
+                self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
+                self.limits.meter(meeting)  # F3: punt_limit
+                self.opening.install(meeting)  # F4
 
         # It passes.
         meeting.count(self.now)  # E6

@@ -199,8 +199,10 @@ static void could_have_sent(void) {
     CHECK(follow(segment(A, DSN_TCP_ACK, next, 501, 30, 30)) == DSN_PASSED);
     CHECK(follow(segment(B, DSN_TCP_ACK, 501, next + 30, 0, 30)) == DSN_PASSED);
     CHECK(follow(segment(A, DSN_TCP_ACK, next + 30, 501, 30, 30)) == DSN_PASSED);
-    CHECK(dsn_tcp_could_have_sent(&windows, A, next + 60) && dsn_tcp_could_have_sent(&windows, A, next + 30));
-    CHECK(!dsn_tcp_could_have_sent(&windows, A, next + 61) && !dsn_tcp_could_have_sent(&windows, A, next + 29));
+    CHECK(dsn_tcp_could_have_sent(&session, &windows, A, next + 60) &&
+          dsn_tcp_could_have_sent(&session, &windows, A, next + 30));
+    CHECK(!dsn_tcp_could_have_sent(&session, &windows, A, next + 61) &&
+          !dsn_tcp_could_have_sent(&session, &windows, A, next + 29));
 }
 
 static void put_header(uint8_t tcp[20], const struct dsn_tcp_segment *s) {

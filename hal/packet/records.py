@@ -71,7 +71,7 @@ class LoadConfig:
     half_open_limit: int = 0
     fragment_limit: int = 0
     icmp_limit: int = 1000
-    challenge_limit: int = 256
+    challenge_limit: int = 4096
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,19 @@ def test_rfc7610_nor_is_asked(card: Card, family: int) -> None:
 def test_rfc7610_bridged(card: Card) -> None:
     card.host("client").sends(udp("10.1.0.20:67 > 10.1.0.10:68")).is_dropped("dhcp_guard").silently()
     card.host("client").sends(udp("10.1.0.20:67 > 10.1.0.10:53")).arrives_at("web")
-    card.host("client").sends(udp("10.1.0.20:53 > 10.1.0.10:68")).is_dropped("firewall_default")
+    card.host("client").sends(udp("10.1.0.20:53 > 10.1.0.10:68")).is_dropped("dhcp_guard").silently()
+    card.host("client").sends(udp("10.1.0.20:68 > 10.1.0.10:53")).arrives_at("web")
+
+
+@pytest.mark.parametrize("source", [1, 67, 546, 547, 1067, 65535])
+def test_rfc7610_from_whatever_port(card: Card, source: int) -> None:
+    """A client looks at the port that it hears at alone."""
+    lines = f"10.2.0.5:{source} > 10.1.0.20:68", f"[2001:db8:2::5]:{source} > [2001:db8:1::14]:546"
+    for line in lines:
+        card.host("db").sends(udp(line)).is_dropped("dhcp_guard").silently()
+    serves(card, "db", DHCP)
+    for line in lines:
+        card.host("db").sends(udp(line)).arrives_at("client")
 
 
 @pytest.mark.parametrize("more", [False, True])

@@ -12,8 +12,9 @@ import pytest
 from scapy.utils import checksum
 
 from hal.packet.contract import EventKind, PacketIn, TcpState
-from tests.packets.card import Card
+from tests.packets.card import SECOND, Card
 from tests.packets.packets import tcp, udp
+from tests.packets.windows import allowance, allowed, bucket
 from tests.packets.world import HOSTS
 
 CLIENT, DB, WEB = 20, 30, 10
@@ -204,10 +205,10 @@ def test_established_ones_never_go(card: Card) -> None:
 # --- fragments ---------------------------------------------------------------------------------------------------
 
 
-def fragments(card: Card, host: str, numbers: range) -> list[str]:
+def fragments(card: Card, host: str, numbers: range, to: str = "10.1.0.10") -> list[str]:
     """First fragments of as many datagrams, each with this identification; why they are dropped."""
     source = {"client": "10.1.0.20", "db": "10.2.0.5", "gateway": "203.0.113.9"}[host]
-    frame = bytearray(card.host(host).frame(udp(f"{source}:1 > 10.1.0.10:53", bytes(400))))
+    frame = bytearray(card.host(host).frame(udp(f"{source}:1 > {to}:53", bytes(400))))
     ip = 18 if host == "db" else 14
     packets = []
     for number in numbers:
@@ -236,9 +237,33 @@ def test_fragments_of_a_vnic(card: Card) -> None:
 def test_nobody_takes_the_whole_table(card: Card) -> None:
     """By default a quarter of it, an uplink half; and never more than is left for others."""
     assert fragments(card, "client", range(1200)).count("") == 1024
-    assert fragments(card, "gateway", range(2200)).count("") == 1536
+    card.changes(replace(card.row("vnic", 1), punt_limit=50000))
+    assert fragments(card, "gateway", range(2200), "192.0.2.2").count("") == 1536
     assert fragments(card, "db", range(1200)).count("") == 768
     assert refused(card, "fragment_limit") == 1200 - 1024 + 2200 - 1536 + 1200 - 768
+    assert refused(card, "fragment_table_full") == 0
+
+
+def test_fragments_from_outside_count_for_whom_they_go_to(card: Card) -> None:
+    """Behind an uplink is everybody: a flood to one vNIC takes nothing from another, nor from what it sends."""
+    card.changes(replace(card.row("vnic", CLIENT), fragment_limit=3))
+    assert fragments(card, "gateway", range(10), "10.1.0.20") == [""] * 3 + ["fragment_limit"] * 7
+    assert told(card) == [(EventKind.FRAGMENT_LIMIT, CLIENT)]
+    assert fragments(card, "gateway", range(100), "10.2.0.5") == [""] * 100
+    assert fragments(card, "gateway", range(100, 150), "192.0.2.2") == [""] * 50
+    assert fragments(card, "client", range(10)) == [""] * 3 + ["fragment_limit"] * 7
+    assert refused(card, "fragment_limit") == 14
+    card.after(30)
+    assert fragments(card, "gateway", range(10), "10.1.0.20") == [""] * 3 + ["fragment_limit"] * 7
+
+
+def test_fragments_to_all_vnics(card: Card) -> None:
+    """However many are flooded from outside, there is room for who was not."""
+    for to in ("10.1.0.20", "10.1.0.10"):
+        assert fragments(card, "gateway", range(1200), to).count("") == 1024
+    assert fragments(card, "gateway", range(1200), "10.2.0.5").count("") == 1024
+    assert fragments(card, "client", range(1200)).count("") == 512
+    assert fragments(card, "db", range(1200)).count("") == 256
     assert refused(card, "fragment_table_full") == 0
 
 
@@ -249,43 +274,84 @@ def suppressed(card: Card) -> int:
     return card.shard.counters().engine["icmp_suppressed"]
 
 
-def errors(card: Card, source: str, many: int, host: str = "client") -> int:
+def errors(card: Card, source: str, many: int, host: str = "client", to: str = "10.2.0.5") -> int:
     """How many of so many packets that can't go on are answered by an ICMP error."""
-    frame = card.host(host).frame(udp(f"{source}:1 > 10.2.0.5:53", ip={"ttl": 1}))
+    frame = card.host(host).frame(udp(f"{source}:1 > {to}:53", ip={"ttl": 1}))
     packets = [PacketIn(frame, HOSTS[host].port, card.now)] * many
     return sum(len(result.outputs) for result in card.replays(packets))
 
 
 def test_icmp_errors_a_second(card: Card) -> None:
-    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=32))
-    assert errors(card, "10.1.0.20", 10) == 2
-    assert (suppressed(card), refused(card, "ttl_exceeded")) == (8, 10)
-    assert told(card) == [(EventKind.ICMP_LIMIT, CLIENT)]
-    assert errors(card, "10.1.0.10", 10, "web") == 10  # another vNIC has its own
-    victim_works(card, 1)
-    card.after(0.5)
-    assert errors(card, "10.1.0.20", 10) == 1
+    """Between half and three halves of a sixteenth, another number every second."""
+    limit, got = 640, []
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=limit))
+    for second in range(20):
+        got.append(errors(card, "10.1.0.20", 70))
+        assert got[-1] == allowed("icmp", CLIENT, "10.1.0.20", card.now, limit)
+        if second == 0:
+            assert (suppressed(card), refused(card, "ttl_exceeded")) == (70 - got[0], 70)
+            assert told(card) == [(EventKind.ICMP_LIMIT, CLIENT)]
+            assert errors(card, "10.1.0.10", 10, "web") == 10  # another vNIC has its own
+            victim_works(card, 1)
+            assert errors(card, "10.1.0.20", 10) == 0
+        card.after(1)
+    assert 20 <= min(got) < 30 < 50 < max(got) <= 60
+    assert 35 < sum(got) / len(got) < 45
 
 
 def test_fewer_than_buckets_are_one_each(card: Card) -> None:
+    card.now = 100 * SECOND
     card.changes(replace(card.row("vnic", CLIENT), icmp_limit=1))
     assert errors(card, "10.1.0.20", 3) == 1
-    assert errors(card.after(16 - 1e-9), "10.1.0.20", 3) == 0
+    assert errors(card.after(1 - 1e-9), "10.1.0.20", 3) == 0
     assert errors(card.after(1e-9), "10.1.0.20", 3) == 1
 
 
 def test_who_is_at_another_address_learns_nothing(card: Card) -> None:
-    """By an uplink, whose limit is one for all behind it: in other buckets nothing is missing."""
-    card.changes(replace(card.row("vnic", 1), icmp_limit=16))
-    assert errors(card, "203.0.113.1", 50, "gateway") == 1
-    others = [errors(card, f"203.0.113.{last}", 1, "gateway") for last in range(2, 60)]
-    assert 8 <= sum(others) <= 15  # each of the other 15 buckets has one, and 58 addresses find nearly all of them
-    assert suppressed(card) == 49 + 58 - sum(others)
+    """By an uplink, where the limit is one for all who send to a vNIC: in other buckets nothing is missing."""
+    card.changes(replace(card.row("vnic", DB), icmp_limit=16))
+    got = {f"203.0.113.{last}": 0 for last in range(1, 60)}
+    taken = dict.fromkeys(range(16), 0)
+    for address in got:
+        place = bucket("icmp to", DB, address)
+        left = allowance("icmp to", DB, place, card.now, 16) - taken[place]
+        taken[place] += left
+        assert errors(card, address, 5, "gateway") == left
+    assert all(taken.values())
+
+
+def test_errors_about_what_comes_to_one_vnic_take_nothing_from_another(card: Card) -> None:
+    """Nor from what that vNIC itself is told, or those who send to nobody's address."""
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=16))
+    for last in range(1, 100):
+        errors(card, f"203.0.113.{last}", 5, "gateway", "10.1.0.20")
+    assert errors(card, "203.0.113.200", 5, "gateway", "10.1.0.20") == 0
+    assert told(card) == [(EventKind.ICMP_LIMIT, CLIENT)]
+    for to in ("10.2.0.5", "10.1.0.10", "192.168.9.9"):
+        assert errors(card, "203.0.113.200", 20, "gateway", to) == 20
+    assert errors(card, "10.1.0.20", 1) == 1
+
+
+def test_path_mtu_discovery_goes_on(card: Card) -> None:
+    """Of connections that live, whatever else is told of, from outside and from within."""
+    card.changes(replace(card.row("vnic", DB), mtu=1400, icmp_limit=160), replace(card.row("vnic", WEB), icmp_limit=16))
+    peer = "203.0.113.7:5 > 10.2.0.5:53"
+    card.host("gateway").sends(udp(peer)).arrives_at("db")
+    for last in range(1, 100):
+        errors(card, f"203.0.113.{last}", 20, "gateway")
+    large = udp(peer, bytes(1450), ip={"flags": "DF"})
+    fresh = udp("203.0.113.7:6 > 10.2.0.5:53", bytes(1450), ip={"flags": "DF"})
+    assert not card.host("gateway").sends(fresh).is_dropped("mtu_exceeded").outputs()
+    assert card.host("gateway").sends(large).is_dropped("mtu_exceeded").answer().code == 4
+    most = allowed("too big to", DB, "203.0.113.7", card.now, 160)
+    answered = [bool(card.host("gateway").sends(large).outputs()) for _ in range(20)]
+    assert answered == [True] * (most - 1) + [False] * (21 - most)
 
 
 def test_resets_are_among_them(card: Card) -> None:
     card.changes(replace(card.row("vnic", CLIENT), icmp_limit=16))
+    most = allowed("icmp", CLIENT, "10.1.0.20", card.now, 16)
     syns = [card.host("client").sends(tcp(f"10.1.0.20:{port} > 10.1.0.10:445")) for port in range(1, 5)]
-    assert [len(sent.outputs()) for sent in syns] == [1, 0, 0, 0]
+    assert [len(sent.outputs()) for sent in syns] == [1] * most + [0] * (4 - most)
     assert refused(card, "firewall_reset") == 4
-    assert suppressed(card) == 3
+    assert suppressed(card) == 4 - most

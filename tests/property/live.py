@@ -49,6 +49,7 @@ def load_config(workers: int) -> LoadConfig:
         inbound_flow_limit=4096,
         new_flow_limit=100_000,
         half_open_limit=4096,
+        punt_limit=1_000_000,
         icmp_limit=1_000_000,
         challenge_limit=1_000_000,
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hal.packet.model.flows import Connection
+from hal.packet.model.flows import Connection, Share
 from hal.packet.model.keys import Scope, scope_of
 from hal.packet.model.parse import Dropped, Fragment, Packet
 from hal.packet.model.stage import TCP
@@ -36,8 +36,8 @@ class FirstFragment:
 
     connection: Connection
     direction: int
-    vnic: int
-    """Id of whom it came from."""
+    share: Share
+    """Whom it counts for."""
     created_ns: int
     before: int
     """As `Fragment.before`: a datagram has the headers of its first fragment."""
@@ -66,7 +66,7 @@ class Fragments:
     def __init__(self) -> None:
         self._entries: dict[FragmentKey, FirstFragment] = {}
         """The oldest first: all live equally long."""
-        self._of: Counter[int] = Counter()
+        self._of: Counter[Share] = Counter()
 
     def _living(self, key: FragmentKey, now: int) -> FirstFragment | None:
         while self._entries:
@@ -77,11 +77,11 @@ class Fragments:
         return self._entries.get(key)
 
     def _forget(self, key: FragmentKey) -> None:
-        self._of[self._entries.pop(key).vnic] -= 1
+        self._of[self._entries.pop(key).share] -= 1
 
-    def of(self, vnic: int) -> int:
-        """How many of this vNIC are remembered."""
-        return self._of[vnic]
+    def of(self, share: Share) -> int:
+        """How many of this share are remembered."""
+        return self._of[share]
 
     def most(self, role: str, limit: int) -> int:
         """How many of a vNIC may be, by what its row or the card says (0: nothing) and by what room there is."""
@@ -108,13 +108,15 @@ class Fragments:
         if len(self._entries) >= ROOM:
             raise Dropped("fragment_table_full")
 
-    def remember(self, packet: Packet, fragment: Fragment, connection: Connection, direction: int) -> None:
-        """This first fragment has passed."""
+    def remember(
+        self, packet: Packet, fragment: Fragment, connection: Connection, direction: int, share: Share
+    ) -> None:
+        """This first fragment has passed; it counts for `share`."""
         base = base_of(packet, fragment) if packet.protocol == TCP else None
         ranges = [(0, packet.end_of(fragment))]
-        entry = FirstFragment(connection, direction, packet.vnic.id, packet.now, fragment.before, base, ranges)
+        entry = FirstFragment(connection, direction, share, packet.now, fragment.before, base, ranges)
         self._entries[_key_of(packet, fragment)] = entry
-        self._of[packet.vnic.id] += 1
+        self._of[share] += 1
 
     def first_of(self, packet: Packet, fragment: Fragment) -> FirstFragment:
         """The first fragment that this later one follows."""

@@ -15,8 +15,9 @@ OF_ROUTERS = {
     (ICMP, 9): "ra_guard",  # RFC 1256
     (ICMP, 5): "redirect_guard",
 }
-OF_SERVERS = ((67, 68), (547, 546))
-"""Ports from and to which DHCP servers tell clients (RFC 2131 4.1, RFC 8415 7.2)."""
+CLIENTS = {68: 67, 546: 547}
+"""Ports at which clients hear DHCP servers, from whatever port those speak, and at which they ask them (RFC 2131 4.1,
+RFC 8415 7.2)."""
 
 
 def routers_alone(vnic: Entry, protocol: int, icmp_type: int) -> str:
@@ -26,16 +27,17 @@ def routers_alone(vnic: Entry, protocol: int, icmp_type: int) -> str:
     return OF_ROUTERS.get((protocol, icmp_type), "")
 
 
-def servers_alone(vnic: Entry, protocol: int, ports: tuple[int, int]) -> bool:
-    """True for what only a DHCP server sends, from a vNIC that is none."""
-    return vnic.role == "vnic" and not vnic.serves & DHCP and protocol == UDP and ports in OF_SERVERS
+def servers_alone(vnic: Entry, protocol: int, to: int) -> bool:
+    """True for what only a DHCP server sends, to this port, from a vNIC that is none."""
+    return vnic.role == "vnic" and not vnic.serves & DHCP and protocol == UDP and to in CLIENTS
 
 
 def refuses_out(vnic: Entry, header: Header) -> bool:
     """True for a connection that must not begin at this vNIC."""
-    return servers_alone(vnic, header.protocol, (header.source_port, header.destination_port))
+    return servers_alone(vnic, header.protocol, header.destination_port)
 
 
 def refuses_in(vnic: Entry, header: Header) -> bool:
     """True for a connection that must not go to this vNIC: its replies would be a server's."""
-    return servers_alone(vnic, header.protocol, (header.destination_port, header.source_port))
+    asks = CLIENTS.get(header.source_port) == header.destination_port
+    return asks and servers_alone(vnic, header.protocol, header.source_port)

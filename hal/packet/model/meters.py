@@ -11,18 +11,26 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Meters(Generic[Key]):
-    """A bucket for each key: a vNIC for what it sends to the card's own programs, a share for what it has logged."""
+    """A bucket for each key: a vNIC for what it sends to the card's own programs, a share for what it has logged.
+
+    One that gets `rate` tokens a second is `rate` deep; one of `parts` such buckets gets and holds a part of both, one
+    token at least."""
 
     def __init__(self) -> None:
         self._buckets: dict[Key, tuple[int, int]] = {}
 
-    def take(self, key: Key, rate: int, now: int, parts: int = 1) -> bool:
-        """A token of the bucket that gets `rate` of them a second and is `rate` deep; False if there is none. One of
-        `parts` such buckets gets and holds a part of both, one token at least."""
-        token = parts * SECOND
-        deep = max(rate * SECOND, token)
+    def _credit(self, key: Key, rate: int, now: int, parts: int) -> int:
+        deep = max(rate, parts) * SECOND
         credit, last = self._buckets.get(key, (deep, now))
-        credit = min(deep, credit + (now - last) * rate)
+        return min(deep, credit + (now - last) * rate)
+
+    def has(self, key: Key, rate: int, now: int, parts: int = 1) -> bool:
+        """True if there is a token; it stays."""
+        return self._credit(key, rate, now, parts) >= parts * SECOND
+
+    def take(self, key: Key, rate: int, now: int, parts: int = 1) -> bool:
+        """A token; False if there is none."""
+        credit, token = self._credit(key, rate, now, parts), parts * SECOND
         enough = credit >= token
         self._buckets[key] = (credit - token if enough else credit, now)
         return enough

@@ -26,12 +26,14 @@ ICMP_ERRORS = {ICMP: (3, 11, 12), ICMP6: (1, 2, 3, 4)}
 
 class Tell(NamedTuple):
     """The ICMP error that a dropped packet's sender is told: type and code by family, and what its second word says.
-    `resets`: to TCP it is a RST instead."""
+    `resets`: to TCP it is a RST instead. `living`: the packet is of a connection that lives, which is too large for it
+    now and then: that is told apart from all else."""
 
     v4: tuple[int, int]
     v6: tuple[int, int]
     value: int = 0
     resets: bool = False
+    living: bool = False
 
 
 UNREACHABLE = {

@@ -8,7 +8,7 @@ from hal.packet.model.chain import Chain
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_packet
-from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.limits import Limits, Punt
 from hal.packet.model.path.meeting import By, Meeting, Meetings
 from hal.packet.model.stage import TCP, Entry, Header, Tables
 from tests.conformance.broken.parts import Breaks, breaks
@@ -56,9 +56,8 @@ class SpoofedErrors(Chain):
 class FreeErrors(Limits):
     """ICMP errors to the card count against no limit"""
 
-    def meter(self, meeting: Meeting) -> None:
-        if meeting.by is not By.QUOTE:
-            super().meter(meeting)
+    def punt(self, meeting: Meeting) -> Punt | None:
+        return super().punt(meeting) if meeting.by is not By.QUOTE else None
 
 
 @breaks(BREAKS, "spoofed_replies_are_not_picked_up")

@@ -13,7 +13,7 @@ from hal.packet.model.counters import CounterSet
 from hal.packet.model.neighbours import NeighbourKey, Neighbours
 from hal.packet.model.parse import Dropped, is_link_local
 from hal.packet.model.path import PathShard, wire
-from hal.packet.model.path.limits import Limits
+from hal.packet.model.path.limits import Limits, Punt
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.order import Known
 from hal.packet.model.path.sending import Sending
@@ -229,10 +229,8 @@ class PuntedTtl(Sending):
 class OneLimit(Limits):
     """every vNIC has the default limit of packets to the card"""
 
-    def meter(self, meeting: Meeting) -> None:
-        vnic, now = meeting.packet.vnic.id, self._moment.now
-        if meeting.path.punts and not self.punts.take(vnic, self._config.punt_limit, now):
-            raise Dropped("punt_limit")
+    def _punt_of(self, meeting: Meeting, rate: int) -> Punt:
+        return super()._punt_of(meeting, self._config.punt_limit)
 
 
 @breaks(BREAKS, "a_profile_is_an_order")

@@ -26,7 +26,7 @@ from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import is_half_open
-from hal.packet.model.parse import Dropped, Packet
+from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path import PathShard
 from hal.packet.model.path.deciding import Deciding
 from hal.packet.model.path.ledger import Ledger
@@ -234,8 +234,8 @@ class FragmentsForAll(Fragments):
 class EndlessErrors(Limits):
     """senders of dropped packets are told, however many there are"""
 
-    def may_tell(self, packet: Packet) -> bool:
-        super().may_tell(packet)
+    def may_tell(self, packet: Packet, news: Tell) -> bool:
+        super().may_tell(packet, news)
         return True
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 import pytest
 from scapy.all import Dot1Q
 
 from hal.packet.contract import EventKind, StepKind, TcpState
 from hal.packet.frame._generated import Seed
-from hal.packet.model.siphash import siphash
-from hal.packet.schema.rows import MAPPED
 from tests.packets.card import Card
 from tests.packets.tcp.talk import OPEN, Talk, asked
+from tests.packets.windows import allowance, allowed, bucket
+from tests.packets.world import HOSTS
 
 WINDOW = 8192
 STATES = {
@@ -223,77 +222,88 @@ def _answered(talks: list[Talk]) -> int:
 
 
 def test_rfc5961_7_a_vnic_is_limited_by_who_writes_to_it(card: Card) -> None:
-    """The sixteenth part of its 256 a second for each bucket, which the sender's address picks: one address takes what
-    is in its own, another has all of another one's; and tokens come back."""
+    """A sixteenth for each bucket, which the sender's address picks, half of it more or less: one address takes what is
+    in its own, another has all of another one's; and each second has a number of its own."""
     card.now = 1 << 40
+    card.changes(*(replace(card.row("vnic", HOSTS[name].vnic), challenge_limit=256) for name in ("client", "db")))
     inside, outside = _connections(card, "client", 40), _connections(card, "db", 40)
-    assert _answered(inside) == 16
-    card.after(0.6)
-    assert _answered(inside) == 9  # 9.6 have come back
-    assert _answered(outside) == 16
-    card.after(2)
-    assert _answered(inside) == 16
+    seen = set()
+    for _ in range(6):
+        for name, talks in ("client", inside), ("db", outside):
+            most = allowed("challenge", HOSTS[name].vnic, HOSTS[name].addresses[0], card.now, 256)
+            assert _answered(talks) == most
+            seen.add(most)
+        card.after(1)
+    assert len(seen) > 3
+    assert 8 <= min(seen) < max(seen) <= 24
 
 
 def test_rfc5961_7_all_that_may_be_asked_about_counts(card: Card) -> None:
     """CVE-2016-5696: a RST out of the window takes what one within takes, so what is left tells nobody which it was."""
+    limited = replace(card.row("vnic", HOSTS["client"].vnic), challenge_limit=256)
+    most = allowed("challenge", HOSTS["client"].vnic, HOSTS["client"].addresses[0], 1 << 40, 256)
     left = []
     for seq in (1050, 900_000):
         shard = card.anew()
         shard.now = 1 << 40
-        talks = _connections(shard, "client", 16)
-        for talk in talks[:10]:
+        shard.changes(limited)
+        talks = _connections(shard, "client", most)
+        for talk in talks[: most - 3]:
             talk.a("R", seq=seq)
-        left.append(_answered(talks[10:] + talks[:10]))
+        left.append(_answered(talks[most - 3 :] + talks[: most - 3]))
         more = _connections(shard, "client", 10, first=20_000)
         left.append(_answered(more))
-    assert left == [6, 0, 6, 0]
-    # The same where nothing was sent: all ten have their tokens.
+    assert left == [3, 0, 3, 0]
+    # The same where nothing was sent: all have theirs.
     shard = card.anew()
     shard.now = 1 << 40
-    assert _answered(_connections(shard, "client", 20)) == 16
+    assert _answered(_connections(shard, "client", most + 4)) == most
 
 
 def test_one_limit_is_not_anothers(card: Card) -> None:
     """Of what one vNIC's connections take from an address's bucket, those of another vNIC miss nothing."""
     card.now = 1 << 40
-    assert _answered(_connections(card, "client", 20)) == 16
-    others = [Talk(card, ends=("db", "client"), sport=10_000 + place).plays(OPEN) for place in range(20)]
+    for name in ("client", "db"):
+        card.changes(replace(card.row("vnic", HOSTS[name].vnic), challenge_limit=256))
+    mine, address = HOSTS["client"].vnic, HOSTS["client"].addresses[0]
+    assert _answered(_connections(card, "client", 30)) == allowed("challenge", mine, address, card.now, 256)
+    others = [Talk(card, ends=("db", "client"), sport=10_000 + place).plays(OPEN) for place in range(30)]
     sent = [talk.b("R", seq=5050).is_dropped("tcp_challenged") for talk in others]
-    assert sum(bool(one.outputs()) for one in sent) == 16
+    most = allowed("challenge", HOSTS["db"].vnic, address, card.now, 256)
+    assert sum(bool(one.outputs()) for one in sent) == most
 
 
 def test_a_vnics_row_says_another_limit_and_that_it_bites_is_told(card: Card) -> None:
     card.changes(replace(card.row("vnic", 20), challenge_limit=32))
     card.now = 1 << 40
     inside, outside = _connections(card, "client", 12), _connections(card, "db", 12)
-    assert _answered(inside[:2]) == 2
+    most = allowed("challenge", 20, HOSTS["client"].addresses[0], card.now, 32)
+    assert _answered(inside[:most]) == most
     assert card.shard.events().events == ()
-    assert _answered(inside[2:]) == 0
+    assert _answered(inside[most:]) == 0
     assert _answered(outside) == 12
     assert [(event.kind, event.id) for event in card.shard.events().events] == [(EventKind.CHALLENGE_LIMIT, 20)]
-    card.after(0.6)
-    assert _answered(inside) == 1
+    card.after(1)
+    assert _answered(inside) == allowed("challenge", 20, HOSTS["client"].addresses[0], card.now, 32)
 
 
 @pytest.mark.parametrize("seed", [bytes(16), bytes(range(16)), b"another one here"])
 def test_buckets_are_picked_by_a_keyed_hash(card: Card, seed: bytes) -> None:
-    """Of thirty addresses with eight connections each those that share a bucket share its sixteen tokens; who shares
+    """Of thirty addresses with eight connections each those that share a bucket share what it has; who shares
     one with whom is the seed's secret, and the same in twin and engine."""
-    card.changes(Seed(id=0, value=seed))
+    card.changes(Seed(id=0, value=seed), replace(card.row("vnic", 40), challenge_limit=256))
     card.now = 1 << 40
     buckets: Counter[int] = Counter()
     asked_about = wanted = 0
     for number in range(30):
         address = f"10.2.0.{100 + number}"
-        packed = MAPPED + IPv4Address(address).packed
-        bucket = siphash(seed, b"challenge" + (40).to_bytes(8, "big") + packed) % 16
+        place = bucket("challenge", 40, address, seed)
         for sport in range(4000, 4008):
             talk = Talk(card, ends=("open", "web"), sport=sport)
             talk.lines = (f"{address}:{sport} > 10.1.0.10:80", f"10.1.0.10:80 > {address}:{sport}")
             talk.plays(OPEN)
-            wanted += buckets[bucket] < 16
-            buckets[bucket] += 1
+            wanted += buckets[place] < allowance("challenge", 40, place, card.now, 256, seed)
+            buckets[place] += 1
             asked_about += bool(talk.a("R", seq=1050).is_dropped("tcp_challenged").outputs())
             assert asked_about == wanted
     assert max(buckets.values()) > 16

@@ -336,7 +336,9 @@ void dsn_tell(struct dsn_shard *shard, const struct dsn_packet *p, uint8_t type,
     if (p->vnic->subnet_slot == DSN_NO_SLOT || dsn_is_icmp_error(p) || dsn_is_later(p))
         return;
     const struct dsn_subnet *subnet = dsn_subnet_at(shard->root, p->vnic->subnet_slot);
-    if ((p->version == 4 ? !subnet->has_v4 : !subnet->has_v6) || !dsn_icmp_take(shard, p->vnic, p->key.source))
+    bool too_big = p->version == 4 ? type == 3 && code == 4 : type == 2;
+    if ((p->version == 4 ? !subnet->has_v4 : !subnet->has_v6) ||
+        !dsn_icmp_take(shard, p, too_big && shard->meeting != 0))
         return;
     struct dsn_frame_to to = back_to(p, p->frame);
     send(shard, p->vnic,
@@ -368,7 +370,7 @@ void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8
         return;
     if (told != DSN_TOLD_REFUSED || p->key.protocol != DSN_TCP) {
         dsn_tell(shard, p, p->version == 4 ? 3 : 1, code[p->version == 6][told], 0);
-    } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST) && dsn_icmp_take(shard, p->vnic, p->key.source)) {
+    } else if (!dsn_is_later(p) && !(p->tcp_flags & DSN_TCP_RST) && dsn_icmp_take(shard, p, false)) {
         struct dsn_frame_to to = back_to(p, p->frame);
         send(shard, p->vnic, dsn_make_reset(shard->config.pool, &to, p), DSN_MADE_RST);
     }
@@ -387,7 +389,7 @@ void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t
                     : session->flags & DSN_SESSION_INBOUND ? rest->egress
                                                            : p->vnic->id;
     struct dsn_tcp_segment challenge;
-    if (!dsn_challenge_take(shard, vnic, p->key.source, shard->now) || !asks ||
+    if (!dsn_challenge_take(shard, vnic, p->key.source) || !asks ||
         !dsn_tcp_challenge(session, windows, ref & 1, &challenge))
         return;
     struct dsn_frame_to to = back_to(p, p->frame);

@@ -2,6 +2,7 @@
 
 #include "path/hash.h"
 
+#include <rte_common.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -75,8 +76,17 @@ uint32_t dsn_budget_borrow(struct dsn_budget *budget, unsigned share, uint32_t l
     return more;
 }
 
+static uint64_t cost_of(uint32_t rate) {
+    return rate == 0 ? SECOND + 1 : (SECOND + rate - 1) / rate;
+}
+
+bool dsn_budget_has_punt(const struct dsn_budget *budget, uint32_t rate, uint64_t now) {
+    uint64_t from = atomic_load_explicit(&budget->punts_from, memory_order_relaxed);
+    return now > from && RTE_MIN(now - from, SECOND) >= cost_of(rate);
+}
+
 bool dsn_budget_punt(struct dsn_budget *budget, uint32_t rate, uint64_t now) {
-    uint64_t cost = rate == 0 ? SECOND + 1 : (SECOND + rate - 1) / rate;
+    uint64_t cost = cost_of(rate);
     uint64_t from = atomic_load_explicit(&budget->punts_from, memory_order_relaxed), credit;
     do { /* workers' clocks differ a little: one may be behind the latest */
         credit = now <= from ? 0 : now - from < SECOND ? now - from : SECOND;

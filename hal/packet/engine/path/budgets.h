@@ -44,6 +44,7 @@ static inline uint32_t dsn_budget_lent(const struct dsn_budget *budget, unsigned
     return atomic_load_explicit(&budget->lent[share], memory_order_relaxed);
 }
 /* A punt's token, of `rate` a second and as many deep, full at first. */
+bool dsn_budget_has_punt(const struct dsn_budget *budget, uint32_t rate, uint64_t now);
 bool dsn_budget_punt(struct dsn_budget *budget, uint32_t rate, uint64_t now);
 
 #endif

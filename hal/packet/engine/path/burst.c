@@ -60,13 +60,15 @@ static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t 
 
 static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     enum dsn_reason_number reason = DSN_PASSED;
+    struct dsn_whom whom;
     if (how != DSN_HANDED_FRAGMENT)
         reason = dsn_fragment_check(p);
     if (reason == DSN_PASSED && dsn_is_later(p))
         return run_later(shard, p, how);
     if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT)
         reason = dsn_fragment_first(&shard->fragments, p, shard->now);
-    if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT && !dsn_fragment_may(shard, p->vnic))
+    whom = dsn_whom(shard->root, p);
+    if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT && !dsn_fragment_may(shard, whom))
         reason = DSN_REASON_FRAGMENT_LIMIT;
     if (reason == DSN_PASSED)
         reason = dsn_parse_transport(p);
@@ -77,14 +79,14 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
     uint16_t owner = shard->config.workers > 1 ? dsn_worker_of(shard, p, state) : shard->config.worker;
     if (how != DSN_HANDED_FRAGMENT && owner != shard->config.worker) {
         if (state == DSN_STATE_FLOW)
-            dsn_fragment_remember(&shard->fragments, p, 0, 0, base, shard->now);
+            dsn_fragment_remember(&shard->fragments, p, whom, 0, 0, base, shard->now);
         return dsn_hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
     }
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
     struct dsn_packet before = *p; /* sending changes bytes */
     dsn_end result = run_state(shard, p, state, false);
     if (!dsn_is_drop(result) && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
-        dsn_fragment_remember(&shard->fragments, &before, dsn_ref_rest(&shard->flows, shard->meeting)->id,
+        dsn_fragment_remember(&shard->fragments, &before, whom, dsn_ref_rest(&shard->flows, shard->meeting)->id,
                               shard->meeting, base, shard->now);
     return result;
 }

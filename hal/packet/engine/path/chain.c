@@ -53,7 +53,7 @@ bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const str
     d->witness = shard->witness;
 #endif
     d->reason = DSN_REASON_DHCP_GUARD;
-    if (unlikely(dsn_servers_alone(ingress, header->protocol, header->source_port, header->destination_port)))
+    if (unlikely(dsn_servers_alone(ingress, header->protocol, header->destination_port)))
         return false;
     d->reason = DSN_REASON_NO_DECISION;
     if (!walk(shard, d, ingress))
@@ -68,7 +68,7 @@ bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const str
     if (d->egress == d->ingress)
         return false;
     d->reason = DSN_REASON_DHCP_GUARD; /* its replies would be a server's */
-    if (unlikely(dsn_servers_alone(egress, header->protocol, header->destination_port, header->source_port)))
+    if (unlikely(dsn_client_asks(egress, header->protocol, header->source_port, header->destination_port)))
         return false;
     d->direction = DSN_INGRESS;
     d->reason = DSN_REASON_NO_DECISION;

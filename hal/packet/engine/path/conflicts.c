@@ -2,6 +2,7 @@
 
 #include "path/answers.h"
 #include "path/shard.h"
+#include "path/whom.h"
 
 /* Whether it may be told of now; then it was. Those of the last ten seconds are remembered, so many at most. */
 static bool may_tell(struct dsn_conflict *some, uint64_t id, uint64_t now) {
@@ -17,17 +18,6 @@ static bool may_tell(struct dsn_conflict *some, uint64_t id, uint64_t now) {
     return room != NULL;
 }
 
-/* The slot of the vNIC's address that packets to it would go to; DSN_NO_SLOT. */
-static uint32_t vnic_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]) {
-    uint32_t route = dsn_longest(root, DSN_TABLE_ROUTE, vrf, address);
-    if (route == DSN_NO_SLOT || dsn_row_action(root, DSN_TABLE_ROUTE, route) != DSN_ACTION_SUBNET_ROUTE)
-        return DSN_NO_SLOT;
-    uint32_t subnet = dsn_row_ref(root, DSN_TABLE_ROUTE, route, 1);
-    struct dsn_row_vnic_address wanted = {.subnet = dsn_id_at(root, DSN_TABLE_SUBNET, subnet)};
-    memcpy(wanted.address, address, 16);
-    return dsn_find(root, DSN_TABLE_VNIC_ADDRESS, &wanted.subnet);
-}
-
 bool dsn_conflict(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
                   const uint8_t mac[6]) {
     if (uplink->role != DSN_VNIC_ROLE_UPLINK || dsn_mac(mac) == uplink->own_mac)
@@ -39,7 +29,7 @@ bool dsn_conflict(struct dsn_shard *shard, const struct dsn_vnic *uplink, const 
     bool own = slot != DSN_NO_SLOT;
     if (!own) {
         table = DSN_TABLE_VNIC_ADDRESS;
-        slot = vnic_address(shard->root, uplink->vrf, address);
+        slot = dsn_vnic_address(shard->root, uplink->vrf, address);
         if (slot == DSN_NO_SLOT)
             return false;
     }

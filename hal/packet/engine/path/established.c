@@ -133,10 +133,14 @@ dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, u
     reason = dsn_check(shard, p, ops, ops->ops);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
-    bool unknown = (ref & 1) && dsn_ref_connection(&shard->flows, ref)->session.tcp == DSN_TCP_SYN_SENT;
+    struct dsn_meter meter;
+    const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    if ((ops->ops & DSN_OP_METER) && !dsn_meter_may(shard, p, session, ref & 1, &meter))
+        return dsn_dropped(DSN_REASON_PUNT_LIMIT);
+    bool unknown = (ref & 1) && session->tcp == DSN_TCP_SYN_SENT;
     if ((ops->ops & DSN_OP_TRACK) && !unknown)
         dsn_tcp_reach(&shard->flows.windows[ref >> 1], ref & 1, reaches);
-    return dsn_go(shard, p, ref, ops, ops->ops);
+    return dsn_go(shard, p, ref, ops, ops->ops, &meter);
 }
 
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
@@ -170,10 +174,14 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
         return dsn_dropped(reason);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, line->ops);
     reason = dsn_check(shard, p, ops, ops->ops);
-    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
+    struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    struct dsn_meter meter;
+    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_may(shard, p, session, ref & 1, &meter))
         reason = DSN_REASON_PUNT_LIMIT;
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
-    dsn_count(&dsn_ref_connection(&shard->flows, ref)->session, p, ref & 1);
+    if (ops->ops & DSN_OP_METER)
+        dsn_meter_take(shard, &meter);
+    dsn_count(session, p, ref & 1);
     return dsn_send(shard, p, ops, ops->ops);
 }

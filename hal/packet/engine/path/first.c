@@ -100,13 +100,16 @@ static __rte_always_inline enum dsn_reason_number open_connection(struct dsn_sha
     limited = limited && reason == DSN_PASSED;
     if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction], o->hash[!direction], old))
         reason = DSN_REASON_FLOW_TABLE_FULL;
-    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
+    struct dsn_meter meter;
+    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_may(shard, p, NULL, 0, &meter))
         reason = DSN_REASON_PUNT_LIMIT;
     if (unlikely(reason == DSN_PASSED && old != 0))
         dsn_connection_remove(shard, old);
     if (reason == DSN_PASSED)
         reason = dsn_opening_install(shard, o, tcp_state, &number);
     let_go_neighbours(shard, o);
+    if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER))
+        dsn_meter_take(shard, &meter);
     if (reason != DSN_PASSED) {
         if (limited)
             dsn_limits_undo(shard, o->ingress, o->egress);

@@ -49,7 +49,7 @@ void dsn_fragment_forget(struct dsn_fragments *f, const struct dsn_first_fragmen
     *(first->older ? &f->entry[first->older - 1].newer : &f->oldest) = first->newer;
     *(first->newer ? &f->entry[first->newer - 1].older : &f->newest) = first->older;
     if (first->vnic != 0)
-        f->vnics->state[first->vnic].fragments--;
+        f->vnics->state[first->vnic].fragments[first->inbound]--;
     f->entry[number - 1] = (struct dsn_first_fragment){.next = f->free};
     f->free = number;
     f->count--;
@@ -136,12 +136,13 @@ uint32_t dsn_fragments_most(const struct dsn_fragments *f, const struct dsn_vnic
     return limit != 0 ? limit : RTE_MIN(share, DSN_FRAGMENTS - f->count);
 }
 
-void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t connection, uint32_t ref,
-                           uint32_t base, uint64_t now) {
+void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,
+                           uint64_t connection, uint32_t ref, uint32_t base, uint64_t now) {
     struct dsn_first_fragment first = {
         .flow = p->key,
         .identification = p->identification,
-        .vnic = dsn_vnic_state(f->vnics, p->vnic->id),
+        .vnic = dsn_vnic_state(f->vnics, whom.vnic->id),
+        .inbound = whom.inbound,
         .connection = connection,
         .ref = ref,
         .protocol = protocol_of(p),
@@ -152,7 +153,7 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
         .range[0] = {.begin = 0, .end = (uint16_t)length_of(p)},
     };
     if (first.vnic != 0)
-        f->vnics->state[first.vnic].fragments++;
+        f->vnics->state[first.vnic].fragments[first.inbound]++;
     enter(f, &first);
 }
 

@@ -6,6 +6,7 @@
 #include "path/flows.h"
 #include "path/packet.h"
 #include "path/vnics.h"
+#include "path/whom.h"
 
 #define DSN_FRAGMENTS 4096 /* first ones remembered at a time */
 #define DSN_FRAGMENT_RANGES 8
@@ -15,11 +16,12 @@ struct dsn_first_fragment {
     uint32_t identification;
     uint32_t next; /* in its hash chain, or of those that are free */
     uint32_t older, newer;
-    uint32_t vnic;       /* state of whom it came from (path/vnics.h); 0: it doesn't count */
+    uint32_t vnic;       /* state of whom it counts for (path/vnics.h); 0: it doesn't count */
     uint64_t connection; /* id; 0: another worker has it */
     uint32_t ref;        /* its line, while the record is still that connection's */
     uint8_t protocol;    /* of IPv4, else 0 */
     uint8_t count;
+    bool inbound;   /* it counts for what goes to the vNIC */
     bool refuses;   /* two of them overlapped: none passes any more */
     uint8_t before; /* bytes before the fragmentable part of the whole datagram: 60 or 248 at most */
     uint16_t total; /* bytes of that part, as its last fragment says; 0: that one has not come */
@@ -51,8 +53,8 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const
 uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, const struct dsn_vnic *vnic, uint32_t limit);
 /* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
  * dsn_fragment_first. */
-void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, uint64_t connection,
-                           uint32_t ref, uint32_t base, uint64_t now);
+void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, struct dsn_whom whom,
+                           uint64_t connection, uint32_t ref, uint32_t base, uint64_t now);
 /* A copy of an entry of another shard, for the line that its connection has here. */
 void dsn_fragment_copy(struct dsn_fragments *fragments, const struct dsn_first_fragment *first, uint32_t ref);
 /* The first fragment that this later one follows; NULL: none is alive. */

@@ -21,17 +21,23 @@ static inline enum dsn_reason_number dsn_routers_alone(const struct dsn_vnic *vn
     return type == (six ? DSN_REDIRECT : 5) ? DSN_REASON_REDIRECT_GUARD : DSN_PASSED;
 }
 
-/* What only a DHCP server sends (RFC 2131 4.1, RFC 8415 7.2), from a vNIC that is none. */
-static inline bool dsn_servers_alone(const struct dsn_vnic *vnic, uint8_t protocol, uint16_t from, uint16_t to) {
-    return protocol == DSN_UDP && ((from == 67 && to == 68) || (from == 547 && to == 546)) &&
-           vnic->role == DSN_VNIC_ROLE_VNIC && !(vnic->serves & DSN_SERVES_DHCP);
+/* What only a DHCP server sends, to the port at which clients hear him (RFC 2131 4.1, RFC 8415 7.2), from a vNIC that is
+ * none. */
+static inline bool dsn_servers_alone(const struct dsn_vnic *vnic, uint8_t protocol, uint16_t to) {
+    return protocol == DSN_UDP && (to == 68 || to == 546) && vnic->role == DSN_VNIC_ROLE_VNIC &&
+           !(vnic->serves & DSN_SERVES_DHCP);
+}
+
+/* A client asks: what is replied would be a server's. */
+static inline bool dsn_client_asks(const struct dsn_vnic *vnic, uint8_t protocol, uint16_t from, uint16_t to) {
+    return ((from == 68 && to == 67) || (from == 546 && to == 547)) && dsn_servers_alone(vnic, protocol, from);
 }
 
 /* The same of a packet to a group, whose transport isn't parsed. */
 static inline bool dsn_servers_alone_to_group(const struct dsn_packet *p) {
     const uint8_t *ports = dsn_payload(p);
     return !dsn_is_later(p) && p->key.protocol == DSN_UDP && dsn_payload_length(p) >= 4 &&
-           dsn_servers_alone(p->vnic, DSN_UDP, dsn_be16(ports), dsn_be16(ports + 2));
+           dsn_servers_alone(p->vnic, DSN_UDP, dsn_be16(ports + 2));
 }
 
 #endif

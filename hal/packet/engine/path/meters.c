@@ -40,8 +40,8 @@ static uint32_t even_part(const struct dsn_shard *shard, uint32_t limit) {
 }
 
 /* A worker's part. Each new connection asks, and of one worker nothing has to be divided. */
-static uint64_t part_of(const struct dsn_shard *shard, uint64_t all) {
-    return likely(shard->config.workers == 1) ? all : all / shard->config.workers;
+static inline uint64_t among(uint64_t all, uint16_t workers) {
+    return likely(workers == 1) ? all : all / workers;
 }
 
 /* May the vNIC have one more here? */
@@ -79,25 +79,30 @@ uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic) {
     return number;
 }
 
-/* A token of a bucket that gets `rate` of them a second and is as deep; one of `parts` of such buckets gets and holds a
- * part. Each worker has its part of both. */
-static bool take_of(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t parts,
-                    uint64_t now) {
-    uint64_t deep = part_of(shard, rate * DSN_SECOND), token = parts * DSN_SECOND;
-    if (rate > 0 && deep < token)
+/* What is in a bucket now. */
+static inline uint64_t credit_of(const struct dsn_bucket *bucket, const struct dsn_rate *r, uint64_t now) {
+    uint64_t deep = among(r->rate * DSN_SECOND, r->workers), token = r->parts * DSN_SECOND;
+    if (r->rate > 0 && deep < token)
         deep = token; /* one packet at least: with few a second all buckets together may send one each */
     uint64_t passed = now - bucket->credit_ns;
     uint64_t more, credit = deep;
     /* What 64 bits don't hold is more than any bucket does, shared among 64 workers as well. */
-    if (bucket->used && !__builtin_mul_overflow(passed, rate, &more) && (more = part_of(shard, more)) < deep)
+    if (bucket->used && !__builtin_mul_overflow(passed, r->rate, &more) && (more = among(more, r->workers)) < deep)
         credit = RTE_MIN(deep, bucket->credit + more);
+    return credit;
+}
+
+/* A token of a bucket. */
+static inline bool take_of(struct dsn_bucket *bucket, const struct dsn_rate *r, uint64_t now) {
+    uint64_t credit = credit_of(bucket, r, now), token = r->parts * DSN_SECOND;
     bool enough = credit >= token;
     *bucket = (struct dsn_bucket){.used = true, .credit = enough ? credit - token : credit, .credit_ns = now};
     return enough;
 }
 
+/* One bucket, of which each worker has its part. */
 static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint64_t rate, uint64_t now) {
-    return take_of(shard, bucket, rate, 1, now);
+    return take_of(bucket, &(struct dsn_rate){.rate = rate, .parts = 1, .workers = shard->config.workers}, now);
 }
 
 /* The oldest of them goes, if there is one. */
@@ -180,19 +185,6 @@ void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, co
         dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
 }
 
-bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now) {
-    uint32_t number = dsn_share_state(shard, vnic->id),
-             rate = vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit;
-    struct dsn_vnic_state *state = &shard->vnics.state[number];
-    if (number == 0)
-        return false;
-    bool enough =
-        state->budget != NULL ? dsn_budget_punt(state->budget, rate, now) : take(shard, &state->punt, rate, now);
-    if (!enough)
-        tell(shard, &state->told[DSN_LIMIT_PUNTS], DSN_EVENT_PUNT_LIMIT, vnic);
-    return enough;
-}
-
 /* The seed's row: one at most. */
 static const uint8_t *seed_of(const struct dsn_root *root) {
     static const uint8_t none[16];
@@ -213,34 +205,113 @@ static unsigned bucket_of(const struct dsn_shard *shard, const char *purpose, ui
     return dsn_siphash(seed_of(shard->root), message, length + 24) % DSN_CHALLENGE_BUCKETS;
 }
 
-bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16], uint64_t now) {
+/* Strangers by an uplink share a limit, apart by address; whom the card speaks with have each a bucket that no stranger
+ * takes from: what it has asked for, and TCP that is established. */
+static void stranger_or_known(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_session *session,
+                              unsigned direction, uint32_t number, struct dsn_meter *meter) {
+    bool known =
+        session != NULL && (direction == 1 || (session->tcp == DSN_TCP_ESTABLISHED && session->packets[1] > 0));
+    unsigned bucket = bucket_of(shard, known ? "punt known" : "punt", p->vnic->id, p->key.source);
+    shard->vnics.state[number].challenged = true;
+    meter->bucket = &dsn_challenges(&shard->vnics, number)->punt[known][bucket];
+    meter->rate.parts = known ? 1 : DSN_CHALLENGE_BUCKETS;
+    meter->rate.workers = known ? 1 : shard->config.workers;
+}
+
+bool dsn_meter_may(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_session *session,
+                   unsigned direction, struct dsn_meter *meter) {
+    const struct dsn_vnic *vnic = p->vnic;
+    uint32_t number = dsn_share_state(shard, vnic->id);
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    *meter = (struct dsn_meter){
+        .bucket = &state->punt,
+        .rate = {.rate = vnic->punt_limit != 0 ? vnic->punt_limit : shard->config.punt_limit,
+                 .parts = 1,
+                 .workers = shard->config.workers},
+    };
+    if (number == 0)
+        return false;
+    if (vnic->role == DSN_VNIC_ROLE_UPLINK)
+        stranger_or_known(shard, p, session, direction, number, meter);
+    else
+        meter->budget = state->budget;
+    bool may = meter->budget != NULL
+                   ? dsn_budget_has_punt(meter->budget, (uint32_t)meter->rate.rate, shard->now)
+                   : credit_of(meter->bucket, &meter->rate, shard->now) >= meter->rate.parts * DSN_SECOND;
+    if (!may)
+        tell(shard, &state->told[DSN_LIMIT_PUNTS], DSN_EVENT_PUNT_LIMIT, vnic);
+    return may;
+}
+
+/* Where another worker was faster there is none left: one more is sent then, at most, by each. */
+void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter) {
+    if (meter->budget != NULL)
+        (void)dsn_budget_punt(meter->budget, (uint32_t)meter->rate.rate, shard->now);
+    else
+        (void)take_of(meter->bucket, &meter->rate, shard->now);
+}
+
+static const char *const purposes[DSN_WINDOWS] = {
+    [DSN_WINDOW_CHALLENGE] = "challenge",   [DSN_WINDOW_ICMP] = "icmp",
+    [DSN_WINDOW_ICMP_TO] = "icmp to",       [DSN_WINDOW_TOO_BIG] = "too big",
+    [DSN_WINDOW_TOO_BIG_TO] = "too big to",
+};
+
+/* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a way
+ * that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
+static uint32_t allowance(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, unsigned bucket,
+                          uint64_t window, uint32_t rate) {
+    uint32_t part = rate / (DSN_CHALLENGE_BUCKETS * (uint32_t)shard->config.workers);
+    uint8_t message[16 + 8 + 1 + 8 + 2], *end = message + strlen(purpose);
+    memcpy(message, purpose, strlen(purpose));
+    dsn_put64(end, vnic);
+    end[8] = (uint8_t)bucket;
+    dsn_put64(end + 9, window);
+    dsn_put16(end + 17, shard->config.worker);
+    uint64_t drawn = dsn_siphash(seed_of(shard->root), message, (size_t)(end + 19 - message));
+    return RTE_MAX(1u, part / 2 + (uint32_t)(drawn % (part + UINT64_C(1))));
+}
+
+/* One of `rate` a second that the vNIC with this state has, of the address's bucket. */
+static bool take_window(struct dsn_shard *shard, uint32_t number, enum dsn_window_set set, const uint8_t address[16],
+                        uint32_t rate) {
+    uint64_t vnic = shard->vnics.state[number].id, second = shard->now / DSN_SECOND;
+    unsigned bucket = bucket_of(shard, purposes[set], vnic, address);
+    struct dsn_window *window = &dsn_challenges(&shard->vnics, number)->window[set][bucket];
+    shard->vnics.state[number].challenged = true;
+    if (window->second != second + 1)
+        *window = (struct dsn_window){
+            .second = second + 1,
+            .left = allowance(shard, purposes[set], vnic, bucket, second, rate),
+        };
+    bool enough = window->left > 0;
+    window->left -= enough;
+    return enough;
+}
+
+bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
     const struct dsn_vnic *row = dsn_vnic_by_id(shard->root, vnic);
     uint32_t rate = row != NULL && row->challenge_limit != 0 ? row->challenge_limit : shard->config.challenge_limit;
     if (number == 0)
         return false;
-    struct dsn_bucket *buckets = dsn_challenges(&shard->vnics, number)->bucket;
-    shard->vnics.state[number].challenged = true;
-    bool enough =
-        take_of(shard, &buckets[bucket_of(shard, "challenge", vnic, address)], rate, DSN_CHALLENGE_BUCKETS, now);
+    bool enough = take_window(shard, number, DSN_WINDOW_CHALLENGE, address, rate);
     if (!enough && row != NULL)
         tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_CHALLENGES], DSN_EVENT_CHALLENGE_LIMIT, row);
     return enough;
 }
 
-bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]) {
-    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
-             rate = vnic->icmp_limit != 0 ? vnic->icmp_limit : shard->config.icmp_limit;
-    struct dsn_vnic_state *state = &shard->vnics.state[number];
+bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *p, bool living) {
+    struct dsn_whom whom = dsn_whom(shard->root, p);
+    uint32_t number = dsn_vnic_state(&shard->vnics, whom.vnic->id),
+             rate = whom.vnic->icmp_limit != 0 ? whom.vnic->icmp_limit : shard->config.icmp_limit;
+    enum dsn_window_set set = (living ? DSN_WINDOW_TOO_BIG : DSN_WINDOW_ICMP) + whom.inbound;
     if (number == 0)
         return false;
-    struct dsn_bucket *buckets = dsn_challenges(&shard->vnics, number)->icmp;
-    state->challenged = true;
-    bool enough =
-        take_of(shard, &buckets[bucket_of(shard, "icmp", vnic->id, address)], rate, DSN_CHALLENGE_BUCKETS, shard->now);
+    bool enough = take_window(shard, number, set, p->key.source, rate);
     shard->counters.engine[DSN_COUNT_ICMP_SUPPRESSED] += !enough;
     if (!enough)
-        tell(shard, &state->told[DSN_LIMIT_ICMP], DSN_EVENT_ICMP_LIMIT, vnic);
+        tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_ICMP + whom.inbound], DSN_EVENT_ICMP_LIMIT, whom.vnic);
     return enough;
 }
 
@@ -248,13 +319,14 @@ void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const 
     tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_NEIGHBOURS], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
 }
 
-bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
+    const struct dsn_vnic *vnic = whom.vnic;
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
              limit = vnic->fragment_limit != 0 ? vnic->fragment_limit : shard->config.fragment_limit;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
-    bool may = number != 0 && state->fragments < dsn_fragments_most(&shard->fragments, vnic, limit);
+    bool may = number != 0 && state->fragments[whom.inbound] < dsn_fragments_most(&shard->fragments, vnic, limit);
     if (!may && number != 0)
-        tell(shard, &state->told[DSN_LIMIT_FRAGMENTS], DSN_EVENT_FRAGMENT_LIMIT, vnic);
+        tell(shard, &state->told[DSN_LIMIT_FRAGMENTS + whom.inbound], DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;
 }
 

@@ -154,18 +154,32 @@ bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budge
 uint32_t dsn_connection_find(struct dsn_shard *shard, const struct dsn_flow_key *key, uint64_t hash, uint64_t now);
 
 /* meters.c */
-bool dsn_meter_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint64_t now);
-/* May the card tell whoever is at this address of the vNIC's by ICMP, or reset him? */
-bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_vnic *vnic, const uint8_t address[16]);
-/* May one more first fragment of the vNIC be remembered? */
+/* The token that a packet to the card's own programs takes. */
+struct dsn_meter {
+    struct dsn_budget *budget; /* of all workers, or NULL */
+    struct dsn_bucket *bucket;
+    struct dsn_rate {
+        uint64_t rate;           /* tokens a second, and how many it holds at most */
+        uint16_t parts, workers; /* that share both in even parts */
+    } rate;
+};
+/* Is there one for it? If so it is to be taken once all else has passed. `session`: the connection that it was found to
+ * belong to, in this direction, as it was before this packet; NULL: it opens one. */
+bool dsn_meter_may(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_session *session,
+                   unsigned direction, struct dsn_meter *meter);
+void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter);
+/* May the card tell the packet's sender by ICMP, or reset him? `living`: that a packet of a living connection was too
+ * large. */
+bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
 /* A vNIC's share of neighbours, or of what waits for them, is used up: `number` is that of its state. */
 void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const struct dsn_vnic *vnic);
-bool dsn_fragment_may(struct dsn_shard *shard, const struct dsn_vnic *vnic);
+/* May one more first fragment be remembered of whom it counts for? */
+bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
 /* May a challenge ACK go to this address, of a connection that counts for this vNIC? */
-bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16], uint64_t now);
+bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]);
 /* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have
  * gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,

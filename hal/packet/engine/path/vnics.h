@@ -14,14 +14,14 @@ struct dsn_bucket { /* of tokens; full at first */
     uint64_t credit_ns; /* when that was */
 };
 
-/* Of two with `+ share`: of what it opens, of what is opened to it. */
+/* Of two with `+ share`: of what it opens or sends, of what is opened or comes to it. */
 enum dsn_limit {
     DSN_LIMIT_FLOWS,
     DSN_LIMIT_NEW_FLOWS = 2,
     DSN_LIMIT_HALF_OPEN = 4,
-    DSN_LIMIT_PUNTS = 6,
-    DSN_LIMIT_FRAGMENTS,
-    DSN_LIMIT_ICMP,
+    DSN_LIMIT_FRAGMENTS = 6,
+    DSN_LIMIT_ICMP = 8,
+    DSN_LIMIT_PUNTS = 10,
     DSN_LIMIT_CHALLENGES,
     DSN_LIMIT_NEIGHBOURS,
     DSN_LIMITS,
@@ -37,18 +37,31 @@ struct dsn_vnic_state {
     uint32_t neighbours;        /* that are known and count for it */
     struct dsn_budget *budget;  /* or NULL */
     uint32_t waiting;           /* packets from it that wait for neighbours */
-    uint32_t fragments;         /* of its that are remembered */
-    struct dsn_half_of half[2];
+    _Alignas(RTE_CACHE_LINE_SIZE) struct dsn_half_of half[2];
     struct dsn_bucket opened[2], punt, log[2]; /* opened, log: of connections that it opens, and of those to it */
     struct dsn_firsts_of firsts;               /* its first packets that wait for their turn */
-    uint64_t told[DSN_LIMITS];                 /* when an event last told of each limit, plus one; 0: never */
+    uint32_t fragments[2];     /* that are remembered: of what it sends, and of what comes to it by uplinks */
+    uint64_t told[DSN_LIMITS]; /* when an event last told of each limit, plus one; 0: never */
 } __rte_cache_aligned;
 
 /* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
  * read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
 #define DSN_CHALLENGE_BUCKETS 16
+enum dsn_window_set {
+    DSN_WINDOW_CHALLENGE,
+    DSN_WINDOW_ICMP, /* errors and RSTs: about what the vNIC sends, about what comes to it by uplinks */
+    DSN_WINDOW_ICMP_TO,
+    DSN_WINDOW_TOO_BIG, /* likewise, that a packet of a living connection was too large */
+    DSN_WINDOW_TOO_BIG_TO,
+    DSN_WINDOWS
+};
+struct dsn_window {
+    uint64_t second; /* + 1; 0: none yet */
+    uint32_t left;   /* of what the bucket has in it */
+};
 struct dsn_challenges {
-    struct dsn_bucket bucket[DSN_CHALLENGE_BUCKETS], icmp[DSN_CHALLENGE_BUCKETS];
+    struct dsn_window window[DSN_WINDOWS][DSN_CHALLENGE_BUCKETS];
+    struct dsn_bucket punt[2][DSN_CHALLENGE_BUCKETS]; /* of an uplink: by strangers, by whom the card speaks with */
 };
 
 struct dsn_vnic_states {

@@ -131,10 +131,10 @@ static __rte_always_inline dsn_end dsn_send(struct dsn_shard *shard, struct dsn_
 
 /* The packet is its connection's: it counts and goes. */
 static __rte_always_inline dsn_end dsn_go(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
-                                          const struct dsn_ops *ops, uint32_t bits) {
+                                          const struct dsn_ops *ops, uint32_t bits, const struct dsn_meter *meter) {
     struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
-    if ((bits & DSN_OP_METER) && !dsn_meter_take(shard, p->vnic, shard->now))
-        return dsn_dropped(DSN_REASON_PUNT_LIMIT);
+    if (bits & DSN_OP_METER)
+        dsn_meter_take(shard, meter);
     if (likely(session->tcp != DSN_TCP_CLOSED)) /* who is closed has his time-out from then on */
         session->last_ns = shard->now;
     if ((ref & 1) && unlikely(!(session->flags & DSN_SESSION_REPLIED)))
@@ -148,8 +148,11 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
                                            const struct dsn_ops *ops, uint32_t bits) {
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     enum dsn_reason_number reason = dsn_check(shard, p, ops, bits);
+    struct dsn_meter meter;
     if (unlikely(reason != DSN_PASSED))
         return dsn_dropped(reason);
+    if ((bits & DSN_OP_METER) && !dsn_meter_may(shard, p, session, ref & 1, &meter))
+        return dsn_dropped(DSN_REASON_PUNT_LIMIT);
     if (bits & DSN_OP_TRACK) {
         if (unlikely(dsn_is_bare_syn(p)) && (session->tcp == DSN_TCP_TIME_WAIT || session->tcp == DSN_TCP_CLOSED))
             return dsn_first_packet_anew(shard, p, ref);
@@ -157,7 +160,7 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
         if (unlikely(reason != DSN_PASSED))
             return dsn_dropped(reason);
     }
-    return dsn_go(shard, p, ref, ops, bits);
+    return dsn_go(shard, p, ref, ops, bits, &meter);
 }
 
 static __rte_always_inline dsn_end dsn_established(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {

@@ -73,7 +73,7 @@ class Answers:
 
     def group(self, packet: Packet) -> Verdict:
         """What came to a broadcast or group MAC: neighbour discovery, or nothing that goes anywhere."""
-        if not packet.is_later and servers_alone(packet.vnic, packet.protocol, packet.ports):
+        if not packet.is_later and servers_alone(packet.vnic, packet.protocol, packet.ports[1]):
             raise Dropped("dhcp_guard")
         if packet.frame.destination == BROADCAST:
             raise Dropped("broadcast")

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from hal.packet.contract import EventKind, LoadConfig
 from hal.packet.model.flows import Connection
-from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Packet
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.told import Told
-from hal.packet.model.siphash import siphash
-from hal.packet.model.tables import Tables
+from hal.packet.model.path.windows import Windows
 
-BUCKETS = 16
 STAMP_BITS = 29
 """Of nanoseconds: a stamp is half a second."""
 
 
 class Challenges:
     """The limits of a shard. Who sends to a vNIC must not be able to read out of what is left of a limit what somebody
-    else's segments did (CVE-2016-5696): so buckets are apart by address, in a way nobody can know, and all that could
-    be asked about counts, before it is known whether it will be."""
+    else's segments did (CVE-2016-5696): so all that could be asked about counts, before it is known whether it will be,
+    and a connection takes two a second at most, which is less than what chance adds to the limit."""
 
     def __init__(self, moment: Moment, config: LoadConfig, told: Told) -> None:
         self._moment = moment
         self._told = told
         self._config = config
-        self._buckets: Meters[tuple[int, int]] = Meters()
+        self._windows = Windows(moment)
 
     def may(self, connection: Connection, packet: Packet) -> bool:
         """A segment of this connection counts as challenged: may its sender be asked?"""
@@ -36,15 +33,7 @@ class Challenges:
         vnic = connection.share[0] if connection.share else packet.vnic.id
         row = self._moment.tables.get("vnic", vnic)
         limit = (row.challenge_limit if row else 0) or self._config.challenge_limit
-        bucket = bucket_of(self._moment.tables, "challenge", vnic, packet.source)
-        if self._buckets.take((vnic, bucket), limit, self._moment.now, BUCKETS):
+        if self._windows.take("challenge", vnic, packet.source, limit):
             return True
         self._told.bites(EventKind.CHALLENGE_LIMIT, (vnic, "own"))
         return False
-
-
-def bucket_of(tables: Tables, purpose: str, vnic: int, address: bytes) -> int:
-    """Which of a vNIC's buckets an address has, of those for this purpose."""
-    seeds = tables.select("seed")
-    key = seeds[0].value if seeds else bytes(16)
-    return siphash(key, purpose.encode() + vnic.to_bytes(8, "big") + address) % BUCKETS

@@ -41,4 +41,5 @@ def check_size(meeting: Meeting) -> None:
     if path.routed and not path.to_card and packet.ttl <= 1:
         raise Dropped("ttl_exceeded", Tell(v4=(11, 0), v6=(3, 0)))
     if len(packet.ip) > path.egress.mtu:
-        raise Dropped("mtu_exceeded", Tell(v4=(3, 4), v6=(2, 0), value=path.egress.mtu))
+        living = meeting.opens is None
+        raise Dropped("mtu_exceeded", Tell(v4=(3, 4), v6=(2, 0), value=path.egress.mtu, living=living))

@@ -8,9 +8,9 @@ from hal.packet.model.chain import own_mac
 from hal.packet.model.counters import EventRing
 from hal.packet.model.parse import ARP_TYPE, BROADCAST, IPV6_TYPE
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.whom import vnic_address
 from hal.packet.model.path.wire import ARP, ND, Wire
 from hal.packet.model.rows import Entry
-from hal.packet.model.tables import Tables
 from hal.packet.model.tracking import SECOND
 from hal.packet.schema.rows import MAPPED, unpack_address
 
@@ -36,7 +36,7 @@ class Conflicts:
         own = own_mac(tables, vnic)
         if vnic.role != "uplink" or own is None or mac == own:
             return False
-        row = tables.exact("local_address", vnic.vrf, address) or _vnic_address(tables, vnic.vrf, address)
+        row = tables.exact("local_address", vnic.vrf, address) or vnic_address(tables, vnic.vrf, address)
         if row is None:
             return False
         if self._may_tell(row):
@@ -53,14 +53,6 @@ class Conflicts:
             return False
         told[row.id] = now + DEFEND_INTERVAL
         return True
-
-
-def _vnic_address(tables: Tables, vrf: int, address: bytes) -> Entry | None:
-    """The vNIC's address that packets to it would go to."""
-    route = tables.longest("route", vrf, address)
-    if route is None or route.row != "SubnetRoute":
-        return None
-    return tables.exact("vnic_address", route.subnet, address)
 
 
 def announce(wire: Wire, vnic: Entry, own: bytes, address: bytes) -> None:

@@ -3,26 +3,38 @@ sends to the card's own programs."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hal.packet.contract import EventKind, LoadConfig, TcpState
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.meters import Meters
-from hal.packet.model.parse import Dropped, Packet
-from hal.packet.model.path.challenges import BUCKETS, bucket_of
+from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.told import TABLE, Told
+from hal.packet.model.path.whom import whom
+from hal.packet.model.path.windows import BUCKETS, Windows, bucket_of
 from hal.packet.model.rows import Entry
+
+
+class Punt(NamedTuple):
+    """A token of `punt_limit`: its bucket's, and how many of those that gets."""
+
+    key: tuple[int, str, int]
+    """The vNIC's id, what the bucket is for, and its number among those."""
+    rate: int
+    parts: int
 
 
 class Limits:
     """The limits of a shard; where one bites there is an event, once in ten seconds."""
 
     def __init__(self, moment: Moment, config: LoadConfig, flows: FlowTable, told: Told, counters: CounterSet) -> None:
-        self.punts: Meters[int] = Meters()
+        self.punts: Meters[tuple[int, str, int]] = Meters()
         self.opened: Meters[Share] = Meters()
-        self.made: Meters[tuple[int, int]] = Meters()
+        self.made = Windows(moment)
         self._moment = moment
         self._config = config
         self._flows = flows
@@ -77,33 +89,53 @@ class Limits:
         return (int(getattr(row, name)) if row else 0) or int(getattr(self._config, name))
 
     def fragment(self, packet: Packet, fragments: Fragments) -> None:
-        """May one more first fragment of the vNIC be remembered? (`fragment_limit`)"""
+        """May one more first fragment be remembered of whom it counts for? (`fragment_limit`)"""
         if not (packet.fragment and packet.is_first):
             return
-        vnic, share = packet.vnic, (packet.vnic.id, "own")
-        if fragments.of(vnic.id) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
+        vnic, share = whom(self._moment.tables, packet)
+        if fragments.of(share) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
             self.bites(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
 
-    def may_tell(self, packet: Packet) -> bool:
+    def may_tell(self, packet: Packet, news: Tell) -> bool:
         """May the card tell its sender by ICMP that it was dropped, or reset him?"""
-        vnic, share = packet.vnic, (packet.vnic.id, "own")
-        bucket = bucket_of(self._moment.tables, "icmp", vnic.id, packet.source)
-        limit = vnic.icmp_limit or self._config.icmp_limit
-        if self.made.take((vnic.id, bucket), limit, self._moment.now, BUCKETS):
+        vnic, share = whom(self._moment.tables, packet)
+        purpose = ("too big" if news.living else "icmp") + (" to" if share[1] == "inbound" else "")
+        if self.made.take(purpose, vnic.id, packet.source, vnic.icmp_limit or self._config.icmp_limit):
             return True
         self._counters.engine["icmp_suppressed"] += 1
         self.bites(EventKind.ICMP_LIMIT, share)
         return False
 
-    def meter(self, meeting: Meeting) -> None:
-        """What goes to the card's own programs is metered for the vNIC it comes from. (`punt_limit`)"""
+    def punt(self, meeting: Meeting) -> Punt | None:
+        """The token that a packet to the card's own programs will take, where it passes; what it is by the state before
+        it. None: it goes elsewhere. (`punt_limit`)"""
         if not meeting.path.punts:
-            return
-        vnic = meeting.packet.vnic
-        if not self.punts.take(vnic.id, vnic.punt_limit or self._config.punt_limit, self._moment.now):
+            return None
+        vnic, now = meeting.packet.vnic, self._moment.now
+        taken = self._punt_of(meeting, vnic.punt_limit or self._config.punt_limit)
+        if not self.punts.has(taken.key, taken.rate, now, taken.parts):
             self.bites(EventKind.PUNT_LIMIT, (vnic.id, "own"))
             raise Dropped("punt_limit")
+        return taken
+
+    def _punt_of(self, meeting: Meeting, rate: int) -> Punt:
+        """What strangers send by an uplink mustn't take from those that the card speaks with."""
+        packet, connection = meeting.packet, meeting.connection
+        vnic, known = packet.vnic, False
+        if vnic.role != "uplink":
+            return Punt((vnic.id, "", 0), rate, 1)
+        if meeting.opens is None:
+            answered = connection.tcp is TcpState.ESTABLISHED and connection.packets[1] > 0
+            known = meeting.direction == 1 or answered
+        purpose = "punt known" if known else "punt"
+        bucket = bucket_of(self._moment.tables, purpose, vnic.id, packet.source)
+        return Punt((vnic.id, purpose, bucket), rate, 1 if known else BUCKETS)
+
+    def meter(self, punt: Punt | None) -> None:
+        """What goes to the card's own programs is metered."""
+        if punt:
+            self.punts.take(punt.key, punt.rate, self._moment.now, punt.parts)
 
     def bites(self, kind: EventKind, share: Share) -> None:
         """A limit of this share refuses something, or something goes for it."""

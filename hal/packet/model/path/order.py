@@ -14,7 +14,16 @@ from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.neighbours import Neighbours
-from hal.packet.model.parse import ARP_TYPE, Dropped, Packet, check_addresses, parse_frame, parse_ip, parse_transport
+from hal.packet.model.parse import (
+    ARP_TYPE,
+    Dropped,
+    Packet,
+    Tell,
+    check_addresses,
+    parse_frame,
+    parse_ip,
+    parse_transport,
+)
 from hal.packet.model.path.alive import Alive
 from hal.packet.model.path.answers import Answers
 from hal.packet.model.path.challenges import Challenges
@@ -28,6 +37,7 @@ from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.opening import Opening, PickUp
 from hal.packet.model.path.sending import Sending
 from hal.packet.model.path.told import Told
+from hal.packet.model.path.whom import whom
 from hal.packet.model.path.wire import Wire
 from hal.packet.model.ports import Ports
 from hal.packet.model.rows import Entry
@@ -111,6 +121,7 @@ class PathShard:
         # Is it for the card, or which connection does it belong to?
         meeting: Meeting | None
         anew: Meeting | None = None
+        punt = None
         if packet.fragment and packet.is_later:
             meeting = self.meetings.by_first_fragment(packet, packet.fragment)  # *Fragments*: fragment_*
         else:
@@ -134,28 +145,29 @@ class PathShard:
             check_macs(meeting)  # E3: spoofed_mac, mac_mismatch
             check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
             anew = meeting
+            punt = self.limits.punt(meeting)  # E6: punt_limit
             meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state, tcp_window, tcp_challenged
-        if meeting:
-            self.limits.meter(meeting)  # E6: punt_limit
-        else:
+        if not meeting:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
             with self.flows.without(anew.connection if anew else None):
                 meeting = self.opening.decide(packet, anew)  # F1: tcp_no_session, icmp_type; F2: no_decision, ...
                 check_size(meeting)  # F3: as E4, E5
                 self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
-                self.limits.meter(meeting)  # F3: punt_limit
+                punt = self.limits.punt(meeting)  # F3: punt_limit
                 self.opening.install(meeting)  # F4
 
         # It passes.
+        self.limits.meter(punt)  # E6
         meeting.count(self.now)  # E6
         self.flows.turned(meeting.connection)
         verdict = self.sending.send(meeting)  # E7, *Neighbours*: port_down, port_full, neighbour_*
         if packet.fragment and packet.is_first:
-            self.fragments.remember(packet, packet.fragment, meeting.connection, meeting.direction)  # *Fragments*
+            share = whom(tables, packet)[1]  # *Fragments*
+            self.fragments.remember(packet, packet.fragment, meeting.connection, meeting.direction, share)
         return verdict
 
-    def _may_tell(self, packet: Packet) -> bool:
-        return self.limits.may_tell(packet)
+    def _may_tell(self, packet: Packet, news: Tell) -> bool:
+        return self.limits.may_tell(packet, news)
 
     def _is_configured(self) -> bool:
         """There is a commit, and one of each owner that is awaited."""

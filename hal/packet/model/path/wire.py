@@ -21,7 +21,9 @@ ARP, ND, ECHO, ICMP_ERROR, TCP_RST, TCP_CHALLENGE = range(1, 7)
 class Wire:
     """The ports of a shard. `outputs` is what has left since it was last emptied."""
 
-    def __init__(self, moment: Moment, ports: Ports, counters: CounterSet, may_tell: Callable[[Packet], bool]) -> None:
+    def __init__(
+        self, moment: Moment, ports: Ports, counters: CounterSet, may_tell: Callable[[Packet, Tell], bool]
+    ) -> None:
         self.outputs: list[Output] = []
         self._moment = moment
         self._ports = ports
@@ -72,11 +74,11 @@ class Wire:
             self.answer(packet, headers.challenge(packet, news), TCP_CHALLENGE)
             return
         if news.resets and packet.protocol == TCP:
-            if not packet.flags & RST and self._may_tell(packet):
+            if not packet.flags & RST and self._may_tell(packet, news):
                 self.answer(packet, headers.reset(packet), TCP_RST)
             return
         source = lowest_local(self._moment.tables, packet.vnic, packet.source)
-        if source is None or packet.is_icmp_error or not self._may_tell(packet):
+        if source is None or packet.is_icmp_error or not self._may_tell(packet, news):
             return
         kind, code = news.v4 if packet.version == 4 else news.v6
         self.answer(packet, headers.icmp_error(packet, source, kind, code, news.value), ICMP_ERROR)

@@ -194,9 +194,9 @@ static void *churn(void *argument) {
 
 static void *punt(void *argument) {
     struct dsn_shard *shard = argument;
-    const struct dsn_vnic vnic = vnic_of(1);
     for (unsigned i = 0; i < 5000; i++) /* all in half a second */
-        atomic_fetch_add(&tokens, dsn_meter_take(shard, &vnic, 1000 * DSN_SECOND + i * (DSN_SECOND / 10000)));
+        atomic_fetch_add(&tokens, dsn_budget_punt(dsn_budget_of(shard->config.budgets, 1), shard->config.punt_limit,
+                                                  1000 * DSN_SECOND + i * (DSN_SECOND / 10000)));
     return NULL;
 }
 

@@ -45,11 +45,12 @@ struct dsn_shard_config { /* copied, but for what it points to */
     uint32_t connections;
     uint16_t worker, workers; /* owner arithmetic; replay: 0 of 1 */
     uint32_t flow_limit, inbound_flow_limit, punt_limit, new_flow_limit, half_open_limit, fragment_limit, icmp_limit,
-        challenge_limit;         /* defaults */
-    struct dsn_budgets *budgets; /* of all workers (path/budgets.h); one alone: NULL */
-    struct dsn_news *news;       /* likewise (path/news.h) */
-    uint64_t pickup_until_ns;    /* mid-stream TCP may open flows while now < this */
-    struct dsn_port **ports;     /* by index */
+        challenge_limit;           /* defaults */
+    struct dsn_budgets *budgets;   /* of all workers (path/budgets.h); one alone: NULL */
+    struct dsn_news *news;         /* likewise (path/news.h) */
+    struct dsn_verdicts *verdicts; /* likewise (path/verdicts.h); NULL is right for one worker alone */
+    uint64_t pickup_until_ns;      /* mid-stream TCP may open flows while now < this */
+    struct dsn_port **ports;       /* by index */
     uint16_t port_count;
     struct rte_mempool *pool; /* for packets that the card makes */
     bool warm;                /* its memory is in place before the first packet */
@@ -74,6 +75,8 @@ void dsn_shard_sent(struct dsn_shard *shard, uint32_t to, uint32_t packets, uint
  * drop; one that the card made is nobody's. The frame stays the caller's. Any shard will do, where several workers send
  * by a port. */
 void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum dsn_reason_number reason);
+/* It was handed over, and the other worker had no room for it. It stays the caller's. */
+void dsn_shard_lost(const struct dsn_shard *shard, const struct rte_mbuf *packet);
 
 /* Frames to send, a queue a port index. Whoever drives the shard drains them after each call: the worker to ports,
  * replay to results. */

@@ -18,8 +18,9 @@ struct dsn_engine {
     uint16_t workers;
     struct rte_mempool *pool;
     struct dsn_shard *shard[DSN_MAX_WORKERS];
-    struct dsn_budgets *budgets; /* that several shards share, or NULL */
-    struct dsn_news *news;       /* likewise */
+    struct dsn_budgets *budgets;   /* that several shards share, or NULL */
+    struct dsn_news *news;         /* likewise */
+    struct dsn_verdicts *verdicts; /* likewise */
     cpu_set_t cpus; /* to pin workers to: the process's before EAL pinned the main thread; empty: the caller's now */
     struct dsn_live *live; /* worker/ alone looks inside */
 };

@@ -15,6 +15,7 @@
 struct side {
     uint16_t workers;
     struct dsn_shard *shard[2];
+    struct dsn_verdicts *verdicts;
     struct dsn_segment segment;
     uint64_t frames[DSN_MAX_PORTS]; /* a digest of what was sent, a port */
 };
@@ -39,7 +40,8 @@ static struct dsn_port **ports(void) {
 
 static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until) {
     struct dsn_failure failure;
-    *side = (struct side){.workers = workers};
+    *side = (struct side){.workers = workers, .verdicts = workers > 1 ? dsn_verdicts_create(workers) : NULL};
+    FUZZ_CHECK(workers == 1 || side->verdicts != NULL);
     FUZZ_CHECK(dsn_segment_create(&side->segment, &fuzz_control.tables, workers, ports(),
                                   fuzz_control.engine.port_count, false, &failure));
     for (uint16_t worker = 0; worker < workers; worker++) {
@@ -56,6 +58,7 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
             .fragment_limit = fuzz_control.load.fragment_limit,
             .icmp_limit = fuzz_control.load.icmp_limit,
             .challenge_limit = fuzz_control.load.challenge_limit,
+            .verdicts = side->verdicts,
             .pickup_until_ns = pickup_until,
             .ports = ports(),
             .port_count = fuzz_control.engine.port_count,
@@ -69,6 +72,7 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
 static void close_side(struct side *side) {
     for (uint16_t worker = 0; worker < side->workers; worker++)
         dsn_shard_destroy(side->shard[worker]);
+    dsn_verdicts_destroy(side->verdicts);
     dsn_segment_destroy(&side->segment);
 }
 

@@ -4,6 +4,7 @@
 #include "memfd.h"
 #include "path/budgets.h"
 #include "path/news.h"
+#include "path/verdicts.h"
 
 #include <inttypes.h>
 #include <rte_errno.h>
@@ -273,8 +274,10 @@ bool dsn_do_load(struct dsn_control *control, struct dsn_exchange *exchange) {
 static void drop_shared(struct dsn_engine *engine) {
     dsn_budgets_destroy(engine->budgets);
     dsn_news_destroy(engine->news);
+    dsn_verdicts_destroy(engine->verdicts);
     engine->budgets = NULL;
     engine->news = NULL;
+    engine->verdicts = NULL;
 }
 
 void dsn_unload(struct dsn_control *control) {
@@ -315,8 +318,9 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
     if (engine->workers > 1) {
         engine->budgets = dsn_budgets_create(engine->workers);
         engine->news = dsn_news_create();
+        engine->verdicts = dsn_verdicts_create(engine->workers);
     }
-    if (engine->workers > 1 && (!engine->budgets || !engine->news))
+    if (engine->workers > 1 && (!engine->budgets || !engine->news || !engine->verdicts))
         return dsn_refuse(failure, DSN_FULL, "card", "workers", "memory for what they share", NULL);
     for (uint16_t worker = 0; worker < engine->workers; worker++) {
         struct dsn_shard_config config = {
@@ -334,6 +338,7 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
             .challenge_limit = control->load.challenge_limit,
             .budgets = engine->budgets,
             .news = engine->news,
+            .verdicts = engine->verdicts,
             .pickup_until_ns = control->pickup_until,
             .ports = engine->ports,
             .port_count = engine->port_count,

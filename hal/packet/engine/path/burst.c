@@ -17,17 +17,25 @@ static __rte_noinline dsn_end without_first(struct dsn_shard *shard, const struc
     return reason == DSN_PASSED ? DSN_QUEUE : dsn_dropped(reason);
 }
 
+/* Its first came here in front of it: it was judged, or waits for its turn. */
+static dsn_end run_handed_later(struct dsn_shard *shard, struct dsn_packet *p) {
+    uint32_t ticket = dsn_handed_ticket(p->mbuf);
+    p->key.source_port = (uint16_t)(p->mbuf->hash.fdir.lo >> 16);
+    p->key.destination_port = (uint16_t)p->mbuf->hash.fdir.lo;
+    p->hash = dsn_flows_hash(&shard->flows, &p->key);
+    if (dsn_verdict_of(shard->config.verdicts, ticket) == DSN_SAID_NOTHING)
+        return without_first(shard, p, dsn_firsts_find(&shard->firsts, &p->key, p->hash) != 0);
+    uint32_t ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
+    if (ref == 0 || !dsn_verdict_is_go(shard->config.verdicts, ticket, dsn_ref_rest(&shard->flows, ref)->id))
+        return dsn_dropped(DSN_REASON_FRAGMENT_NO_FIRST);
+    return dsn_later(shard, p, ref, dsn_reaches(p->mbuf));
+}
+
 static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
     uint32_t ref;
     enum dsn_reason_number reason;
-    if (how == DSN_HANDED_FRAGMENT) {
-        p->key.source_port = (uint16_t)(p->mbuf->hash.fdir.lo >> 16);
-        p->key.destination_port = (uint16_t)p->mbuf->hash.fdir.lo;
-        p->hash = dsn_flows_hash(&shard->flows, &p->key);
-        ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
-        return ref != 0 ? dsn_later(shard, p, ref, dsn_reaches(p->mbuf))
-                        : without_first(shard, p, dsn_firsts_find(&shard->firsts, &p->key, p->hash) != 0);
-    }
+    if (how == DSN_HANDED_LATER)
+        return run_handed_later(shard, p);
     struct dsn_first_fragment *first = dsn_fragment_of(&shard->fragments, p, shard->now);
     if (first == NULL) {
         uint32_t fragments = shard->vnics.state[dsn_vnic_state(&shard->vnics, p->vnic->id)].firsts.fragments;
@@ -46,6 +54,7 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     const struct dsn_flow_key flow = first->flow;
+    uint32_t ticket = first->ticket;
     uint32_t reaches = first->base + p->offset + (uint32_t)(p->end - p->part);
     if (dsn_fragment_is_whole(first))
         dsn_fragment_forget(&shard->fragments, first);
@@ -53,22 +62,33 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
         return dsn_later(shard, p, ref, reaches);
     dsn_set_reaches(p->mbuf, reaches);
     uint32_t ports = (uint32_t)flow.source_port << 16 | flow.destination_port;
-    return dsn_hand_over(shard, p->mbuf, dsn_owner_of(shard, &flow), DSN_HANDED_FRAGMENT, ports);
+    return dsn_hand_fragment(shard, p->mbuf, dsn_owner_of(shard, &flow), DSN_HANDED_LATER, ticket, ports);
 }
 
 static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t state, bool learn_only);
 
-static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
-    enum dsn_reason_number reason = DSN_PASSED;
-    struct dsn_whom whom;
-    if (how != DSN_HANDED_FRAGMENT)
-        reason = dsn_fragment_check(p);
-    if (reason == DSN_PASSED && dsn_is_later(p))
-        return run_later(shard, p, how);
-    if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT)
-        reason = dsn_fragment_first(&shard->fragments, p, shard->now);
-    whom = dsn_whom(shard->root, p);
-    if (reason == DSN_PASSED && how != DSN_HANDED_FRAGMENT && !dsn_fragment_may(shard, whom))
+/* What became of a first fragment that another worker has asked about. */
+static void say(struct dsn_shard *shard, uint32_t ticket, dsn_end end) {
+    bool passed = !dsn_is_drop(end) && shard->meeting != 0;
+    if (end != DSN_QUEUE) /* it waits for its turn */
+        dsn_verdict_say(shard->config.verdicts, ticket, passed ? dsn_ref_rest(&shard->flows, shard->meeting)->id : 0);
+}
+
+/* Its receiver remembers it, and waits for the owner's word. */
+static dsn_end hand_first(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_whom whom, uint16_t owner,
+                          bool asks, uint32_t base) {
+    uint32_t ticket = asks ? dsn_fragment_ask(&shard->fragments, p, whom, base, shard->now) : 0;
+    dsn_end end = dsn_hand_fragment(shard, p->mbuf, owner, DSN_HANDED_FIRST, ticket, 0);
+    if (dsn_is_drop(end))
+        dsn_verdict_say(shard->config.verdicts, ticket, 0);
+    return end;
+}
+
+static __rte_noinline dsn_end run_first(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
+    bool handed = how == DSN_HANDED_FIRST;
+    enum dsn_reason_number reason = handed ? DSN_PASSED : dsn_fragment_first(&shard->fragments, p, shard->now);
+    struct dsn_whom whom = dsn_whom(shard->root, p);
+    if (reason == DSN_PASSED && !handed && !dsn_fragment_may(shard, whom))
         reason = DSN_REASON_FRAGMENT_LIMIT;
     if (reason == DSN_PASSED)
         reason = dsn_parse_transport(p);
@@ -76,19 +96,30 @@ static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_p
         return dsn_dropped(reason);
     uint8_t state = dsn_sort_out(shard->root, p);
     uint32_t base = p->key.protocol == DSN_TCP ? dsn_tcp_base(p) : 0;
-    uint16_t owner = shard->config.workers > 1 ? dsn_worker_of(shard, p, state) : shard->config.worker;
-    if (how != DSN_HANDED_FRAGMENT && owner != shard->config.worker) {
-        if (state == DSN_STATE_FLOW)
-            dsn_fragment_remember(&shard->fragments, p, whom, 0, 0, base, shard->now);
-        return dsn_hand_over(shard, p->mbuf, owner, DSN_HANDED_FRAGMENT, 0);
-    }
+    uint16_t owner = shard->config.workers > 1 && !handed ? dsn_worker_of(shard, p, state) : shard->config.worker;
+    if (owner != shard->config.worker)
+        return hand_first(shard, p, whom, owner, state == DSN_STATE_FLOW, base);
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
     struct dsn_packet before = *p; /* sending changes bytes */
     dsn_end result = run_state(shard, p, state, false);
-    if (!dsn_is_drop(result) && shard->meeting != 0 && how != DSN_HANDED_FRAGMENT)
+    if (!dsn_is_drop(result) && shard->meeting != 0 && !handed)
         dsn_fragment_remember(&shard->fragments, &before, whom, dsn_ref_rest(&shard->flows, shard->meeting)->id,
                               shard->meeting, base, shard->now);
     return result;
+}
+
+static __rte_noinline dsn_end run_fragment(struct dsn_shard *shard, struct dsn_packet *p, enum dsn_handed how) {
+    /* Its mbuf may be gone behind it. */
+    uint32_t ticket = how == DSN_HANDED_FIRST ? dsn_handed_ticket(p->mbuf) : 0;
+    enum dsn_reason_number reason = how == DSN_HANDED_PLAIN ? dsn_fragment_check(p) : DSN_PASSED;
+    if (reason != DSN_PASSED)
+        return dsn_dropped(reason);
+    if (dsn_is_later(p))
+        return run_later(shard, p, how);
+    dsn_end end = run_first(shard, p, how);
+    if (how == DSN_HANDED_FIRST)
+        say(shard, ticket, end);
+    return end;
 }
 
 /* --- one packet --- */
@@ -199,12 +230,13 @@ static inline void count_in(struct dsn_shard *shard, const struct dsn_vnic *vnic
 /* Where there are several workers: a packet that is another's counts there. */
 static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_train *train,
                                          bool handed_over) {
-    enum dsn_handed how = handed_over ? p->mbuf->hash.fdir.hi : DSN_HANDED_PLAIN;
+    enum dsn_handed how = handed_over ? dsn_handed_how(p->mbuf) : DSN_HANDED_PLAIN;
     struct rte_mbuf *mbuf = p->mbuf;
     const struct dsn_vnic *vnic = p->vnic;
     uint32_t length = p->length;
     dsn_end end;
-    mbuf->hash.fdir.hi = how; /* for one that waits */
+    if (!handed_over)
+        mbuf->hash.fdir.hi = DSN_HANDED_PLAIN; /* for one that waits */
     if (how == DSN_HANDED_LEARN) {
         dsn_train_end(train); /* what waited for the news goes into the queues that the train fills */
         learn(shard, p);
@@ -212,7 +244,7 @@ static __rte_noinline dsn_end run_shared(struct dsn_shard *shard, struct dsn_pac
     }
     uint16_t owner = handed_over ? shard->config.worker : dsn_worker_of(shard, p, p->state);
     if (owner != shard->config.worker) {
-        end = dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
+        end = dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN);
         if (end == DSN_HANDOVER)
             return end;
         p->state = dsn_look_drop(p, dsn_reason_of(end));
@@ -277,7 +309,7 @@ static __rte_noinline void look_at_some(const struct dsn_shard *shard, struct ds
 #ifndef DSN_WITNESS
 /* It was counted when it came; the tables may be others by now. */
 static __rte_noinline __rte_cold void run_waiting(struct dsn_shard *shard, struct rte_mbuf *mbuf) {
-    enum dsn_handed how = mbuf->hash.fdir.hi;
+    enum dsn_handed how = dsn_handed_how(mbuf);
     struct dsn_packet p;
     dsn_look_begin(&p, mbuf);
     p.state = dsn_look(shard, shard->root, &p);
@@ -286,7 +318,7 @@ static __rte_noinline __rte_cold void run_waiting(struct dsn_shard *shard, struc
     if (shard->config.workers > 1 && how == DSN_HANDED_PLAIN)
         owner = dsn_worker_of(shard, &p, p.state);
     dsn_end end =
-        owner == shard->config.worker ? act(shard, &p, how) : dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN, 0);
+        owner == shard->config.worker ? act(shard, &p, how) : dsn_hand_over(shard, mbuf, owner, DSN_HANDED_PLAIN);
     finish(shard, mbuf, p.vnic, end);
 }
 

@@ -8,13 +8,29 @@
 #define HEADS (DSN_FRAGMENTS * 2)
 #define LONGEST 65535u /* that IPv4's total length, or IPv6's payload length, can say (RFC 791 3.1, RFC 8200 4.5) */
 
-bool dsn_fragments_create(struct dsn_fragments *f, struct dsn_vnic_states *vnics) {
+static bool ask_by(struct dsn_fragments *f, struct dsn_verdicts *verdicts, uint16_t worker) {
+    f->asking = calloc(1, sizeof(*f->asking));
+    if (f->asking == NULL)
+        return false;
+    f->asking->verdicts = verdicts;
+    f->asking->worker = worker;
+    for (uint32_t at = 0; at < DSN_VERDICT_PLACES; at++)
+        f->asking->place[at] = (uint16_t)at;
+    return true;
+}
+
+bool dsn_fragments_create(struct dsn_fragments *f, struct dsn_vnic_states *vnics, struct dsn_verdicts *verdicts,
+                          uint16_t worker) {
     *f = (struct dsn_fragments){
         .vnics = vnics,
         .entry = calloc(DSN_FRAGMENTS, sizeof(*f->entry)),
         .head = calloc(HEADS, sizeof(*f->head)),
         .free = 1,
     };
+    if (verdicts != NULL && !ask_by(f, verdicts, worker)) {
+        dsn_fragments_destroy(f);
+        return false;
+    }
     if (f->entry != NULL && f->head != NULL && getrandom(f->seed, sizeof(f->seed), 0) == (ssize_t)sizeof(f->seed)) {
         for (uint32_t at = 0; at + 1 < DSN_FRAGMENTS; at++)
             f->entry[at].next = at + 2;
@@ -27,6 +43,7 @@ bool dsn_fragments_create(struct dsn_fragments *f, struct dsn_vnic_states *vnics
 void dsn_fragments_destroy(struct dsn_fragments *f) {
     free(f->entry);
     free(f->head);
+    free(f->asking);
     *f = (struct dsn_fragments){0};
 }
 
@@ -50,6 +67,10 @@ void dsn_fragment_forget(struct dsn_fragments *f, const struct dsn_first_fragmen
     *(first->newer ? &f->entry[first->newer - 1].older : &f->newest) = first->older;
     if (first->vnic != 0)
         f->vnics->state[first->vnic].fragments[first->inbound]--;
+    if (first->ticket != 0) {
+        f->asking->place[f->asking->given] = (uint16_t)dsn_verdict_place(first->ticket);
+        f->asking->given = (f->asking->given + 1) % DSN_VERDICT_PLACES;
+    }
     f->entry[number - 1] = (struct dsn_first_fragment){.next = f->free};
     f->free = number;
     f->count--;
@@ -75,6 +96,31 @@ static void forget_expired(struct dsn_fragments *f, uint64_t now) {
         dsn_fragment_forget(f, &f->entry[f->oldest - 1]);
 }
 
+/* The first one was asked about and did not go on. */
+static bool was_refused(const struct dsn_fragments *f, const struct dsn_first_fragment *first) {
+    if (first->ticket == 0)
+        return false;
+    enum dsn_said said = dsn_verdict_of(f->asking->verdicts, first->ticket);
+    return said == DSN_SAID_NO || said == DSN_SAID_LONG_AGO;
+}
+
+#define ASKED_AT_ONCE 8
+static void forget_refused(struct dsn_fragments *f) {
+    struct dsn_asking *asking = f->asking;
+    for (unsigned i = 0; asking != NULL && i < ASKED_AT_ONCE && asking->count > 0; i++) {
+        struct dsn_asked one = asking->asked[asking->oldest];
+        const struct dsn_first_fragment *first = &f->entry[one.number - 1];
+        asking->oldest = (asking->oldest + 1) % DSN_FRAGMENTS;
+        asking->count--;
+        if (first->ticket != one.ticket) /* it is whole, or too old */
+            continue;
+        if (was_refused(f, first))
+            dsn_fragment_forget(f, first);
+        else if (dsn_verdict_of(asking->verdicts, one.ticket) == DSN_SAID_NOTHING) /* it may wait for its turn */
+            asking->asked[(asking->oldest + asking->count++) % DSN_FRAGMENTS] = one;
+    }
+}
+
 struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
     forget_expired(f, now);
     for (uint32_t at = *head_of(f, &p->key, p->identification); at != 0; at = f->entry[at - 1].next) {
@@ -82,8 +128,12 @@ struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *f, const struct
         const struct dsn_flow_key *flow = &first->flow;
         if (first->identification == p->identification && first->protocol == protocol_of(p) &&
             flow->scope == p->key.scope && flow->vrf == p->key.vrf &&
-            ((flow->flags ^ p->key.flags) & DSN_KEY_UPLINK) == 0 && memcmp(flow->source, p->key.source, 32) == 0)
-            return first;
+            ((flow->flags ^ p->key.flags) & DSN_KEY_UPLINK) == 0 && memcmp(flow->source, p->key.source, 32) == 0) {
+            if (!was_refused(f, first))
+                return first;
+            dsn_fragment_forget(f, first);
+            return NULL;
+        }
     }
     return NULL;
 }
@@ -125,6 +175,7 @@ static enum dsn_reason_number again(struct dsn_first_fragment *first, uint32_t b
 }
 
 enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
+    forget_refused(f);
     struct dsn_first_fragment *first = dsn_fragment_of(f, p, now);
     if (first != NULL)
         return again(first, 0, length_of(p));
@@ -136,15 +187,13 @@ uint32_t dsn_fragments_most(const struct dsn_fragments *f, const struct dsn_vnic
     return limit != 0 ? limit : RTE_MIN(share, DSN_FRAGMENTS - f->count);
 }
 
-void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,
-                           uint64_t connection, uint32_t ref, uint32_t base, uint64_t now) {
+static struct dsn_first_fragment *remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,
+                                           uint32_t base, uint64_t now) {
     struct dsn_first_fragment first = {
         .flow = p->key,
         .identification = p->identification,
         .vnic = dsn_vnic_state(f->vnics, whom.vnic->id),
         .inbound = whom.inbound,
-        .connection = connection,
-        .ref = ref,
         .protocol = protocol_of(p),
         .count = 1,
         .created_ns = now,
@@ -154,7 +203,29 @@ void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, 
     };
     if (first.vnic != 0)
         f->vnics->state[first.vnic].fragments[first.inbound]++;
-    enter(f, &first);
+    return enter(f, &first);
+}
+
+void dsn_fragment_remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,
+                           uint64_t connection, uint32_t ref, uint32_t base, uint64_t now) {
+    struct dsn_first_fragment *first = remember(f, p, whom, base, now);
+    first->connection = connection;
+    first->ref = ref;
+}
+
+uint32_t dsn_fragment_ask(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom, uint32_t base,
+                          uint64_t now) {
+    struct dsn_asking *asking = f->asking;
+    struct dsn_first_fragment *first = remember(f, p, whom, base, now);
+    first->ticket = dsn_verdict_ask(asking->verdicts, asking->worker, asking->place[asking->next]);
+    asking->next = (asking->next + 1) % DSN_VERDICT_PLACES;
+    if (asking->count == DSN_FRAGMENTS) { /* the oldest of them is found to be refused when it is asked for */
+        asking->oldest = (asking->oldest + 1) % DSN_FRAGMENTS;
+        asking->count--;
+    }
+    asking->asked[(asking->oldest + asking->count++) % DSN_FRAGMENTS] =
+        (struct dsn_asked){.number = (uint32_t)(first - f->entry) + 1, .ticket = first->ticket};
+    return first->ticket;
 }
 
 void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment *first, uint32_t ref) {
@@ -162,7 +233,7 @@ void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment 
         return;
     struct dsn_first_fragment *copy = enter(f, first);
     copy->ref = ref;
-    copy->vnic = 0;
+    copy->vnic = copy->ticket = 0;
 }
 
 bool dsn_fragment_is_whole(const struct dsn_first_fragment *first) {

@@ -5,6 +5,7 @@
 #include "path/derive.h"
 #include "path/flows.h"
 #include "path/packet.h"
+#include "path/verdicts.h"
 #include "path/vnics.h"
 #include "path/whom.h"
 
@@ -19,6 +20,7 @@ struct dsn_first_fragment {
     uint32_t vnic;       /* state of whom it counts for (path/vnics.h); 0: it doesn't count */
     uint64_t connection; /* id; 0: another worker has it */
     uint32_t ref;        /* its line, while the record is still that connection's */
+    uint32_t ticket;     /* another worker was asked by it whether the first one passed; 0: it has */
     uint8_t protocol;    /* of IPv4, else 0 */
     uint8_t count;
     bool inbound;   /* it counts for what goes to the vNIC */
@@ -32,16 +34,32 @@ struct dsn_first_fragment {
     } range[DSN_FRAGMENT_RANGES];
 };
 
+/* Of those whose connections other workers have. */
+struct dsn_asking {
+    struct dsn_verdicts *verdicts;
+    uint16_t worker;
+    /* Places to ask in. What is given back stands behind all others, so that none is another's while somebody may still
+     * say what became of its first. */
+    uint16_t place[DSN_VERDICT_PLACES], next, given;
+    /* Entries that were asked about: those that were refused go when the next first one comes. */
+    struct dsn_asked {
+        uint32_t number, ticket;
+    } asked[DSN_FRAGMENTS];
+    uint32_t oldest, count;
+};
+
 struct dsn_fragments {
     struct dsn_first_fragment *entry;
     uint32_t *head;          /* places + 1, as all below */
     uint32_t oldest, newest; /* a list by age: all live equally long, unless they are whole before */
     uint32_t free, count;
     struct dsn_vnic_states *vnics; /* whose counts of them are kept */
+    struct dsn_asking *asking;     /* NULL: one worker has all connections */
     uint64_t seed[3];              /* secret: who sends fragments must not choose the list that they are in */
 };
 
-bool dsn_fragments_create(struct dsn_fragments *fragments, struct dsn_vnic_states *vnics);
+bool dsn_fragments_create(struct dsn_fragments *fragments, struct dsn_vnic_states *vnics, struct dsn_verdicts *verdicts,
+                          uint16_t worker);
 void dsn_fragments_destroy(struct dsn_fragments *fragments);
 
 /* What holds for every fragment. */
@@ -55,6 +73,9 @@ uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, const struct 
  * dsn_fragment_first. */
 void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, struct dsn_whom whom,
                            uint64_t connection, uint32_t ref, uint32_t base, uint64_t now);
+/* Another worker has its connection: the entry holds once that one says so, under this ticket. */
+uint32_t dsn_fragment_ask(struct dsn_fragments *fragments, const struct dsn_packet *packet, struct dsn_whom whom,
+                          uint32_t base, uint64_t now);
 /* A copy of an entry of another shard, for the line that its connection has here. */
 void dsn_fragment_copy(struct dsn_fragments *fragments, const struct dsn_first_fragment *first, uint32_t ref);
 /* The first fragment that this later one follows; NULL: none is alive. */

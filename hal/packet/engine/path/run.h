@@ -17,13 +17,20 @@
 #    define DSN_STEP(...) (void)0
 #endif
 
-/* Of mbufs that are handed over, in hash.fdir.hi; `lo` then holds ports. */
+/* Of mbufs that are handed over, in the low bits of hash.fdir.hi. Above them of fragments the ticket under which their
+ * first was asked about (path/verdicts.h); in `lo` of later ones its ports, source << 16 | destination. */
 enum dsn_handed {
     DSN_HANDED_PLAIN,
-    DSN_HANDED_FRAGMENT, /* its ranges were looked at; lo: ports of the first fragment, source << 16 | destination, and
-                            dsn_reaches() */
-    DSN_HANDED_LEARN,    /* ARP or ND that its receiver has answered */
+    DSN_HANDED_LEARN, /* ARP or ND that its receiver has answered */
+    DSN_HANDED_FIRST, /* a first fragment: its receiver has room for it */
+    DSN_HANDED_LATER, /* its ranges were looked at; and see dsn_reaches() */
 };
+static inline enum dsn_handed dsn_handed_how(const struct rte_mbuf *mbuf) {
+    return (enum dsn_handed)(mbuf->hash.fdir.hi & 3);
+}
+static inline uint32_t dsn_handed_ticket(const struct rte_mbuf *mbuf) {
+    return mbuf->hash.fdir.hi >> 2;
+}
 
 /* Of a later fragment that is handed over, beside what `lo` holds: the TCP sequence number behind it. In the fields of
  * VLAN tags, which the path doesn't use: tags stand in frames. */

@@ -28,7 +28,8 @@ struct dsn_shard *dsn_shard_create(const struct dsn_shard_config *config) {
         !dsn_flows_create(&shard->flows, config->connections) ||
         !dsn_ops_create(&shard->ops, config->connections * 2 + 4) ||
         !dsn_neighbours_create(&shard->neighbours, config->connections * 2 + 8) ||
-        !dsn_fragments_create(&shard->fragments, &shard->vnics) || !dsn_firsts_create(&shard->firsts)) {
+        !dsn_fragments_create(&shard->fragments, &shard->vnics, config->verdicts, config->worker) ||
+        !dsn_firsts_create(&shard->firsts)) {
         dsn_shard_destroy(shard);
         return NULL;
     }

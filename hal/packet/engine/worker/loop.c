@@ -130,6 +130,7 @@ static void hand_over(struct dsn_worker *w, uint16_t to, struct dsn_tx *tx) {
     /* The owner is behind: they are lost before the path, as in a network card's full queue. */
     for (unsigned i = put; i < tx->count; i++) {
         dsn_port_add(&w->engine->ports[tx->packets[i]->port]->counters->rx_errors, 1);
+        dsn_shard_lost(w->engine->shard[w->number], tx->packets[i]);
         rte_pktmbuf_free(tx->packets[i]);
     }
     tx->count = 0;

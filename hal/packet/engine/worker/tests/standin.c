@@ -29,6 +29,10 @@ void dsn_shard_drop(struct dsn_shard *shard, const struct rte_mbuf *frame, enum 
     shard->drops[reason]++;
 }
 
+void dsn_shard_lost(const struct dsn_shard *shard, const struct rte_mbuf *packet) {
+    (void)shard, (void)packet;
+}
+
 void dsn_shard_sent(struct dsn_shard *shard, uint32_t to, uint32_t packets, uint64_t bytes) {
     shard->sent[to][0] += packets;
     shard->sent[to][1] += bytes;

@@ -360,10 +360,9 @@ def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
 
 
 def _oldest(sender: Side, receiver: Side) -> int:
-    """What the receiver's window may begin with, at the least. What was said beyond the limit was not taken: probes,
-    and data in a SYN."""
-    sent = sender.limit if at_most(sender.limit, sender.end) else sender.end
-    return plus(sent, -receiver.largest_window)
+    """What its sender may still say again, at the least: it need not have heard what was acknowledged last, nor sent
+    more than a window behind that. (What was sent does not tell: probes and data in a SYN are bounded by no window.)"""
+    return plus(sender.una, -receiver.largest_window)
 
 
 def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
@@ -440,5 +439,6 @@ def could_have_sent(talk: Talk, direction: int, sequence: int) -> bool:
         return False
     if direction == 0 and talk.first and is_in(talk.first.una, sequence, talk.first.end):
         return True
-    oldest = _oldest(sender, receiver)
+    sent = sender.limit if at_most(sender.limit, sender.end) else sender.end
+    oldest = plus(sent, -receiver.largest_window)
     return is_in(sender.una, sequence, sender.end) or is_in(oldest, sequence, sender.end)

@@ -195,8 +195,8 @@ def test_rfc7323_2_3_the_largest_window(card: Card) -> None:
     whole = 65535 << 14
     talk.a("PA", 10, seq=talk.next[0] + whole + 1).is_dropped("tcp_window").silently()
     talk.passes(talk.a("PA", 0, seq=talk.next[0] + whole), 0)
-    talk.a("PA", 9, seq=talk.next[0] - 10).is_dropped("tcp_window").silently()
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] - 10), 0)
+    talk.a("PA", 9, seq=talk.next[0] - 10 - whole).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] - 10 - whole), 0)
 
 
 def test_rfc7323_a_syn_again_may_offer_less(card: Card) -> None:
@@ -254,3 +254,15 @@ def test_rfc9293_3_8_4_keep_alive_behind_a_probe(card: Card, window: int) -> Non
     card.after(60)
     talk.passes(talk.a("A", seq=una - 1), 0)
     talk.a("A", seq=una - 2).is_dropped("tcp_window").silently()
+
+
+def test_rfc7413_who_has_not_heard_the_latest_ack_goes_on_from_before(card: Card) -> None:
+    """Data of a SYN that was not taken lies far beyond a small window; what comes again begins where its sender has
+    heard that it was acknowledged, which is up to a window back."""
+    talk = Talk(card, window=(8192, 2)).plays("A:S+500")
+    talk.passes(talk.b("SA", ack=1001), 1)
+    talk.next[0] = 1001
+    talk.plays("A:A A:PA+2 B:A")
+    for seq, data in ((1001, 2), (1001, 0), (1002, 0), (1000, 1)):
+        talk.passes(talk.a("A", data, seq=seq), 0)
+    talk.a("A", seq=1000).is_dropped("tcp_window").silently()

@@ -81,12 +81,10 @@ static void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segment *s) 
     other->una = dsn_seq_later(other->una, s->ack);
 }
 
-/* What the receiver's window may begin with, at the least. What was said beyond the limit wasn't taken: probes, and data in
- * a SYN. */
+/* What its sender may still say again, at the least: it needn't have heard what was acknowledged last, nor sent more than a
+ * window behind that. (What was sent doesn't tell: probes and data in a SYN are bounded by no window.) */
 static uint32_t oldest(const struct dsn_windows *w, unsigned side) {
-    const struct dsn_tcp_side *sender = &w->side[side];
-    uint32_t sent = dsn_seq_upto(sender->limit, sender->end) ? sender->limit : sender->end;
-    return sent - most_of(w, !side);
+    return w->side[side].una - most_of(w, !side);
 }
 
 /* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes behind
@@ -488,5 +486,7 @@ bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn
     if (called && (w->flags & DSN_TCP_TWICE) && dsn_seq_upto(w->side[1].limit, seq) &&
         dsn_seq_upto(seq, w->side[1].end))
         return true;
-    return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || (!called && dsn_seq_upto(oldest(w, side), seq)));
+    uint32_t sent = dsn_seq_upto(w->side[side].limit, end) ? w->side[side].limit : end;
+    bool late = !called && dsn_seq_upto(sent - most_of(w, !side), seq);
+    return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || late);
 }

@@ -65,7 +65,7 @@ static void numbers_go_round(void) {
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1001, b + 1, 1, 1000)) ==
               DSN_PASSED); /* a probe of the closed window */
         refused(segment(A, DSN_TCP_ACK, a + 1002, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW);
-        refused(segment(A, DSN_TCP_ACK, a, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW); /* older than a window */
+        refused(segment(A, DSN_TCP_ACK, a - 1000, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW); /* older than a window */
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1, b + 1, 0, 1000)) == DSN_PASSED);
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1, b + 1, 1, 1000)) == DSN_PASSED);
         refused(segment(B, DSN_TCP_ACK, b + 1, a + 1003, 0, 1000), DSN_REASON_TCP_WINDOW); /* of what was never sent */

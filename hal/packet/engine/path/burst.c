@@ -69,8 +69,10 @@ static dsn_end run_state(struct dsn_shard *shard, struct dsn_packet *p, uint8_t 
 
 /* What became of a first fragment that another worker has asked about. */
 static void say(struct dsn_shard *shard, uint32_t ticket, dsn_end end) {
+    /* For its turn; one that waits for a neighbour does so as its connection's. */
+    bool waits = end == DSN_QUEUE && shard->meeting == 0;
     bool passed = !dsn_is_drop(end) && shard->meeting != 0;
-    if (end != DSN_QUEUE) /* it waits for its turn */
+    if (!waits)
         dsn_verdict_say(shard->config.verdicts, ticket, passed ? dsn_ref_rest(&shard->flows, shard->meeting)->id : 0);
 }
 

@@ -150,7 +150,7 @@ class PathShard:
         if not meeting:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
             with self.flows.without(anew.connection if anew else None):
-                meeting = self.opening.decide(packet, anew)  # F1: tcp_no_session, icmp_type; F2: no_decision, ...
+                meeting = self.opening.decide(packet, anew)  # F1: tcp_no_session, icmp_type; F2: same_interface, ...
                 check_size(meeting)  # F3: as E4, E5
                 self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
                 punt = self.limits.punt(meeting)  # F3: punt_limit

@@ -80,8 +80,8 @@ def load(engine: Engine, devices: dict[int, str]) -> None:
         PortConfig(one.number, one.name, devices.get(one.number, one.device), mtu=one.mtu) for one in world.CONFIG.ports
     )
     # What the card makes is limited by the second, which is another here and there.
-    limits = {"icmp_limit": 1_000_000, "challenge_limit": 1_000_000}
-    engine.load(replace(world.CONFIG, ports=ports, connections=4096, **limits))
+    config = replace(world.CONFIG, ports=ports, connections=4096, icmp_limit=1_000_000, challenge_limit=1_000_000)
+    engine.load(config)
     engine.writer().commit([Insert(rows) for rows in as_rows(world.rows())])
 
 

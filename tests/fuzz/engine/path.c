@@ -5,6 +5,7 @@
 #include "card.h"
 #include "path/firsts.h"
 #include "path/packet.h"
+#include "path/verdicts.h"
 
 #define MOST_EVENTS 96
 #define MOST_BURST DSN_BURST

@@ -168,12 +168,11 @@ class Card:
         return self.owner.stdout.readline() == b"ok\n"
 
 
-def _start(host: Host, program: str, **more: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", host.namespace, sys.executable, "-c", program], start_new_session=True, **more
-    )  # type: ignore[call-overload]
+def _start(host: Host, program: str, stdin: int | None = None, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    command = ["ip", "netns", "exec", host.namespace, sys.executable, "-c", program]
+    process = subprocess.Popen(command, start_new_session=True, stdin=stdin, stdout=stdout)
     host.processes.append(process)
-    return process  # type: ignore[no-any-return]
+    return process
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])

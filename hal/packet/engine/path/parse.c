@@ -249,7 +249,8 @@ static enum dsn_reason_number parse_tcp(struct dsn_packet *p, const uint8_t *tcp
     if (((flags & DSN_TCP_SYN) && (flags & (DSN_TCP_FIN | DSN_TCP_RST))) ||
         ((flags & DSN_TCP_FIN) && (flags & DSN_TCP_RST)) || !(flags & (DSN_TCP_SYN | DSN_TCP_RST | DSN_TCP_ACK)))
         return DSN_REASON_TCP_FLAGS;
-    if ((flags & DSN_TCP_SYN) && dsn_tcp_offer(tcp + 20, size - 20) == DSN_TCP_MALFORMED)
+    struct dsn_tcp_options said;
+    if ((flags & DSN_TCP_SYN) && !dsn_tcp_options(tcp + 20, size - 20, &said))
         return DSN_REASON_TCP_OPTIONS;
     return DSN_PASSED;
 }

@@ -3,8 +3,8 @@
 
 #include <rte_common.h>
 
-int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
-    int8_t offer = -1;
+bool dsn_tcp_options(const uint8_t *options, unsigned length, struct dsn_tcp_options *said) {
+    *said = (struct dsn_tcp_options){.offer = -1};
     for (unsigned place = 0; place < length && options[place] != 0;) {
         if (options[place] == 1) {
             place++;
@@ -12,28 +12,22 @@ int8_t dsn_tcp_offer(const uint8_t *options, unsigned length) {
         }
         unsigned size = place + 1 < length ? options[place + 1] : 0;
         if (size < 2 || place + size > length)
-            return DSN_TCP_MALFORMED;
+            return false;
         if (options[place] == 3 && size == 3)
-            offer = (int8_t)RTE_MIN(options[place + 2], DSN_TCP_MOST_SCALE);
+            said->offer = (int8_t)RTE_MIN(options[place + 2], DSN_TCP_MOST_SCALE);
+        said->is_signed |= options[place] == 19 || options[place] == 29;
         place += size;
     }
-    return offer;
-}
-
-/* TCP-MD5 or TCP-AO among options that are well-formed (RFC 2385, 5925). */
-static __rte_cold bool is_signed(const uint8_t *options, unsigned length) {
-    for (unsigned place = 0; place < length && options[place] != 0;) {
-        if (options[place] == 19 || options[place] == 29)
-            return true;
-        place += options[place] == 1 ? 1u : options[place + 1];
-    }
-    return false;
+    return true;
 }
 
 struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned side) {
     const uint8_t *tcp = dsn_payload(p);
     uint32_t header = (tcp[12] >> 4) * 4u;
     bool syn = p->tcp_flags & DSN_TCP_SYN, fin = p->tcp_flags & DSN_TCP_FIN;
+    struct dsn_tcp_options said = {.offer = -1};
+    if (syn)
+        (void)dsn_tcp_options(tcp + 20, header - 20, &said); /* they were looked at as it was parsed */
     return (struct dsn_tcp_segment){
         .seq = dsn_be32(tcp + 4),
         .ack = dsn_be32(tcp + 8),
@@ -41,8 +35,8 @@ struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *p, unsigned s
         .window = dsn_be16(tcp + 14),
         .flags = p->tcp_flags,
         .side = (uint8_t)side,
-        .offer = syn ? dsn_tcp_offer(tcp + 20, header - 20) : (int8_t)-1,
-        .is_signed = syn && is_signed(tcp + 20, header - 20),
+        .offer = said.offer,
+        .is_signed = said.is_signed,
     };
 }
 

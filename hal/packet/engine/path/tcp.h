@@ -64,9 +64,12 @@ static inline uint32_t dsn_seq_later(uint32_t a, uint32_t b) {
     return dsn_seq_upto(a, b) ? b : a;
 }
 
-/* What a SYN's options say: the scale that it offers, -1: none, DSN_TCP_MALFORMED (RFC 9293 3.1, MUST-7). */
-#define DSN_TCP_MALFORMED (-2)
-int8_t dsn_tcp_offer(const uint8_t *options, unsigned length);
+struct dsn_tcp_options {
+    int8_t offer; /* of a window scale (RFC 7323 2.2); -1: none */
+    bool is_signed;
+};
+/* What a SYN's options say; false: they are malformed (RFC 9293 3.1, MUST-7). */
+bool dsn_tcp_options(const uint8_t *options, unsigned length, struct dsn_tcp_options *said);
 
 /* Of a packet whose transport header was parsed. */
 struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *packet, unsigned side);

@@ -170,6 +170,7 @@ static void loose(void) {
     CHECK(dsn_tcp_follow(&session, &windows, &far, false) == DSN_PASSED && session.tcp == DSN_TCP_ESTABLISHED);
 }
 
+#define MALFORMED (-2)
 static void options(void) {
     static const struct {
         uint8_t bytes[8], length;
@@ -182,14 +183,17 @@ static void options(void) {
         {{0, 3, 3, 7}, 4, -1}, /* behind the end */
         {{3, 4, 7, 7}, 4, -1}, /* not a scale's length */
         {{3, 2, 1, 1}, 4, -1}, /* nor this */
-        {{1, 1, 1, 3}, 4, DSN_TCP_MALFORMED},
-        {{8, 1, 0, 0}, 4, DSN_TCP_MALFORMED},
-        {{8, 0, 0, 0}, 4, DSN_TCP_MALFORMED},
-        {{8, 5, 0, 0}, 4, DSN_TCP_MALFORMED},
-        {{3, 3, 7, 8, 10, 0, 0, 0}, 8, DSN_TCP_MALFORMED},
+        {{1, 1, 1, 3}, 4, MALFORMED},
+        {{8, 1, 0, 0}, 4, MALFORMED},
+        {{8, 0, 0, 0}, 4, MALFORMED},
+        {{8, 5, 0, 0}, 4, MALFORMED},
+        {{3, 3, 7, 8, 10, 0, 0, 0}, 8, MALFORMED},
     };
-    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)
-        CHECK(dsn_tcp_offer(some[i].bytes, some[i].length) == some[i].offer);
+    for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++) {
+        struct dsn_tcp_options said;
+        bool formed = dsn_tcp_options(some[i].bytes, some[i].length, &said);
+        CHECK((formed ? said.offer : MALFORMED) == some[i].offer);
+    }
 }
 
 /* RFC 5927 4.1 */

@@ -2,6 +2,7 @@
 
 python -m tests.fuzz                        every target, ten minutes each
 python -m tests.fuzz packet --seconds 3600  this one for an hour
+python -m tests.fuzz --until 3600           each until its runs add up to an hour of processor time
 python -m tests.fuzz --merge                keep what is new in tests/fuzz/corpus, as few files as reach as much
 
 It may be interrupted at any time: the next run goes on with what this one found.
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tests.fuzz import libfuzzer, reach
+from tests.fuzz import ledger, libfuzzer, reach
 from tests.fuzz.libfuzzer import Progress
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, Target, inputs
@@ -47,7 +48,7 @@ def fuzz(target: Target, seconds: int, console: Console) -> libfuzzer.Run:
     """Fuzz one target for so long, from both corpora; say what came of it."""
     console.rule(f"{target.name}: {target.about}", align="left")
     plant(target)
-    began = time.monotonic()
+    began, clock = time.monotonic(), ledger.Clock()
     with Live(_row(target, Progress(), 0, seconds), console=console, refresh_per_second=2, transient=True) as live:
         run = libfuzzer.run(
             target,
@@ -55,7 +56,9 @@ def fuzz(target: Target, seconds: int, console: Console) -> libfuzzer.Run:
             [target.corpus, *([target.kept] if target.kept.is_dir() else [])],
             seen=lambda now: live.update(_row(target, now, time.monotonic() - began, seconds)),
         )
+    ledger.add(target, clock.entry(run.progress.runs, run.progress.edges))
     console.print(f"{target.name}: {run.progress.runs:,} inputs in {time.monotonic() - began:.0f} s", highlight=False)
+    console.print(f"    in all: {ledger.total(target)}", highlight=False, soft_wrap=True)
     if not run.well:
         console.print(run.said, markup=False, highlight=False)
         console.print(f"found: {run.finding}" if run.finding else f"ended with {run.code}", style="red")
@@ -92,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz at length.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these: " + ", ".join(names))
     parser.add_argument("--seconds", type=int, default=600, help="for each target (default 600)")
+    parser.add_argument(
+        "--until", type=int, metavar="SECONDS", help="only what is missing of so much processor time, all runs together"
+    )
     parser.add_argument("--merge", action="store_true", help="don't fuzz: make the kept corpora anew")
     parser.add_argument("--reach", action="store_true", help="don't fuzz: say what the kept corpora reach")
     options = parser.parse_args(arguments)
@@ -106,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.merge or options.reach:
             done = [(merge if options.merge else report)(target, console) for target in chosen]
             return 0 if all(done) else 1
+        if options.until is not None:
+            return _fuzz_until(chosen, options.until, options.seconds, console)
         return _fuzz_all(chosen, options.seconds, console)
     except KeyboardInterrupt:
         return _interrupted(console)
@@ -119,6 +127,19 @@ def _fuzz_all(targets: Sequence[Target], seconds: int, console: Console) -> int:
         if run.interrupted:
             return _interrupted(console)
     return 0 if well else 1
+
+
+def _fuzz_until(targets: Sequence[Target], until: int, seconds: int, console: Console) -> int:
+    """Rounds of at most so many seconds a target, until each has had its time. A finding ends them."""
+
+    def left(target: Target) -> int:
+        return round(until - ledger.total(target).processor)
+
+    while missing := [target for target in targets if left(target) > 0]:
+        for target in missing:
+            if code := _fuzz_all([target], min(seconds, left(target)), console):
+                return code
+    return 0
 
 
 def _interrupted(console: Console) -> int:

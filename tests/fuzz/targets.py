@@ -51,6 +51,11 @@ class Target:
         """Inputs that failed."""
         return WORK / self.name / "findings"
 
+    @property
+    def ledger(self) -> Path:
+        """What its runs at length came to, a line each."""
+        return WORK / self.name / "runs.jsonl"
+
     def command(self) -> list[str]:
         """What takes libFuzzer's arguments."""
         if self.python:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import libfuzzer, reach
+from tests.fuzz import ledger, libfuzzer, reach, targets
 from tests.fuzz.targets import PLANTED, TARGETS, Target, inputs, named
 from tests.tools.tree import ROOT
 
@@ -82,7 +82,8 @@ def test_a_corpus_without_its_best_input_reaches_less(tmp_path: Path) -> None:
 
 
 def test_fuzzing_at_length_may_be_interrupted() -> None:
-    """It ends by itself, keeps what it found and says so."""
+    """It ends by itself, keeps what it found, writes down what it has done and says so."""
+    before = ledger.total(named("packet"))
     command = [sys.executable, "-m", "tests.fuzz", "packet", "--seconds", "300"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -92,3 +93,20 @@ def test_fuzzing_at_length_may_be_interrupted() -> None:
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted: the next run goes on from here")
     assert inputs([named("packet").corpus])
+    after = ledger.total(named("packet"))
+    assert after.runs == before.runs + 1
+    assert after.inputs > before.inputs
+    assert after.processor > before.processor + 1
+    assert f"    in all: {after}" in said.splitlines()
+
+
+def test_runs_at_length_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run is a line; one that a full disk cut short counts for nothing and loses no other."""
+    monkeypatch.setattr(targets, "WORK", tmp_path)
+    target = named("trace")
+    assert ledger.total(target) == ledger.Entry()
+    ledger.add(target, ledger.Entry(10, 4, 1_000, 70, 1))
+    with target.ledger.open("a") as file:
+        file.write('{"seconds": 5, "pro\n')
+    ledger.add(target, ledger.Entry(20, 8, 3_000, 60, 1))
+    assert ledger.total(target) == ledger.Entry(30, 12, 4_000, 70, 2)

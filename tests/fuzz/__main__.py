@@ -27,6 +27,9 @@ from tests.fuzz.libfuzzer import Progress
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS, Target, inputs
 
+_EACH = 60.0
+"""Seconds between lines of progress where there is no terminal."""
+
 
 def plant(target: Target) -> None:
     """Seeds, for a checkout that has not fuzzed this target yet."""
@@ -49,12 +52,24 @@ def fuzz(target: Target, seconds: int, console: Console) -> libfuzzer.Run:
     console.rule(f"{target.name}: {target.about}", align="left")
     plant(target)
     began, clock = time.monotonic(), ledger.Clock()
+    told = began - _EACH
     with Live(_row(target, Progress(), 0, seconds), console=console, refresh_per_second=2, transient=True) as live:
+
+        def seen(now: Progress) -> None:
+            nonlocal told
+            past = time.monotonic() - began
+            live.update(_row(target, now, past, seconds))
+            if not console.is_terminal and began + past >= told + _EACH:
+                told = began + past
+                console.print(
+                    f"    {past:.0f} of {seconds} s: {now.runs:,} inputs, {now.edges:,} edges", highlight=False
+                )
+
         run = libfuzzer.run(
             target,
             [f"-max_total_time={seconds}", "-reload=0"],
             [target.corpus, *([target.kept] if target.kept.is_dir() else [])],
-            seen=lambda now: live.update(_row(target, now, time.monotonic() - began, seconds)),
+            seen=seen,
         )
     ledger.add(target, clock.entry(run.progress.runs, run.progress.edges))
     console.print(f"{target.name}: {run.progress.runs:,} inputs in {time.monotonic() - began:.0f} s", highlight=False)

@@ -6,9 +6,12 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 
 from tests.fuzz.targets import WORK, Target
 from tests.tools.tree import ROOT
@@ -81,29 +84,42 @@ def run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace", process_group=0,
     )  # fmt: skip
-    now, said, finding, interrupted = Progress(), list[str](), None, False
+    now, said, finding = Progress(), list[str](), None
     assert process.stdout is not None
-    while True:
-        try:
-            line = process.stdout.readline()
-        except KeyboardInterrupt:
-            # Once more and it is killed: libFuzzer ends by itself, with what it has found kept already.
-            if interrupted:
-                process.kill()
-            interrupted = True
-            process.send_signal(signal.SIGINT)
-            continue
-        if not line:
-            break
-        if found := _LINE.match(line):
-            now = Progress(*(int(found[name]) for name in ("runs", "edges", "corpus", "rate")))
-            seen(now)
-            continue
-        if found := _DONE.match(line):
-            now = replace(now, runs=int(found["runs"]))
-        if found := _ARTIFACT.search(line):
-            finding = Path(found["path"])
-        said.append(line)
+    with _forwarded(process) as interruptions:
+        for line in process.stdout:
+            if found := _LINE.match(line):
+                now = Progress(*(int(found[name]) for name in ("runs", "edges", "corpus", "rate")))
+                seen(now)
+                continue
+            if found := _DONE.match(line):
+                now = replace(now, runs=int(found["runs"]))
+            if found := _ARTIFACT.search(line):
+                finding = Path(found["path"])
+            said.append(line)
+        code = process.wait()
+    interrupted = bool(interruptions)
     process.stdout.close()
-    code = process.wait()
     return Run(now, 0 if interrupted and finding is None else code, "".join(said[-200:]), finding, interrupted)
+
+
+@contextmanager
+def _forwarded(process: subprocess.Popen[str]) -> Iterator[list[int]]:
+    """While this lasts, the target hears an interruption, wherever we are: it ends by itself, with what it has found
+    kept already. At the second it is killed. Gives those that came. Nothing changes outside the main thread, which
+    alone hears of them."""
+    came: list[int] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        process.send_signal(signal.SIGINT if len(came) == 1 else signal.SIGKILL)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -88,7 +88,7 @@ def test_fuzzing_at_length_may_be_interrupted() -> None:
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("packet: the packet parser")
-    time.sleep(3)
+    assert process.stdout.readline().lstrip()[0].isdigit()
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted: the next run goes on from here")
@@ -96,7 +96,7 @@ def test_fuzzing_at_length_may_be_interrupted() -> None:
     after = ledger.total(named("packet"))
     assert after.runs == before.runs + 1
     assert after.inputs > before.inputs
-    assert after.processor > before.processor + 1
+    assert after.processor > before.processor
     assert f"    in all: {after}" in said.splitlines()
 
 

@@ -1,6 +1,12 @@
 """Every difference between the card and Linux's connection tracking, and who is right by the RFC.
 
 A difference that none of these explains fails the tests, and so does one of these that no capture shows.
+
+RFCs say what a segment's receiver does, not what a filter does. So *right* is who does what the clause has the receiver
+do: drops what he drops without a word, lets pass what he takes. *Both* are right where the clause leaves a choice (MAY,
+SHOULD, "optional", "suggested"); where it has him drop the segment and answer it: Linux leaves both to him, the
+card drops it for him, and answers where it says so; and where no clause speaks of the case. "First" to "eighth" are the
+steps of RFC 9293 3.10.7.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from dataclasses import dataclass
 from tests.opinions.compare import Opinion
 
 OURS, THEIRS, BOTH = "the card", "Linux", "both"
+RIGHT = (OURS, THEIRS, BOTH)
 
 
 @dataclass(frozen=True)
@@ -19,8 +26,8 @@ class Difference:
 
     Args:
         what: in a sentence.
-        right: who, by the RFC; BOTH where it leaves the choice.
-        why: the clause, and what follows from it.
+        right: who, by the RFC, as above.
+        why: the clause, what it says, and what follows from it.
         reason: why the card drops; "" where it forwards and Linux does not.
         of: packets that it is about, as in `Opinion.what`; a regular expression.
         captures: where it may be seen, a regular expression on names.
@@ -45,55 +52,89 @@ DIFFERENCES = (
     # The card drops, Linux's tracking lets pass.
     Difference(
         "a segment behind its sender's FIN",
-        OURS,
-        "RFC 9293 3.10.4: no more data is sent after a CLOSE.",
+        BOTH,
+        "RFC 9293 3.10.7.4, seventh: it should not occur, its receiver ignores the text, but reads the "
+        "acknowledgement. The card drops it whole: by 3.6 nobody sends it.",
         "tcp_window",
         "tcp PA",
         "odd/(data-after-fin|after-close)",
     ),
     Difference(
         "data, or a FIN, of which nothing is in the receiver's window",
-        OURS,
-        "RFC 9293 3.4, 3.10.7.4: not acceptable. Linux lets what is too far ahead by less than a window, or too old, "
-        "pass untracked (it ignores it), and leaves it to the receiver.",
+        BOTH,
+        "RFC 9293 3.10.7.4, first: not acceptable, so its receiver drops it, and should say by an ACK what he "
+        "expects. The card drops it without a word. Linux, where it is too far ahead by less than a window, or too "
+        "old, takes no note of it and leaves both to the receiver.",
         "tcp_window",
         "tcp [PUEC]*F?P?A?U?E?C?",
-        "odd/(data|old-data|zero-window|forged-window|around|scale|fin-out|blind|reset)",
+        "odd/(data|old-data|zero-window|forged-window|around|scale|fin-out|blind-data)",
+    ),
+    Difference(
+        "an acknowledgement of nothing, in the place of the answer's",
+        BOTH,
+        "RFC 9293 3.10.7.4, fifth, SYN-RECEIVED: not SND.UNA < SEG.ACK, so nothing comes of it but a RST of its "
+        "receiver. The card drops it, Linux leaves the RST to the receiver.",
+        "tcp_window",
+        "tcp A",
+        "odd/third-ack-wrong",
     ),
     Difference(
         "an acknowledgement, or with it a segment, that is further back than the largest window",
-        OURS,
-        "RFC 5961 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK. Linux allows 66,000 bytes, and ignores what is older.",
+        BOTH,
+        "RFC 9293 3.10.7.4, fifth (RFC 5961 5.2): SND.UNA - MAX.SND.WND <= SEG.ACK is what a stack MAY ask for "
+        "(MAY-12), one that doesn't ignores an old acknowledgement. The card asks. Linux allows 66,000 bytes, and "
+        "takes no note of what is older.",
         "tcp_window",
         "tcp P?A",
-        "odd/(old-ack|blind-data|third-ack)|linux/",
+        "odd/(old-ack|blind-ack)|linux/",
     ),
     Difference(
-        "a RST that is neither exact nor in the window",
+        "a RST that answers a call and doesn't acknowledge it",
         OURS,
-        "RFC 5961 3.2: dropped silently. Linux's window for a RST is as wide as for data, and wider in its own way.",
+        "RFC 9293 3.10.7.3, first and second: with another acknowledgement, or none, it is dropped without a word.",
+        "tcp_window",
+        "tcp RA?",
+        "odd/reset-of-syn",
+    ),
+    Difference(
+        "a RST that is outside the receiver's window",
+        OURS,
+        "RFC 9293 3.10.7.4, first and second (RFC 5961 3.2, 1): dropped without a word, by stacks with that "
+        "mitigation and without. Linux lets it pass.",
         "tcp_window",
         "tcp RA?",
     ),
     Difference(
-        "a RST in the window that is not exact",
+        "a RST of who answered a call, with the number of the answer itself",
         OURS,
-        "RFC 5961 3.2: it closes nothing; the card asks its sender. Linux passes it on, and the receiver asks.",
+        "RFC 9293 3.10.7.3, second, and 3.10.7.4, first: who has not seen the answer drops a RST without "
+        "acknowledgement, for who has seen it this one is outside the window; both without a word. So does the card, "
+        "whose challenge says nothing that the caller has not said.",
+        "tcp_challenged",
+        "tcp R",
+        r"odd/reset-in-handshake-1\+0",
+    ),
+    Difference(
+        "a RST in the window that is not exact",
+        BOTH,
+        'RFC 9293 3.10.7.4, second (RFC 5961 3.2, 3: SHOULD, "optional"): it closes nothing, its receiver asks. Here '
+        "the card asks for him, so that a stack without that mitigation is safe; Linux lets it pass.",
         "tcp_challenged",
         "tcp RA?",
     ),
     Difference(
         "a SYN to a connection that is open",
-        OURS,
-        "RFC 5961 4.2: it is answered by a challenge ACK, whatever its number: by the card, so that a stack of before "
-        "2010 is safe. Linux ignores it, passes it on, and the receiver answers.",
+        BOTH,
+        "RFC 9293 3.10.7.4, fourth (RFC 5961 4.2: SHOULD): dropped and answered by a challenge ACK, whatever its "
+        "number. Here by the card, so that a stack without that mitigation is safe; Linux takes no note of it, and "
+        "its receiver answers.",
         "tcp_challenged",
         "tcp SE?C?",
     ),
     Difference(
         "a SYN+ACK to a connection that is open, which is not its handshake's once more",
-        OURS,
-        "RFC 5961 4.2: as a SYN. The handshake's passes, up to a window behind what was acknowledged.",
+        BOTH,
+        "RFC 9293 3.10.7.4, fourth (RFC 5961 4.2: SHOULD): as a SYN. The handshake's the card lets pass too.",
         "tcp_challenged",
         "tcp SA",
         "odd/syn-ack-to-open",
@@ -101,58 +142,70 @@ DIFFERENCES = (
     Difference(
         "an answer to a SYN that acknowledges something else",
         BOTH,
-        "RFC 9293 3.10.7.3: not SND.UNA < SEG.ACK <= SND.NXT, so nothing comes of it but a RST, by which whoever "
-        "answered an older call learns of that early. Linux allows any that is older; the card one of two calls.",
+        "RFC 9293 3.10.7.3, first: not SND.UNA < SEG.ACK <= SND.NXT, so nothing comes of it but a RST of its "
+        "receiver, by which whoever answered an older call learns of that early (3.5, figure 8). Linux allows any "
+        "that is older; the card one of two calls.",
         "tcp_window",
         "tcp SA",
         "odd/syn-ack-wrong",
     ),
     Difference(
-        "an acknowledgement of a SYN that is no SYN itself, and what follows from it",
+        "an acknowledgement of a SYN that is no SYN itself",
         OURS,
-        "RFC 9293 3.10.7.3: in SYN-SENT nothing comes of it. Linux takes it for a half-open one's (3.5.1), whose "
-        "acknowledgement is not acceptable; such ones the card lets pass too.",
+        "RFC 9293 3.10.7.3, fifth: dropped without a word. Linux takes it for a half-open one's (3.5.1), whose "
+        "acknowledgement is another; such ones the card lets pass too.",
         "tcp_state",
-        "tcp [AR]",
+        "tcp A",
         "odd/(split-handshake|half-open-answer)",
+    ),
+    Difference(
+        "a RST of a caller, behind an acknowledgement of his SYN that is no SYN",
+        BOTH,
+        "RFC 9293 3.10.7.3, fifth: he drops what this would answer, so nobody sends it, and no clause judges it.",
+        "tcp_state",
+        "tcp R",
+        "odd/half-open-answer",
     ),
     Difference(
         "a RST of who called anew, that answers a second acknowledgement of the connection before",
         BOTH,
-        "RFC 9293 3.5.1: the first RST has closed that connection; the card knows of no half-open answer to this call.",
+        "RFC 9293 3.10.7.3, first, has him send it; 3.10.7.2, first, has who took the RST before it ignore it. Who "
+        "did not take that answers the new call once more, and the RST behind that the card lets pass.",
         "tcp_state",
         "tcp R",
         "linux/half-open",
     ),
     Difference(
         "a SYN+ACK behind a RST that is not the handshake's once more",
-        OURS,
-        "RFC 9293 3.10.7.1: it answers no SYN of the connection that was closed. Linux forgets, and passes it on. The "
-        "one of the handshake passes: whom it is for answers it by a RST.",
+        BOTH,
+        "RFC 9293 3.10.7.1: whoever is closed answers it by a RST, and nothing else comes of it. The card drops it, "
+        "but for the handshake's; Linux forgets, and leaves the RST to the receiver.",
         "tcp_state",
         "tcp SA",
         "odd/after-reset",
     ),
     Difference(
-        "a SYN whose options have an illegal length, and what follows it",
-        OURS,
-        "RFC 9293 3.1 (MUST-7) lets a receiver reset; what two parsers read differently is no beginning.",
+        "a SYN whose options have an illegal length",
+        BOTH,
+        "RFC 9293 3.1 (MUST-7): be prepared for it; to reset the connection is suggested, not asked for. To the card "
+        "what two parsers read differently is no beginning; Linux passes over the options.",
         "tcp_options",
         "tcp S",
         "odd/options-of-a-syn",
     ),
     Difference(
         "segments that follow a SYN which the card has dropped",
-        OURS,
-        "Linux has let the SYN pass: see above.",
+        BOTH,
+        "RFC 9293 3.1 (MUST-7): as the SYN. No connection of the card's has begun.",
         "tcp_no_session",
         "tcp .*",
         "odd/options-of-a-syn",
     ),
     Difference(
         "an ICMP error about a segment that cannot be on its way",
-        OURS,
-        "RFC 5927 4.1: the quoted sequence number is to be checked. Linux looks at addresses and ports alone.",
+        BOTH,
+        "RFC 5927 4.1 describes the check of the quoted sequence number, for hosts, and asks nobody for it; RFC 5508 "
+        "REQ-4 asks a NAT whether there is such a session, which is what Linux looks at.",
         "icmp_error_unrelated",
         "icmp6? .*",
         "odd/unreachable-segment",
@@ -160,8 +213,9 @@ DIFFERENCES = (
     Difference(
         "fragments in front of their datagram's first",
         BOTH,
-        "RFC 1858 3: a filter may hold them back, or drop them; the card keeps no packets. Linux puts datagrams "
-        "together before it looks at them.",
+        "RFC 791 3.2 and RFC 8200 4.5 have the destination put together what comes in any order; a filter that keeps "
+        "no packets has no ports to judge them by, and IP allows loss. RFC 4787 REQ-14 asks it of NATs, which the "
+        "card is not. Linux puts datagrams together before it looks at them.",
         "fragment_no_first",
         "fragments",
     ),
@@ -169,15 +223,17 @@ DIFFERENCES = (
     Difference(
         "fragments of a datagram that never is whole",
         BOTH,
-        "RFC 1858 3: who does not put together passes on what belongs to a first that was allowed.",
+        "RFC 791 3.2 and RFC 8200 4.5: the destination puts together, and gives up after a time. Who doesn't put "
+        "together before passes on what belongs to a first that was allowed; Linux never has the whole.",
         "",
         "fragments",
         "odd/fragments-hole|linux/(large-datagrams|echo)",
     ),
     Difference(
-        "a RST that repeats, behind one that has closed the connection",
+        "a RST that answers what was on its way when its sender had reset the connection",
         BOTH,
-        "RFC 5961 3.2: who has not taken the first one asks, and is told again. Linux wants a number it has seen.",
+        "RFC 9293 3.10.7.1 has him send it, with the number that was acknowledged; 3.10.7.4, first, has the receiver "
+        "drop it where he is further. Linux wants the latest number.",
         "",
         "tcp R",
         "linux/abort",
@@ -185,7 +241,8 @@ DIFFERENCES = (
     Difference(
         "a call from the same ports by the other side, behind a RST",
         OURS,
-        "RFC 9293 3.10.7.1, 3.10.7.2: the connection is closed, any SYN begins another. Linux waits ten seconds.",
+        "RFC 9293 3.10.7.4, second, and 3.10.7.2, third: a RST leaves no connection, and any SYN begins another. "
+        "Linux waits ten seconds.",
         "",
         "tcp S",
         "odd/after-reset",
@@ -193,7 +250,7 @@ DIFFERENCES = (
     Difference(
         "a connection whose SYN was answered by a RST that acknowledges nothing",
         OURS,
-        "RFC 9293 3.10.7.3: such a RST is dropped, the call goes on. Linux has closed it.",
+        "RFC 9293 3.10.7.3, second: such a RST is dropped, the call goes on. Linux has closed it.",
         "",
         "tcp (SA|A)",
         "odd/reset-of-syn-without-ack",
@@ -201,16 +258,17 @@ DIFFERENCES = (
     Difference(
         "a connection that began from the ports of one that was half open, while that was being reset",
         OURS,
-        "RFC 9293 3.5.1: the RST for the connection before says nothing to this one. Linux has closed it, and a real "
-        "transfer hangs.",
+        "RFC 9293 3.10.7.4, second: the RST for the connection before is outside this one's window, and closes "
+        "nothing. Linux has closed it, and a real transfer hangs.",
         "",
         "tcp .*",
         "linux/half-open",
     ),
     Difference(
-        "a SYN that crosses the other side's SYN+ACK (both open at once)",
-        OURS,
-        "RFC 9293 3.5: both orders happen where wires reorder. Linux knows one of them.",
+        "a SYN that is overtaken by its sender's SYN+ACK (both open at once)",
+        BOTH,
+        "RFC 9293 3.5 (MUST-10) wants both to open at once, which they have by then: 3.10.7.4, fourth, has the "
+        "receiver drop the late SYN, and answer it by a challenge ACK.",
         "",
         "tcp SE?C?",
         "linux/open-at-once",
@@ -218,7 +276,8 @@ DIFFERENCES = (
     Difference(
         "acknowledgements where both open at once and neither says SYN+ACK",
         BOTH,
-        "RFC 9293 3.5 has SYN+ACKs; an ACK that acknowledges the SYN tells the receiver as much.",
+        "RFC 9293 3.10.7.3, fourth, has both say SYN+ACK, so nobody sends this; 3.10.7.4, fifth, has who gets it in "
+        "SYN-RECEIVED take it.",
         "",
         "tcp P?A",
         "odd/open-at-once-acks",
@@ -226,7 +285,8 @@ DIFFERENCES = (
     Difference(
         "GRE and SCTP whose own headers make no sense",
         BOTH,
-        "The card tracks them by addresses alone and does not read them. Linux tracks them by key and ports.",
+        "RFC 2784 2.3 and RFC 9260 8 have their receivers see to that. The card tracks them by addresses alone and "
+        "does not read them; Linux tracks them by key and ports.",
         "",
         "47|132",
         "odd/protocol-(47|132)",

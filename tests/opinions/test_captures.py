@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -13,7 +14,7 @@ from tests.opinions import odd, ours
 from tests.opinions.capture import Capture, kept
 from tests.opinions.compare import Opinion, opinions
 from tests.opinions.conntrack import Conntrack
-from tests.opinions.differences import DIFFERENCES, Difference
+from tests.opinions.differences import DIFFERENCES, OURS, RIGHT, THEIRS, Difference
 from tests.opinions.room import Room, room
 from tests.opinions.stacks import TALKS
 
@@ -86,6 +87,15 @@ def test_every_difference_from_linux_is_listed(twin: Backend, linux: Conntrack, 
     assert [one.what for one, seen in explained.items() if not seen] == []
     assert both[True, True] > 5_000
     assert both[False, False] > 100
+
+
+def test_every_difference_says_who_is_right_by_which_clause() -> None:
+    """A clause that leaves a choice makes nobody right alone."""
+    for one in DIFFERENCES:
+        assert one.right in RIGHT, one.what
+        assert re.match(r"RFC \d+ (\d+(\.\d+)*|REQ-\d+)", one.why), one.what
+        if one.right in (OURS, THEIRS):
+            assert not re.search(r"\b(MAY|SHOULD|optional|suggested)\b", one.why), one.what
 
 
 def test_talks_of_today_are_no_different(

@@ -167,13 +167,14 @@ DIFFERENCES = (
         "odd/half-open-answer",
     ),
     Difference(
-        "a RST of who called anew, that answers a second acknowledgement of the connection before",
+        "a RST of who called anew, that answers what is said late of the connection before",
         BOTH,
-        "RFC 9293 3.10.7.3, first, has him send it; 3.10.7.2, first, has who took the RST before it ignore it. Who "
-        "did not take that answers the new call once more, and the RST behind that the card lets pass.",
+        "RFC 9293 3.10.7.3, first, has him send it; but whoever has no connection any more ignores it (3.10.7.2, "
+        "first), and to who has taken the call it is outside the window (3.10.7.4, second). Who still has the one "
+        "before answers the new call once more, and the RST behind that the card lets pass.",
         "tcp_state",
         "tcp R",
-        "linux/half-open",
+        "linux/(half-open|port-again)|odd/call-again",
     ),
     Difference(
         "a SYN+ACK behind a RST that is not the handshake's once more",
@@ -256,13 +257,13 @@ DIFFERENCES = (
         "odd/reset-of-syn-without-ack",
     ),
     Difference(
-        "a connection that began from the ports of one that was half open, while that was being reset",
+        "a connection that began from the ports of one before, while something late of that was being reset",
         OURS,
-        "RFC 9293 3.10.7.4, second: the RST for the connection before is outside this one's window, and closes "
-        "nothing. Linux has closed it, and a real transfer hangs.",
+        "RFC 9293 3.10.7.4, second: the RST for the connection before is outside this one's window and closes nothing. "
+        "Linux has closed it, and a real transfer hangs.",
         "",
         "tcp .*",
-        "linux/half-open",
+        "linux/(half-open|port-again)|odd/call-again",
     ),
     Difference(
         "a SYN that is overtaken by its sender's SYN+ACK (both open at once)",

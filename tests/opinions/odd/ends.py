@@ -83,6 +83,19 @@ def _syn_after_close(s: Story, case: tuple[int, int]) -> None:
     s.tells(side, s.segment(side, "A", seq + 1, 90_001))
 
 
+@story("call-again-resets", case=((0, 102), (1, 102), (1, 101)))
+def _call_again_resets(s: Story, case: tuple[int, int]) -> None:
+    """RFC 9293 3.10.7.3: who calls anew resets what comes late of the connection before."""
+    side, seq = case
+    s.opens()
+    s.says_hello()
+    _closes(s)
+    s.tells(side, s.segment(side, "S", 50_000))
+    s.tells(side, s.segment(side, "R", seq))
+    s.tells(1 - side, s.segment(1 - side, "SA", 90_000, 50_001))
+    s.tells(side, s.segment(side, "A", 50_001, 90_001))
+
+
 @story("after-close", case=(("R", 102), ("R", 101), ("R", 5000), ("A", 102), ("PA", 102), ("SA", 102)))
 def _after_close(s: Story, case: tuple[str, int]) -> None:
     """RFC 1337 among it."""

@@ -30,21 +30,20 @@ def raw_bytes(rows: Rows) -> Bytes:
 def column(data: Bytes, slot: Slot) -> NDArray[Any]:
     """One wire field of all rows: integers of shape (n,), else bytes of shape (n, size)."""
     cut = data[:, slot.offset : slot.offset + slot.size]
-    if slot.type in (Type.U8, Type.U16, Type.U32, Type.U64, Type.ID) and not slot.is_padding:
-        integers: NDArray[Any] = np.ascontiguousarray(cut).view(np.dtype(slot.type.numpy)).reshape(len(data))
-        return integers
-    return cut
+    if slot.integer is None:
+        return cut
+    integers: NDArray[Any] = np.ascontiguousarray(cut).view(slot.integer).reshape(len(data))
+    return integers
 
 
 def _wrong(slot: Slot, values: NDArray[Any]) -> Mask:
-    """Which values a field may not have, but for prefixes, whose two fields are judged together."""
+    """Which values a field may not have that doesn't take all."""
     if slot.is_padding:
         return np.asarray(values.any(axis=1))
     if slot.name == "id":
         return np.asarray(values == NONE_ID)
     field = slot.field
-    if field is None or slot.type in (Type.MAC, Type.ADDRESS, Type.PREFIX, Type.KEY128):
-        return np.zeros(len(values), np.bool_)
+    assert field is not None
     if slot.type is Type.NAME:
         text = values != 0
         printable = (values >= 0x20) & (values < 0x7F)
@@ -100,15 +99,14 @@ def check_rows(rows: Rows) -> Bytes:
     form = rows.row.LAYOUT
     data = raw_bytes(rows)
     first: tuple[int, int] | None = None
-    masks: list[Mask] = []
-    for slot in form.slots:
-        values = column(data, slot)
-        mask = _wrong(slot, values)
-        if slot.type is Type.PREFIX and not slot.is_padding:
+    for place, slot in enumerate(form.slots):
+        if slot.type is Type.PREFIX:
             lengths = column(data, _length_slot(form, slot))
-            mask = _beyond(values, np.minimum(lengths, 128)) & (lengths <= 128)
-        masks.append(mask)
-    for place, mask in enumerate(masks):
+            mask = _beyond(column(data, slot), np.minimum(lengths, 128)) & (lengths <= 128)
+        elif slot.takes_all:
+            continue
+        else:
+            mask = _wrong(slot, column(data, slot))
         if mask.any():
             row = int(np.argmax(mask))
             first = min(first or (row, place), (row, place))

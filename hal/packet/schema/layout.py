@@ -31,9 +31,24 @@ class Slot:
     size: int
     field: Field | None = None
 
-    @property
+    @cached_property
     def is_padding(self) -> bool:
         return self.name.startswith("_pad")
+
+    @cached_property
+    def integer(self) -> np.dtype[Any] | None:
+        """What its bytes are read as; None for padding, and for what has no number."""
+        numbers = self.type in (Type.U8, Type.U16, Type.U32, Type.U64, Type.ID) and not self.is_padding
+        return np.dtype(self.type.numpy) if numbers else None
+
+    @cached_property
+    def takes_all(self) -> bool:
+        """Whether any bytes are a value of it by themselves."""
+        if self.is_padding or self.name == "id":
+            return False
+        if self.field is None or self.type in (Type.MAC, Type.ADDRESS, Type.PREFIX, Type.KEY128):
+            return True
+        return self.type is not Type.NAME and not self.field.enum and self.field.limit == (0, (1 << 8 * self.size) - 1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import importlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -147,7 +147,13 @@ def schema(more: Iterable[str] = (), own_only: bool = False) -> Schema:
         HalError: INVALID where two stages declare the same table, row or reason.
     """
     packages = own_packages() if own_only else tuple(found_packages(more))
-    result = Schema(tuple(load_stage(package) for package in packages))
+    return _joined(tuple(load_stage(package) for package in packages))
+
+
+@cache
+def _joined(stages: tuple[StageSchema, ...]) -> Schema:
+    """One for the same stages: what is derived from it is derived once."""
+    result = Schema(stages)
     for what, names in (
         ("table", [table.name for table in result.tables]),
         ("row", [action.row for table in result.tables for action in table.actions]),

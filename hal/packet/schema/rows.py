@@ -427,6 +427,10 @@ def _fill_prefixes(cls: type[Row], field: Field, value: Any, data: np.ndarray[An
 
 
 def _fill_integers(cls: type[Row], field: Field, value: Any, data: np.ndarray[Any, Any]) -> None:
+    low, high = field.limit
+    if type(value) is list and set(map(type, value)) == {int} and low <= min(value) and max(value) <= high:
+        data[field.name] = np.array(value, np.dtype(field.type.numpy))  # as most rows come
+        return
     if not _is_many(value):
         value = [value]
     if not isinstance(value, (np.ndarray, range)) and (field.enum or any(isinstance(one, str) for one in value)):
@@ -437,7 +441,6 @@ def _fill_integers(cls: type[Row], field: Field, value: Any, data: np.ndarray[An
             except (ValueError, TypeError) as error:
                 raise _invalid(cls.__name__, None, field.name, str(error), one, index) from None
         value = numbers
-    low, high = field.limit
     column = np.zeros(0)
     try:
         if isinstance(value, range) and len(value) and min(value[0], value[-1]) >= 0:

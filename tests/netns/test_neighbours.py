@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +84,8 @@ def test_linux_finds_that_an_address_is_the_cards(link: Link, host: int) -> None
 
 
 def test_a_router_gets_another_mac(link: Link) -> None:
-    """Linux says so by gratuitous ARP and unsolicited advertisements; traffic goes on at once."""
+    """Linux says so by gratuitous ARP and unsolicited advertisements; traffic goes on, within two seconds where it had
+    answered just before."""
     for address in OWN[FAR]:
         assert " 0% packet loss" in link.made.on(NEAR, "ping", "-q", "-c", "2", "-i", "0.2", "-W", "2", address)
     before = [link.mac_of(address) for address in OWN[FAR]]
@@ -92,6 +95,41 @@ def test_a_router_gets_another_mac(link: Link) -> None:
         assert old[1] != NEW_MAC
         assert until(partial(link.is_at, address, NEW_MAC)), address
         assert " 0% packet loss" in link.made.on(NEAR, "ping", "-q", "-c", "2", "-i", "0.2", "-W", "2", address)
+
+
+@pytest.mark.parametrize("says", ["replies", "announces"])
+def test_a_liar_takes_no_routers_address(link: Link, says: str) -> None:
+    """He tells some hundred times a second that it is his, as an answer or not. Who has it answers the card's question,
+    once a second: the liar gets what comes within a round trip of it (RFC 4861 7.2.5, ADR 0179)."""
+    address, liar = OWN[FAR][0], "02:00:00:00:0b:ad"
+    pinged = link.made.on(NEAR, "ping", "-q", "-c", "1", "-W", "2", address)
+    assert " 0% packet loss" in pinged
+    claim = ARP(op=2 if says == "replies" else 1, hwsrc=liar, psrc=address, hwdst=UPLINK_MAC,
+                pdst=GATEWAYS[FAR][0] if says == "replies" else address)  # fmt: skip
+    frame = bytes(Ether(src=liar, dst=UPLINK_MAC if says == "replies" else "ff:ff:ff:ff:ff:ff") / claim)
+    over, sent, asked = threading.Event(), 0, 0
+    question = bytes.fromhex(UPLINK_MAC.replace(":", "")) + b"\x08\x06\0\x01\x08\0\x06\x04\0\x01"
+    with link.made.wire(FAR) as wire:
+
+        def lies() -> None:
+            nonlocal sent, asked
+            while not over.wait(0.001):
+                sent += wire.send(frame) > 0
+                with contextlib.suppress(BlockingIOError):
+                    while heard := wire.recv(2048, socket.MSG_DONTWAIT):
+                        asked += heard[6:22] == question
+
+        thread = threading.Thread(target=lies)
+        thread.start()
+        try:
+            pinged = link.made.on(NEAR, "ping", "-q", "-c", "50", "-i", "0.1", "-W", "2", address)
+        finally:
+            over.set()
+            thread.join()
+    received = int(pinged.split(" received")[0].split()[-1])
+    assert sent > 500
+    assert received >= 45, pinged
+    assert 1 <= asked <= 10
 
 
 def test_somebody_takes_the_cards_address(link: Link) -> None:

@@ -214,7 +214,8 @@ def test_used_before_its_latest_confirmation(card: Card) -> None:
     out(card).waits()
     answers(card)
     out(card).arrives_at("gateway")
-    answers(card.after(30))
+    tick(card.after(60))
+    answers(card).is_taken()
     assert requests(tick(card.after(60))) == []
     out(card).waits()
 
@@ -236,6 +237,7 @@ def test_established_flows_fail_over_and_back(card: Card) -> None:
         tick(card.after(10))
         card.receives(answer_to_request(HOSTS["second"], "198.51.100.1"), HOSTS["second"])
         out(card, port, "203.0.9.9")
+        out(card, 7, "198.51.100.1")
     out(card, port, "203.0.9.9").arrives_at("second")
     answers(card).is_taken()
     out(card, port, "203.0.9.9").arrives_at("gateway")

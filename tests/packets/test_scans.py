@@ -117,6 +117,10 @@ def test_what_answers_has_a_share_too(card: Card, monkeypatch: pytest.MonkeyPatc
     assert asks("db", "10.2.0.5", range(20, 24)) == [""] * 4  # those that are known count for who asked for them
     assert card.lost("neighbour_limit") == 4
     tick(card.after(60))
+    assert [one.address for one in card.shard.neighbours()] == [f"192.0.2.{place}" for place in range(20, 24)]
+    for place in range(20, 24):
+        card.receives(answer_to_request(GATEWAY, f"192.0.2.{place}"), GATEWAY)
+    tick(card.after(60))
     assert card.shard.neighbours() == []
     assert asks("client", "10.1.0.20", range(40, 50)) == [""] * 8 + ["neighbour_limit"] * 2
 

@@ -17,6 +17,7 @@ from tests.property import frames
 from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
 from tests.property.games import BENT_FLAGS, GAMES, bends, moves
+from tests.property.quarrels import quarrel
 from tests.property.talk import Bent, Conversation, Numbers, wrap
 from tests.property.universe import (
     EGRESS_CHAINS,
@@ -62,6 +63,7 @@ class Kind(IntEnum):
     ANNOUNCE = 18
     GAME = 19
     POSE = 20
+    QUARREL = 21
 
 
 WEIGHTS = {
@@ -85,6 +87,7 @@ WEIGHTS = {
     Kind.ANNOUNCE: 3,
     Kind.GAME: 6,
     Kind.POSE: 2,
+    Kind.QUARREL: 1,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -341,6 +344,11 @@ class Story:
             frame = frames.ethernet(GATEWAY_MAC[end.subnet], mac, 0x0806, body, end.vlan)
         yield self._packet(end, frame)
 
+    def _quarrel(self, which: int, six: int, pauses: int, says: int) -> Iterator[PacketIn]:
+        for pause, end, frame in quarrel(which, six, pauses, says):
+            self.now += pause
+            yield self._packet(end, frame)
+
     def _announce(self, which: int, what: int, whose: int, how: int) -> Iterator[PacketIn]:
         """Somebody, mostly on an uplink, says where an address is though nobody asked: a router's, his own, the card's,
         a vNIC's; under his MAC, another one, or that of the card."""
@@ -528,6 +536,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.ANNOUNCE: Story._announce,
     Kind.GAME: Story._game,
     Kind.POSE: Story._pose,
+    Kind.QUARREL: Story._quarrel,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))

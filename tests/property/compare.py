@@ -60,6 +60,7 @@ ENDS = (
     "ANNOUNCE address_conflict",
     "ANNOUNCE arp_ignored",
     "ANNOUNCE nd_ignored",
+    "QUARREL CONSUME",
     PUSHED_OUT,
     PICKED_UP,
 )

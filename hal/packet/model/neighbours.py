@@ -23,6 +23,8 @@ AFRESH = 60 * SECOND
 """A confirmation is good for this long."""
 RETRY = 10 * SECOND
 """Between two requests to one that failed."""
+LOCK = SECOND
+"""Who has answered is where he said he is for this long, whatever others say."""
 MORE_TRIES = 5
 """Requests to one that failed, before it is forgotten. Packets that go on coming for it change nothing: who scans must
 not keep all that he asked for."""
@@ -52,7 +54,10 @@ class Neighbour:
     asker: int
     """Id of the vNIC whose packet made it known: it counts for that one until it is forgotten."""
     mac: bytes = b""
+    before: bytes = b""
+    """The MAC that it had when another one was taken; for as long as it may be taken back."""
     tries: int = 1
+    """Requests since it was last heard of; of PROBE 0 where the first is to come when its LOCK ends."""
     used: bool = False
     """REACHABLE: a packet went to it since it was confirmed."""
     queue: list[Waiting] = field(default_factory=list)
@@ -154,8 +159,9 @@ class Neighbours:
 
         Args:
             mac: its MAC; None where it says none.
-            solicited: it answers a request of ours, so it hears us.
-            override: the MAC replaces another one.
+            solicited: it says that it answers a request of ours. It is believed while one is out: then it hears us.
+            override: the MAC replaces another one. Not that of who has answered within LOCK: the first of two who
+                answer for one address stays, but for who had it before, and still answers.
 
         Returns: False if it isn't known, or says too little for one of whom nothing is known.
         """
@@ -167,14 +173,46 @@ class Neighbours:
             if nothing_known:
                 return False
             mac = neighbour.mac
-        if nothing_known or override or mac == neighbour.mac:
-            if solicited:
+        answers = solicited and _is_asked(neighbour, now)
+        free = _locked_until(neighbour)
+        if nothing_known or (neighbour.state is State.REACHABLE and free <= now):
+            neighbour.before = b""
+        if nothing_known:
+            self._take(key, neighbour, mac, now, answers)
+        elif mac == neighbour.mac:
+            if answers:
                 self._confirm(key, neighbour, mac, now)
-            elif nothing_known or mac != neighbour.mac:
-                self._doubt(key, neighbour, mac, now)
+        elif free > now:
+            if not solicited:
+                neighbour.state, neighbour.tries, neighbour.due_ns = State.PROBE, 0, free
+            elif override:
+                self._take_back(key, neighbour, mac, now)
+        elif override:
+            self._replace(key, neighbour, mac, now, answers)
         elif neighbour.state is State.REACHABLE:
             self._doubt(key, neighbour, neighbour.mac, now)
         return True
+
+    def _take_back(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int) -> None:
+        """Somebody answers behind another one: it is its MAC again if it was before."""
+        if mac == neighbour.before:
+            neighbour.before = b""
+            self._confirm(key, neighbour, mac, now)
+
+    def _replace(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int, answers: bool) -> None:
+        """Another MAC is taken; the one before is remembered, of several the first."""
+        if mac == neighbour.before:
+            neighbour.before = b""
+        elif not neighbour.before:
+            neighbour.before = neighbour.mac
+        self._take(key, neighbour, mac, now, answers)
+
+    def _take(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int, answers: bool) -> None:
+        """This is its MAC from now on."""
+        if answers:
+            self._confirm(key, neighbour, mac, now)
+        else:
+            self._doubt(key, neighbour, mac, now)
 
     def _confirm(self, key: NeighbourKey, neighbour: Neighbour, mac: bytes, now: int) -> None:
         """It is REACHABLE."""
@@ -212,11 +250,13 @@ class Neighbours:
     def _run(self, key: NeighbourKey, neighbour: Neighbour, now: int) -> None:
         match neighbour.state:
             case State.REACHABLE if neighbour.used:
-                neighbour.state, neighbour.tries = State.PROBE, 1
+                neighbour.state, neighbour.tries, neighbour.before = State.PROBE, 1, b""
                 self._ask_again(key, neighbour, SECOND)
             case State.REACHABLE:
                 self._forget(key)
             case State.INCOMPLETE | State.PROBE if neighbour.tries < TRIES:
+                if neighbour.tries == 0:
+                    neighbour.before = b""
                 neighbour.tries += 1
                 self._ask_again(key, neighbour, SECOND)
             case State.INCOMPLETE | State.PROBE:
@@ -254,6 +294,28 @@ class Neighbours:
         for key in sorted(key for key in self._known if not there(key.uplink)):
             for one in self._forget(key).queue:
                 self._hooks.give_up(one, "neighbour_unresolved")
+
+
+def _is_asked(neighbour: Neighbour, now: int) -> bool:
+    """A request of ours went out within the last second, and nobody has answered it."""
+    match neighbour.state:
+        case State.FAILED:
+            return neighbour.tries > 0 and now < neighbour.due_ns - RETRY + SECOND
+        case State.REACHABLE:
+            return False
+        case _:
+            return neighbour.tries > 0
+
+
+def _locked_until(neighbour: Neighbour) -> int:
+    """When others may say another MAC again, in nanoseconds; 0: they may."""
+    match neighbour.state:
+        case State.REACHABLE:
+            return neighbour.due_ns - AFRESH + LOCK
+        case State.PROBE if neighbour.tries == 0:
+            return neighbour.due_ns
+        case _:
+            return 0
 
 
 def _pushed_out(queue: list[Waiting], vnic: int) -> Waiting:

@@ -10,6 +10,7 @@
 #define TRIES 3
 #define AFRESH (60 * DSN_SECOND) /* a confirmation is good for this long */
 #define RETRY (10 * DSN_SECOND)  /* between two requests to one that failed */
+#define LOCK DSN_SECOND          /* who has answered is where he said he is for this long, whatever others say */
 #define MORE_TRIES 5             /* requests to one that failed, before it is forgotten */
 #define HEADS (DSN_NEIGHBOURS * 2)
 #define HOPS 64 /* next hops with one address that events tell of */
@@ -298,10 +299,27 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
         one->asker = share;
         state->neighbours++;
         memset(one->mac, 0, 6); /* of whoever was known by this address before */
+        memset(one->before, 0, 6);
         set_timer(n, number, now + DSN_SECOND);
         ask(shard, one);
     }
     return DSN_PASSED;
+}
+
+/* --- what it says of itself --- */
+
+/* A request of ours went out within the last second, and nobody has answered it. */
+static bool is_asked(const struct dsn_neighbour *one, uint64_t now) {
+    if (one->state == DSN_NEIGHBOUR_FAILED && now >= one->due - RETRY + DSN_SECOND)
+        return false;
+    return one->state != DSN_NEIGHBOUR_REACHABLE && one->tries > 0;
+}
+
+/* When others may say another MAC again; 0: they may. */
+static uint64_t locked_until(const struct dsn_neighbour *one) {
+    if (one->state == DSN_NEIGHBOUR_REACHABLE)
+        return one->due - AFRESH + LOCK;
+    return one->state == DSN_NEIGHBOUR_PROBE && one->tries == 0 ? one->due : 0;
 }
 
 static void confirm(struct dsn_shard *shard, uint32_t number) {
@@ -328,6 +346,14 @@ static void doubt(struct dsn_shard *shard, uint32_t number) {
     ask(shard, one);
 }
 
+/* As soon as it may have another MAC it is asked whether it has. */
+static void ask_when_free(struct dsn_neighbours *n, uint32_t number, uint64_t until) {
+    struct dsn_neighbour *one = &n->neighbour[number];
+    set_state(n, one, DSN_NEIGHBOUR_PROBE);
+    one->tries = 0;
+    set_timer(n, number, until);
+}
+
 bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
                         const uint8_t *mac, bool solicited, bool override) {
     struct dsn_neighbours *n = &shard->neighbours;
@@ -336,19 +362,38 @@ bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, 
         return false;
     struct dsn_neighbour *one = &n->neighbour[number];
     bool nothing_known = one->state == DSN_NEIGHBOUR_INCOMPLETE || one->state == DSN_NEIGHBOUR_FAILED;
+    bool reachable = one->state == DSN_NEIGHBOUR_REACHABLE, answers = solicited && is_asked(one, shard->now);
+    uint64_t until = locked_until(one);
+    bool locked = until > shard->now;
     if (mac == NULL && nothing_known)
         return false;
-    bool same = mac == NULL || memcmp(mac, one->mac, 6) == 0;
-    if (nothing_known || override || same) {
-        if (mac != NULL)
-            memcpy(one->mac, mac, 6);
-        if (solicited)
+    if (nothing_known || (reachable && !locked))
+        memset(one->before, 0, 6);
+    if (!nothing_known && (mac == NULL || memcmp(mac, one->mac, 6) == 0)) {
+        if (answers)
             confirm(shard, number);
-        else if (nothing_known || !same)
-            doubt(shard, number);
-    } else if (one->state == DSN_NEIGHBOUR_REACHABLE) {
-        doubt(shard, number);
+        return true;
     }
+    bool had = memcmp(mac, one->before, 6) == 0;
+    if (locked && !(solicited && override && had)) {
+        if (!solicited && reachable)
+            ask_when_free(n, number, until);
+        return true;
+    }
+    if (!nothing_known && !override) {
+        if (reachable)
+            doubt(shard, number);
+        return true;
+    }
+    if (had)
+        memset(one->before, 0, 6);
+    else if (!nothing_known && dsn_mac(one->before) == 0)
+        memcpy(one->before, one->mac, 6);
+    memcpy(one->mac, mac, 6);
+    if (answers || locked)
+        confirm(shard, number);
+    else
+        doubt(shard, number);
     send_waiting(shard, one, uplink);
     return true;
 }
@@ -374,6 +419,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
             return;
         }
         set_state(n, one, DSN_NEIGHBOUR_PROBE);
+        memset(one->before, 0, 6);
         one->tries = 1;
         ask_again(shard, number, DSN_SECOND);
         return;
@@ -392,6 +438,8 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
         return;
     default:
         if (one->tries < TRIES) {
+            if (one->tries == 0)
+                memset(one->before, 0, 6);
             one->tries++;
             ask_again(shard, number, DSN_SECOND);
             return;
@@ -421,6 +469,7 @@ void dsn_neighbour_copy(struct dsn_shard *to, const struct dsn_shard *from, cons
         return;
     struct dsn_neighbour *copy = &n->neighbour[number];
     memcpy(copy->mac, one->mac, 6);
+    memcpy(copy->before, one->before, 6);
     copy->state = one->state;
     copy->tries = one->tries;
     copy->used = one->used;

@@ -23,14 +23,15 @@ enum dsn_neighbour_state {
 
 struct dsn_neighbour {
     uint8_t mac[6];
-    uint8_t state, tries, queued;
-    bool used;                 /* a packet went to it since it was confirmed */
-    uint32_t references, next; /* of op lists; in its hash chain or the list of free ones */
-    uint32_t heap;             /* its place among those with a timer; 0: none */
+    uint8_t before[6];            /* its MAC when another one was taken, as long as it may be taken back; or 0 */
+    uint8_t state, tries, queued; /* tries: requests since it was heard; of PROBE 0: the first is to come when due */
+    bool used;                    /* a packet went to it since it was confirmed */
+    uint32_t references, next;    /* of op lists; in its hash chain or the list of free ones */
+    uint32_t heap;                /* its place among those with a timer; 0: none */
+    uint32_t asker; /* number of the state of whose packet made it known: it counts for that one; 0: for none */
     uint64_t uplink;
     uint8_t address[16];
     uint64_t due;
-    uint32_t asker; /* number of the state of whose packet made it known: it counts for that one; 0: for none */
     struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* frames ready to leave but for their MACs and VLAN; oldest first */
     uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
     uint32_t queue_share[DSN_NEIGHBOUR_QUEUE];   /* numbers of states that they count in */
@@ -64,9 +65,9 @@ void dsn_neighbour_let_go(struct dsn_neighbours *neighbours, uint32_t number);
  * (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in PROBE. */
 enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
                                           uint32_t vnic, uint64_t now);
-/* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it answers a
- * request of ours; override: the MAC replaces another one. False: it isn't known, or says too little for one of whom
- * nothing is known. */
+/* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it says that it
+ * answers a request of ours, and is believed while one is out; override: the MAC replaces another one, but not that of
+ * who has answered within a second. False: it isn't known, or says too little for one of whom nothing is known. */
 bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
                         const uint8_t *mac, bool solicited, bool override);
 /* Runs timers that are due, by due time, then uplink, then address. False: stopped, as the frames to send are many;

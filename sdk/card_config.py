@@ -139,7 +139,8 @@ class CardConfig:
         taps = "tap" in facts(self.board).devices
         all_ports = with_taps(self.ports, self.punt_taps) if taps else self.ports
         ports = {port.name: Port(port.number, port.mac, port.mtu) for port in all_ports}
-        return Context(ports=ports, seed=seed, capacities=self.capacities, owners=owned(self.owners))
+        return Context(ports=ports, seed=seed, capacities=self.capacities, owners=owned(self.owners),
+                       connections=self.connections * self.workers)  # fmt: skip
 
 
 def with_taps(ports: tuple[PortConfig, ...], spares: int) -> tuple[PortConfig, ...]:

@@ -103,6 +103,7 @@ class DaemonCard:
             installed=state.tables,
             stages=card_stages(now),
             owners={table: owner for table, owner in now.owners.items() if owner != "dsnd"},
+            connections=now.connections * now.workers,
         )
 
     def apply(self, files: Sequence[Source], *, set_name: str = "") -> Applied:

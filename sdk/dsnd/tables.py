@@ -95,6 +95,7 @@ class Tables:
             installed=backend.snapshot(["firewall_rule", "vrf"]).tables,
             stages=card_stages(now),
             owners=owned(self._config.owners),
+            connections=now.connections * now.workers,
         )
 
     def read(self, intent: StoredIntent, context: Context) -> Intent:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from hal.packet.schema.registry import schema
 from services.bridging import bridging_pb2 as pb
-from services.bridging import tracking
+from services.bridging import limits, tracking
 from services.bridging.addresses import Network, around, host, network, no_host
 from services.bridging.plan import SERVICES, subnet_mac
 from services.bridging.taps import without_tap
@@ -66,6 +66,7 @@ def check(objects: Objects, context: Context | None) -> Iterable[Problem]:
     yield from without_tap(objects, context)
     yield from _keys(objects)
     yield from tracking.warnings(objects.of(pb.Tracking))
+    yield from limits.warnings(objects.of(pb.Vnic), context.connections if context is not None else 0)
     nets: dict[tuple[str, Network], Object[Message]] = {}
     used: dict[tuple[str, str], tuple[Object[Message], str]] = {}
     yield from _nets(objects, nets, used)

@@ -47,6 +47,7 @@ class Context:
             the taps that VRFs have.
         stages: the stages that profiles may name; () for those that are installed here.
         owners: table -> who else writes it by card.toml. Entries of it are nobody's here.
+        connections: how many fit in all workers; 0: not known.
     """
 
     ports: Mapping[str, Port] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Context:
     installed: Mapping[str, tuple[Rows, ...]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     owners: Mapping[str, str] = field(default_factory=dict)
+    connections: int = 0
     ids: Ids = field(default_factory=Ids, compare=False)
 
     def capacity(self, table: str) -> int:

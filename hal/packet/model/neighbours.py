@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -111,14 +112,7 @@ class Neighbours:
         neighbour = self._known.get(key)
         if neighbour is None:
             self._check_room(waiting.vnic)
-            if len(self._known) >= ROOM:
-                raise Dropped("neighbour_queue_full")
-            if self._asked[waiting.vnic] >= ROOM - len(self._known):
-                self._hooks.limited(waiting.vnic)
-                raise Dropped("neighbour_limit")
-            self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, waiting.vnic, queue=[waiting])
-            self._asked[waiting.vnic] += 1
-            self._hooks.ask(key)
+            self._begin(key, waiting.vnic, [waiting], now)
             return None
         if neighbour.state is State.FAILED:
             self._hooks.unreachable(waiting)
@@ -136,6 +130,30 @@ class Neighbours:
             return None
         neighbour.used = True
         return neighbour.mac
+
+    def want(self, key: NeighbourKey, vnic: int, now: int) -> bytes | None:
+        """Its MAC, for a packet that the card makes in the name of who is behind this vNIC: such a packet waits for
+        nobody. None: it isn't known; it is asked for from now on, if there is room."""
+        neighbour = self._known.get(key)
+        if neighbour is None:
+            with suppress(Dropped):
+                self._begin(key, vnic, [], now)
+            return None
+        if neighbour.state in (State.INCOMPLETE, State.FAILED):
+            return None
+        neighbour.used = True
+        return neighbour.mac
+
+    def _begin(self, key: NeighbourKey, vnic: int, queue: list[Waiting], now: int) -> None:
+        """It becomes known, and is asked for. Raises Dropped: there is no room."""
+        if len(self._known) >= ROOM:
+            raise Dropped("neighbour_queue_full")
+        if self._asked[vnic] >= ROOM - len(self._known):
+            self._hooks.limited(vnic)
+            raise Dropped("neighbour_limit")
+        self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, vnic, queue=queue)
+        self._asked[vnic] += 1
+        self._hooks.ask(key)
 
     def _sources(self) -> list[int]:
         """The vNICs that waiting packets came from."""

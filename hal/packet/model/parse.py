@@ -59,7 +59,7 @@ class Ask(NamedTuple):
 class Dropped(Exception):
     """The packet ends here; `tell` is what its sender is told, if anything."""
 
-    def __init__(self, reason: str, tell: Tell | Ask | None = None) -> None:
+    def __init__(self, reason: str, tell: Tell | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.tell = tell

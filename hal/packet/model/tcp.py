@@ -218,7 +218,7 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
     fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
     if strict and not fits:
         return WINDOW
-    sender, receiver = _exchange(replace(sender, finished=segment.fin), replace(receiver, acked=True), segment)
+    sender, receiver = _exchange(sender, replace(receiver, acked=True), segment)
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
 
 
@@ -226,11 +226,11 @@ def _maybe_open(talk: Talk, segment: Segment, direction: int) -> Talk:
     """Behind a segment that acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or
     with a FIN. Until then data may come (RFC 7413)."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
-    if not segment.fin and not sender.acked:
+    if not sender.finished and not sender.acked:
         return talk
     sender = replace(sender, una=plus(sender.una, 1))
     receiver = replace(receiver, una=segment.acknowledgement)
-    if segment.fin:
+    if sender.finished:
         return replace(talk, closer=direction).with_sides(direction, sender, receiver, TcpState.FIN_WAIT)
     return talk.with_sides(direction, sender, receiver, TcpState.ESTABLISHED)
 
@@ -282,11 +282,10 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
         return WINDOW
     sender, receiver = _exchange(sender, receiver, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
-    sender = replace(sender, finished=sender.finished or segment.fin)
     behind = talk.with_sides(direction, sender, receiver)
-    if segment.fin and talk.state is TcpState.ESTABLISHED:
+    if sender.finished and talk.state is TcpState.ESTABLISHED:
         return replace(behind, state=TcpState.FIN_WAIT, closer=direction)
-    if segment.fin and talk.state is TcpState.FIN_WAIT and direction != talk.closer:
+    if sender.finished and talk.state is TcpState.FIN_WAIT and direction != talk.closer:
         return replace(behind, state=TcpState.CLOSING)
     if talk.state is TcpState.CLOSING and at_most(sender.end, sender.una) and at_most(receiver.end, receiver.una):
         return replace(behind, state=TcpState.TIME_WAIT)  # both FINs are acknowledged
@@ -308,7 +307,7 @@ def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outco
     before = talk.sides[1 - direction]
     sender, receiver = _exchange(talk.sides[direction], before, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
-    behind = talk.with_sides(direction, replace(sender, finished=sender.finished or segment.fin), receiver)
+    behind = talk.with_sides(direction, sender, receiver)
     if talk.doubted is None or (talk.doubted != direction and receiver.una == before.una):
         return behind
     return _open_after_all(behind)

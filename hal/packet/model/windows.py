@@ -87,7 +87,8 @@ class Side:
         known: it has sent something.
         acked: its SYN was acknowledged; asked in SYN_RECEIVED.
         bare: it answered a SYN with a SYN that acknowledges nothing (simultaneous open, RFC 9293 3.5).
-        finished: it has sent a FIN: it sends nothing beyond `end`.
+        finished: it has sent a FIN, with nothing behind it: it sends nothing beyond `end`. (A FIN in front of what was
+            sent is none for its receiver, and nobody's who sent more: RFC 9293 3.10.7.4.)
         half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
     """
 
@@ -115,7 +116,9 @@ class Side:
     def advertising(self, segment: Segment) -> Side:
         """Behind a segment of its own: what it has sent, and the window that it has."""
         largest = units(segment.window, self.scale) if segment.syn else max(segment.window, 1)
-        return replace(self, end=later(self.end, segment.end), largest=max(self.largest, largest))
+        end = later(self.end, segment.end)
+        finished = self.finished or (segment.fin and segment.end == end)
+        return replace(self, end=end, largest=max(self.largest, largest), finished=finished)
 
     def allowed(self, acknowledgement: int, window: int) -> Side:
         """Behind a segment of the other side, which has this much room (bytes) behind what it acknowledges."""

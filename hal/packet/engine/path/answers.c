@@ -376,6 +376,30 @@ void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8
     }
 }
 
+/* The way that packets of this direction take, for one that the card makes in their sender's name. False: there is none,
+ * or the neighbour on it isn't known yet. */
+static bool find_way(struct dsn_shard *shard, uint32_t ref, struct dsn_frame_to *to, uint32_t *egress) {
+    const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
+    const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_line(c, ref & 1)->ops);
+    const struct dsn_ops *forth = dsn_ops_at(&shard->ops, dsn_line(c, !(ref & 1))->ops);
+    bool routed = ops->ops & DSN_OP_REWRITE_MACS;
+    const uint8_t *destination = routed ? ops->destination : ops->check_mac;
+    if (ops->ops & DSN_OP_DROP)
+        return false;
+    if (ops->ops & DSN_OP_NEIGHBOUR) {
+        const struct dsn_rest *rest = dsn_rest(&shard->flows, c);
+        uint64_t sender = ref & 1 ? rest->egress : rest->ingress;
+        destination = dsn_neighbour_want(shard, ops->neighbour, sender, shard->now);
+    }
+    if (destination == NULL)
+        return false;
+    to->vlan = ops->push;
+    memcpy(to->destination, destination, 6);
+    memcpy(to->source, routed ? ops->source : forth->check_mac, 6);
+    *egress = ops->egress;
+    return true;
+}
+
 void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref, bool asks) {
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     const struct dsn_rest *rest = dsn_ref_rest(&shard->flows, ref);
@@ -392,6 +416,9 @@ void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t
     if (!dsn_challenge_take(shard, vnic, p->key.source) || !asks ||
         !dsn_tcp_challenge(session, windows, ref & 1, &challenge))
         return;
-    struct dsn_frame_to to = back_to(p, p->frame);
-    send(shard, p->vnic, dsn_make_challenge(shard->config.pool, &to, p, &challenge), DSN_MADE_CHALLENGE);
+    struct dsn_frame_to to;
+    uint32_t egress;
+    if (find_way(shard, ref ^ 1, &to, &egress))
+        send(shard, dsn_vnic_at(shard->root, egress), dsn_make_challenge(shard->config.pool, &to, p, &challenge),
+             DSN_MADE_CHALLENGE);
 }

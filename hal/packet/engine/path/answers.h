@@ -39,7 +39,7 @@ void dsn_tell_unreachable(struct dsn_shard *shard, const struct dsn_vnic *vnic, 
 /* What the chain that refused it says; told: enum dsn_told. */
 void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t told);
 /* A segment of this line was refused that may be forged. If it asks for it, and limits allow it, its sender gets the other
- * end's ACK (RFC 5961 3.2, 4.2); as far as limits go each such segment is one that was challenged. */
+ * end's ACK (RFC 5961 3.2, 4.2), by the way that what the other end sends takes; as far as limits go each such segment is one that was challenged. */
 void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *packet, uint32_t ref, bool asks);
 
 #endif

@@ -260,6 +260,30 @@ static void push_out(struct dsn_shard *shard, struct dsn_neighbour *one, uint8_t
     }
 }
 
+/* It becomes known, and is asked for. */
+static enum dsn_reason_number begin(struct dsn_shard *shard, uint32_t number, uint32_t share,
+                                    const struct dsn_vnic *from, uint64_t now) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    struct dsn_neighbour *one = &n->neighbour[number];
+    struct dsn_vnic_state *state = &shard->vnics.state[share];
+    if (share == 0 || n->timers >= DSN_NEIGHBOURS)
+        return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
+    if (state->neighbours >= DSN_NEIGHBOURS - n->timers) {
+        dsn_neighbours_are_limited(shard, share, from);
+        return DSN_REASON_NEIGHBOUR_LIMIT;
+    }
+    set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
+    one->tries = 1;
+    one->used = false;
+    one->asker = share;
+    state->neighbours++;
+    memset(one->mac, 0, 6); /* of whoever was known by this address before */
+    memset(one->before, 0, 6);
+    set_timer(n, number, now + DSN_SECOND);
+    ask(shard, one);
+    return DSN_PASSED;
+}
+
 enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
                                           uint32_t vnic, uint64_t now) {
     struct dsn_neighbours *n = &shard->neighbours;
@@ -280,30 +304,29 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
     bool is_new = one->state == DSN_NEIGHBOUR_NONE;
     if (full)
         push_out(shard, one, last);
-    else if (n->waiting >= (state->waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST) ||
-             (is_new && n->timers >= DSN_NEIGHBOURS))
+    else if (n->waiting >= (state->waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST))
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
-    if (is_new && state->neighbours >= DSN_NEIGHBOURS - n->timers) {
-        dsn_neighbours_are_limited(shard, share, from);
-        return DSN_REASON_NEIGHBOUR_LIMIT;
-    }
+    enum dsn_reason_number reason = is_new ? begin(shard, number, share, from, now) : DSN_PASSED;
+    if (reason != DSN_PASSED)
+        return reason;
     state->waiting++;
     one->queue_vnic[one->queued] = vnic;
     one->queue_share[one->queued] = share;
     one->queue[one->queued++] = packet;
     n->waiting++;
-    if (is_new) {
-        set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
-        one->tries = 1;
-        one->used = false;
-        one->asker = share;
-        state->neighbours++;
-        memset(one->mac, 0, 6); /* of whoever was known by this address before */
-        memset(one->before, 0, 6);
-        set_timer(n, number, now + DSN_SECOND);
-        ask(shard, one);
-    }
     return DSN_PASSED;
+}
+
+__rte_cold const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t number, uint64_t vnic, uint64_t now) {
+    struct dsn_neighbour *one = &shard->neighbours.neighbour[number];
+    const struct dsn_vnic *from = dsn_vnic_by_id(shard->root, vnic);
+    if (one->state == DSN_NEIGHBOUR_REACHABLE || one->state == DSN_NEIGHBOUR_PROBE) {
+        one->used = true;
+        return one->mac;
+    }
+    if (one->state == DSN_NEIGHBOUR_NONE && from != NULL)
+        (void)begin(shard, number, dsn_vnic_state(&shard->vnics, vnic), from, now);
+    return NULL;
 }
 
 /* --- what it says of itself --- */

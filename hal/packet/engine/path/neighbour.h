@@ -65,6 +65,9 @@ void dsn_neighbour_let_go(struct dsn_neighbours *neighbours, uint32_t number);
  * (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in PROBE. */
 enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
                                           uint32_t vnic, uint64_t now);
+/* Its MAC, for a packet that the card makes in the name of who is behind the vNIC with this id: such a packet waits for
+ * nobody. NULL: it isn't known; it is asked for from now on, if there is room. */
+const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t number, uint64_t vnic, uint64_t now);
 /* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it says that it
  * answers a request of ours, and is believed while one is out; override: the MAC replaces another one, but not that of
  * who has answered within a second. False: it isn't known, or says too little for one of whom nothing is known. */

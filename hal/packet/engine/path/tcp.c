@@ -67,12 +67,13 @@ static void grant(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
 }
 
 /* A segment that isn't a SYN has passed. What it acknowledges was sent, though it may have gone another way, or before
- * the card was there; `una` is the caller's. */
+ * the card was there; `una` is the caller's. A FIN in front of what
+ * was sent is none for its receiver (RFC 9293 3.10.7.4), and nobody's who has sent more. */
 static void record(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     advertise(w, s);
     grant(w, s);
     dsn_tcp_reach(w, !s->side, s->ack);
-    if (is(s, DSN_TCP_FIN))
+    if (is(s, DSN_TCP_FIN) && end_of(s) == w->side[s->side].end)
         w->flags |= s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
 }
 
@@ -282,7 +283,7 @@ static enum dsn_reason_number first_answer(struct dsn_session *session, struct d
 /* SYN_RECEIVED, behind what acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or with
  * a FIN. What wasn't offered by both doesn't count any more then, and `una` is what its name says. */
 static void maybe_open(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    bool fin = is(s, DSN_TCP_FIN);
+    bool fin = w->flags & DSN_TCP_BOTH_FINS;
     w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
     if (!fin && !(w->flags & (s->side == 0 ? DSN_TCP_ACKED_A : DSN_TCP_ACKED_B)))
         return;

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from hal.packet.contract import EventKind, LoadConfig
+from hal.packet.model import headers
 from hal.packet.model.flows import Connection
-from hal.packet.model.parse import Packet
+from hal.packet.model.parse import Ask, Packet
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.sending import Sending
 from hal.packet.model.path.told import Told
 from hal.packet.model.path.windows import Windows
+from hal.packet.model.path.wire import TCP_CHALLENGE
 
 STAMP_BITS = 29
 """Of nanoseconds: a stamp is half a second."""
@@ -18,14 +21,20 @@ class Challenges:
     else's segments did (CVE-2016-5696): so all that could be asked about counts, before it is known whether it will be,
     and a connection takes two a second at most, which is less than what chance adds to the limit."""
 
-    def __init__(self, moment: Moment, config: LoadConfig, told: Told) -> None:
+    def __init__(self, moment: Moment, config: LoadConfig, told: Told, sending: Sending) -> None:
         self._moment = moment
+        self._sending = sending
         self._told = told
         self._config = config
         self._windows = Windows(moment)
 
-    def may(self, connection: Connection, packet: Packet) -> bool:
-        """A segment of this connection counts as challenged: may its sender be asked?"""
+    def count(self, connection: Connection, direction: int, packet: Packet, ask: Ask | None) -> None:
+        """A segment of this direction counts as challenged. Its sender is asked, where there is what to ask, and limits
+        allow it: as its receiver would, by the way that its packets take."""
+        if self._may(connection, packet) and ask:
+            self._sending.make(connection, 1 - direction, headers.challenge(packet, ask), TCP_CHALLENGE)
+
+    def _may(self, connection: Connection, packet: Packet) -> bool:
         stamp = (self._moment.now >> STAMP_BITS) & 0xFFFF or 1
         if stamp == connection.challenged:
             return False

@@ -134,8 +134,9 @@ class Meetings:
         if isinstance(outcome, tcp.Anew):
             return None
         if isinstance(outcome, tcp.Refused):
-            may = outcome.counts and self._challenges.may(connection, packet)
-            raise Dropped(outcome.reason, outcome.challenge if may else None)
+            if outcome.counts:
+                self._challenges.count(connection, direction, packet, outcome.challenge)
+            raise Dropped(outcome.reason)
         if outcome.state is TcpState.CLOSED and connection.tcp is not TcpState.CLOSED:
             connection.last_ns = self._moment.now  # nothing renews it from now on
         connection.talk = outcome

@@ -85,12 +85,13 @@ class PathShard:
         self.ledger = Ledger(moment, self.counters, self.events)
         self.fragments = Fragments()
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments, Challenges(moment, config, told))
+        self.sending = Sending(moment, self.wire, self.neighbours)
+        challenges = Challenges(moment, config, told, self.sending)
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, challenges)
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
         self.limits = Limits(moment, config, self.flows, told, self.counters)
-        self.sending = Sending(moment, self.wire, self.neighbours)
 
     # --- the way of a packet -----------------------------------------------------------------------------------------
 

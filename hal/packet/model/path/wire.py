@@ -8,7 +8,7 @@ from hal.packet.contract import Output, StepKind
 from hal.packet.model import headers
 from hal.packet.model.chain import lowest_local
 from hal.packet.model.counters import CounterSet
-from hal.packet.model.parse import RST, Ask, Dropped, Packet, Tell
+from hal.packet.model.parse import RST, Dropped, Packet, Tell
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.ports import Ports
 from hal.packet.model.rows import Entry
@@ -65,13 +65,9 @@ class Wire:
         made = headers.ethernet(frame.source, frame.destination, frame.vlan, headers.ethertype_of(ip), ip)
         self.make(packet.vnic, made, kind)
 
-    def tell(self, packet: Packet, news: Tell | Ask) -> None:
-        """Tell the sender of a dropped packet: never about an ICMP error, a later fragment or, but that it is asked
-        whether it was meant, a RST."""
+    def tell(self, packet: Packet, news: Tell) -> None:
+        """Tell the sender of a dropped packet: never about an ICMP error, a later fragment or a RST."""
         if packet.is_later:
-            return
-        if isinstance(news, Ask):
-            self.answer(packet, headers.challenge(packet, news), TCP_CHALLENGE)
             return
         if news.resets and packet.protocol == TCP:
             if not packet.flags & RST and self._may_tell(packet, news):

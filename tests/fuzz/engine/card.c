@@ -161,7 +161,7 @@ void fuzz_card_close(void) {
     if (fuzz_control.running)
         dsn_workers_stop(&fuzz_control.engine);
     fuzz_control.running = false;
-    dsn_unload(&fuzz_control);
+    dsn_unload(&fuzz_control, false);
     FUZZ_CHECK(open_descriptors() == before);
 }
 

@@ -424,7 +424,7 @@ static void happen(struct fuzz_input *in) {
 static void end(void) {
     fuzz_card_inside(true);
     dsn_server_destroy(&fuzz_control);
-    dsn_unload(&fuzz_control);
+    dsn_unload(&fuzz_control, false);
     fuzz_card_inside(false);
 }
 

@@ -117,8 +117,8 @@ void dsn_each_shard(struct dsn_control *control, struct dsn_replay *replay,
 void dsn_in_parts(struct dsn_control *control, struct dsn_replay *replay,
                   void (*fn)(struct dsn_shard *shard, void *argument), void *argument, const uint64_t *cursor);
 
-/* load.c: the reverse of LOAD and START. */
-void dsn_unload(struct dsn_control *control);
+/* load.c: the reverse of LOAD and START. `last`: the process ends, and with it the memory of packets. */
+void dsn_unload(struct dsn_control *control, bool last);
 /* server.c: the write sockets of owners that LOAD named: those that came with it, one an owner (they are taken), or, with
  * NULL, our own. */
 bool dsn_server_owners(struct dsn_control *control, int *given, struct dsn_failure *failure);

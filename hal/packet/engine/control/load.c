@@ -266,7 +266,7 @@ bool dsn_do_load(struct dsn_control *control, struct dsn_exchange *exchange) {
         return false;
     control->loaded = parse(&request, data, size, &exchange->failure) && load(control, &request, exchange);
     if (!control->loaded)
-        dsn_unload(control);
+        dsn_unload(control, false);
     dsn_memfd_unmap(data, size);
     return control->loaded;
 }
@@ -280,7 +280,7 @@ static void drop_shared(struct dsn_engine *engine) {
     engine->verdicts = NULL;
 }
 
-void dsn_unload(struct dsn_control *control) {
+void dsn_unload(struct dsn_control *control, bool last) {
     struct dsn_engine *engine = &control->engine;
     if (control->running)
         dsn_workers_stop(engine);
@@ -298,8 +298,10 @@ void dsn_unload(struct dsn_control *control) {
     for (uint16_t i = 0; i < engine->port_count; i++)
         dsn_port_close(engine->ports[i]);
     engine->port_count = engine->workers = 0;
-    rte_mempool_free(engine->pool);
-    rte_mempool_free(control->replay_pool);
+    if (!last) { /* DPDK writes zeros over what is freed, page by page; at the end all of it goes with the process */
+        rte_mempool_free(engine->pool);
+        rte_mempool_free(control->replay_pool);
+    }
     engine->pool = control->replay_pool = NULL;
     free(engine->readers);
     engine->readers = NULL;

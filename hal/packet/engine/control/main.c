@@ -106,7 +106,7 @@ static int run(const struct dsn_options *options, bool keep_network) {
     if (listened)
         dsn_server_run(&control);
     dsn_server_destroy(&control);
-    dsn_unload(&control);
+    dsn_unload(&control, true);
     dsn_process_leave();
     if (served)
         rte_eal_cleanup();

@@ -100,6 +100,26 @@ class CardStatus(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class NamespacesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     BOARD_FIELD_NUMBER: _builtins.int
     DAEMON_PID_FIELD_NUMBER: _builtins.int
     ENGINE_PID_FIELD_NUMBER: _builtins.int
@@ -122,6 +142,7 @@ class CardStatus(_message.Message):
     SCHEMA_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
     LAST_FAULT_TIME_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     daemon_pid: _builtins.int
     """Of the daemon and of the engine; the engine's is 0 where it has no process of its own."""
@@ -161,6 +182,10 @@ class CardStatus(_message.Message):
     def owners(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Table to its owner, of those that card.toml gives to other writers than the daemon."""
 
+    @_builtins.property
+    def namespaces(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Punt tap's port -> the network namespace that its programs are started in; none for taps that no VRF has."""
+
     def __init__(
         self,
         *,
@@ -186,10 +211,11 @@ class CardStatus(_message.Message):
         schema: _builtins.str = ...,
         owners: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         last_fault_time: _builtins.str = ...,
+        namespaces: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "last_fault_time", b"last_fault_time", "level", b"level", "occupancy", b"occupancy", "owners", b"owners", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "backend", b"backend", "board", b"board", "capacities", b"capacities", "connections", b"connections", "daemon_pid", b"daemon_pid", "engine_pid", b"engine_pid", "engine_starts", b"engine_starts", "engine_state", b"engine_state", "engine_tag", b"engine_tag", "generation", b"generation", "intent_digest", b"intent_digest", "last_fault", b"last_fault", "last_fault_time", b"last_fault_time", "level", b"level", "namespaces", b"namespaces", "occupancy", b"occupancy", "owners", b"owners", "ports", b"ports", "schema", b"schema", "stages", b"stages", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -38,7 +38,8 @@ OTHERS_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class CardStatus:
-    """How the card is doing. Digests are tags as the engine carries them; pids are 0 where there is none."""
+    """How the card is doing. Digests are tags as the engine carries them; pids are 0 where there is none; `namespaces`:
+    punt tap's port -> the network namespace that its programs are started in."""
 
     board: str
     daemon_pid: int
@@ -50,6 +51,7 @@ class CardStatus:
     engine_starts: int
     last_fault: str
     last_fault_time: str
+    namespaces: Mapping[str, str]
     capabilities: Capabilities
 
 
@@ -126,6 +128,7 @@ class GrpcCard:
             engine_starts=message.engine_starts,
             last_fault=message.last_fault,
             last_fault_time=message.last_fault_time,
+            namespaces=dict(message.namespaces),
             capabilities=values.capabilities_from_pb(message, schema()),
         )
 

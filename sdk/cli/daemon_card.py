@@ -6,18 +6,17 @@ gRPC takes a quarter of a second to import: this module is imported where a card
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import Capabilities, Counters, Events, Flow, FlowFilter, PacketIn, Snapshot, Trace
-from hal.packet.frame._generated import Seed, Vrf
+from hal.packet.frame._generated import Seed
 from sdk.api import client
 from sdk.api.applied import Applied
 from sdk.api.client import GrpcCard, IntentText
 from sdk.cli.client import CardStatus, ObjectStatus, Replay
-from services.core.ports import SPARE_PREFIX
 
 if TYPE_CHECKING:
     from services.core.intent import Source
@@ -33,15 +32,6 @@ class DaemonCard:
     def status(self) -> CardStatus:
         found = self._card.status()
         ports = {port.config.name: port.link for port in found.capabilities.ports}
-        namespaces, spare = {}, {}
-        for port in (one.config for one in found.capabilities.ports if one.config.device.startswith("tap:")):
-            where = port.device.partition("@")[2]
-            if port.name.startswith(SPARE_PREFIX):
-                spare[port.number] = (port.name, where)
-            else:
-                namespaces[port.name] = where
-        if spare:
-            namespaces |= self._given(spare)
         return CardStatus(
             found.board,
             found.daemon_pid,
@@ -53,24 +43,9 @@ class DaemonCard:
             found.engine_starts,
             found.last_fault,
             ports,
-            namespaces,
+            found.namespaces,
             found.last_fault_time,
         )
-
-    def _given(self, spare: Mapping[int, tuple[str, str]]) -> dict[str, str]:
-        """Spare taps that VRFs have -> the namespace in which each is then. `spare`: number -> name, and where those
-        wait that nobody has."""
-        try:
-            now = self.snapshot(["vrf"])
-        except HalError:
-            return {}  # the engine has just gone; the status says so itself
-        found = {}
-        for row in now.rows("vrf"):
-            name = now.names.get(("vrf", row.id))
-            if isinstance(row, Vrf) and row.punt_port in spare and name is not None:
-                port, card = spare[row.punt_port]
-                found[port] = f"{card}-{name.text}"
-        return found
 
     def objects(self) -> list[ObjectStatus]:
         return [

@@ -26,6 +26,7 @@ from sdk.dsnd.card import Card
 from sdk.dsnd.collector import Collector
 from sdk.dsnd.patience import Streams
 from sdk.dsnd.tables import OWNER
+from sdk.dsnd.taps import in_use
 from services.core.diff import words
 from services.core.objects import IntentError
 from services.core.plain import plain
@@ -131,7 +132,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             return status
         try:
             snapshot, capabilities = self._card.probe.ask(
-                lambda: (card.backend.snapshot(["seed"]), card.backend.capabilities())
+                lambda: (card.backend.snapshot(["seed", "vrf"]), card.backend.capabilities())
             )
         except HalError as error:
             status.engine_state = "does not answer" if error.kind is ErrorKind.TIMEOUT else "restarting"
@@ -139,6 +140,7 @@ class CardServicer(card_pb2_grpc.CardServicer):
             return status
         status.generation = snapshot.generation
         status.engine_tag = snapshot.tags.get(OWNER, "")
+        status.namespaces.update(in_use(capabilities.ports, snapshot))
         values.capabilities_into_pb(capabilities, status)
         return status
 

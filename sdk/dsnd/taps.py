@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hal import namespaces
 from hal.errors import ErrorKind, HalError
 from hal.later import Later
-from hal.packet.contract import LoadConfig
+from hal.packet.contract import LoadConfig, PortState, Snapshot
+from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import Row
 from sdk.card_config import DEFAULT_TAP, with_taps
 from services.core.ports import PUNT_PREFIX, SPARE_PREFIX
@@ -74,6 +75,24 @@ def plan(config: LoadConfig, run: Path, spares: int = 0) -> tuple[LoadConfig, tu
         taps.append(Tap(port.name, vrf, namespace, mac, port.number, device))
         ports[place] = replace(port, device=f"tap:{device}@{namespace}", mac=mac)
     return replace(config, ports=tuple(ports)), tuple(taps)
+
+
+def in_use(ports: Iterable[PortState], now: Snapshot) -> dict[str, str]:
+    """Punt tap's port -> the network namespace that its programs are started in; none for spare ones that no VRF has.
+    Pure. `now`: with table `vrf`."""
+    found, spare = {}, {}
+    for port in (one.config for one in ports if one.config.device.startswith("tap:")):
+        where = port.device.partition("@")[2]
+        if port.name.startswith(SPARE_PREFIX):
+            spare[port.number] = (port.name, where)
+        else:
+            found[port.name] = where
+    for row in now.rows("vrf") if spare else ():
+        name = now.names.get(("vrf", row.id))
+        if isinstance(row, Vrf) and row.punt_port in spare and name is not None:
+            tap, card = spare[row.punt_port]
+            found[tap] = f"{card}-{name.text}"
+    return found
 
 
 class Taps:

@@ -6,10 +6,13 @@ import os
 import subprocess
 from pathlib import Path
 
-from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.contract import Insert, LoadConfig, Name, PortConfig
 from hal.packet.dpdk.linux_port import open_tap
+from hal.packet.frame._generated import Vrf
+from hal.packet.model import Twin
+from hal.packet.schema.rows import as_rows
 from hal.packet.stages.bridge._generated import LocalAddress
-from sdk.dsnd.taps import DEVICE, Taps, plan
+from sdk.dsnd.taps import DEVICE, Taps, card_namespace, in_use, plan
 
 
 def test_the_default_vrf_has_a_tap_unless_card_toml_names_it(tmp_path: Path) -> None:
@@ -24,6 +27,21 @@ def test_cards_on_one_machine_do_not_meet(tmp_path: Path) -> None:
     one, other = (plan(LoadConfig(), tmp_path / name)[1][0] for name in ("a", "b"))
     assert one.namespace != other.namespace
     assert one.mac != other.mac
+
+
+def test_a_spare_is_in_use_where_a_vrf_has_it(tmp_path: Path) -> None:
+    """As the status of the card tells it."""
+    config, _ = plan(LoadConfig(ports=(PortConfig(0, "host0", "linux:eth1"),)), tmp_path, spares=2)
+    card, (_, _, first, second) = card_namespace(tmp_path), config.ports
+    twin = Twin()
+    twin.load(config)
+    twin.start()
+    default = {"punt-default": f"{card}-default"}
+    assert in_use(twin.capabilities().ports, twin.snapshot(["vrf"])) == default
+    rows = [Vrf(id=1), Vrf(id=2, punt_port=second.number), Vrf(id=3, punt_port=first.number)]
+    names = [Name("vrf", 1, "grey"), Name("vrf", 2, "red")]  # nobody named the third
+    twin.writer().commit([Insert(one) for one in as_rows(rows)], names=names)
+    assert in_use(twin.capabilities().ports, twin.snapshot(["vrf"])) == {**default, second.name: f"{card}-red"}
 
 
 def test_a_tap_gets_the_cards_addresses_and_is_gone_in_the_end(tmp_path: Path) -> None:

@@ -101,6 +101,15 @@ def test_an_address_of_another_link_is_not_defended_on_this(card: Card) -> None:
         assert len(told(card)) == place + 1
 
 
+def test_rfc4007_6_a_link_local_address_is_of_its_link(card: Card) -> None:
+    """The gateway of the vNICs' subnet is fe80::1; so may be a router on an uplink."""
+    na(card, "fe80::1").is_dropped("nd_ignored").silently()
+    assert told(card) == []
+    card.gets(LocalAddress(id=99, vrf=VRF, address="fe80::99", subnet=TRANSIT0))
+    assert len(na(card, "fe80::99").is_dropped("address_conflict").outputs()) == 1
+    assert told(card) == [("local_address", 99, f"fe80::99 is-at {OTHER}")]
+
+
 @pytest.mark.parametrize("host", ["web", "db"])
 def test_an_address_of_a_vnic_is_told_of(card: Card, host: str) -> None:
     """What packets to it would reach is the vNIC, whatever an uplink says. Nothing is learned or said there."""

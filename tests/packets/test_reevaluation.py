@@ -8,13 +8,14 @@ import pytest
 from scapy.all import ICMP, IP, Raw
 
 from hal.packet.contract import Delete, Modify, StepKind
+from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import as_rows
 from hal.packet.stages.bridge._generated import VnicAddress
 from hal.packet.stages.firewall._generated import FirewallBinding
 from hal.packet.stages.route._generated import BlackholeRoute, SubnetRoute
 from tests.packets.card import Card, answer_to_request
 from tests.packets.packets import Description, tcp, udp
-from tests.packets.world import BACK, HOSTS, RULES, VRF
+from tests.packets.world import BACK, HOSTS, RULES, SHOP, VRF
 
 ASK, REPLY = udp("10.1.0.20:1 > 10.1.0.10:53"), udp("10.1.0.10:53 > 10.1.0.20:1")
 
@@ -121,12 +122,16 @@ def test_the_address_moves_to_a_vnic_that_denies(card: Card) -> None:
 
 
 def test_the_way_back_leads_to_where_it_comes_from(card: Card) -> None:
-    card.gets(VnicAddress(id=77, subnet=BACK, address="10.2.0.9", vnic=10))
+    """From an uplink of another VRF: in its own, nobody outside has an address of a vNIC's."""
+    card.gets(Vrf(id=2), SubnetRoute(id=76, vrf=2, prefix="10.1.0.0/24", subnet=SHOP))
+    card.changes(replace(card.row("vnic", HOSTS["second"].vnic), vrf=2))
     card.gets(SubnetRoute(id=77, vrf=VRF, prefix="203.0.113.9/32", subnet=BACK))
     card.gets(VnicAddress(id=78, subnet=BACK, address="203.0.113.9", vnic=10))
-    card.host("gateway").sends(tcp("203.0.113.9:1 > 10.1.0.10:80")).arrives_at("web")
+    card.host("second").sends(tcp("203.0.113.9:1 > 10.1.0.10:80")).arrives_at("web")
     card.host("web").sends(tcp("10.1.0.10:80 > 203.0.113.9:1", flags="SA")).is_dropped("same_interface")
-    card.host("gateway").sends(tcp("203.0.113.8:1 > 10.1.0.10:80")).arrives_at("web")
+    card.host("second").sends(tcp("203.0.113.8:1 > 10.1.0.10:80")).arrives_at("web")
+    card.resolves("gateway")
+    card.host("web").sends(tcp("10.1.0.10:80 > 203.0.113.8:1", flags="SA")).arrives_at("gateway")
 
 
 @pytest.mark.parametrize("length", [8, 9, 15, 16, 17, 24, 31, 32])

@@ -247,7 +247,8 @@ SCHEMA = StageSchema(
         ),
         Reason(
             "address_conflict",
-            "ARP or neighbour discovery by which somebody on an uplink has an address of the card's or of a vNIC's.",
+            "Somebody on an uplink has an address of the card's or of a vNIC's: he says so by ARP or neighbour "
+            "discovery, or sends from it.",
         ),
         Reason(
             "ra_guard", "A router's advertisement from a vNIC that is not declared as a router (RFC 6105, RFC 7113)."

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.contract import StepKind
+from hal.packet.model.addresses import is_claimed
 from hal.packet.model.guard import refuses_in, refuses_out
 from hal.packet.model.keys import flow_hash
 from hal.packet.model.parse import is_link_local
@@ -121,7 +122,9 @@ class Chain:
         return ""
 
     def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
-        """The reason not to let it send from this source, or ""."""
+        """The reason not to let it send from this source, or "": asked where no chain decides."""
+        if is_claimed(tables, vnic, header.source):
+            return "address_conflict"
         return self.ask(tables, vnic, lambda stage: stage.check_source(header, vnic, tables))
 
     def decide(
@@ -130,6 +133,8 @@ class Chain:
         """What becomes of a connection that begins with this header, coming from `ingress`."""
         if refuses_out(ingress, header):
             return Drop("dhcp_guard")
+        if is_claimed(tables, ingress, header.source):
+            return Drop("address_conflict")
         context = Context("egress", ingress, None, routed, hash_of(header, ingress.vrf), network)
         leave: Leave | None = None
         decided: list[Entry | None] = [None, None]

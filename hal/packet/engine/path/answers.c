@@ -3,6 +3,7 @@
 #include "path/guard.h"
 #include "path/make.h"
 #include "path/shard.h"
+#include "path/whom.h"
 
 static struct dsn_frame_to back_to(const struct dsn_packet *p, const uint8_t source[6]) {
     struct dsn_frame_to to = {.vlan = p->vlan};
@@ -20,12 +21,6 @@ static void send(struct dsn_shard *shard, const struct dsn_vnic *vnic, struct rt
         rte_pktmbuf_free(frame);
 }
 
-static uint32_t local_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]) {
-    struct dsn_row_local_address wanted = {.vrf = vrf};
-    memcpy(wanted.address, address, 16);
-    return dsn_find(root, DSN_TABLE_LOCAL_ADDRESS, &wanted.vrf);
-}
-
 /* The MAC that the card tells for an address asked for by ARP or ND; *own: it is the card's. */
 static bool answering_mac(const struct dsn_root *root, const struct dsn_vnic *vnic, const uint8_t asker[16],
                           const uint8_t target[16], uint8_t mac[6], bool *own) {
@@ -35,7 +30,7 @@ static bool answering_mac(const struct dsn_root *root, const struct dsn_vnic *vn
     memcpy(mac, &vnic->own_mac, 6);
     if (vnic->role == DSN_VNIC_ROLE_CARD)
         return vnic->own_mac != DSN_NO_MAC;
-    uint32_t slot = local_address(root, vnic->vrf, target);
+    uint32_t slot = dsn_local_address(root, vnic->vrf, target);
     if (slot != DSN_NO_SLOT && vnic->own_mac != DSN_NO_MAC) {
         const struct dsn_row_local_address *local = dsn_row(root, DSN_TABLE_LOCAL_ADDRESS, slot);
         if (local->subnet == vnic->subnet)
@@ -119,7 +114,7 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
         send(shard, vnic, dsn_make_arp(shard->config.pool, &to, 2, mac, target, to.destination, told.address),
              DSN_MADE_ARP);
     }
-    bool ours = memcmp(arp + 24, none, 4) == 0 || local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
+    bool ours = memcmp(arp + 24, none, 4) == 0 || dsn_local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
     struct said said = {
         .address = told.address,
         .mac = told.source_mac,
@@ -184,7 +179,7 @@ static enum dsn_reason_number take_advertisement(struct dsn_shard *shard, const 
     const uint8_t *message = dsn_payload(p), *to = p->key.destination;
     if (!learn_only && dsn_conflict(shard, p->vnic, message + 8, link != NULL ? link : p->frame + 6))
         return DSN_REASON_ADDRESS_CONFLICT;
-    if (memcmp(to, all_nodes, 16) != 0 && local_address(shard->root, p->vnic->vrf, to) == DSN_NO_SLOT)
+    if (memcmp(to, all_nodes, 16) != 0 && dsn_local_address(shard->root, p->vnic->vrf, to) == DSN_NO_SLOT)
         return DSN_REASON_ND_IGNORED;
     struct said said = {
         .address = message + 8,
@@ -275,6 +270,8 @@ __rte_cold enum dsn_reason_number dsn_bridge_nd(struct dsn_shard *shard, const s
 
 enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
                                       const struct dsn_header *header) {
+    if (dsn_is_claimed(root, vnic, header->source))
+        return DSN_REASON_ADDRESS_CONFLICT;
     struct dsn_chain chain = dsn_chain_of(root, vnic, DSN_EGRESS);
     for (uint32_t i = 0; i < chain.count; i++) {
         const struct dsn_stage *stage = dsn_stage_table[chain.stage[i]];

@@ -1,6 +1,7 @@
 /* The chain of stages: egress stages of whom a packet comes from, then ingress stages of whom it goes to. */
 #include "path/guard.h"
 #include "path/run.h"
+#include "path/whom.h"
 
 static void begin(struct dsn_shard *shard, struct dsn_decision *d, const struct dsn_header *header,
                   const struct dsn_vnic *ingress, bool routed) {
@@ -54,6 +55,9 @@ bool dsn_chain_decide(struct dsn_shard *shard, struct dsn_decision *d, const str
 #endif
     d->reason = DSN_REASON_DHCP_GUARD;
     if (unlikely(dsn_servers_alone(ingress, header->protocol, header->destination_port)))
+        return false;
+    d->reason = DSN_REASON_ADDRESS_CONFLICT;
+    if (unlikely(dsn_is_claimed(d->root, ingress, header->source)))
         return false;
     d->reason = DSN_REASON_NO_DECISION;
     if (!walk(shard, d, ingress))

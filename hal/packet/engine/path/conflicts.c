@@ -22,17 +22,11 @@ bool dsn_conflict(struct dsn_shard *shard, const struct dsn_vnic *uplink, const 
                   const uint8_t mac[6]) {
     if (uplink->role != DSN_VNIC_ROLE_UPLINK || dsn_mac(mac) == uplink->own_mac)
         return false;
-    struct dsn_row_local_address wanted = {.vrf = uplink->vrf};
-    memcpy(wanted.address, address, 16);
-    enum dsn_table_number table = DSN_TABLE_LOCAL_ADDRESS;
-    uint32_t slot = dsn_find(shard->root, table, &wanted.vrf);
-    bool own = slot != DSN_NO_SLOT;
-    if (!own) {
-        table = DSN_TABLE_VNIC_ADDRESS;
-        slot = dsn_vnic_address(shard->root, uplink->vrf, address);
-        if (slot == DSN_NO_SLOT)
-            return false;
-    }
+    enum dsn_table_number table;
+    uint32_t slot = dsn_own_address(shard->root, uplink, address, &table);
+    if (slot == DSN_NO_SLOT)
+        return false;
+    bool own = table == DSN_TABLE_LOCAL_ADDRESS;
     uint64_t id = dsn_id_at(shard->root, table, slot);
     if (!may_tell(own ? shard->conflicts.own : shard->conflicts.vnics, id, shard->now))
         return true;

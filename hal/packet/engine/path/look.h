@@ -7,11 +7,10 @@
 #include "path/guard.h"
 #include "path/plain.h"
 #include "path/run.h"
+#include "path/whom.h"
 
 static bool dsn_is_local(const struct dsn_root *root, const struct dsn_packet *p) {
-    struct dsn_row_local_address wanted = {.vrf = p->key.vrf};
-    memcpy(wanted.address, p->key.destination, 16);
-    return dsn_find(root, DSN_TABLE_LOCAL_ADDRESS, &wanted.vrf) != DSN_NO_SLOT;
+    return dsn_local_address(root, p->key.vrf, p->key.destination) != DSN_NO_SLOT;
 }
 
 /* Step 1. Whoever looks at packets asks it, short cuts as well. */

@@ -68,6 +68,8 @@ static void fill_way_back(struct dsn_shard *shard, struct dsn_opening *o, bool t
     o->route[1] = d.route;
     o->network |= d.network;
     o->always |= d.always;
+    /* Of whom the initiator's address is, its own VRF was asked: the route that is stamped says so, or none does. */
+    o->always |= o->ingress->vrf != o->egress->vrf || d.route != dsn_route_key(o->ingress->vrf, o->header.source);
     const struct dsn_vnic *to = leaves ? dsn_vnic_at(shard->root, d.egress) : NULL;
     o->ops[1].reason = leaves ? (uint16_t)DSN_REASON_SAME_INTERFACE : d.reason;
     if (to == o->egress)

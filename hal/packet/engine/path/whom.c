@@ -12,6 +12,31 @@ uint32_t dsn_vnic_address(const struct dsn_root *root, uint64_t vrf, const uint8
     return dsn_find(root, DSN_TABLE_VNIC_ADDRESS, &wanted.subnet);
 }
 
+uint32_t dsn_local_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]) {
+    struct dsn_row_local_address wanted = {.vrf = vrf};
+    memcpy(wanted.address, address, 16);
+    return dsn_find(root, DSN_TABLE_LOCAL_ADDRESS, &wanted.vrf);
+}
+
+uint32_t dsn_own_address(const struct dsn_root *root, const struct dsn_vnic *uplink, const uint8_t address[16],
+                         enum dsn_table_number *table) {
+    uint32_t slot = dsn_local_address(root, uplink->vrf, address);
+    *table = DSN_TABLE_LOCAL_ADDRESS;
+    if (dsn_is_link_local(address)) { /* one's own on its link alone (RFC 4007 6) */
+        const struct dsn_row_local_address *local = slot != DSN_NO_SLOT ? dsn_row(root, *table, slot) : NULL;
+        return local != NULL && local->subnet == uplink->subnet ? slot : DSN_NO_SLOT;
+    }
+    if (slot != DSN_NO_SLOT)
+        return slot;
+    *table = DSN_TABLE_VNIC_ADDRESS;
+    return dsn_vnic_address(root, uplink->vrf, address);
+}
+
+bool dsn_is_claimed(const struct dsn_root *root, const struct dsn_vnic *vnic, const uint8_t source[16]) {
+    enum dsn_table_number table;
+    return vnic->role == DSN_VNIC_ROLE_UPLINK && dsn_own_address(root, vnic, source, &table) != DSN_NO_SLOT;
+}
+
 struct dsn_whom dsn_whom(const struct dsn_root *root, const struct dsn_packet *p) {
     uint32_t slot =
         p->vnic->role == DSN_VNIC_ROLE_UPLINK ? dsn_vnic_address(root, p->vnic->vrf, p->key.destination) : DSN_NO_SLOT;

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hal.packet.contract import EventKind
 from hal.packet.model import headers
+from hal.packet.model.addresses import own_address
 from hal.packet.model.chain import own_mac
 from hal.packet.model.counters import EventRing
 from hal.packet.model.parse import ARP_TYPE, BROADCAST, IPV6_TYPE
 from hal.packet.model.path.moment import Moment
-from hal.packet.model.path.whom import vnic_address
 from hal.packet.model.path.wire import ARP, ND, Wire
 from hal.packet.model.rows import Entry
 from hal.packet.model.tracking import SECOND
@@ -36,7 +36,7 @@ class Conflicts:
         own = own_mac(tables, vnic)
         if vnic.role != "uplink" or own is None or mac == own:
             return False
-        row = tables.exact("local_address", vnic.vrf, address) or vnic_address(tables, vnic.vrf, address)
+        row = own_address(tables, vnic, address)
         if row is None:
             return False
         if self._may_tell(row):

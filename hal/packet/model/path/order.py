@@ -131,9 +131,9 @@ class PathShard:
                 return self.answers.nd(packet)  # 11: nd_*, spoofed_nd, ra_guard, redirect_guard
             check_is_for_us(tables, packet)  # 12: not_for_us
             if self.answers.is_pinged(packet):
-                return self.answers.echo(packet)  # 13, *Echo*: card_fragment, l4_checksum, spoofed_*
+                return self.answers.echo(packet)  # 13, *Echo*: address_conflict, spoofed_*, card_fragment, l4_checksum
             if packet.is_icmp_error:
-                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, spoofed_*
+                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, address_conflict, ...
             else:
                 meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type, ra_guard, redirect_guard
 
@@ -151,7 +151,8 @@ class PathShard:
         if not meeting:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.
             with self.flows.without(anew.connection if anew else None):
-                meeting = self.opening.decide(packet, anew)  # F1: tcp_no_session, icmp_type; F2: same_interface, ...
+                # F1: tcp_no_session, icmp_type; F2: address_conflict, same_interface, ...
+                meeting = self.opening.decide(packet, anew)
                 check_size(meeting)  # F3: as E4, E5
                 self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
                 punt = self.limits.punt(meeting)  # F3: punt_limit

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from hal.packet.model.addresses import vnic_address
 from hal.packet.model.flows import Share
 from hal.packet.model.parse import Packet
 from hal.packet.model.rows import Entry
 from hal.packet.model.tables import Tables
-
-
-def vnic_address(tables: Tables, vrf: int, address: bytes) -> Entry | None:
-    """The row of `vnic_address` that packets to this address go to."""
-    route = tables.longest("route", vrf, address)
-    if route is None or route.row != "SubnetRoute":
-        return None
-    return tables.exact("vnic_address", route.subnet, address)
 
 
 def whom(tables: Tables, packet: Packet) -> tuple[Entry, Share]:

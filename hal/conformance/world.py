@@ -188,6 +188,11 @@ def router_answers(traffic: Traffic) -> Sent:
     return traffic.send(0, ethernet(UPLINK_MAC, ROUTER_MAC, ARP, message))
 
 
+def from_router(packet: bytes) -> bytes:
+    """A packet that the router sends on to the card, by port 0."""
+    return ethernet(UPLINK_MAC, ROUTER_MAC, IPV4 if packet[0] >> 4 == 4 else IPV6, packet)
+
+
 def from_tap(packet: bytes) -> bytes:
     """An IPv4 packet as a program of the card's own sends it, by port 9."""
     return ethernet(GATEWAY[4], TAP_MAC, IPV4, packet)

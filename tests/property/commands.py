@@ -64,6 +64,7 @@ class Kind(IntEnum):
     GAME = 19
     POSE = 20
     QUARREL = 21
+    CLAIM = 22
 
 
 WEIGHTS = {
@@ -88,6 +89,7 @@ WEIGHTS = {
     Kind.GAME: 6,
     Kind.POSE: 2,
     Kind.QUARREL: 1,
+    Kind.CLAIM: 2,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -401,6 +403,30 @@ class Story:
         kind = 0x86DD if six else 0x0800
         yield self._packet(end, frames.ethernet(mac, end.mac, kind, ip.wrap(number, body), end.vlan))
 
+    def _claim(self, which: int, whose: int, what: int, how: int) -> Iterator[PacketIn]:
+        """Somebody on an uplink has a vNIC's address, or one of the card's, and says something to a vNIC or the card:
+        a first packet, one of TCP in mid-stream, the first fragment of some and a later one, an echo request. And the
+        same under his own, before or behind it."""
+        talk = replace(self._talk(which), source=4 + which % 3, destination=how % 4, v6=bool(what % 2), sport=42000)
+        talk.protocol = (frames.TCP, frames.UDP, frames.TCP, frames.ICMP)[what // 2 % 4]
+        to_card = how // 4 % 2
+        source, destination = talk.ends(False)
+        names = [(end.v4, end.v6) for end in ENDS[:4]] + list(LOCAL.values())
+        if to_card:
+            own = LOCAL[source.subnet]
+            talk.protocol = frames.ICMP if what // 2 % 2 else talk.protocol
+            destination = replace(destination, v4=own[0], v6=own[1])
+        both = [(source.v4, source.v6), names[whose % len(names)]]
+        for v4, v6 in both if whose // 8 % 2 else reversed(both):
+            liar = replace(source, v4=v4, v6=v6)
+            ip = Ip(v6, destination.v6) if talk.v6 else Ip(v4, destination.v4)
+            number, body = talk.l4(ip, False, ACK if what // 2 % 4 == 2 else SYN, 40)
+            if how // 12 % 4 == 3:
+                first = replace(ip, more=True, identification=whose)
+                yield self._packet(source, wrap(liar, destination, first, number, body[:24]))
+                ip, body = replace(ip, offset=24, identification=whose), body[24:]
+            yield self._packet(source, wrap(liar, destination, ip, number, body))
+
     def _fragment(self, which: int, how: int, where: int, size: int) -> Iterator[PacketIn]:
         talk = self._talk(which)
         reply = False
@@ -537,6 +563,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.GAME: Story._game,
     Kind.POSE: Story._pose,
     Kind.QUARREL: Story._quarrel,
+    Kind.CLAIM: Story._claim,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))

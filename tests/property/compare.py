@@ -61,6 +61,10 @@ ENDS = (
     "ANNOUNCE arp_ignored",
     "ANNOUNCE nd_ignored",
     "QUARREL CONSUME",
+    "CLAIM address_conflict",
+    "CLAIM FORWARD",
+    "CLAIM CONSUME",
+    "ERROR address_conflict",
     PUSHED_OUT,
     PICKED_UP,
 )

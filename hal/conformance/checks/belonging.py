@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import DESTINATION_OPTIONS, UDP, fragment, tcp, udp, unreachable
+from hal.conformance.frames import DESTINATION_OPTIONS, UDP, echo, fragment, tcp, udp, unreachable
 from hal.conformance.traffic import Sent
 from hal.conformance.world import A, B, C
 from hal.packet.contract import Verdict
@@ -73,6 +73,26 @@ def spoofed_replies_are_not_picked_up(bench: Bench) -> None:
     equal(traffic.flows(), [], "connections that it opened")
     honest = A.frame(tcp(A.ip, B.ip, 80, 4000, "A"), to=B.mac)
     traffic.send(A.port, honest).left_by(B.port, "an honest one")
+
+
+@check(Level.STATEFUL, "nobody behind an uplink has an address of this card", needs=NEEDS)
+def nobody_outside_is_one_of_us(bench: Bench) -> None:
+    """By an uplink no connection, echo request or ICMP error comes from an address of the card's or of a vNIC's."""
+    traffic = world.world(bench).traffic()
+    traffic.send(0, world.from_router(udp(world.FAR, A.ip))).left_by(A.port, "a packet from far away")
+    to_far = unreachable(world.FAR, A.ip, udp(A.ip, world.FAR, 53, 4000))
+    traffic.send(A.port, A.frame(udp(A.ip, world.FAR, 53, 4000)))
+    for ours in (C.ip, "10.2.0.1", "192.0.2.2"):
+        for what, packet in (
+            ("a connection", udp(ours, A.ip)),
+            ("an echo request to the card", echo(ours, "192.0.2.2")),
+            ("an ICMP error", unreachable(ours, A.ip, udp(A.ip, world.FAR, 53, 4000))),
+        ):
+            traffic.send(0, world.from_router(packet)).dropped("address_conflict", f"{what} from {ours} by the uplink")
+    traffic.send(0, world.from_router(to_far)).left_by(A.port, "an ICMP error from far away")
+    pinged = traffic.send(0, world.from_router(echo(world.FAR, "192.0.2.2")))
+    pinged.left_by(0, "an echo request to the card from far away", Verdict.CONSUME)
+    traffic.send(C.port, C.frame(udp(C.ip, A.ip))).left_by(A.port, "the vNIC's own packet")
 
 
 @check(Level.STATEFUL, "behind that are part of what is cut up (RFC 8200 4.5)", needs=NEEDS)

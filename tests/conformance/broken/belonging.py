@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hal.packet.model.chain import Chain
+from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_packet
 from hal.packet.model.path.limits import Limits, Punt
 from hal.packet.model.path.meeting import By, Meeting, Meetings
-from hal.packet.model.stage import TCP, Entry, Header, Tables
+from hal.packet.model.stage import TCP, Drop, Entry, Header, Leave, Network, Tables, Witness
 from tests.conformance.broken.parts import Breaks, breaks
 
 BREAKS: Breaks = {}
@@ -66,6 +66,29 @@ class SpoofedReplies(Chain):
 
     def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
         return "" if header.protocol == TCP else super().source_is_wrong(tables, header, vnic)
+
+
+@breaks(BREAKS, "nobody_outside_is_one_of_us")
+class AnybodyOutside(Chain):
+    """connections are opened by an uplink from a vNIC's address"""
+
+    def decide(
+        self, header: Header, ingress: Entry, routed: bool, tables: Tables, network: Network, witness: Witness
+    ) -> Decision | Drop:
+        judged = super().decide(header, ingress, routed, tables, network, witness)
+        leave = self.where(header, ingress, routed, tables, network)
+        if isinstance(leave, Leave) and isinstance(judged, Drop) and judged.reason == "address_conflict":
+            return Decision(leave.egress, leave.neighbour, (None, None))
+        return judged
+
+
+@breaks(BREAKS, "nobody_outside_is_one_of_us")
+class SaidOutside(Chain):
+    """echo requests and ICMP errors come by an uplink from a vNIC's address"""
+
+    def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
+        reason = super().source_is_wrong(tables, header, vnic)
+        return "" if reason == "address_conflict" else reason
 
 
 @breaks(BREAKS, "fragments_begin_behind_their_header")

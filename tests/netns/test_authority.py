@@ -14,19 +14,14 @@ import pytest
 
 from hal import held
 from tests.netns import two_hosts
-from tests.netns.world import World, leftovers, wait_until
+from tests.netns.world import World, wait_until
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("world"), program) as world:
-        two_hosts.add_hosts(world)
-        world.write_card(workers="2")
-        world.start_card()
-        two_hosts.apply(world, "allow icmp from any to any")
+    folder = tmp_path_factory.mktemp("world")
+    with two_hosts.forwarding(folder, "allow icmp from any to any", program, workers="2") as world:
         yield world
-        world.stop_card()
-    assert list(leftovers(world.tag)) == []
 
 
 def threads(pid: int) -> dict[str, dict[str, str]]:

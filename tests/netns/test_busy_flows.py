@@ -13,7 +13,7 @@ from hal.packet.contract import FlowFilter, PacketIn
 from hal.packet.describe import build, parse
 from hal.packet.dpdk.engine import connect
 from tests.netns import two_hosts
-from tests.netns.world import World, end_session, leftovers
+from tests.netns.world import World, end_session
 
 SEND = f"""
 import socket
@@ -32,21 +32,12 @@ ASKED = 300
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    try:
-        two_hosts.add_hosts(made)
-        made.write_card()
-        made.start_card()
-        yield made
-        made.stop_card()
-    finally:
-        made.close()
-    assert list(leftovers(made.tag)) == []
+    with two_hosts.forwarding(tmp_path, "allow udp from any to any") as world:
+        yield world
 
 
 def test_a_flow_in_use_is_always_there(world: World) -> None:
     """It is listed, in a trace, and forgotten where that is asked."""
-    two_hosts.apply(world, "allow udp from any to any")
     sender = world.hosts["b"].start(sys.executable, "-c", SEND)
     engine = connect(world.run_folder / "engine")
     writer = engine.writer("dsnd")

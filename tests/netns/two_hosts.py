@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.netns.world import World
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.netns.world import World, leftovers
 
 A, B = "10.1.0.10", "10.1.0.20"
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -37,3 +41,21 @@ spec: {{port: host1, mac: {MAC_B}, subnet: net, addresses: [{B}], policy: all}}
 """
     )
     world.dsn("apply", str(intent))
+
+
+@contextlib.contextmanager
+def forwarding(folder: Path, rule: str, engine: Path | None = None, **more: str) -> Iterator[World]:
+    """A card that forwards between them by this rule. Nothing is left of it.
+
+    Args:
+        folder, engine: as a `World` has them.
+        more: lines of card.toml, as `World.write_card` has them.
+    """
+    with World(folder, engine) as world:
+        add_hosts(world)
+        world.write_card(**more)
+        world.start_card()
+        apply(world, rule)
+        yield world
+        world.stop_card()
+    assert list(leftovers(world.tag)) == []

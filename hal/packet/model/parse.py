@@ -266,7 +266,7 @@ def _parse_ipv4(frame: Frame, vnic: Entry, routed: bool) -> Packet:
 
 
 WINDOW_SCALE, LARGEST_SCALE = 3, 14  # RFC 7323 2.2, 2.3
-SIGNATURES = (19, 29)  # RFC 2385 3.0, RFC 5925 2.2
+SIGNATURES = {19: range(16, 17), 29: range(2, 39)}  # kinds, and bytes of their values: RFC 2385 3.0, RFC 5925 2.2
 SOURCE_ROUTES = (131, 137)
 REFUSED_OPTIONS = (7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152)
 """Record route, timestamp, and what is obsolete: RFC 7126 4 advises to drop these."""
@@ -450,7 +450,7 @@ def options_of_syn(options: bytes) -> tuple[int | None, bool]:
     offer, signed = None, False
     try:
         for kind, value in walk(options):
-            signed = signed or kind in SIGNATURES
+            signed = signed or len(value) in SIGNATURES.get(kind, range(0))
             if kind == WINDOW_SCALE and len(value) == 1:
                 offer = min(value[0], LARGEST_SCALE)
     except IllegalLengthError:

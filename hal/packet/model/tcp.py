@@ -32,6 +32,7 @@ class Talk:
         first: SYN_SENT, what the initiator called with before it called from another number.
         behind: SYN_SENT, the ends of both sides of a connection that had ended, which this one replaces.
         doubted: CLOSED, the side whose RST did that, with a number that its receiver may be beyond; None: none is.
+        refused: CLOSED, in doubt, in the handshake: whatever the receiver says shows that it goes on.
     """
 
     state: TcpState
@@ -41,6 +42,7 @@ class Talk:
     first: Side | None = None
     behind: tuple[int, int] | None = None
     doubted: int | None = None
+    refused: bool = False
 
     def with_sides(self, direction: int, sender: Side, receiver: Side, state: TcpState | None = None) -> Talk:
         sides = (sender, receiver) if direction == 0 else (receiver, sender)
@@ -66,7 +68,12 @@ class Anew:
     """A bare SYN behind the connection's end: it is the first packet of another (RFC 9293 3.10.7.4, RFC 6191)."""
 
 
-Outcome = Talk | Refused | Anew
+@dataclass(frozen=True)
+class Signed:
+    """A call from anew with a signature: it passes, if the connection may be asked, and changes nothing."""
+
+
+Outcome = Talk | Refused | Anew | Signed
 
 STATE = Refused("tcp_state")
 WINDOW = Refused("tcp_window")
@@ -158,8 +165,9 @@ def _the_answer(talk: Talk, segment: Segment) -> Outcome:
     fits = segment.ack and _acknowledges_syn(a, segment)
     fits_first = segment.ack and not fits and talk.first is not None and _acknowledges_syn(talk.first, segment)
     if segment.rst:
-        closed = replace(talk, state=TcpState.CLOSED, first=None, behind=None)
-        return closed if fits or fits_first else WINDOW
+        if fits_first:  # that call is over, the newest is not
+            return replace(talk, first=None)
+        return replace(talk, state=TcpState.CLOSED, first=None, behind=None) if fits else WINDOW
     if segment.syn:
         called = replace(talk, sides=(talk.first, b)) if talk.first and fits_first else talk
         return _answered(called, segment) if fits or fits_first or not segment.ack else WINDOW
@@ -218,6 +226,8 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
     fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
     if strict and not fits:
         return WINDOW
+    if strict and _is_old(sender, segment):
+        return talk
     sender, receiver = _exchange(sender, replace(receiver, acked=True), segment)
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
 
@@ -246,7 +256,7 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
     if direction == 0 and receiver.bare and not sender.acked and not same and (fits or not segment.ack):
         return _begun_anew(talk, segment)
     if not same and _is_asked_by_who_gets_it(sender, segment):
-        return talk
+        return Signed()
     if not same or (segment.ack and not fits) or (segment.ack and direction == 0 and not receiver.bare):
         return _challenged(talk, direction)
     sender = sender.advertising(segment)
@@ -273,13 +283,17 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
     """ESTABLISHED, FIN_WAIT, CLOSING, TIME_WAIT."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if segment.syn:
-        if _is_handshake_again(talk, segment, direction) or _is_asked_by_who_gets_it(sender, segment):
+        if _is_handshake_again(talk, segment, direction):
             return talk
+        if _is_asked_by_who_gets_it(sender, segment):
+            return Signed()
         return _challenged(talk, direction)  # RFC 5961 4.2
     if segment.rst:
         return _reset(talk, segment, direction, strict)
     if strict and not _fits(talk, segment, direction):
         return WINDOW
+    if strict and _is_old(sender, segment):
+        return talk
     sender, receiver = _exchange(sender, receiver, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
     behind = talk.with_sides(direction, sender, receiver)
@@ -303,12 +317,16 @@ def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outco
     if strict and not _fits(talk, segment, direction):
         return WINDOW
     if segment.rst:
-        return replace(talk, doubted=None) if segment.sequence == talk.sides[direction].end else talk
+        exact = segment.sequence == talk.sides[direction].end
+        return replace(talk, doubted=None, refused=False) if exact else talk
+    if strict and _is_old(talk.sides[direction], segment):
+        return talk
     before = talk.sides[1 - direction]
     sender, receiver = _exchange(talk.sides[direction], before, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
     behind = talk.with_sides(direction, sender, receiver)
-    if talk.doubted is None or (talk.doubted != direction and receiver.una == before.una):
+    goes_on = talk.doubted == direction or receiver.una != before.una or talk.refused
+    if talk.doubted is None or not goes_on:
         return behind
     return _open_after_all(behind)
 
@@ -322,7 +340,7 @@ def _open_after_all(talk: Talk) -> Talk:
         state = TcpState.TIME_WAIT if both else TcpState.CLOSING
     elif a.finished or b.finished:
         state = TcpState.FIN_WAIT
-    return replace(talk, state=state, closer=int(b.finished and not a.finished), doubted=None)
+    return replace(talk, state=state, closer=int(b.finished and not a.finished), doubted=None, refused=False)
 
 
 def _is_handshake_again(talk: Talk, segment: Segment, direction: int) -> bool:
@@ -353,9 +371,24 @@ def _fits(talk: Talk, segment: Segment, direction: int) -> bool:
 def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
     """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
     behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
-    first = at_most(segment.sequence, sender.limit)
+    first = _begins_in_window(sender, segment)
     second = at_most(_oldest(sender, receiver), segment.end)
     return first and second and (not sender.finished or at_most(segment.end, sender.end))
+
+
+def _begins_in_window(sender: Side, segment: Segment) -> bool:
+    """I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that
+    end, but for the probe of a window that is shut (RFC 9293 3.8.6.1)."""
+    if not segment.payload:
+        return at_most(segment.sequence, later(sender.limit, sender.end))
+    shut = at_most(sender.limit, plus(sender.una, 1))
+    return at_most(plus(segment.sequence, not shut), sender.limit)
+
+
+def _is_old(sender: Side, segment: Segment) -> bool:
+    """All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it
+    says (RFC 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing."""
+    return not at_most(sender.una, segment.end)
 
 
 def _oldest(sender: Side, receiver: Side) -> int:
@@ -389,9 +422,10 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
     # RFC 9293 3.10.7.3: who knows of no connection answers the initiator's SYN, sent again, from sequence number 0.
     refusal = half_way and direction == 1 and segment.ack and _acknowledges_syn(receiver, segment)
     if exact or refusal or (not strict and _sequence_fits(sender, receiver, segment)):
-        beyond = not half_way and segment.sequence == sender.una != sender.end
+        doubted = direction if segment.sequence != sender.end else None
         a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
-        return replace(talk, state=TcpState.CLOSED, sides=(a, b), doubted=direction if beyond else None)
+        refused = half_way and not exact
+        return replace(talk, state=TcpState.CLOSED, sides=(a, b), doubted=doubted, refused=refused)
     if not strict:
         return talk
     if is_in(sender.una, segment.sequence, sender.limit):

@@ -140,8 +140,11 @@ def test_rfc9293_3_10_7_3_the_first_call_is_answered(
     talk.b(flags, ack=1002, seq=5000).is_dropped("tcp_window").silently()
     talk.plays(f"B:{flags}")
     if flags == "RA":
-        assert talk.state == TcpState.CLOSED
-        talk.b("SA", ack=1001).is_dropped("tcp_state").silently()
+        # That call is over; the newest may still be answered, and the first no more.
+        assert talk.state == TcpState.SYN_SENT
+        talk.b("SA", ack=1001, seq=5000).is_dropped("tcp_window").silently()
+        talk.passes(talk.b("SA", ack=99_001, seq=5000), 1)
+        assert talk.state == TcpState.SYN_RECEIVED
         return
     factors = [1 << (one or 0) if None not in scale else 1 for one in scale]
     talk.plays("A:A B:A")
@@ -224,6 +227,31 @@ def test_rfc9293_3_10_7_3_a_refusal_of_the_syn_that_came_again(card: Card) -> No
     talk.b("RA", seq=0, ack=1002).is_dropped("tcp_window").silently()
     talk.passes(talk.b("RA", seq=0, ack=1001), 1)
     assert talk.state == TcpState.CLOSED
+
+
+@pytest.mark.parametrize("first", ["A:A", "A:PA+10", "B:SA A:A"])
+@pytest.mark.parametrize("seq", [0, 3_000_000])
+def test_rfc9293_3_10_7_4_a_refusal_that_its_answer_overtook(card: Card, first: str, seq: int) -> None:
+    """The first SYN was refused, and the one that came again answered, since somebody listens by now; the answer comes
+    first. Whom it is for has it and ignores the refusal, so whatever he says brings the connection back."""
+    talk = Talk(card).plays("A:S B:SA")
+    talk.passes(talk.b("RA", seq=seq, ack=1001), 1)
+    assert talk.state == TcpState.CLOSED
+    if first.startswith("B"):
+        talk.passes(talk.b("SA", seq=5000), 1)
+        assert talk.state == TcpState.CLOSED
+    talk.plays(first[-3:] if first.startswith("B") else first)
+    assert talk.state == TcpState.ESTABLISHED
+    card.after(20)
+    assert talk.plays("B:PA+10 A:A").state == TcpState.ESTABLISHED
+
+
+def test_rfc9293_3_10_7_4_a_refusal_that_is_taken(card: Card) -> None:
+    """Who says nothing behind it has taken it."""
+    talk = Talk(card).plays("A:S B:SA")
+    talk.passes(talk.b("RA", seq=0, ack=1001), 1)
+    card.after(10)
+    talk.a("A", seq=1001).is_dropped("tcp_no_session").silently()
 
 
 @pytest.mark.parametrize("wrong", ["A", "PA", "FA", "SA", "R"])

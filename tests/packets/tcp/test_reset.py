@@ -103,7 +103,10 @@ def test_rfc5925_who_signs_is_asked_by_whom_he_calls(card: Card, options: list[o
     talk = Talk(card).plays(played)
     state = talk.state
     talk.passes(talk.a("S", seq=77_000, options=options), 0)
+    talk.a("S", seq=78_000, options=options).is_dropped("tcp_challenged").silently()
+    card.after(1)
     talk.passes(talk.a("S", seq=999, options=options), 0)
+    card.after(1)
     for what in ({"seq": 1002}, {"seq": 1001 + WINDOW}, {"seq": 77_000, "data": 1}, {"seq": 77_000, "flags": "SA"}):
         flags = str(what.pop("flags", "S"))
         asked(talk.a(flags, **what, options=options), seq=5001, ack=1001)
@@ -111,6 +114,14 @@ def test_rfc5925_who_signs_is_asked_by_whom_he_calls(card: Card, options: list[o
     asked(talk.a("S", seq=77_000, options=[("NOP", None)]), seq=5001, ack=1001)
     assert talk.state == state
     assert talk.plays("A:A A:PA+10 B:A").state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("options", [[(19, b"")], [(19, bytes(15))], [(29, b"")], [(29, bytes(1))]])
+def test_rfc2385_3_0_what_is_too_short_for_a_signature_is_none(card: Card, options: list[object]) -> None:
+    """RFC 5925 2.2: an option of authentication has four bytes at least; MD5's has eighteen."""
+    talk = Talk(card).plays(OPEN)
+    asked(talk.a("S", seq=77_000, options=options), seq=5001, ack=1001)
+    talk.plays("A:PA+10 B:A")
 
 
 def _went_on(card: Card, who: str) -> Talk:

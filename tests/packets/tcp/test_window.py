@@ -15,14 +15,23 @@ ISNS = [(1000, 5000), (TOP - 3, TOP - 3), (1 << 31, TOP)]
 
 @pytest.mark.parametrize("isn", ISNS)
 def test_rfc9293_3_10_7_4_first_bound_is_the_window_that_was_granted(card: Card, isn: tuple[int, int]) -> None:
-    """It may begin at the end of the window, where a probe of a zero window would be, and not behind it."""
+    """Data begins in front of the window's end; what holds none may stand there, as who has filled it does."""
     talk = Talk(card, isn=isn).plays(OPEN)
     end = talk.next[0] + WINDOW
     talk.a("PA", 100, seq=end + 1).is_dropped("tcp_window").silently()
+    talk.a("PA", 100, seq=end).is_dropped("tcp_window").silently()
     talk.a("A", 0, seq=end + 1).is_dropped("tcp_window").silently()
-    talk.passes(talk.a("PA", 100, seq=end), 0)
-    talk.a("PA", 100, seq=end + 1).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("A", 0, seq=end), 0)
+    talk.passes(talk.a("PA", 1, seq=end - 1), 0)
+    talk.a("PA", 100, seq=end).is_dropped("tcp_window").silently()
     talk.plays("A:PA+100 B:A A:PA+100")
+
+
+def test_rfc9293_3_10_7_4_a_fin_at_the_windows_end(card: Card) -> None:
+    """All that was allowed is said, and then that there is no more."""
+    talk = Talk(card).plays(OPEN + " A:PA+1024" * 8)
+    talk.a("FPA", 1, seq=talk.next[0]).is_dropped("tcp_window").silently()
+    assert talk.plays("A:FA").state == TcpState.FIN_WAIT
 
 
 @pytest.mark.parametrize("isn", ISNS)
@@ -66,7 +75,7 @@ def test_rfc5961_5_2_fourth_bound_is_a_window_behind_what_was_acknowledged(card:
 def test_a_forged_ack_does_not_open_the_window(card: Card) -> None:
     """One that is dropped grants nothing, whatever it says; one that passes does."""
     talk = Talk(card).plays(OPEN)
-    beyond = talk.next[0] + WINDOW + 1
+    beyond = talk.next[0] + WINDOW
     for ack in (talk.next[0] + 1, talk.next[0] - WINDOW - 1, talk.next[0] + (1 << 31)):
         talk.b("A", ack=ack, window=65535).is_dropped("tcp_window").silently()
         talk.a("PA", 10, seq=beyond).is_dropped("tcp_window").silently()
@@ -74,12 +83,25 @@ def test_a_forged_ack_does_not_open_the_window(card: Card) -> None:
     talk.passes(talk.a("PA", 10, seq=beyond), 0)
 
 
+def test_rfc9293_3_10_7_4_an_old_segment_opens_no_window(card: Card) -> None:
+    """All of it was acknowledged: its receiver answers, and takes neither its window nor what it acknowledges. One
+    byte further on it does."""
+    talk = Talk(card, window=(1000, 1000)).plays(OPEN + " A:PA+500 B:A B:PA+500 A:A")
+    bound = talk.next[1] + 1000
+    for length in (0, 100, 499):
+        talk.passes(talk.a("A", length, seq=talk.next[0] - 500, window=65535), 0)
+        talk.b("PA", 10, seq=bound).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("A", 500, seq=talk.next[0] - 500, window=2000), 0)
+    talk.passes(talk.b("PA", 10, seq=bound), 1)
+    talk.b("PA", 10, seq=bound + 1000).is_dropped("tcp_window").silently()
+
+
 def test_rfc9293_3_8_6_a_window_is_never_taken_back(card: Card) -> None:
     """SHLD-14: who shrinks it must still take what it allowed before."""
     talk = Talk(card).plays(OPEN)
     talk.passes(talk.b("A", window=10), 1)
-    talk.passes(talk.a("PA", 100, seq=talk.next[0] + WINDOW), 0)
-    talk.a("PA", 100, seq=talk.next[0] + WINDOW + 1).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 100, seq=talk.next[0] + WINDOW - 1), 0)
+    talk.a("PA", 100, seq=talk.next[0] + WINDOW).is_dropped("tcp_window").silently()
 
 
 def test_rfc9293_3_8_6_1_probes_of_a_zero_window(card: Card) -> None:
@@ -95,6 +117,9 @@ def test_rfc9293_3_8_6_1_probes_of_a_zero_window(card: Card) -> None:
         talk.a("A", 1, seq=at + 1).is_dropped("tcp_window").silently()
         card.after(60)
     talk.passes(talk.a("A", 1), 0)
+    # Who counts the probe as sent says so in what it acknowledges, though nothing was allowed there.
+    talk.passes(talk.a("A"), 0)
+    talk.a("A", seq=at + 2).is_dropped("tcp_window").silently()
     talk.passes(talk.b("A", window=5000), 1)
     talk.plays("A:PA+1000 B:A")
 
@@ -167,16 +192,16 @@ def test_rfc7323_2_2_scales_count_where_both_offer(
     """The window that B grants A in segments behind the handshake. (2.3: above 14 is 14)"""
     talk = Talk(card, scale=scale, window=(1000, 1000)).plays(OPEN + " B:A")
     bound = talk.next[0] + (1000 << shift)
-    talk.a("PA", 10, seq=bound + 1).is_dropped("tcp_window").silently()
-    talk.passes(talk.a("PA", 10, seq=bound), 0)
+    talk.a("PA", 10, seq=bound).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=bound - 1), 0)
 
 
 def test_rfc7323_2_2_a_window_in_a_syn_is_not_scaled(card: Card) -> None:
     talk = Talk(card, scale=(7, 7), window=(1000, 1000)).plays(OPEN)
-    talk.a("PA", 10, seq=talk.next[0] + 1001).is_dropped("tcp_window").silently()
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 1000), 0)
-    talk.b("PA", 10, seq=talk.next[1] + (1000 << 7) + 1).is_dropped("tcp_window").silently()
-    talk.passes(talk.b("PA", 10, seq=talk.next[1] + (1000 << 7)), 1)
+    talk.a("PA", 10, seq=talk.next[0] + 1000).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 999), 0)
+    talk.b("PA", 10, seq=talk.next[1] + (1000 << 7)).is_dropped("tcp_window").silently()
+    talk.passes(talk.b("PA", 10, seq=talk.next[1] + (1000 << 7) - 1), 1)
 
 
 def test_rfc7323_2_2_the_last_of_several_options_counts(card: Card) -> None:
@@ -184,8 +209,8 @@ def test_rfc7323_2_2_the_last_of_several_options_counts(card: Card) -> None:
     two = [("WScale", 9), ("NOP", None), ("WScale", 3)]
     talk.passes(talk.b("SA", options=two), 1)
     talk.plays("A:A B:A")
-    talk.a("PA", 10, seq=talk.next[0] + 8001).is_dropped("tcp_window")
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 8000), 0)
+    talk.a("PA", 10, seq=talk.next[0] + 8000).is_dropped("tcp_window")
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 7999), 0)
 
 
 def test_rfc7323_2_3_the_largest_window(card: Card) -> None:
@@ -204,7 +229,8 @@ def test_rfc7323_a_syn_again_may_offer_less(card: Card) -> None:
     talk = Talk(card, scale=(7, 7), window=(1000, 1000)).plays("A:S")
     talk.passes(talk.a("S", seq=1000, options=[]), 0)
     talk.plays("B:SA A:A B:A")
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] + (1000 << 7)), 0)
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + (1000 << 7) - 1), 0)
+    talk.a("PA", 10, seq=talk.next[0] + (1000 << 7)).is_dropped("tcp_window")
 
 
 def test_rfc4987_3_6_another_answer_may_offer_otherwise(card: Card) -> None:
@@ -212,10 +238,10 @@ def test_rfc4987_3_6_another_answer_may_offer_otherwise(card: Card) -> None:
     talk = Talk(card, scale=(7, None), window=(1001, 1000)).plays("A:S B:SA")
     talk.scale, talk.next[1] = (7, 3), 6000
     talk.plays("B:SA A:A B:A")
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 8000), 0)
-    talk.a("PA", 10, seq=talk.next[0] + 8001).is_dropped("tcp_window")
-    talk.passes(talk.b("PA", 10, seq=talk.next[1] + (1001 << 7)), 1)
-    talk.b("PA", 10, seq=talk.next[1] + (1001 << 7) + 1).is_dropped("tcp_window")
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 7999), 0)
+    talk.a("PA", 10, seq=talk.next[0] + 8000).is_dropped("tcp_window")
+    talk.passes(talk.b("PA", 10, seq=talk.next[1] + (1001 << 7) - 1), 1)
+    talk.b("PA", 10, seq=talk.next[1] + (1001 << 7)).is_dropped("tcp_window")
     assert talk.state == TcpState.ESTABLISHED
 
 
@@ -224,9 +250,9 @@ def test_rfc7323_2_2_scales_in_a_simultaneous_open(card: Card) -> None:
     talk.passes(talk.a("SA", seq=1000), 0)
     talk.passes(talk.b("SA", seq=5000), 1)
     talk.plays("A:A B:A")
-    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 8000), 0)
-    talk.b("PA", 10, seq=talk.next[1] + 4001).is_dropped("tcp_window")
-    talk.passes(talk.b("PA", 10, seq=talk.next[1] + 4000), 1)
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + 7999), 0)
+    talk.b("PA", 10, seq=talk.next[1] + 4000).is_dropped("tcp_window")
+    talk.passes(talk.b("PA", 10, seq=talk.next[1] + 3999), 1)
 
 
 def test_nothing_of_a_dropped_segment_counts(card: Card) -> None:

@@ -401,8 +401,7 @@ void dsn_challenge(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
     const struct dsn_rest *rest = dsn_ref_rest(&shard->flows, ref);
     struct dsn_windows *windows = &shard->flows.windows[ref >> 1];
-    uint16_t stamp = (uint16_t)(shard->now >> 29);
-    stamp = stamp != 0 ? stamp : 1;
+    uint16_t stamp = dsn_half_second(shard->now);
     if (windows->challenged == stamp)
         return;
     windows->challenged = stamp;

@@ -9,6 +9,7 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
     struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, ref & 1);
     bool strict = dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref));
     uint8_t before = session->tcp;
+    segment.asked = dsn_half_second(shard->now);
     enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, strict);
     if (reason != DSN_PASSED) {
         if (dsn_tcp_may_be_forged(session, &segment))

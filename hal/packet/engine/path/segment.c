@@ -15,7 +15,7 @@ bool dsn_tcp_options(const uint8_t *options, unsigned length, struct dsn_tcp_opt
             return false;
         if (options[place] == 3 && size == 3)
             said->offer = (int8_t)RTE_MIN(options[place + 2], DSN_TCP_MOST_SCALE);
-        said->is_signed |= options[place] == 19 || options[place] == 29;
+        said->is_signed |= (options[place] == 19 && size == 18) || (options[place] == 29 && size >= 4);
         place += size;
     }
     return true;

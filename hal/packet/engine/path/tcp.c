@@ -24,6 +24,10 @@ static uint32_t end_of(const struct dsn_tcp_segment *s) {
     return s->seq + s->length;
 }
 
+static bool holds_data(const struct dsn_tcp_segment *s) {
+    return s->length > (unsigned)is(s, DSN_TCP_SYN) + is(s, DSN_TCP_FIN);
+}
+
 /* --- windows (RFC 7323 2) --- */
 
 /* Of a side; 0 unless both have offered one (2.2). */
@@ -88,12 +92,27 @@ static uint32_t oldest(const struct dsn_windows *w, unsigned side) {
     return w->side[side].una - most_of(w, !side);
 }
 
+/* I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that end, but
+ * for the probe of a window that is shut (RFC 9293 3.8.6.1). */
+static bool begins_in_window(const struct dsn_tcp_side *sender, const struct dsn_tcp_segment *s) {
+    if (!holds_data(s))
+        return dsn_seq_upto(s->seq, dsn_seq_later(sender->limit, sender->end));
+    bool shut = dsn_seq_upto(sender->limit, sender->una + 1);
+    return dsn_seq_upto(s->seq + !shut, sender->limit);
+}
+
+/* All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it says (RFC
+ * 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing. */
+static bool is_old(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    return !dsn_seq_upto(w->side[s->side].una, end_of(s));
+}
+
 /* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes behind
  * a FIN. */
 static bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);
-    return dsn_seq_upto(s->seq, sender->limit) && dsn_seq_upto(oldest(w, s->side), end_of(s)) &&
+    return begins_in_window(sender, s) && dsn_seq_upto(oldest(w, s->side), end_of(s)) &&
            (!finished || dsn_seq_upto(end_of(s), sender->end));
 }
 
@@ -185,6 +204,14 @@ static __rte_cold void call_again(struct dsn_windows *w, const struct dsn_tcp_se
     begin(w, s);
 }
 
+/* One segment may be asked about in half a second, by the card or by whoever gets it: this one is, if it may. */
+static __rte_cold enum dsn_reason_number let_ask(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    if (w->challenged == s->asked)
+        return DSN_REASON_TCP_CHALLENGED;
+    w->challenged = s->asked;
+    return DSN_PASSED;
+}
+
 static __rte_cold void repeat_first(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     dsn_tcp_reach(w, 1, end_of(s));
     w->most[1] = RTE_MAX(w->most[1], s->window);
@@ -198,6 +225,14 @@ static bool acks_first(const struct dsn_windows *w, const struct dsn_tcp_segment
     uint32_t iss = w->side[1].limit;
     return (w->flags & DSN_TCP_TWICE) && s->ack != iss && dsn_seq_upto(iss, s->ack) &&
            dsn_seq_upto(s->ack, w->side[1].end);
+}
+
+/* B has refused the first call; the newest is not over. */
+static __rte_cold void forget_first(struct dsn_windows *w) {
+    w->side[1].end = w->side[1].limit = 0;
+    w->most[1] = 0;
+    w->scale &= 15;
+    w->flags &= (uint8_t)~(DSN_TCP_TWICE | DSN_TCP_FIRST_OFFERED);
 }
 
 /* It's the first call that B has taken. */
@@ -258,6 +293,10 @@ static enum dsn_reason_number first_answer(struct dsn_session *session, struct d
     if (is(s, DSN_TCP_RST)) { /* RFC 5961 3.2 */
         if (!right && !first)
             return DSN_REASON_TCP_WINDOW;
+        if (first) {
+            forget_first(w);
+            return DSN_PASSED;
+        }
         w->most[1] = 0; /* B has said nothing but this */
         w->flags &= DSN_TCP_OFFERED_A;
         session->tcp = DSN_TCP_CLOSED;
@@ -309,7 +348,7 @@ static enum dsn_reason_number syn_again(struct dsn_session *session, struct dsn_
         return DSN_PASSED;
     }
     if (!same && is_asked_by_who_gets_it(w, s))
-        return DSN_PASSED;
+        return let_ask(w, s);
     if (!same || (ack && !right) || (ack && s->side == 0 && !(w->flags & DSN_TCP_BARE)))
         return DSN_REASON_TCP_CHALLENGED;
     advertise(w, s);
@@ -325,6 +364,8 @@ static enum dsn_reason_number half_way(struct dsn_session *session, struct dsn_w
                                        const struct dsn_tcp_segment *s, bool strict) {
     if (strict && !(seq_fits(w, s) && acks_syn(w, s)))
         return DSN_REASON_TCP_WINDOW;
+    if (strict && is_old(w, s))
+        return DSN_PASSED;
     record(w, s);
     maybe_open(session, w, s);
     return DSN_PASSED;
@@ -343,17 +384,19 @@ static bool is_exact(const struct dsn_session *session, const struct dsn_windows
     return opening && s->side == 1 && is(s, DSN_TCP_ACK) && acks_syn(w, s);
 }
 
-/* CLOSED by this RST. Where it begins at what was acknowledged and more was sent, its receiver may have that, and so not
- * believe it. */
+/* CLOSED by this RST. Where it does not begin at the end of what was sent its receiver may have more, and so not believe it;
+ * nor does who has the answer that it refuses. */
 static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     w->flags &= (uint8_t)~HANDSHAKE;
     if (session->tcp == DSN_TCP_SYN_RECEIVED) {
         w->side[0].una++;
         w->side[1].una++;
-    } else if (s->seq == sender->una && s->seq != sender->end) {
-        w->flags |= doubted(s->side);
+        if (s->seq != sender->una && s->seq != sender->end)
+            w->flags |= DSN_TCP_REFUSED;
     }
+    if (s->seq != sender->end)
+        w->flags |= doubted(s->side);
     session->tcp = DSN_TCP_CLOSED;
 }
 
@@ -405,13 +448,16 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
         return DSN_REASON_TCP_WINDOW;
     if (is(s, DSN_TCP_RST)) {
         if (s->seq == w->side[s->side].end)
-            w->flags &= (uint8_t)~DOUBTED;
+            w->flags &= (uint8_t)~(DOUBTED | DSN_TCP_REFUSED);
         return DSN_PASSED;
     }
+    if (strict && is_old(w, s))
+        return DSN_PASSED;
     record(w, s);
     acknowledge(w, s);
-    if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && w->side[!s->side].una != una)) {
-        w->flags &= (uint8_t)~DOUBTED;
+    bool goes_on = w->side[!s->side].una != una || (w->flags & DSN_TCP_REFUSED);
+    if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && goes_on)) {
+        w->flags &= (uint8_t)~(DOUBTED | DSN_TCP_REFUSED);
         session->tcp = state_behind(state_behind(state_behind(DSN_TCP_ESTABLISHED, w), w), w);
     }
     return DSN_PASSED;
@@ -427,10 +473,15 @@ enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_wi
         return reset(session, w, s, strict);
     if (session->tcp == DSN_TCP_SYN_RECEIVED)
         return is(s, DSN_TCP_SYN) ? syn_again(session, w, s) : half_way(session, w, s, strict);
-    if (is(s, DSN_TCP_SYN)) /* RFC 5961 4.2 */
-        return is_handshake_again(w, s) || is_asked_by_who_gets_it(w, s) ? DSN_PASSED : DSN_REASON_TCP_CHALLENGED;
+    if (is(s, DSN_TCP_SYN)) { /* RFC 5961 4.2 */
+        if (is_handshake_again(w, s))
+            return DSN_PASSED;
+        return is_asked_by_who_gets_it(w, s) ? let_ask(w, s) : DSN_REASON_TCP_CHALLENGED;
+    }
     if (strict && !(seq_fits(w, s) && ack_fits(w, s)))
         return DSN_REASON_TCP_WINDOW;
+    if (strict && is_old(w, s))
+        return DSN_PASSED;
     record(w, s);
     acknowledge(w, s);
     session->tcp = state_behind(session->tcp, w);
@@ -443,9 +494,9 @@ bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end
     uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u, most = w->most[side];
     /* I to IV: each of the differences is 0 or more, and none so large that it might as well be below 0. Windows unscaled are
      * as large or smaller, and who was picked up may acknowledge more than `end`: what is between is told by the whole. */
-    uint32_t inside =
-        (mine->limit - seq) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) | (ack - other->una + most);
-    if (unlikely(inside >= LARGEST_WINDOW))
+    uint32_t inside = (mine->limit - seq - 1) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) |
+                      (ack - other->una + most);
+    if (unlikely(inside >= LARGEST_WINDOW || !dsn_seq_upto(mine->una, behind)))
         return false;
     mine->end = dsn_seq_later(mine->end, behind);
     other->una = dsn_seq_later(other->una, ack);

@@ -33,6 +33,8 @@ enum dsn_tcp_flags {
     DSN_TCP_TWICE =
         1 << 6, /* SYN_SENT: A has called from two numbers. The first call is where B's will be: side[1].limit
                                is its ISS, .end, `most` and `scale` what they are called */
+    DSN_TCP_REFUSED =
+        1 << 5, /* CLOSED, in doubt, in the handshake: whatever the other side says shows that it goes on */
     DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
@@ -54,7 +56,14 @@ struct dsn_tcp_segment {
     uint8_t flags, side;
     int8_t offer;   /* of a SYN: the scale, -1: none */
     bool is_signed; /* a SYN with a signature, which the card doesn't verify (RFC 2385, 5925) */
+    uint16_t asked; /* the half second that it comes in, as dsn_windows has it */
 };
+
+/* As `challenged` of a connection has it. */
+static inline uint16_t dsn_half_second(uint64_t now) {
+    uint16_t stamp = (uint16_t)(now >> 29);
+    return stamp != 0 ? stamp : 1;
+}
 
 /* a <= b, a and b being less than 2^31 apart. */
 static inline bool dsn_seq_upto(uint32_t a, uint32_t b) {

@@ -31,14 +31,18 @@ class Challenges:
     def count(self, connection: Connection, direction: int, packet: Packet, ask: Ask | None) -> None:
         """A segment of this direction counts as challenged. Its sender is asked, where there is what to ask, and limits
         allow it: as its receiver would, by the way that its packets take."""
-        if self._may(connection, packet) and ask:
+        if self.may_ask(connection) and self._may(connection, packet) and ask:
             self._sending.make(connection, 1 - direction, headers.challenge(packet, ask), TCP_CHALLENGE)
 
-    def _may(self, connection: Connection, packet: Packet) -> bool:
+    def may_ask(self, connection: Connection) -> bool:
+        """One segment of it may be asked about in half a second, by the card or by whoever gets it: this one is."""
         stamp = (self._moment.now >> STAMP_BITS) & 0xFFFF or 1
         if stamp == connection.challenged:
             return False
         connection.challenged = stamp
+        return True
+
+    def _may(self, connection: Connection, packet: Packet) -> bool:
         vnic = connection.share[0] if connection.share else packet.vnic.id
         row = self._moment.tables.get("vnic", vnic)
         limit = (row.challenge_limit if row else 0) or self._config.challenge_limit

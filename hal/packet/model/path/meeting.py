@@ -133,6 +133,10 @@ class Meetings:
         outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction, strict=connection.is_strict)
         if isinstance(outcome, tcp.Anew):
             return None
+        if isinstance(outcome, tcp.Signed):
+            if not self._challenges.may_ask(connection):
+                raise Dropped("tcp_challenged")
+            outcome = connection.talk
         if isinstance(outcome, tcp.Refused):
             if outcome.counts:
                 self._challenges.count(connection, direction, packet, outcome.challenge)

@@ -62,9 +62,12 @@ static void numbers_go_round(void) {
         shake(a, b, 1000, -1, -1);
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1, b + 1, 1000, 1000)) == DSN_PASSED);
         CHECK(windows.side[A].end == a + 1001 && windows.side[A].limit == a + 1001);
+        refused(segment(A, DSN_TCP_ACK, a + 1001, b + 1, 1, 1000), DSN_REASON_TCP_WINDOW);
+        CHECK(follow(segment(B, DSN_TCP_ACK, b + 1, a + 1001, 0, 0)) == DSN_PASSED);
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1001, b + 1, 1, 1000)) ==
               DSN_PASSED); /* a probe of the closed window */
-        refused(segment(A, DSN_TCP_ACK, a + 1002, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW);
+        CHECK(follow(segment(A, DSN_TCP_ACK, a + 1002, b + 1, 0, 1000)) == DSN_PASSED); /* which counts as sent */
+        refused(segment(A, DSN_TCP_ACK, a + 1003, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW);
         refused(segment(A, DSN_TCP_ACK, a - 1000, b + 1, 0, 1000), DSN_REASON_TCP_WINDOW); /* older than a window */
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1, b + 1, 0, 1000)) == DSN_PASSED);
         CHECK(follow(segment(A, DSN_TCP_ACK, a + 1, b + 1, 1, 1000)) == DSN_PASSED);
@@ -89,7 +92,7 @@ static void scales(void) {
             CHECK(follow(segment(B, DSN_TCP_ACK, 10, 6, 0, 65535)) == DSN_PASSED);
             CHECK(windows.side[A].limit == 6 + ((uint32_t)65535 << back));
             CHECK(windows.most[A] == 65535 && windows.most[B] == 65535);
-            CHECK(follow(segment(A, DSN_TCP_ACK, windows.side[A].limit, 10, 1460, 0)) == DSN_PASSED);
+            CHECK(follow(segment(A, DSN_TCP_ACK, windows.side[A].limit - 1, 10, 1460, 0)) == DSN_PASSED);
             refused(segment(A, DSN_TCP_ACK, windows.side[A].limit + 1, 10, 1460, 0), DSN_REASON_TCP_WINDOW);
         }
     /* Of a SYN's window in units nothing is lost: 1 byte is a unit, and so is none. */

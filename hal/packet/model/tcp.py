@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hal.packet.contract import TcpState
 from hal.packet.model.parse import LARGEST_SCALE, Ask, Fragment, Packet, word
-from hal.packet.model.windows import LARGEST_WINDOW, MASK, Segment, Side, at_most, begun, is_in, later, plus
+from hal.packet.model.windows import LARGEST_WINDOW, MASK, Segment, Side, at_most, begun, is_in, later, plus, units
 
 
 def segment_of(packet: Packet) -> Segment:
@@ -30,6 +30,7 @@ class Talk:
         closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
         first: SYN_SENT, what the initiator called with before it called from another number.
+        earlier: SYN_RECEIVED, the number that the other side has answered with before it answered from another one.
         behind: SYN_SENT, the ends of both sides of a connection that had ended, which this one replaces.
         doubted: CLOSED, the side whose RST did that, with a number that its receiver may be beyond; None: none is.
         refused: CLOSED, in doubt, in the handshake: whatever the receiver says shows that it goes on.
@@ -40,6 +41,7 @@ class Talk:
     closer: int = 0
     picked_up: bool = False
     first: Side | None = None
+    earlier: int | None = None
     behind: tuple[int, int] | None = None
     doubted: int | None = None
     refused: bool = False
@@ -127,7 +129,7 @@ def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True)
         case TcpState.SYN_SENT:
             return _the_answer(talk, segment)
         case TcpState.SYN_RECEIVED:
-            return _half_way(talk, segment, direction, strict)
+            return _half_way(_settled(talk), segment, direction, strict)
         case TcpState.TIME_WAIT | TcpState.CLOSED if segment.syn and not segment.ack:
             return Anew()
         case TcpState.CLOSED:
@@ -222,6 +224,8 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
         return _reset(talk, segment, direction, strict)
     if segment.syn:
         return _syn_again(talk, segment, direction)
+    if direction == 0:
+        talk = _chosen(talk, segment)
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
     if strict and not fits:
@@ -232,12 +236,34 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
 
 
+def _settled(talk: Talk) -> Talk:
+    """Where two answers stand, what the other side may send follows from the initiator's largest window."""
+    if talk.earlier is None:
+        return talk
+    a, b = talk.sides
+    return replace(talk, sides=(a, replace(b, limit=plus(b.una, 1 + a.largest_window))))
+
+
+def _chosen(talk: Talk, segment: Segment) -> Talk:
+    """The initiator has taken one of two answers, and says which (RFC 9293 3.10.7.3: the first that comes to it)."""
+    if talk.earlier is None or not segment.ack:
+        return talk
+    a, b = talk.sides
+    if segment.acknowledgement == plus(talk.earlier, 1):
+        limit = plus(talk.earlier, 1 + a.largest_window)
+        b = replace(b, una=talk.earlier, end=plus(talk.earlier, 1), limit=limit)
+    elif not _acknowledges_syn(b, segment):
+        return talk
+    return replace(talk, sides=(a, b), earlier=None)
+
+
 def _maybe_open(talk: Talk, segment: Segment, direction: int) -> Talk:
     """Behind a segment that acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or
     with a FIN. Until then data may come (RFC 7413)."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if not sender.finished and not sender.acked:
         return talk
+    talk = replace(talk, earlier=None)
     sender = replace(sender, una=plus(sender.una, 1))
     receiver = replace(receiver, una=segment.acknowledgement)
     if sender.finished:
@@ -252,7 +278,7 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
     same = segment.sequence == sender.una
     fits = segment.ack and _acknowledges_syn(receiver, segment)
     if direction == 1 and fits and not same:
-        return _answered(talk, segment)
+        return _answered(talk, segment) if sender.bare else _answered_again(talk, segment)
     if direction == 0 and receiver.bare and not sender.acked and not same and (fits or not segment.ack):
         return _begun_anew(talk, segment)
     if not same and _is_asked_by_who_gets_it(sender, segment):
@@ -264,6 +290,19 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
         return talk.with_sides(direction, sender, receiver)
     receiver = replace(receiver, acked=True).allowed(segment.acknowledgement, segment.window)
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
+
+
+def _answered_again(talk: Talk, segment: Segment) -> Talk:
+    """Another answer, from another number: who keeps nothing of a SYN has a number for each that comes (RFC 4987 3.6),
+    and so have two who answer for one. The initiator takes the first that comes to it: both stand until it says which.
+    What either grants and offers counts."""
+    a, b = talk.sides
+    offers = [offer for offer in (b.offer, segment.offer) if offer is not None]
+    behind = _answered(talk, replace(segment, offer=max(offers) if offers else None))
+    newer_a, newer_b = behind.sides
+    newer_a = replace(newer_a, limit=later(newer_a.limit, a.limit))
+    newer_b = replace(newer_b, largest=max(newer_b.largest, units(b.largest_window, newer_b.scale)))
+    return _settled(replace(behind, sides=(newer_a, newer_b), earlier=b.una))
 
 
 def _begun_anew(talk: Talk, segment: Segment) -> Talk:
@@ -425,7 +464,8 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
         doubted = direction if segment.sequence != sender.end else None
         a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
         refused = half_way and not exact
-        return replace(talk, state=TcpState.CLOSED, sides=(a, b), doubted=doubted, refused=refused)
+        closed = replace(talk, state=TcpState.CLOSED, sides=(a, b), earlier=None)
+        return replace(closed, doubted=doubted, refused=refused)
     if not strict:
         return talk
     if is_in(sender.una, segment.sequence, sender.limit):
@@ -467,6 +507,7 @@ def reached(talk: Talk, direction: int, end: int) -> Talk:
 def could_have_sent(talk: Talk, direction: int, sequence: int) -> bool:
     """True if a segment with this number, of this side, may be on its way: what an ICMP error must quote (RFC 5927
     4.1), as far as a bystander can tell."""
+    talk = _settled(talk)
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if not sender.known:
         return False

@@ -141,10 +141,9 @@ def test_rfc9293_3_10_7_3_the_first_call_is_answered(
     talk.plays(f"B:{flags}")
     if flags == "RA":
         # That call is over; the newest may still be answered, and the first no more.
-        assert talk.state == TcpState.SYN_SENT
         talk.b("SA", ack=1001, seq=5000).is_dropped("tcp_window").silently()
+        assert talk.state == TcpState.SYN_SENT
         talk.passes(talk.b("SA", ack=99_001, seq=5000), 1)
-        assert talk.state == TcpState.SYN_RECEIVED
         return
     factors = [1 << (one or 0) if None not in scale else 1 for one in scale]
     talk.plays("A:A B:A")
@@ -236,11 +235,10 @@ def test_rfc9293_3_10_7_4_a_refusal_that_its_answer_overtook(card: Card, first: 
     first. Whom it is for has it and ignores the refusal, so whatever he says brings the connection back."""
     talk = Talk(card).plays("A:S B:SA")
     talk.passes(talk.b("RA", seq=seq, ack=1001), 1)
-    assert talk.state == TcpState.CLOSED
     if first.startswith("B"):
         talk.passes(talk.b("SA", seq=5000), 1)
-        assert talk.state == TcpState.CLOSED
-    talk.plays(first[-3:] if first.startswith("B") else first)
+    assert talk.state == TcpState.CLOSED
+    talk = talk.plays(first[-3:] if first.startswith("B") else first)
     assert talk.state == TcpState.ESTABLISHED
     card.after(20)
     assert talk.plays("B:PA+10 A:A").state == TcpState.ESTABLISHED
@@ -270,15 +268,59 @@ def test_rfc9293_3_10_7_4_the_last_ack_acknowledges_the_answer(card: Card, ack: 
 
 
 def test_rfc4987_3_6_another_cookie(card: Card) -> None:
-    """Who keeps nothing of a SYN may answer it, when it comes again, from another number: the newest counts."""
+    """Who keeps nothing of a SYN may answer it, when it comes again, from another number."""
     talk = Talk(card).plays("A:S B:SA")
     talk.next[1] = 6000
     talk.b("SA", ack=1002, seq=6000).is_dropped("tcp_challenged")
     card.after(1)
     talk.b("S", seq=6000).is_dropped("tcp_challenged")
     talk.plays("B:SA")
-    talk.a("A", ack=5001).is_dropped("tcp_window").silently()
+    talk.a("A", ack=5002).is_dropped("tcp_window").silently()
+    talk.a("A", ack=6002).is_dropped("tcp_window").silently()
     assert talk.plays("A:A").state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("taken", [5000, 6000, 7000])
+@pytest.mark.parametrize("scale", [(None, None), (7, 3)])
+@pytest.mark.parametrize("says", ["A", "PA", "FA"])
+def test_rfc9293_3_10_7_3_the_first_of_two_answers_is_taken(
+    card: Card, taken: int, scale: tuple[int | None, int | None], says: str
+) -> None:
+    """A SYN was sent again, and both are answered, each from a number of its own, in front of what acknowledges the
+    first (RFC 4987 3.6; two who answer for one). Whoever called takes what comes to it first: the last two stand."""
+    talk = Talk(card, scale=scale, window=(1000, 1000)).plays("A:S")
+    talk.passes(talk.a("S", seq=1000), 0)
+    for number in (7000, 5000, 6000):
+        talk.passes(talk.b("SA", seq=number), 1)
+    talk.next[1] = taken + 1
+    sent = talk.a(says, 10 * (says == "PA"), seq=1001)
+    if taken == 7000:
+        sent.is_dropped("tcp_window").silently()
+        assert talk.state == TcpState.SYN_RECEIVED
+        return
+    talk.passes(sent, 0)
+    assert talk.state == (TcpState.FIN_WAIT if says == "FA" else TcpState.ESTABLISHED)
+    talk.next[0] = 1001 + 10 * (says == "PA") + (says == "FA")
+    talk.plays("B:PA+100 A:A")
+    bound = talk.next[1] + 1000 * (128 if scale[0] else 1)
+    talk.b("PA", 10, seq=bound).is_dropped("tcp_window").silently()
+    talk.passes(talk.b("PA", 10, seq=bound - 1), 1)
+
+
+def test_rfc9293_3_10_7_3_the_answer_that_was_taken_comes_again(card: Card) -> None:
+    """Whichever comes again is the newest then: of three, two stand."""
+    talk = Talk(card).plays("A:S B:SA")
+    for number in (6000, 5000, 6000):
+        talk.passes(talk.b("SA", seq=number), 1)
+    talk.a("R", seq=1001).arrives_at("web")
+    assert talk.state == TcpState.CLOSED
+    again = Talk(card, sport=4001).plays("A:S B:SA")
+    again.passes(again.b("SA", seq=6000), 1)
+    again.passes(again.b("SA", seq=5000), 1)
+    again.passes(again.a("S", seq=1000, window=9000), 0)
+    again.next[1] = 6001
+    again.plays("A:A B:PA+10 A:PA+10")
+    assert card.flow(source_port=4001).tcp_state == TcpState.ESTABLISHED
 
 
 def test_rfc9293_3_10_7_4_another_syn_while_the_first_is_answered(card: Card) -> None:

@@ -177,6 +177,26 @@ static void answer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     meet(w, s, (w->flags & DSN_TCP_OFFERED_A) | (is(s, DSN_TCP_ACK) ? DSN_TCP_ACKED_A : DSN_TCP_BARE));
 }
 
+/* B's SYN, from another number: who keeps nothing of a SYN has a number for each that comes (RFC 4987 3.6), and so have two
+ * who answer for one. What either grants and offers counts. */
+static __rte_cold void answer_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+    struct dsn_tcp_segment both = *s;
+    uint32_t limit = w->side[0].limit, most = most_of(w, 1);
+    if (w->flags & DSN_TCP_OFFERED_B)
+        both.offer = RTE_MAX(s->offer, (int8_t)(w->scale >> 4));
+    answer(w, &both);
+    w->side[0].limit = dsn_seq_later(w->side[0].limit, limit);
+    w->most[1] = RTE_MAX(w->most[1], units_of(w, 1, most));
+}
+
+/* Two answers of B stand: what it may send follows from A's largest window. The number of the earlier one. */
+static uint32_t settle(struct dsn_windows *w) {
+    uint32_t earlier = w->side[1].limit;
+    w->side[1].limit = w->side[1].una + 1 + most_of(w, 0);
+    w->flags &= (uint8_t)~DSN_TCP_TWO_ANSWERS;
+    return earlier;
+}
+
 /* Both opened at once, nobody has answered A, and it calls from another number: it has forgotten the first, or that was
  * never its own. */
 static __rte_cold void begin_anew(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
@@ -340,7 +360,7 @@ static enum dsn_reason_number syn_again(struct dsn_session *session, struct dsn_
                                         const struct dsn_tcp_segment *s) {
     bool same = s->seq == w->side[s->side].una, ack = is(s, DSN_TCP_ACK), right = ack && acks_syn(w, s);
     if (s->side == 1 && right && !same) {
-        answer(w, s);
+        w->flags &DSN_TCP_BARE ? answer(w, s) : answer_again(w, s);
         return DSN_PASSED;
     }
     if (s->side == 0 && (w->flags & (DSN_TCP_BARE | DSN_TCP_ACKED_A)) == DSN_TCP_BARE && !same && (right || !ack)) {
@@ -369,6 +389,16 @@ static enum dsn_reason_number half_way(struct dsn_session *session, struct dsn_w
     record(w, s);
     maybe_open(session, w, s);
     return DSN_PASSED;
+}
+
+/* Two answers stand, and this is A's: it has taken the first that came to it, and says which (RFC 9293 3.10.7.3). */
+static bool chooses(struct dsn_windows *w, const struct dsn_tcp_segment *s, uint32_t earlier) {
+    if (s->side != 0 || !is(s, DSN_TCP_ACK) || is(s, DSN_TCP_SYN | DSN_TCP_RST))
+        return false;
+    if (s->ack != earlier + 1)
+        return acks_syn(w, s);
+    w->side[1] = (struct dsn_tcp_side){.una = earlier, .end = earlier + 1, .limit = earlier + 1 + most_of(w, 0)};
+    return true;
 }
 
 /* --- how it goes on, and ends --- */
@@ -421,6 +451,37 @@ static bool is_handshake_again(const struct dsn_windows *w, const struct dsn_tcp
     return is(s, DSN_TCP_ACK) && dsn_seq_upto(lowest, s->seq + 1) && dsn_seq_upto(s->seq + 1, una) && ack_fits(w, s);
 }
 
+static enum dsn_reason_number opening(struct dsn_session *session, struct dsn_windows *w,
+                                      const struct dsn_tcp_segment *s, bool strict) {
+    if (is(s, DSN_TCP_RST))
+        return reset(session, w, s, strict);
+    return is(s, DSN_TCP_SYN) ? syn_again(session, w, s) : half_way(session, w, s, strict);
+}
+
+/* SYN_RECEIVED. Where B answers from another number, the earlier one stays beside it until A says which it has taken. */
+static __rte_noinline enum dsn_reason_number received(struct dsn_session *session, struct dsn_windows *w,
+                                                      const struct dsn_tcp_segment *s, bool strict) {
+    struct dsn_windows now = *w;
+    bool two = now.flags & DSN_TCP_TWO_ANSWERS, bare = now.flags & DSN_TCP_BARE;
+    uint32_t earlier = two ? settle(&now) : 0;
+    if (two && chooses(&now, s, earlier))
+        two = false;
+    uint32_t answered = now.side[1].una;
+    enum dsn_reason_number reason = opening(session, &now, s, strict);
+    if (reason != DSN_PASSED)
+        return reason;
+    if (session->tcp == DSN_TCP_SYN_RECEIVED && now.side[1].una != answered && !bare) {
+        two = true;
+        earlier = answered;
+    }
+    if (session->tcp == DSN_TCP_SYN_RECEIVED && two) {
+        now.side[1].limit = earlier;
+        now.flags |= DSN_TCP_TWO_ANSWERS;
+    }
+    *w = now;
+    return DSN_PASSED;
+}
+
 static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
     switch (state) {
     case DSN_TCP_ESTABLISHED: return w->flags & DSN_TCP_BOTH_FINS ? DSN_TCP_FIN_WAIT : state;
@@ -469,10 +530,10 @@ enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_wi
         return s->side == 0 ? initiator_again(session, w, s, strict) : first_answer(session, w, s);
     if (session->tcp == DSN_TCP_CLOSED)
         return closed(session, w, s, strict);
+    if (session->tcp == DSN_TCP_SYN_RECEIVED)
+        return received(session, w, s, strict);
     if (is(s, DSN_TCP_RST))
         return reset(session, w, s, strict);
-    if (session->tcp == DSN_TCP_SYN_RECEIVED)
-        return is(s, DSN_TCP_SYN) ? syn_again(session, w, s) : half_way(session, w, s, strict);
     if (is(s, DSN_TCP_SYN)) { /* RFC 5961 4.2 */
         if (is_handshake_again(w, s))
             return DSN_PASSED;
@@ -532,6 +593,12 @@ bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windo
 bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn_windows *w, unsigned side,
                              uint32_t seq) {
     bool called = session->tcp == DSN_TCP_SYN_SENT;
+    struct dsn_windows settled;
+    if (session->tcp == DSN_TCP_SYN_RECEIVED && (w->flags & DSN_TCP_TWO_ANSWERS)) {
+        settled = *w;
+        (void)settle(&settled);
+        w = &settled;
+    }
     if (side == 1 && (called || w->most[1] == 0)) /* it has said nothing that is known */
         return false;
     uint32_t una = w->side[side].una, end = w->side[side].end;

@@ -24,9 +24,10 @@ enum dsn_tcp_flags {
     DSN_TCP_FIN_A = 1 << 2, /* it has sent its FIN: `end` is final */
     DSN_TCP_FIN_B = 1 << 3,
     DSN_TCP_BOTH_FINS = DSN_TCP_FIN_A | DSN_TCP_FIN_B,
-    DSN_TCP_PICKED_UP = 1 << 4, /* its handshake wasn't seen: scales aren't known, and never will be */
-    DSN_TCP_BARE = 1 << 5,      /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
-    DSN_TCP_ACKED_A = 1 << 6,   /* SYN_RECEIVED: its SYN was acknowledged by the other side */
+    DSN_TCP_PICKED_UP = 1 << 4,   /* its handshake wasn't seen: scales aren't known, and never will be */
+    DSN_TCP_TWO_ANSWERS = 1 << 4, /* SYN_RECEIVED: B's `limit` is the number that it answered with before */
+    DSN_TCP_BARE = 1 << 5,        /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
+    DSN_TCP_ACKED_A = 1 << 6,     /* SYN_RECEIVED: its SYN was acknowledged by the other side */
     DSN_TCP_ACKED_B = 1 << 7,
     DSN_TCP_BEHIND = 1 << 3, /* SYN_SENT: of a connection that this one replaces B's end is side[1].end, A's .limit */
     DSN_TCP_FIRST_OFFERED = 1 << 5, /* SYN_SENT: to scale windows, in A's first call */

@@ -108,10 +108,16 @@ static void scales(void) {
         CHECK((uint32_t)windows.most[B] << 3 >= window &&
               ((uint32_t)windows.most[B] << 3) < window + 8 + (window == 0));
         CHECK(windows.side[B].limit == 10 + (window ? window : 1));
-        /* Another answer, without an offer: A's window is in bytes again, at most what fits. */
+        /* Another answer, without an offer: the one before stays beside it, and what either offers and grants counts. */
         s = segment(B, DSN_TCP_SYN | DSN_TCP_ACK, 77, 6, 0, 100);
-        CHECK(follow(s) == DSN_PASSED && windows.side[B].una == 77);
-        CHECK(windows.most[A] >= window && windows.most[B] == 100);
+        CHECK(follow(s) == DSN_PASSED && windows.side[B].una == 77 && windows.side[B].limit == 9);
+        CHECK((uint32_t)windows.most[A] << 14 >= window && (uint32_t)windows.most[B] << 3 >= RTE_MAX(window, 100u));
+        CHECK(windows.side[A].limit == 6 + RTE_MAX(window, 100u));
+        /* A says which it has taken. */
+        refused(segment(A, DSN_TCP_ACK, 6, 79, 0, 1), DSN_REASON_TCP_WINDOW);
+        CHECK(follow(segment(A, DSN_TCP_ACK, 6, 10, 0, 1)) == DSN_PASSED && session.tcp == DSN_TCP_ESTABLISHED);
+        CHECK(windows.side[B].una == 10 && windows.side[B].end == 10);
+        CHECK(windows.side[B].limit == 10 + ((uint32_t)windows.most[A] << 14));
     }
 }
 

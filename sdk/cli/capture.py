@@ -20,7 +20,7 @@ MAX_FRAME: Final = 262_144
 """Longest frame that a capture may hold: tcpdump's own limit."""
 _CLASSIC: Final = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}
 _SECTION: Final = 0x0A0D0D0A
-_INTERFACE, _SIMPLE, _ENHANCED = 1, 3, 6
+_INTERFACE, _PACKET, _SIMPLE, _ENHANCED = 1, 2, 3, 6
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,10 @@ def _pcapng(cursor: _Cursor) -> Iterator[Frame]:
             raise cursor.fault("the block's length again at its end")
         if kind == _INTERFACE:
             interfaces.append(_interface(body))
-        elif kind == _ENHANCED:
-            number, high, low, captured, length = body.numbers("IIIII")
+        elif kind in (_ENHANCED, _PACKET):
+            # An old Packet Block has 16 bits for its interface, and 16 for what was lost.
+            number = body.numbers("I")[0] if kind == _ENHANCED else body.numbers("HH")[0]
+            high, low, captured, length = body.numbers("IIII")
             if number >= len(interfaces):
                 raise cursor.fault(f"an interface below {len(interfaces)}, not {number}")
             name, numerator, denominator = interfaces[number]

@@ -73,11 +73,13 @@ def _what(frame: Frame) -> str:
     v4 = ip[0] >> 4 == 4
     protocol, transport = (ip[9], ip[(ip[0] & 15) * 4 :]) if v4 else (ip[6], ip[40:])
     match protocol:
+        case 6 if len(transport) < 14:
+            return "tcp short"
         case 6:
             return f"tcp {''.join(letter for bit, letter in enumerate(FLAGS) if transport[13] >> bit & 1)}"
         case 17:
             return "udp"
-        case 1 | 58:
+        case 1 | 58 if transport:
             return f"icmp{'' if v4 else '6'} {transport[0]}"
         case _:
             return "fragments" if _datagram(frame) else str(protocol)

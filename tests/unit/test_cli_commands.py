@@ -384,7 +384,16 @@ def test_captures_as_others_write_them(tmp_path: Path) -> None:
     for packet in packets:
         writer.write(packet)
     writer.close()
-    for name in ("a.pcap", "b.pcap", "c.pcap", "d.pcapng"):
+    # As old writers have them: Packet Blocks, whose interface has 16 bits, with how many frames were lost beside.
+    blocks, at = bytearray((tmp_path / "d.pcapng").read_bytes()), 0
+    while at < len(blocks):
+        kind, size = struct.unpack_from("<II", blocks, at)
+        if kind == 6:
+            struct.pack_into("<I", blocks, at, 2)
+            struct.pack_into("<H", blocks, at + 10, 7)
+        at += size
+    (tmp_path / "e.pcapng").write_bytes(blocks)
+    for name in ("a.pcap", "b.pcap", "c.pcap", "d.pcapng", "e.pcapng"):
         assert [(one.data, one.time_ns) for one in capture.read(tmp_path / name)] == wanted, name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hal.packet.life import Cursor, Generation
 from hal.packet.schema.registry import Schema
@@ -358,18 +358,53 @@ class RowCounters:
     bytes: int = 0
 
 
+class LimitCounters(NamedTuple):
+    """What a vNIC, uplink or tap uses of one of its limits, of all workers together. `used` of `most`, as of the latest
+    `settle`; of limits that are by the second `used` is 0, and where one holds for no such row `most` is. `refused`, at
+    once: packets that were dropped for it, half-open connections that went, answers that weren't made."""
+
+    used: int = 0
+    most: int = 0
+    refused: int = 0
+
+
+LIMITS = (
+    "flow_limit",
+    "inbound_flow_limit",
+    "new_flow_limit",
+    "inbound_new_flow_limit",
+    "half_open_limit",
+    "inbound_half_open_limit",
+    "fragment_limit",
+    "inbound_fragment_limit",
+    "icmp_limit",
+    "inbound_icmp_limit",
+    "punt_limit",
+    "challenge_limit",
+    "neighbour_limit",
+    "neighbour_queue_limit",
+    "first_packet_limit",
+)
+# docs/forwarding.md, *What counts where*, has what each of them counts. The engine's are in the same order.
+LIMITS_A_SECOND = frozenset(
+    ("new_flow_limit", "inbound_new_flow_limit", "icmp_limit", "inbound_icmp_limit", "punt_limit", "challenge_limit")
+)
+
+
 @dataclass(frozen=True)
 class Counters:
     """Counters at one moment. `drops` by reason (all reasons are there), `vnics` by id (rx_packets, rx_bytes,
     tx_packets, tx_bytes, drops; rx is from the vNIC into the card, and so are the packets that were dropped), `ports`
-    by number, `rows` by (table, id), of all entries of tables that are declared to count and no others, `engine` by
-    name."""
+    by number, `rows` by (table, id), of all entries of tables that are declared to count and no others, `limits` by (id
+    of a row of table vnic, name), `engine` by name."""
 
     drops: Mapping[str, int]
     vnics: Mapping[int, Mapping[str, int]]
     ports: Mapping[int, Mapping[str, int]]
     rows: Mapping[tuple[str, int], RowCounters]
     engine: Mapping[str, int]
+    limits: Mapping[tuple[int, str], LimitCounters] = field(default_factory=dict)
+    # An engine of the release before may tell none.
 
 
 # The histogram of bursts, in `Counters.engine`: how often workers took so many packets at a time, and fewer than twice

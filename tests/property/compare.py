@@ -291,9 +291,9 @@ def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
     if known[0] != known[1]:
         raise Differs(f"neighbours differ:\n  twin:  {known[0]}\n  other: {known[1]}")
     counters = [shard.counters() for shard in shards]
-    for name in ("drops", "vnics", "rows"):
+    for name in ("drops", "vnics", "rows", "limits"):
         one, two = (getattr(some, name) for some in counters)
-        if name != "rows":  # every row is told; drops and vNICs only have to be where they counted
+        if name in ("drops", "vnics"):  # they only have to be where they counted; all others are told
             one, two = without_zeros(one), without_zeros(two)
         if one != two:
             raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")

@@ -107,6 +107,16 @@ MUTANTS: dict[str, dict[str, Change]] = {
     "a neighbour's MAC": {"neighbour": lambda one: replace(one, mac="")},
     "drops not counted": {"counters": lambda counters: replace(counters, drops={})},
     "rules not counted": {"counters": lambda counters: replace(counters, rows={})},
+    "refusals not counted": {
+        "counters": lambda counters: replace(
+            counters, limits={key: one._replace(refused=0) for key, one in counters.limits.items()}
+        )
+    },
+    "handshakes that last": {
+        "counters": lambda counters: replace(
+            counters, limits={key: one._replace(used=one.used and one.used + 1) for key, one in counters.limits.items()}
+        )
+    },
     "an operation lost": {"operations": lambda operations: list(operations)[:-1]},
     "another error": {"error": lambda error: HalError(ErrorKind.BUSY, error.what)},
 }

@@ -115,6 +115,8 @@ def test_a_flood_takes_nothing_from_another() -> None:
     assert MANY // POLL * (CHAINS - 1) <= before <= (MANY // POLL + 2) * CHAINS
     # The flood itself has what is left, and each packet of it is accounted for, at the vNIC that it came from.
     assert ours.vnics[A.vnic]["drops"] == drops["first_packet_limit"] > MANY // 2
+    refused = {key: one.refused for key, one in ours.limits.items() if one.refused}
+    assert refused == {(A.vnic, "first_packet_limit"): drops["first_packet_limit"]}
     assert len(played.of(A, C)) + drops["first_packet_limit"] == MANY
     assert ours.engine["chain_walks"] == len(played.of(A, C)) + 1
     assert sum(drops.values()) == drops["first_packet_limit"]

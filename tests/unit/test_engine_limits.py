@@ -11,7 +11,7 @@ import pytest
 from hal.conformance.bench import insert, modify
 from hal.conformance.frames import ARP, arp, ethernet, udp
 from hal.conformance.world import GUARDED, ROUTER, ROUTER_MAC, UPLINK_MAC, VRF, A, B, C, chain, rows, rule, vnic
-from hal.packet.contract import Backend, EventKind, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
+from hal.packet.contract import Backend, EventKind, LimitCounters, LoadConfig, PacketIn, PacketResult, PortConfig, Shard
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Vnic
 from hal.packet.model import Twin
@@ -196,4 +196,8 @@ def test_neighbours_that_answer_have_a_share_too(engine: Engine) -> None:
     assert told == [(EventKind.NEIGHBOUR_LIMIT, A.vnic)]
     assert [_run(shard, B.frame(udp(B.ip, f"100.127.0.{to}")), B.port, SECOND).reason for to in range(8)] == [""] * 8
     assert len(shard.neighbours()) == NEIGHBOURS // 2 + 8
+    shard.settle()
+    limits, room = shard.counters().limits, NEIGHBOURS // 2 - 8
+    assert limits[A.vnic, "neighbour_limit"] == LimitCounters(NEIGHBOURS // 2, room, 40)
+    assert limits[B.vnic, "neighbour_limit"] == LimitCounters(8, room, 0)
     shard.close()

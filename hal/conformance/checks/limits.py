@@ -7,8 +7,8 @@ from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal
 from hal.conformance.frames import IPV4, ethernet, fragment, udp
 from hal.conformance.traffic import SECOND, Sent, Traffic
-from hal.conformance.world import NO_MAC, OPEN, VRF, A, C
-from hal.packet.contract import EventKind
+from hal.conformance.world import NO_MAC, OPEN, UPLINK_ID, VRF, A, B, C, Host
+from hal.packet.contract import LIMITS, LIMITS_A_SECOND, EventKind, LimitCounters
 from hal.packet.frame._generated import Vnic
 from hal.packet.stages.bridge._generated import FdbEntry, VnicAddress
 
@@ -191,3 +191,87 @@ def what_the_card_makes_is_limited(bench: Bench) -> None:
             answers += len(sent.outputs)
         within = part // 2 <= answers <= part + part // 2
         equal(within, True, f"{answers} ICMP errors are half of {part} to three halves, about {2 * part} packets")
+
+
+def _used(traffic: Traffic, host: Host) -> dict[str, LimitCounters]:
+    """What a host's vNIC uses of its limits."""
+    traffic.settle()
+    return {name: one for (vnic, name), one in traffic.counters().limits.items() if vnic == host.vnic}
+
+
+@check(
+    Level.STATEFUL,
+    "`limits` by (id of a row of table vnic, name)",
+    "What a vNIC, uplink or tap uses of one of its limits, of all workers together.",
+    "`used` of `most`, as of the latest `settle`",
+    needs=(*NEEDS, "settle", "counters"),
+)
+def limits_tell_what_is_used(bench: Bench) -> None:
+    """Connections, handshakes and datagrams that count for a vNIC, and as many as its row says, or load, may be."""
+    card = world.world(bench, half_open_limit=9)
+    card.commit(modify(world.vnic(A, flow_limit=5)))
+    traffic = card.traffic()
+    world.routed(traffic).left_by(C.port, "a connection by UDP")
+    for sport in (1, 2):
+        world.segment(traffic, "S", sport=sport).left_by(C.port, f"handshake {sport}")
+    packet = fragment(A.ip6, C.ip6, 0, True, udp(A.ip6, C.ip6, 3)[40:].ljust(16, b"\0"))
+    traffic.send(A.port, A.frame(packet)).left_by(C.port, "a first fragment")
+    for flags, back in (("SA", True), ("A", False)):
+        world.segment(traffic, flags, back, sport=1)
+    names = {name for _, name in traffic.counters().limits}
+    equal(names, {*LIMITS}, "the names of limits")
+    found, others = _used(traffic, A), _used(traffic, B)
+    used = {name: one.used for name, one in found.items() if one.used}
+    equal(used, {"flow_limit": 4, "half_open_limit": 1, "fragment_limit": 1}, "what vNIC A uses")
+    most = [found[name].most for name in ("flow_limit", "half_open_limit", "inbound_half_open_limit")]
+    equal(most, [5, 9, 9], "how many of them may be")
+    equal([name for name, one in others.items() if one.used], [], "what vNIC B uses")
+    for flags, back in (("SA", True), ("A", False)):
+        world.segment(traffic, flags, back, sport=2)
+    equal(_used(traffic, A)["half_open_limit"].used, 0, "handshakes, once the last of them is finished")
+
+
+@check(
+    Level.STATEFUL,
+    "of limits that are by the second `used` is 0, and where one holds for no such row `most` is.",
+    needs=(*NEEDS, "settle", "counters"),
+)
+def limits_by_the_second_are_never_used(bench: Bench) -> None:
+    """What is by the second has a number that may be and none that is; connections have no limits on an uplink."""
+    traffic = world.world(bench, new_flow_limit=8, punt_limit=6).traffic()
+    for sport in (1, 2):
+        world.routed(traffic, sport=sport).left_by(C.port)
+    found = _used(traffic, A)
+    equal({found[name].used for name in LIMITS_A_SECOND}, {0}, "what is used of limits by the second")
+    equal((found["new_flow_limit"].most, found["punt_limit"].most), (8, 6), "what a vNIC may a second")
+    limits = traffic.counters().limits
+    none = [name for name in LIMITS if limits[UPLINK_ID, name].most == 0]
+    equal(
+        none,
+        [name for name in LIMITS if "flow_" in name or "open_" in name or "inbound_" in name],
+        "what no uplink has",
+    )
+
+
+@check(
+    Level.STATEFUL,
+    "`refused`, at once: packets that were dropped for it, half-open connections that went, answers that weren't made.",
+    needs=(*NEEDS, "counters"),
+)
+def limits_count_what_they_refuse(bench: Bench) -> None:
+    """Each refusal counts for the limit and the vNIC whose it is, and for none else."""
+    card = world.world(bench, icmp_limit=1)
+    card.commit(modify(world.vnic(A, flow_limit=6, half_open_limit=4)))
+    traffic = card.traffic()
+    for sport in range(7):
+        world.segment(traffic, "S", sport=1 + sport).left_by(C.port, f"handshake {sport + 1}")
+    for sport in (21, 22):
+        world.routed(traffic, sport=sport).left_by(C.port, "a connection that there is room for")
+    for sport in (31, 32):
+        world.routed(traffic, sport=sport).dropped("flow_limit", "a connection too many")
+    for number in range(3):
+        packet = A.frame(udp(A.ip, "192.168.7.7"))
+        traffic.send(A.port, packet).dropped("no_route", f"packet {number + 1} to nowhere, of which one is answered")
+    found = {key: one.refused for key, one in traffic.counters().limits.items() if one.refused}
+    wanted = {(A.vnic, "half_open_limit"): 3, (A.vnic, "flow_limit"): 2, (A.vnic, "icmp_limit"): 2}
+    equal(found, wanted, "what was refused, by vNIC and limit")

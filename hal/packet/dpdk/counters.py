@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import BURSTS, Counters, RowCounters
+from hal.packet.contract import BURSTS, LIMITS, Counters, LimitCounters, RowCounters
 from hal.packet.dpdk.dictionary import Dictionary
 from hal.packet.schema.declare import NONE_ID
 
@@ -21,7 +22,7 @@ VNIC = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
 PORT = ("rx_packets", "rx_bytes", "rx_errors", "tx_packets", "tx_bytes", "tx_full")
 ENGINE = ("flows_opened", "flows_now", "chain_walks", "reevaluations", "pickups", "handovers", "packets",
           "logs_suppressed", "half_open_evicted", "icmp_suppressed", *BURSTS)  # fmt: skip
-"""Names of `enum dsn_engine_counter`, in its order."""
+"""Names of `enum dsn_engine_counter`, in its order. Those of `enum dsn_limit` are LIMITS."""
 
 
 def _arrays(data: bytes) -> dict[str, list[np.ndarray[Any, np.dtype[np.uint64]]]]:
@@ -49,6 +50,14 @@ def _total(arrays: dict[str, list[np.ndarray[Any, np.dtype[np.uint64]]]], name: 
     return np.sum(found, axis=0) if found else np.zeros((0, 1), np.uint64)
 
 
+def _limits(total: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> dict[tuple[int, str], LimitCounters]:
+    """Of shape (slots, 3 x limits): one that was made known later than the engine is not there."""
+    there = np.flatnonzero(rows[: len(total)] != NONE_ID)
+    names = LIMITS[: total.shape[1] // 3]
+    values = total[there, : 3 * len(names)].reshape(-1, 3).tolist()
+    return dict(zip(product(rows[there].tolist(), names), map(LimitCounters._make, values), strict=True))
+
+
 def read_counters(data: bytes, dictionary: Dictionary) -> Counters:
     """Counters of all workers together. Raises HalError(CORRUPT) where the segment can't be what it says."""
     arrays = _arrays(data)
@@ -72,6 +81,7 @@ def read_counters(data: bytes, dictionary: Dictionary) -> Counters:
     return Counters(
         drops={dictionary.reason(number): int(count) for number, count in enumerate(drops)},
         vnics=vnics, ports=ports, rows=rows, engine=engine,
+        limits=_limits(_total(arrays, "limits"), ids["vnic"]) if "limits" in arrays else {},
     )  # fmt: skip
 
 

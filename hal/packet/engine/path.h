@@ -19,6 +19,10 @@ struct dsn_vnic_counters {
 struct dsn_row_counters {
     uint64_t hits, packets, bytes;
 };
+struct dsn_limit_counters {
+    uint64_t used, most; /* when it was settled last */
+    uint64_t refused;
+};
 struct dsn_counter_block {
     uint64_t *drops;                          /* by reason number */
     struct dsn_vnic_counters *vnic;           /* by slot of table vnic */
@@ -40,6 +44,22 @@ enum dsn_engine_counter {
     DSN_ENGINE_COUNTERS = DSN_COUNT_BURSTS + DSN_BURST_SIZES,
 };
 
+/* Of two with `+ share`: of what a vNIC opens or sends, of what is opened or comes to it. Readers of the counter segment
+ * know them by their order: new ones come last. */
+enum dsn_limit {
+    DSN_LIMIT_FLOWS,
+    DSN_LIMIT_NEW_FLOWS = 2,
+    DSN_LIMIT_HALF_OPEN = 4,
+    DSN_LIMIT_FRAGMENTS = 6,
+    DSN_LIMIT_ICMP = 8,
+    DSN_LIMIT_PUNTS = 10,
+    DSN_LIMIT_CHALLENGES,
+    DSN_LIMIT_NEIGHBOURS,
+    DSN_LIMIT_WAITING, /* packets, for neighbours */
+    DSN_LIMIT_FIRSTS,  /* first packets that wait for their turn */
+    DSN_LIMITS,
+};
+
 struct dsn_shard_config { /* copied, but for what it points to */
     struct dsn_counter_block counters;
     uint32_t connections;
@@ -52,8 +72,9 @@ struct dsn_shard_config { /* copied, but for what it points to */
     uint64_t pickup_until_ns;      /* mid-stream TCP may open flows while now < this */
     struct dsn_port **ports;       /* by index */
     uint16_t port_count;
-    struct rte_mempool *pool; /* for packets that the card makes */
-    bool warm;                /* its memory is in place before the first packet */
+    bool warm;                                       /* its memory is in place before the first packet */
+    struct rte_mempool *pool;                        /* for packets that the card makes */
+    struct dsn_limit_counters (*limits)[DSN_LIMITS]; /* by slot of table vnic; NULL: nobody reads them */
 };
 
 struct dsn_shard;

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from hal.errors import ErrorKind, HalError
 from hal.packet.arguments import check_cursor
-from hal.packet.contract import BURSTS, Counters, Cursor, Event, EventKind, Events, RowCounters
+from hal.packet.contract import (
+    BURSTS,
+    LIMITS,
+    Counters,
+    Cursor,
+    Event,
+    EventKind,
+    Events,
+    LimitCounters,
+    RowCounters,
+)
 from hal.packet.model.tables import Tables
 
 VNIC_COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
@@ -26,6 +36,9 @@ ENGINE_COUNTERS = (
     "icmp_suppressed",
     *BURSTS,
 )
+Uses = Mapping[int, Mapping[str, tuple[int, int]]]
+"""Id of a row of table vnic -> limit -> used, most."""
+NOTHING: Counter[str] = Counter()
 EVENTS_KEPT = 4096
 """Of logs, and of all others."""
 
@@ -38,6 +51,7 @@ class CounterSet:
         self._vnics: dict[int, Counter[str]] = {}
         self._ports: dict[int, Counter[str]] = {}
         self._rows: dict[tuple[str, int], Counter[str]] = {}
+        self._refused: dict[int, Counter[str]] = {}
         self.engine: Counter[str] = Counter()
 
     def drop(self, reason: str, vnic: int | None) -> None:
@@ -58,6 +72,10 @@ class CounterSet:
     def port_full(self, number: int) -> None:
         self._ports.setdefault(number, Counter())["tx_full"] += 1
 
+    def refuse(self, vnic: int, limit: str) -> None:
+        """A limit of a vNIC has refused something."""
+        self._refused.setdefault(vnic, Counter())[limit] += 1
+
     def hit(self, table: str, identity: int) -> None:
         self._rows.setdefault((table, identity), Counter())["hits"] += 1
 
@@ -70,6 +88,7 @@ class CounterSet:
         """Forget what belongs to rows that don't live any more."""
         self._rows = {key: counted for key, counted in self._rows.items() if lives(*key)}
         self._vnics = {vnic: counted for vnic, counted in self._vnics.items() if lives("vnic", vnic)}
+        self._refused = {vnic: counted for vnic, counted in self._refused.items() if lives("vnic", vnic)}
 
     @staticmethod
     def _counting(tables: Tables) -> Iterator[tuple[str, int]]:
@@ -77,7 +96,8 @@ class CounterSet:
             if table.counts:
                 yield from ((table.name, identity) for identity in tables.versions[table.name].rows)
 
-    def read(self, tables: Tables, ports: Iterable[int]) -> Counters:
+    def read(self, tables: Tables, ports: Iterable[int], uses: Uses) -> Counters:
+        """All of it. `uses`: of each row of table vnic, what it uses of its limits."""
         vnics = tables.versions["vnic"].rows
         return Counters(
             drops={reason.name: self._drops[reason.name] for reason in tables.schema.reasons},
@@ -88,6 +108,11 @@ class CounterSet:
                 for key in sorted({*self._counting(tables), *self._rows})
             },
             engine={name: self.engine[name] for name in ENGINE_COUNTERS},
+            limits={
+                (vnic, limit): LimitCounters(*uses[vnic].get(limit, (0, 0)), self._refused.get(vnic, NOTHING)[limit])
+                for vnic in sorted(vnics)
+                for limit in LIMITS
+            },
         )
 
 

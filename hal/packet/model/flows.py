@@ -252,6 +252,10 @@ class FlowTable:
             self.sweep(now)
         return self._shares[share] >= limit
 
+    def uses(self, share: Share) -> tuple[int, int]:
+        """Connections of a share, and those of them that are TCP in their handshake."""
+        return self._shares[share], sum(one.handshakes(share) for one in self._half_open.values())
+
     def is_full(self, worker: int, now: int) -> bool:
         if self._per_worker[worker] >= self._capacity:
             self.sweep(now)

@@ -69,12 +69,16 @@ class Fragments:
         self._of: Counter[Share] = Counter()
 
     def _living(self, key: FragmentKey, now: int) -> FirstFragment | None:
+        self.expire(now)
+        return self._entries.get(key)
+
+    def expire(self, now: int) -> None:
+        """Those that are too old go."""
         while self._entries:
             oldest = next(iter(self._entries))
             if now - self._entries[oldest].created_ns < LIFETIME:
                 break
             self._forget(oldest)
-        return self._entries.get(key)
 
     def _forget(self, key: FragmentKey) -> None:
         self._of[self._entries.pop(key).share] -= 1

@@ -80,8 +80,8 @@ class Hooks:
     """It failed (False), or one that had failed is there (True)."""
     watched: Callable[[NeighbourKey], bool]
     """True if a next hop has this address: it is asked for whether packets need it or not."""
-    limited: Callable[[int], None]
-    """A vNIC's share is used up."""
+    limited: Callable[[int, str], None]
+    """A vNIC's share is used up, by the reason's name."""
 
 
 class Neighbours:
@@ -149,11 +149,16 @@ class Neighbours:
         if len(self._known) >= ROOM:
             raise Dropped("neighbour_queue_full")
         if self._asked[vnic] >= ROOM - len(self._known):
-            self._hooks.limited(vnic)
+            self._hooks.limited(vnic, "neighbour_limit")
             raise Dropped("neighbour_limit")
         self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, vnic, queue=queue)
         self._asked[vnic] += 1
         self._hooks.ask(key)
+
+    def uses(self) -> Callable[[int], tuple[tuple[int, int], tuple[int, int]]]:
+        """Of a vNIC, neighbours and waiting packets that count for it now, and how many of each may."""
+        waiting, room = Counter(self._sources()), ROOM - len(self._known)
+        return lambda vnic: ((self._asked[vnic], room), (waiting[vnic], QUEUE_SHARE))
 
     def _sources(self) -> list[int]:
         """The vNICs that waiting packets came from."""
@@ -162,7 +167,7 @@ class Neighbours:
     def _check_share(self, vnic: int) -> None:
         """May one more packet from here wait, as far as it is for this vNIC to say?"""
         if self._sources().count(vnic) >= QUEUE_SHARE:
-            self._hooks.limited(vnic)
+            self._hooks.limited(vnic, "neighbour_queue_limit")
             raise Dropped("neighbour_queue_limit")
 
     def _check_room(self, vnic: int) -> None:

@@ -16,6 +16,7 @@ from tests.conformance.broken import (
     telling,
     times,
     tracking,
+    uses,
 )
 from tests.conformance.broken.parts import Break
 
@@ -35,6 +36,7 @@ MODULES = (
     belonging,
     times,
     tracking,
+    uses,
 )
 BREAKS: dict[str, Break] = {name: how for module in MODULES for name, how in module.BREAKS.items()}
 """Check -> what breaks it."""

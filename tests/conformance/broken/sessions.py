@@ -219,6 +219,7 @@ class NewestGoes(Limits):
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
         if self._flows.half_open(connection).handshakes(share) >= limit:
+            self._told.refuses("half_open_limit", share)
             self._evict(max((one for one in self._flows if is_half_open(one)), key=lambda one: one.id))
 
 

@@ -21,7 +21,7 @@ from hal.packet.contract import (
     Staged,
     Trace,
 )
-from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.counters import CounterSet, EventRing, Uses
 from hal.packet.model.meters import Meters
 from hal.packet.model.path import PathShard
 from hal.packet.model.store import Version
@@ -136,8 +136,8 @@ class PoliciesCount(CounterSet):
 class OnlyWhatCounted(CounterSet):
     """entries are told that have counted something"""
 
-    def read(self, tables: Tables, ports: Iterable[int]) -> Counters:
-        found = super().read(tables, ports)
+    def read(self, tables: Tables, ports: Iterable[int], uses: Uses) -> Counters:
+        found = super().read(tables, ports, uses)
         return replace(found, rows={place: row for place, row in found.rows.items() if row != RowCounters()})
 
 

@@ -48,6 +48,7 @@ static void open_side(struct side *side, uint16_t workers, uint64_t pickup_until
     for (uint16_t worker = 0; worker < workers; worker++) {
         struct dsn_shard_config config = {
             .counters = side->segment.block[worker],
+            .limits = side->segment.limits[worker],
             .connections = CONNECTIONS,
             .worker = worker,
             .workers = workers,
@@ -206,6 +207,8 @@ static void same(void) {
     static const enum dsn_engine_counter counters[] = {DSN_COUNT_FLOWS_OPENED, DSN_COUNT_PICKUPS, DSN_COUNT_PACKETS};
     for (unsigned i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
         FUZZ_CHECK(a->engine[counters[i]] == b->engine[counters[i]]);
+    size_t limits = fuzz_control.tables.live->table[DSN_TABLE_VNIC].capacity * sizeof(*burst.segment.limits[0]);
+    FUZZ_CHECK(memcmp(burst.segment.limits[0], single.segment.limits[0], limits) == 0);
 }
 
 static void put(const struct frame *frame) {

@@ -5,6 +5,7 @@
  *   "drops"       uint64_t                    a reason number, a worker
  *   "engine"      uint64_t                    enum dsn_engine_counter, a worker
  *   "vnic"        struct dsn_vnic_counters    a slot of table vnic, a worker
+ *   "limits"      struct dsn_limit_counters   a slot of table vnic, a worker: of each of enum dsn_limit
  *   "row.TABLE"   struct dsn_row_counters     a slot of TABLE, a worker (tables declared with `counts`)
  *   "ids.TABLE"   uint64_t                    a slot: the id of the row there, DSN_NONE_ID where none (worker 0xffff)
  *   "port"        struct dsn_port_counters    a port (worker 0xffff)

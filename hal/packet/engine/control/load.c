@@ -327,6 +327,7 @@ static bool make_shards(struct dsn_control *control, struct dsn_failure *failure
     for (uint16_t worker = 0; worker < engine->workers; worker++) {
         struct dsn_shard_config config = {
             .counters = control->segment.block[worker],
+            .limits = control->segment.limits[worker],
             .connections = control->load.connections,
             .worker = worker,
             .workers = engine->workers,

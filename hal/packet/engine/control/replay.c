@@ -53,6 +53,7 @@ struct dsn_shard *dsn_shard_for(struct dsn_control *control, const struct dsn_se
                                 uint64_t pickup_until, struct dsn_failure *failure) {
     struct dsn_shard_config config = {
         .counters = segment->block[0],
+        .limits = segment->limits[0],
         .connections = connections,
         .workers = 1,
         .flow_limit = control->load.flow_limit,

@@ -14,7 +14,7 @@
 #endif
 
 #define LINE 64 /* so that no two workers write one cache line */
-#define MOST_ENTRIES ((3u + DSN_TABLES) * 64u + DSN_TABLES + 1u)
+#define MOST_ENTRIES ((4u + DSN_TABLES) * 64u + DSN_TABLES + 1u)
 
 /* The directory on its way: first measured, then placed. */
 struct plan {
@@ -46,6 +46,8 @@ static void plan_all(struct plan *plan, const struct dsn_tables *tables, uint16_
         plan_array(plan, "", "drops", DSN_REASONS, 8, worker);
         plan_array(plan, "", "engine", DSN_ENGINE_COUNTERS, 8, worker);
         plan_array(plan, "", "vnic", table[DSN_TABLE_VNIC].capacity, sizeof(struct dsn_vnic_counters), worker);
+        plan_array(plan, "", "limits", table[DSN_TABLE_VNIC].capacity, sizeof(struct dsn_limit_counters[DSN_LIMITS]),
+                   worker);
         for (int number = 0; number < DSN_TABLES; number++)
             if (dsn_table_counts(number))
                 plan_array(plan, "row.", table[number].desc->name, table[number].capacity,
@@ -65,6 +67,7 @@ static void find_all(struct dsn_segment *segment, const struct plan *plan) {
         block->drops = (void *)(segment->data + entry++->offset);
         block->engine = (void *)(segment->data + entry++->offset);
         block->vnic = (void *)(segment->data + entry++->offset);
+        segment->limits[worker] = (void *)(segment->data + entry++->offset);
         for (int number = 0; number < DSN_TABLES; number++)
             if (dsn_table_counts(number))
                 block->row[number] = (void *)(segment->data + entry++->offset);
@@ -88,8 +91,13 @@ static bool map(struct dsn_segment *segment, bool reserve) {
 bool dsn_segment_create(struct dsn_segment *segment, const struct dsn_tables *tables, uint16_t workers,
                         struct dsn_port *const *ports, uint16_t port_count, bool reserve, struct dsn_failure *failure) {
     struct plan plan = {.entry = calloc(MOST_ENTRIES, sizeof(*plan.entry))};
-    *segment = (struct dsn_segment){.fd = -1, .workers = workers, .block = calloc(workers, sizeof(*segment->block))};
-    bool made = plan.entry && segment->block;
+    *segment = (struct dsn_segment){
+        .fd = -1,
+        .workers = workers,
+        .block = calloc(workers, sizeof(*segment->block)),
+        .limits = calloc(workers, sizeof(*segment->limits)),
+    };
+    bool made = plan.entry && segment->block && segment->limits;
     if (made) {
         plan_all(&plan, tables, workers, port_count); /* once for the number of entries, which stand in front */
         plan.size = (sizeof(struct dsn_counter_header) + plan.entries * sizeof(*plan.entry) + LINE - 1) / LINE * LINE;
@@ -125,6 +133,7 @@ void dsn_segment_destroy(struct dsn_segment *segment) {
     if (segment->block && segment->fd >= 0)
         close(segment->fd);
     free(segment->block);
+    free(segment->limits);
     *segment = (struct dsn_segment){.fd = -1};
 }
 
@@ -133,8 +142,10 @@ void dsn_segment_clear(struct dsn_segment *segment, int table, uint32_t slot) {
         struct dsn_counter_block *block = &segment->block[worker];
         if (block->row[table])
             block->row[table][slot] = (struct dsn_row_counters){0};
-        if (table == DSN_TABLE_VNIC)
+        if (table == DSN_TABLE_VNIC) {
             block->vnic[slot] = (struct dsn_vnic_counters){0};
+            memset(segment->limits[worker][slot], 0, sizeof(segment->limits[worker][slot]));
+        }
     }
 }
 

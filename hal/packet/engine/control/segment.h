@@ -12,8 +12,9 @@ struct dsn_segment {
     uint8_t *data;
     size_t size;
     uint16_t workers;
-    struct dsn_counter_block *block; /* one a worker */
-    uint64_t *ids[DSN_TABLES];       /* NULL: rows of it count nothing */
+    struct dsn_counter_block *block;                  /* one a worker */
+    struct dsn_limit_counters (**limits)[DSN_LIMITS]; /* likewise, by slot of table vnic */
+    uint64_t *ids[DSN_TABLES];                        /* NULL: rows of it count nothing */
     struct dsn_port_counters *port;
 };
 

@@ -91,7 +91,7 @@ static struct dsn_first_fragment *enter(struct dsn_fragments *f, const struct ds
     return first;
 }
 
-static void forget_expired(struct dsn_fragments *f, uint64_t now) {
+void dsn_fragments_expire(struct dsn_fragments *f, uint64_t now) {
     while (f->count > 0 && now - f->entry[f->oldest - 1].created_ns >= LIFETIME)
         dsn_fragment_forget(f, &f->entry[f->oldest - 1]);
 }
@@ -122,7 +122,7 @@ static void forget_refused(struct dsn_fragments *f) {
 }
 
 struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *f, const struct dsn_packet *p, uint64_t now) {
-    forget_expired(f, now);
+    dsn_fragments_expire(f, now);
     for (uint32_t at = *head_of(f, &p->key, p->identification); at != 0; at = f->entry[at - 1].next) {
         struct dsn_first_fragment *first = &f->entry[at - 1];
         const struct dsn_flow_key *flow = &first->flow;

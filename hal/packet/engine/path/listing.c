@@ -6,6 +6,7 @@
 #define PLACES 8192                         /* records looked at in one call */
 #define PAGE 1024                           /* the same where much is done with each: taken out, settled */
 #define SWEEPING UINT64_MAX                 /* a cursor */
+#define USES (UINT64_C(1) << 32)            /* cursors above it are slots of table vnic */
 #define COPY_NEIGHBOURS (UINT64_C(1) << 32) /* cursors above it are neighbours', those below are vNICs' */
 #define TICK_WHILE (DSN_SECOND / 500)       /* between two ticks of a round of settling */
 
@@ -148,11 +149,15 @@ void dsn_shard_settle_some(struct dsn_shard *shard, const struct dsn_root *root,
     dsn_shard_use(shard, root);
     if (*cursor == 0 || *cursor == SWEEPING) {
         bool swept = dsn_connections_sweep(shard, shard->now, PAGE);
-        *cursor = swept ? shard->flows.high > 0 : SWEEPING;
-    } else {
+        *cursor = !swept ? SWEEPING : shard->flows.high > 0 ? 1 : USES;
+    } else if (*cursor < USES) {
         uint32_t number = (uint32_t)*cursor;
         settle_page(shard, &number);
-        *cursor = number <= shard->flows.high ? number : 0;
+        *cursor = number <= shard->flows.high ? number : USES;
+    } else {
+        uint32_t slot = (uint32_t)(*cursor - USES);
+        dsn_uses_page(shard, &slot);
+        *cursor = slot < root->table[DSN_TABLE_VNIC].capacity ? USES + slot : 0;
     }
     shard->counters.engine[DSN_COUNT_FLOWS_NOW] = shard->flows.used;
 }

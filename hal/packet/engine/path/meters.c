@@ -14,6 +14,19 @@ static void tell(struct dsn_shard *shard, uint64_t *told, enum dsn_event_kind ki
     dsn_event_put(shard, kind, vnic != NULL ? DSN_TABLE_VNIC : -1, vnic != NULL ? vnic->id : 0, "");
 }
 
+void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const struct dsn_vnic *vnic) {
+    if (shard->config.limits != NULL)
+        shard->config.limits[vnic->slot][limit].refused++;
+}
+
+/* A limit of a vNIC refuses something. */
+static __rte_cold __rte_noinline void refuses(struct dsn_shard *shard, enum dsn_limit limit,
+                                              struct dsn_vnic_state *state, enum dsn_event_kind kind,
+                                              const struct dsn_vnic *vnic) {
+    dsn_limit_refused(shard, limit, vnic);
+    tell(shard, &state->told[RTE_MIN(limit, DSN_LIMIT_NEIGHBOURS)], kind, vnic);
+}
+
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
     if (ingress->role == DSN_VNIC_ROLE_VNIC)
         return DSN_SESSION_OWN;
@@ -31,14 +44,6 @@ static bool one_less(struct dsn_shard *shard, uint64_t now) {
     return true;
 }
 
-/* As many as each worker may have where nothing can be borrowed: together they are the limit. */
-static uint32_t even_part(const struct dsn_shard *shard, uint32_t limit) {
-    uint16_t workers = shard->config.workers;
-    if (likely(workers == 1))
-        return limit;
-    return limit / workers + (shard->config.worker < limit % workers);
-}
-
 /* A worker's part. Each new connection asks, and of one worker nothing has to be divided. */
 static inline uint64_t among(uint64_t all, uint16_t workers) {
     return likely(workers == 1) ? all : all / workers;
@@ -46,7 +51,7 @@ static inline uint64_t among(uint64_t all, uint16_t workers) {
 
 /* May the vNIC have one more here? */
 static bool fits(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
-    uint32_t part = even_part(shard, limit);
+    uint32_t part = dsn_even_part(shard, limit);
     struct dsn_budget *budget = state->budget;
     if (budget == NULL)
         return state->open[share] < part;
@@ -119,12 +124,13 @@ static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint3
                      uint64_t now) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     uint32_t limit = vnic->half_open_limit != 0 ? vnic->half_open_limit : shard->config.half_open_limit;
-    uint32_t part = RTE_MAX(even_part(shard, limit), 1u);
+    uint32_t part = RTE_MAX(dsn_even_part(shard, limit), 1u);
     const uint32_t *count = &state->half[share].count[DSN_HALF_TCP];
     while (*count >= part && one_less(shard, now)) {}
     if (*count >= part)
         tell(shard, &state->told[DSN_LIMIT_HALF_OPEN + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
-    while (*count >= part && evict(shard, dsn_half_oldest(shard, number, share))) {}
+    while (*count >= part && evict(shard, dsn_half_oldest(shard, number, share)))
+        dsn_limit_refused(shard, DSN_LIMIT_HALF_OPEN + share, vnic);
 }
 
 /* What a vNIC has, of what it opens or of what comes to it. */
@@ -141,11 +147,11 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     bool room = false;
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
     if (!room) {
-        tell(shard, &state->told[DSN_LIMIT_FLOWS + share], DSN_EVENT_FLOW_LIMIT, vnic);
+        refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
     if (!take(shard, &state->opened[share], rate, now)) {
-        tell(shard, &state->told[DSN_LIMIT_NEW_FLOWS + share], DSN_EVENT_NEW_FLOW_LIMIT, vnic);
+        refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
     if (tcp_state == DSN_TCP_SYN_SENT)
@@ -239,7 +245,7 @@ bool dsn_meter_may(struct dsn_shard *shard, const struct dsn_packet *p, const st
                    ? dsn_budget_has_punt(meter->budget, (uint32_t)meter->rate.rate, shard->now)
                    : credit_of(meter->bucket, &meter->rate, shard->now) >= meter->rate.parts * DSN_SECOND;
     if (!may)
-        tell(shard, &state->told[DSN_LIMIT_PUNTS], DSN_EVENT_PUNT_LIMIT, vnic);
+        refuses(shard, DSN_LIMIT_PUNTS, state, DSN_EVENT_PUNT_LIMIT, vnic);
     return may;
 }
 
@@ -297,7 +303,7 @@ bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t ad
         return false;
     bool enough = take_window(shard, number, DSN_WINDOW_CHALLENGE, address, rate);
     if (!enough && row != NULL)
-        tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_CHALLENGES], DSN_EVENT_CHALLENGE_LIMIT, row);
+        refuses(shard, DSN_LIMIT_CHALLENGES, &shard->vnics.state[number], DSN_EVENT_CHALLENGE_LIMIT, row);
     return enough;
 }
 
@@ -311,12 +317,13 @@ bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *p, bool liv
     bool enough = take_window(shard, number, set, p->key.source, rate);
     shard->counters.engine[DSN_COUNT_ICMP_SUPPRESSED] += !enough;
     if (!enough)
-        tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_ICMP + whom.inbound], DSN_EVENT_ICMP_LIMIT, whom.vnic);
+        refuses(shard, DSN_LIMIT_ICMP + whom.inbound, &shard->vnics.state[number], DSN_EVENT_ICMP_LIMIT, whom.vnic);
     return enough;
 }
 
-void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const struct dsn_vnic *vnic) {
-    tell(shard, &shard->vnics.state[number].told[DSN_LIMIT_NEIGHBOURS], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
+void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
+                                const struct dsn_vnic *vnic) {
+    refuses(shard, limit, &shard->vnics.state[number], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
 }
 
 bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
@@ -326,7 +333,7 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     bool may = number != 0 && state->fragments[whom.inbound] < dsn_fragments_most(&shard->fragments, vnic, limit);
     if (!may && number != 0)
-        tell(shard, &state->told[DSN_LIMIT_FRAGMENTS + whom.inbound], DSN_EVENT_FRAGMENT_LIMIT, vnic);
+        refuses(shard, DSN_LIMIT_FRAGMENTS + whom.inbound, state, DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;
 }
 

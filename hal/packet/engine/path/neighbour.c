@@ -269,7 +269,7 @@ static enum dsn_reason_number begin(struct dsn_shard *shard, uint32_t number, ui
     if (share == 0 || n->timers >= DSN_NEIGHBOURS)
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
     if (state->neighbours >= DSN_NEIGHBOURS - n->timers) {
-        dsn_neighbours_are_limited(shard, share, from);
+        dsn_neighbours_are_limited(shard, DSN_LIMIT_NEIGHBOURS, share, from);
         return DSN_REASON_NEIGHBOUR_LIMIT;
     }
     set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
@@ -298,7 +298,7 @@ enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t numb
     if (share == 0)
         return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
     if ((!full || one->queue_share[last] != share) && state->waiting >= DSN_WAITING_EACH) {
-        dsn_neighbours_are_limited(shard, share, from);
+        dsn_neighbours_are_limited(shard, DSN_LIMIT_WAITING, share, from);
         return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
     }
     bool is_new = one->state == DSN_NEIGHBOUR_NONE;

@@ -172,7 +172,17 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
  * large. */
 bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
 /* A vNIC's share of neighbours, or of what waits for them, is used up: `number` is that of its state. */
-void dsn_neighbours_are_limited(struct dsn_shard *shard, uint32_t number, const struct dsn_vnic *vnic);
+void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
+                                const struct dsn_vnic *vnic);
+/* A limit of a vNIC has refused something: counts it. */
+void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const struct dsn_vnic *vnic);
+/* As many as each worker may have where nothing can be borrowed: together they are the limit. */
+static inline uint32_t dsn_even_part(const struct dsn_shard *shard, uint32_t limit) {
+    uint16_t workers = shard->config.workers;
+    if (likely(workers == 1))
+        return limit;
+    return limit / workers + (shard->config.worker < limit % workers);
+}
 /* May one more first fragment be remembered of whom it counts for? */
 bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
@@ -187,6 +197,9 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
 void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 /* Number of the vNIC's state, with its budget where workers share one; 0: no room. */
 uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);
+/* uses.c: what the rows of table vnic use of their limits now, into the counters: a page from *slot on, which is then the
+ * next one's, or the table's capacity. */
+void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot);
 /* Gives back what a vNIC's share was lent and doesn't use, but for a chunk where one is more than a connection. */
 void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share);
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress);

@@ -52,6 +52,13 @@ static uint32_t give_away(struct dsn_vnic_states *v) {
     return 0;
 }
 
+uint32_t dsn_vnic_state_find(const struct dsn_vnic_states *v, uint64_t id) {
+    uint32_t number = *head_of(v, id);
+    while (number != 0 && v->state[number].id != id)
+        number = v->state[number].next;
+    return number;
+}
+
 uint32_t dsn_vnic_state(struct dsn_vnic_states *v, uint64_t id) {
     if (v->latest != 0 && v->state[v->latest].id == id)
         return v->latest;

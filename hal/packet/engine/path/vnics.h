@@ -3,6 +3,7 @@
 #ifndef DSN_PATH_VNICS_H
 #define DSN_PATH_VNICS_H
 
+#include "path.h"
 #include "path/firsts.h"
 #include "path/flows.h"
 
@@ -14,18 +15,7 @@ struct dsn_bucket { /* of tokens; full at first */
     uint64_t credit_ns; /* when that was */
 };
 
-/* Of two with `+ share`: of what it opens or sends, of what is opened or comes to it. */
-enum dsn_limit {
-    DSN_LIMIT_FLOWS,
-    DSN_LIMIT_NEW_FLOWS = 2,
-    DSN_LIMIT_HALF_OPEN = 4,
-    DSN_LIMIT_FRAGMENTS = 6,
-    DSN_LIMIT_ICMP = 8,
-    DSN_LIMIT_PUNTS = 10,
-    DSN_LIMIT_CHALLENGES,
-    DSN_LIMIT_NEIGHBOURS,
-    DSN_LIMITS,
-};
+#define DSN_LIMITS_TOLD (DSN_LIMIT_NEIGHBOURS + 1) /* those that events tell of */
 
 /* What each new connection needs lies in front, the members of `half` in one cache line. */
 struct dsn_vnic_state {
@@ -40,8 +30,8 @@ struct dsn_vnic_state {
     _Alignas(RTE_CACHE_LINE_SIZE) struct dsn_half_of half[2];
     struct dsn_bucket opened[2], punt, log[2]; /* opened, log: of connections that it opens, and of those to it */
     struct dsn_firsts_of firsts;               /* its first packets that wait for their turn */
-    uint32_t fragments[2];     /* that are remembered: of what it sends, and of what comes to it by uplinks */
-    uint64_t told[DSN_LIMITS]; /* when an event last told of each limit, plus one; 0: never */
+    uint32_t fragments[2];          /* that are remembered: of what it sends, and of what comes to it by uplinks */
+    uint64_t told[DSN_LIMITS_TOLD]; /* when an event last told of each limit, plus one; 0: never */
 } __rte_cache_aligned;
 
 /* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
@@ -84,5 +74,7 @@ static inline struct dsn_challenges *dsn_challenges(const struct dsn_vnic_states
 /* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits
  * are given to others when all are taken. */
 uint32_t dsn_vnic_state(struct dsn_vnic_states *vnics, uint64_t id);
+/* The same, and none is made. */
+uint32_t dsn_vnic_state_find(const struct dsn_vnic_states *vnics, uint64_t id);
 
 #endif

@@ -75,7 +75,8 @@ class Alive:
         for hop in self._next_hops(key):
             self._events.add(self._moment.now, kind, "next_hop", hop.id)
 
-    def _limited(self, vnic: int) -> None:
+    def _limited(self, vnic: int, limit: str) -> None:
+        self._told.refuses(limit, (vnic, "own"))
         self._told.bites(EventKind.NEIGHBOUR_LIMIT, (vnic, "own"))
 
     def _ask(self, key: NeighbourKey) -> None:

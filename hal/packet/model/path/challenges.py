@@ -48,5 +48,6 @@ class Challenges:
         limit = (row.challenge_limit if row else 0) or self._config.challenge_limit
         if self._windows.take("challenge", vnic, packet.source, limit):
             return True
+        self._told.refuses("challenge_limit", (vnic, "own"))
         self._told.bites(EventKind.CHALLENGE_LIMIT, (vnic, "own"))
         return False

@@ -61,10 +61,10 @@ class Limits:
         row = self._moment.tables.get("vnic", share[0])
         limit = self._limit(row, "flow_limit" if own else "inbound_flow_limit")
         if self._flows.share_is_full(share, limit, now):
-            self.bites(EventKind.FLOW_LIMIT, share)
+            self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
         if not self.opened.take(share, self._limit(row, "new_flow_limit"), now):
-            self.bites(EventKind.NEW_FLOW_LIMIT, share)
+            self.refuses(EventKind.NEW_FLOW_LIMIT, share)
             raise Dropped("new_flow_limit")
         if connection.tcp is TcpState.SYN_SENT:
             self._make_way(connection, share, self._limit(row, "half_open_limit"))
@@ -78,6 +78,7 @@ class Limits:
             return
         self.bites(EventKind.HALF_OPEN_LIMIT, share)
         while half_open.handshakes(share) >= limit:
+            self._told.refuses("half_open_limit", share)
             self._evict(half_open.oldest(share))
 
     def _evict(self, connection: Connection) -> None:
@@ -94,7 +95,7 @@ class Limits:
             return
         vnic, share = whom(self._moment.tables, packet)
         if fragments.of(share) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
-            self.bites(EventKind.FRAGMENT_LIMIT, share)
+            self.refuses(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
 
     def may_tell(self, packet: Packet, news: Tell) -> bool:
@@ -104,7 +105,7 @@ class Limits:
         if self.made.take(purpose, vnic.id, packet.source, vnic.icmp_limit or self._config.icmp_limit):
             return True
         self._counters.engine["icmp_suppressed"] += 1
-        self.bites(EventKind.ICMP_LIMIT, share)
+        self.refuses(EventKind.ICMP_LIMIT, share)
         return False
 
     def punt(self, meeting: Meeting) -> Punt | None:
@@ -115,7 +116,7 @@ class Limits:
         vnic, now = meeting.packet.vnic, self._moment.now
         taken = self._punt_of(meeting, vnic.punt_limit or self._config.punt_limit)
         if not self.punts.has(taken.key, taken.rate, now, taken.parts):
-            self.bites(EventKind.PUNT_LIMIT, (vnic.id, "own"))
+            self.refuses(EventKind.PUNT_LIMIT, (vnic.id, "own"))
             raise Dropped("punt_limit")
         return taken
 
@@ -137,6 +138,11 @@ class Limits:
         if punt:
             self.punts.take(punt.key, punt.rate, self._moment.now, punt.parts)
 
+    def refuses(self, kind: EventKind, share: Share) -> None:
+        """The limit of this share that such events tell of refuses something."""
+        self._told.refuses(kind.name.lower(), share)
+        self.bites(kind, share)
+
     def bites(self, kind: EventKind, share: Share) -> None:
-        """A limit of this share refuses something, or something goes for it."""
+        """A limit of this share refuses something, or something goes for it: that is told."""
         self._told.bites(kind, share)

@@ -37,6 +37,7 @@ from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.opening import Opening, PickUp
 from hal.packet.model.path.sending import Sending
 from hal.packet.model.path.told import Told
+from hal.packet.model.path.uses import uses_of
 from hal.packet.model.path.whom import whom
 from hal.packet.model.path.wire import Wire
 from hal.packet.model.ports import Ports
@@ -80,7 +81,7 @@ class PathShard:
         self.known = Known()
         self.pickup = PickUp(pickup_ns, self.events)
         self.wire = Wire(moment, ports, self.counters, self._may_tell)
-        self.told = told = Told(moment, self.events)
+        self.told = told = Told(moment, self.events, self.counters)
         self.alive = Alive(moment, ports, self.wire, self.events, told)
         self.ledger = Ledger(moment, self.counters, self.events)
         self.fragments = Fragments()
@@ -244,12 +245,14 @@ class PathShard:
     def settle(self) -> None:
         """Add what connections have counted so far to the rows that allowed them; what has expired goes."""
         self.flows.sweep(self.now)
+        self.fragments.expire(self.now)
         for connection in self.flows:
             self.ledger.settle(connection)
 
     def read_counters(self) -> Counters:
         self.counters.engine["flows_now"] = len(self.flows.matching(None, self.now))
-        return self.counters.read(self.tables, self.ports.configs)
+        uses = uses_of(self.tables, self.config, self.flows, self.fragments, self.neighbours)
+        return self.counters.read(self.tables, self.ports.configs, uses)
 
     def clone(self) -> Self:
         """Another shard in the same state, over the same tables and ports."""

@@ -1,9 +1,9 @@
-"""Which limits have been told of, and when."""
+"""What limits have refused, which of them have been told of, and when."""
 
 from __future__ import annotations
 
 from hal.packet.contract import EventKind
-from hal.packet.model.counters import EventRing
+from hal.packet.model.counters import CounterSet, EventRing
 from hal.packet.model.flows import Share
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.tracking import SECOND
@@ -15,15 +15,21 @@ TABLE: Share = (0, "table")
 
 
 class Told:
-    """Events about limits, of one shard."""
+    """Counts and events of limits, of one shard."""
 
-    def __init__(self, moment: Moment, events: EventRing) -> None:
+    def __init__(self, moment: Moment, events: EventRing, counters: CounterSet) -> None:
         self._moment = moment
         self._events = events
+        self._counters = counters
         self._told_ns: dict[tuple[EventKind, Share], int] = {}
 
+    def refuses(self, limit: str, share: Share) -> None:
+        """A limit of this share has refused something, by the name of the reason."""
+        vnic, which = share
+        self._counters.refuse(vnic, f"inbound_{limit}" if which == "inbound" else limit)
+
     def bites(self, kind: EventKind, share: Share) -> None:
-        """A limit of this share refuses something, or something goes for it."""
+        """It is told that a limit of this share refuses something, or that something goes for it."""
         now = self._moment.now
         if now - self._told_ns.get((kind, share), now - QUIET) >= QUIET:
             self._told_ns[kind, share] = now

@@ -851,6 +851,39 @@ class RowCounters(_message.Message):
 Global___RowCounters: _TypeAlias = RowCounters  # noqa: Y015
 
 @_typing.final
+class LimitCounters(_message.Message):
+    """What a row of table vnic uses of a limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    name: _builtins.str
+    used: _builtins.int
+    most: _builtins.int
+    refused: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        name: _builtins.str = ...,
+        used: _builtins.int = ...,
+        most: _builtins.int = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "most", b"most", "name", b"name", "refused", b"refused", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitCounters: _TypeAlias = LimitCounters  # noqa: Y015
+
+@_typing.final
 class Counters(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -941,6 +974,7 @@ class Counters(_message.Message):
     PORTS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def drops(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
     @_builtins.property
@@ -951,6 +985,8 @@ class Counters(_message.Message):
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowCounters]: ...
     @_builtins.property
     def engine(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitCounters]: ...
     def __init__(
         self,
         *,
@@ -959,10 +995,11 @@ class Counters(_message.Message):
         ports: _abc.Mapping[_builtins.int, Global___NamedCounters] | None = ...,
         rows: _abc.Iterable[Global___RowCounters] | None = ...,
         engine: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        limits: _abc.Iterable[Global___LimitCounters] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "engine", b"engine", "ports", b"ports", "rows", b"rows", "vnics", b"vnics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "engine", b"engine", "limits", b"limits", "ports", b"ports", "rows", b"rows", "vnics", b"vnics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

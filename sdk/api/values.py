@@ -18,6 +18,7 @@ from hal.packet.contract import (
     Flow,
     FlowFilter,
     Generation,
+    LimitCounters,
     Name,
     Output,
     PacketIn,
@@ -119,6 +120,8 @@ def counters_to_pb(counters: Counters) -> pb.Counters:
         result.ports[number].values.update(values)
     for (table, row_id), row in counters.rows.items():
         result.rows.add(table=table, id=row_id, hits=row.hits, packets=row.packets, bytes=row.bytes)
+    for (row_id, name), one in counters.limits.items():
+        result.limits.add(id=row_id, name=name, used=one.used, most=one.most, refused=one.refused)
     return result
 
 
@@ -129,6 +132,7 @@ def counters_from_pb(message: pb.Counters) -> Counters:
         ports={number: dict(values.values) for number, values in message.ports.items()},
         rows={(row.table, row.id): RowCounters(row.hits, row.packets, row.bytes) for row in message.rows},
         engine=dict(message.engine),
+        limits={(one.id, one.name): LimitCounters(one.used, one.most, one.refused) for one in message.limits},
     )
 
 

@@ -26,6 +26,7 @@ from services.core.ports import SPARE_PREFIX
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 FOLLOW_S = 0.5
 WIDE = 120
@@ -90,8 +91,7 @@ def objects(context: click.Context, kind: str, name: str, intent_files: tuple[Pa
 def _print_objects(console: Console, found: list[ObjectStatus]) -> None:
     wide = console.width >= WIDE
     rows = [
-        (one.kind, one.name, _generations(one), _status_words(one.status), *([one.words] if wide else ()))
-        for one in found
+        (one.kind, one.name, _generations(one), _brief(one.status), *([one.words] if wide else ())) for one in found
     ]
     console.print(table("", ("kind", "name", "generation", "status", *(["as written"] if wide else ())), rows))
     for one in found:
@@ -103,8 +103,40 @@ def _print_object(console: Console, one: ObjectStatus) -> None:
     console.print(f"{one.kind} {one.name}: generation {_generations(one)}")
     if one.reason:
         console.print(f"  {one.reason}")
-    for line in (*one.words.splitlines(), *_status_words(one.status).splitlines()):
+    limits, others = _apart(one.status)
+    for line in (*one.words.splitlines(), *_status_words(others).splitlines()):
         console.print(f"  {line}")
+    if limits:
+        console.print(_limits_table(limits))
+
+
+def _apart(status: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
+    """The limits that a status tells, a list of `dsn.bridging.LimitStatus`, and all else."""
+    found = status.get("limits", [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) and "a_second" in one for one in found):
+        return [], status
+    return found, {key: value for key, value in status.items() if key != "limits"}
+
+
+def _brief(status: Mapping[str, Any]) -> str:
+    """A status message in a list of many: of its limits only those that have refused something."""
+    limits, others = _apart(status)
+    words = [
+        f"{one['name']}: refused {one['refused']:,}" + ("" if one["a_second"] else f", {one['used']:,} used")
+        + f" of {one['most']:,}" + " a second" * one["a_second"]
+        for one in limits if one["refused"]
+    ]  # fmt: skip
+    return "\n".join(filter(None, (_status_words(others), *words)))
+
+
+def _limits_table(limits: list[dict[str, Any]]) -> Table:
+    rows = [
+        (one["name"], "" if one["a_second"] else one["used"], f"{one['most']:,}" + " a second" * one["a_second"],
+         one["refused"])
+        for one in limits
+    ]  # fmt: skip
+    columns = ("used", "at most", "refused")
+    return table("Limits", ("limit", *columns), rows, right=columns)
 
 
 def _generations(one: ObjectStatus) -> str:
@@ -354,6 +386,11 @@ def counters(context: click.Context, as_json: bool) -> None:
             "vnics": [{**speaker.entry_value("vnic", one), **of} for one, of in found.vnics.items()],
             "ports": [{"number": one, "name": speaker.port(one), **of} for one, of in found.ports.items()],
             "entries": [{**speaker.entry_value(*key), **vars(counted)} for key, counted in found.rows.items()],
+            "limits": [
+                {**speaker.entry_value("vnic", one), "limit": limit, **used._asdict()}
+                for (one, limit), used in found.limits.items()
+                if used.most
+            ],
             "engine": found.engine,
             "drops": found.drops,
         }

@@ -121,6 +121,52 @@ class Vnic(_message.Message):
 Global___Vnic: _TypeAlias = Vnic  # noqa: Y015
 
 @_typing.final
+class LimitStatus(_message.Message):
+    """What a vNIC or uplink uses of one of its limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    A_SECOND_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As the reason is called that packets are dropped for, or the field that sets it. "inbound_": of what others open to the
+    vNIC, or what comes to it by uplinks.
+    """
+    used: _builtins.int
+    """How much of it is used now: connections, handshakes, datagrams, neighbours, or packets that wait. 0 where it is by the
+    second.
+    """
+    most: _builtins.int
+    """How much may be, in all workers together; as much a second where it is by the second. Where it depends on the room that
+    others leave: now.
+    """
+    a_second: _builtins.bool
+    """It is by the second."""
+    refused: _builtins.int
+    """How often it has refused since the engine started, or the vNIC came: packets dropped, the oldest handshakes pushed out
+    (half_open_limit), ICMP errors, RSTs (icmp_limit) and challenge ACKs (challenge_limit) not made.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        used: _builtins.int = ...,
+        most: _builtins.int = ...,
+        a_second: _builtins.bool = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a_second", b"a_second", "most", b"most", "name", b"name", "refused", b"refused", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitStatus: _TypeAlias = LimitStatus  # noqa: Y015
+
+@_typing.final
 class VnicStatus(_message.Message):
     """What a vNIC has counted."""
 
@@ -133,6 +179,7 @@ class VnicStatus(_message.Message):
     TX_PACKETS_FIELD_NUMBER: _builtins.int
     TX_BYTES_FIELD_NUMBER: _builtins.int
     DROPS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry, which flows and traces speak of."""
     link: _builtins.bool
@@ -147,6 +194,10 @@ class VnicStatus(_message.Message):
     """Bytes to it."""
     drops: _builtins.int
     """Frames from it that were dropped."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitStatus]:
+        """Its limits; none where the card doesn't tell them."""
+
     def __init__(
         self,
         *,
@@ -157,10 +208,11 @@ class VnicStatus(_message.Message):
         tx_packets: _builtins.int = ...,
         tx_bytes: _builtins.int = ...,
         drops: _builtins.int = ...,
+        limits: _abc.Iterable[Global___LimitStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "id", b"id", "link", b"link", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "id", b"id", "limits", b"limits", "link", b"link", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +278,7 @@ class UplinkStatus(_message.Message):
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
     RESOLVED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Id of its entry, which flows and traces speak of."""
     link: _builtins.bool
@@ -246,6 +299,12 @@ class UplinkStatus(_message.Message):
     """Those of them that have answered and are used."""
     failed: _builtins.int
     """Those of them that didn't answer: packets to them are dropped, and routes pass them over."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitStatus]:
+        """Its limits; none where the card doesn't tell them. Connections have none on an uplink: they count for the vNIC at
+        their other end.
+        """
+
     def __init__(
         self,
         *,
@@ -259,10 +318,11 @@ class UplinkStatus(_message.Message):
         neighbours: _builtins.int = ...,
         resolved: _builtins.int = ...,
         failed: _builtins.int = ...,
+        limits: _abc.Iterable[Global___LimitStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "failed", b"failed", "id", b"id", "link", b"link", "neighbours", b"neighbours", "resolved", b"resolved", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drops", b"drops", "failed", b"failed", "id", b"id", "limits", b"limits", "link", b"link", "neighbours", b"neighbours", "resolved", b"resolved", "rx_bytes", b"rx_bytes", "rx_packets", b"rx_packets", "tx_bytes", b"tx_bytes", "tx_packets", b"tx_packets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

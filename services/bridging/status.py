@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.message import Message
 
-from hal.packet.contract import NeighbourState
+from hal.packet.contract import LIMITS, LIMITS_A_SECOND, LimitCounters, NeighbourState
 from services.bridging import bridging_pb2 as pb
 from services.bridging.tracking import TIMEOUTS
 from services.core.objects import Object, Objects
@@ -21,7 +21,10 @@ def status(item: Object[Message], objects: Objects, view: View) -> Message:
     """The status of a Vnic, Uplink, Subnet, Profile or Tracking."""
     spec = item.spec
     if isinstance(spec, pb.Vnic):
-        return pb.VnicStatus(id=view.row_id(item, "vnic"), link=view.has_link(spec.port), **view.traffic([item]))
+        row_id = view.row_id(item, "vnic")
+        return pb.VnicStatus(
+            id=row_id, link=view.has_link(spec.port), **view.traffic([item]), limits=_limits(row_id, view)
+        )
     if isinstance(spec, pb.Uplink):
         return _uplink(item, spec, view)
     if isinstance(spec, pb.Subnet):
@@ -43,7 +46,18 @@ def _uplink(item: Object[Message], spec: pb.Uplink, view: View) -> pb.UplinkStat
         id=row_id, link=view.has_link(spec.port), **view.traffic([item]), neighbours=len(states),
         resolved=sum(not ANSWERED.isdisjoint(some) for some in states),
         failed=sum(NeighbourState.FAILED in some and ANSWERED.isdisjoint(some) for some in states),
+        limits=_limits(row_id, view),
     )  # fmt: skip
+
+
+def _limits(row_id: int, view: View) -> list[pb.LimitStatus]:
+    """Of a row of table vnic, those that hold for it."""
+    found = ((name, view.counters.limits.get((row_id, name), LimitCounters())) for name in LIMITS)
+    return [
+        pb.LimitStatus(name=name, used=one.used, most=one.most, a_second=name in LIMITS_A_SECOND, refused=one.refused)
+        for name, one in found
+        if one.most
+    ]
 
 
 def _subnet(item: Object[Message], objects: Objects, view: View) -> pb.SubnetStatus:

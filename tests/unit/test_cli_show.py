@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import NONE_ID, Event, EventKind, Flow, FlowFilter, LoadConfig, PacketIn, RowCounters
+from hal.packet.contract import NONE_ID, Event, EventKind, Flow, FlowFilter, LoadConfig, Modify, PacketIn, RowCounters
 from hal.packet.describe import build, packet_in, parse, sender
 from hal.packet.model import Twin
+from sdk.api.values import counters_from_pb, counters_to_pb
 from sdk.cli import capture, offline, options
 from sdk.cli import card as card_commands
 from sdk.cli.client import CardClient
@@ -218,6 +220,31 @@ def test_status_of_objects_counts_rules(card: TwinCard) -> None:
     assert hits == {"no-scan": 1, "web": 1, "iperf": 1, "ssh": 0, "ping": 0}
     (client,) = json.loads(dsn("show", "objects", "Vnic", "client", "--json"))
     assert client["status"]["rx_packets"] == 3
+
+
+def test_limits_are_a_table_of_a_vnic(card: TwinCard) -> None:
+    (client,) = json.loads(dsn("show", "objects", "Vnic", "client", "--json"))
+    limits = {one["name"]: one for one in client["status"]["limits"]}
+    assert limits["flow_limit"]["used"] == 2
+    assert not any(one["refused"] for one in limits.values())
+    text = rows(dsn("show", "objects", "Vnic", "client"))
+    assert ["limit", "used", "at", "most", "refused"] in text
+    assert ["flow_limit", "2", f"{limits['flow_limit']['most']:,}", "0"] in text
+    assert ["icmp_limit", "1,000", "a", "second", "0"] in text
+
+
+def test_limits_are_listed_where_they_refused_something(card: TwinCard) -> None:
+    assert "flow_limit" not in dsn("show", "objects")
+    rows_there: list[Any] = [*card.backend.snapshot().rows("vnic")]
+    row = next(row for row in rows_there if row.mac == "02:00:00:00:00:0b")
+    card.backend.writer().commit([Modify(replace(row, flow_limit=2).rows())])
+    send(card, "tcp 10.1.0.20:40001 > 10.1.0.10:443", 6 * 10**9)
+    (line,) = [line for line in dsn("show", "objects", "Vnic").splitlines() if "_limit" in line]
+    assert "flow_limit: refused 1, 2 used of 2" in line
+    counted = json.loads(dsn("show", "counters", "--json"))["limits"]
+    (one,) = [one for one in counted if one["refused"]]
+    assert (one["name"], one["limit"], one["used"], one["most"], one["refused"]) == ("client", "flow_limit", 2, 2, 1)
+    assert counters_from_pb(counters_to_pb(card.backend.counters())) == card.backend.counters()
 
 
 def test_events_name_the_rule(card: TwinCard) -> None:

@@ -8,7 +8,17 @@ import pytest
 
 from hal.conformance.frames import ARP, IPV4, arp, ethernet, tcp, udp
 from hal.errors import ErrorKind, HalError
-from hal.packet.contract import Backend, LoadConfig, Neighbour, NeighbourState, PacketIn, PortConfig, Shard
+from hal.packet.contract import (
+    LIMITS,
+    Backend,
+    LoadConfig,
+    Modify,
+    Neighbour,
+    NeighbourState,
+    PacketIn,
+    PortConfig,
+    Shard,
+)
 from hal.packet.derive import sync
 from hal.packet.model import Twin
 from services.core.intent import Source, load
@@ -231,6 +241,46 @@ def test_sums_of_subnets_profiles_and_vrfs(played: Played) -> None:
     assert (told["punt_port"], told["punted_packets"]) == ("punt-default", 0)
     played.send("up", ROUTER, udp("192.0.2.1", "192.0.2.2", 5000, 179), to=_uplink_mac(played))
     assert played.told("Vrf", "default")["punted_packets"] == 1
+
+
+def _limits(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in told["limits"]}
+
+
+def test_limits_of_vnics_and_uplinks(played: Played) -> None:
+    """What b uses and was refused; nothing of a, nor of the uplink, on which no connection counts."""
+    rows: list[Any] = [*played.card.snapshot().rows("vnic")]
+    row = next(row for row in rows if row.mac == B)
+    played.card.writer().commit([Modify(replace(row, flow_limit=2, half_open_limit=1).rows())])
+    for port in (1, 2, 3):
+        played.send("b", B, tcp("10.1.0.20", "10.1.0.10", port, 80, "S"), to=A)
+    played.send("b", B, udp("10.1.0.20", "10.1.0.10", 4), to=A)
+    for port in (5, 6):
+        played.send("b", B, udp("10.1.0.20", "10.1.0.10", port), to=A)
+    found = _limits(played.told("Vnic", "b"))
+    assert set(found) == {*LIMITS}
+    assert found["flow_limit"] == {"name": "flow_limit", "used": 2, "most": 2, "a_second": False, "refused": 2}
+    assert found["half_open_limit"] == {
+        "name": "half_open_limit", "used": 1, "most": 1, "a_second": False, "refused": 2,
+    }  # fmt: skip
+    assert found["new_flow_limit"] == {
+        "name": "new_flow_limit", "used": 0, "most": 100_000, "a_second": True, "refused": 0,
+    }  # fmt: skip
+    others = _limits(played.told("Vnic", "a")), _limits(played.told("Uplink", "up"))
+    assert not any(one["used"] or one["refused"] for other in others for one in other.values())
+    assert set(others[1]) == {
+        "fragment_limit", "icmp_limit", "punt_limit", "challenge_limit", "neighbour_limit", "neighbour_queue_limit",
+        "first_packet_limit",
+    }  # fmt: skip
+
+
+def test_a_card_that_tells_no_limits(played: Played) -> None:
+    """An engine of the release before: all else is told."""
+    played.send("b", B, udp("10.1.0.20", "10.1.0.10"), to=A)
+    view = played.view()
+    told = played.told("Vnic", "b", replace(view, counters=replace(view.counters, limits={})))
+    assert (told["limits"], told["rx_packets"]) == ([], 1)
+    assert played.told("Uplink", "up", replace(view, counters=replace(view.counters, limits={})))["limits"] == []
 
 
 def _uplink_mac(played: Played) -> str:

@@ -4,12 +4,14 @@ attacker's host itself has established stays."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,11 +108,12 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
 
 @dataclass(frozen=True)
 class Flood:
-    """What the attacker sends, what counts its refusal, and what is told of it."""
+    """What the attacker sends, what counts its refusal, for the card and for the vNIC, and what is told of it."""
 
     name: str
     frames: Sequence[bytes]
     counter: str
+    limit: str
     event: EventKind
     least: int = 100
 
@@ -132,19 +135,19 @@ def _first_fragment(number: int) -> bytes:
 
 FLOODS = [
     Flood("half-open", [_to(MAC_A, tcp(C, SILENT, port, 80, "S")) for port in range(1024, 9000)],
-          "half_open_evicted", EventKind.HALF_OPEN_LIMIT),
+          "half_open_evicted", "half_open_limit", EventKind.HALF_OPEN_LIMIT),
     Flood("new flows", [_to(MAC_A, udp(C, SILENT, port)) for port in range(1024, 1424)],
-          "new_flow_limit", EventKind.NEW_FLOW_LIMIT),
+          "new_flow_limit", "new_flow_limit", EventKind.NEW_FLOW_LIMIT),
     Flood("flows", [_to(MAC_A, udp(C, SILENT, port)) for port in range(1024, 3024)],
-          "flow_limit", EventKind.FLOW_LIMIT),
+          "flow_limit", "flow_limit", EventKind.FLOW_LIMIT),
     Flood("fragments", [_to(MAC_A, _first_fragment(number)) for number in range(2000)],
-          "fragment_limit", EventKind.FRAGMENT_LIMIT),
-    Flood("punts", [_to(MAC_CARD, udp(C, "10.1.0.1", 5, 7))] * 200, "punt_limit", EventKind.PUNT_LIMIT),
-    Flood("icmp", [_to(MAC_CARD, udp(C, R, 5, 7, ttl=1))] * 200, "icmp_suppressed", EventKind.ICMP_LIMIT),
+          "fragment_limit", "fragment_limit", EventKind.FRAGMENT_LIMIT),
+    Flood("punts", [_to(MAC_CARD, udp(C, "10.1.0.1", 5, 7))] * 200, "punt_limit", "punt_limit", EventKind.PUNT_LIMIT),
+    Flood("icmp", [_to(MAC_CARD, udp(C, R, 5, 7, ttl=1))] * 200, "icmp_suppressed", "icmp_limit", EventKind.ICMP_LIMIT),
     Flood("challenges", [_to(MAC_A, tcp(C, A, 30_000 + n % OWN, 80, "S", seq=n)) for n in range(10 * OWN)],
-          "tcp_challenged", EventKind.CHALLENGE_LIMIT),
+          "tcp_challenged", "challenge_limit", EventKind.CHALLENGE_LIMIT),
     Flood("neighbours", [_to(MAC_CARD, udp(C, f"192.0.2.{10 + n % 240}", 10 + n // 240)) for n in range(480)],
-          "neighbour_queue_limit", EventKind.NEIGHBOUR_LIMIT),
+          "neighbour_queue_limit", "neighbour_queue_limit", EventKind.NEIGHBOUR_LIMIT),
 ]  # fmt: skip
 
 
@@ -211,6 +214,12 @@ def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     assert list(leftovers(world.tag)) == []
 
 
+def _limits(card: Card) -> dict[str, dict[str, dict[str, Any]]]:
+    """vNIC -> limit -> what an operator is told of it."""
+    found = json.loads(card.world.dsn("show", "objects", "Vnic", "--json").stdout)
+    return {one["name"]: {limit["name"]: limit for limit in one["status"]["limits"]} for one in found}
+
+
 @contextmanager
 def _flooding(card: Card, flood: Flood) -> Iterator[None]:
     frames = card.world.folder / "frames"
@@ -227,7 +236,7 @@ def _flooding(card: Card, flood: Flood) -> Iterator[None]:
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
 def test_a_flood_takes_its_own_share(card: Card, flood: Flood) -> None:
-    before = flood.refused(card.engine.counters())
+    before, limits = flood.refused(card.engine.counters()), _limits(card)
     with _flooding(card, flood):
         assert wait_until(lambda: flood.refused(card.engine.counters()) >= before + flood.least, 30)
         turns, refused = card.victims_turns(), flood.refused(card.engine.counters())
@@ -240,6 +249,12 @@ def test_a_flood_takes_its_own_share(card: Card, flood: Flood) -> None:
         assert wait_until(lambda: card.victims_turns() > turns + 3, 30)
         assert flood.refused(card.engine.counters()) > refused
         assert len(card.engine.flows(FlowFilter(source=f"{C}/32"))) <= FLOWS
+        during = _limits(card)
+    assert during["c"][flood.limit]["refused"] > limits["c"][flood.limit]["refused"]
+    assert OWN <= during["c"]["flow_limit"]["used"] <= during["c"]["flow_limit"]["most"] == FLOWS
+    assert during["c"]["half_open_limit"]["used"] <= during["c"]["half_open_limit"]["most"] == HALF_OPEN
+    others = [limit for name in "ab" for limit in during[name].values() if limit["refused"]]
+    assert others == []  # nothing was refused to anybody else
     assert card.owner_talks()
     told = [event for event in card.engine.events().events if event.kind.name.endswith("_LIMIT")]
     assert flood.event in {event.kind for event in told}

@@ -1,9 +1,10 @@
 """Echo to the card itself, and ICMP errors that pass with the connection they speak of."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from scapy.all import ICMP, IP, ICMPv6TimeExceeded, IPv6
+from scapy.all import ICMP, IP, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrFragment, Raw
 
 from tests.packets.card import Card
 from tests.packets.packets import Description, other, ping, pong, tcp, udp, unreachable
@@ -146,6 +147,38 @@ def test_who_has_no_antispoof_may_be_a_router(card: Card) -> None:
     question = udp("10.1.0.20:1 > 10.2.0.40:53")
     card.host("client").sends(question).arrives_at("open")
     card.host("open").sends(unreachable("100.64.7.7", "10.1.0.20", question)).arrives_at("client", ttl=63)
+
+
+@pytest.mark.parametrize(("question", "db", "client"), [case[:3] for case in TO_DB])
+def test_rfc_5508_req_6_errors_in_fragments_renew_nothing(
+    card: Card, question: Description, db: str, client: str
+) -> None:
+    """RFC 1812 4.3.2.3, RFC 4443 2.4 (c): none is long enough; a later one would count as a reply."""
+    card.host("client").sends(question).arrives_at("db")
+    before = card.flow()
+    whole = unreachable(db, client, question)
+    body = bytes(whole.build().payload)
+    card.after(50)
+    for begin, end, reason in ((0, 24, "icmp_error_invalid"), (24, len(body), "fragment_no_first")):
+        part: Any
+        if ":" in db:
+            part = IPv6(src=db, dst=client) / IPv6ExtHdrFragment(id=5, m=int(not begin), offset=begin // 8, nh=58)
+        else:
+            part = IP(src=db, dst=client, id=5, flags=0 if begin else "MF", frag=begin // 8, proto=1)
+        built = part / Raw(body[begin:end])
+        card.host("db").sends(Description(db, client, lambda built=built: built)).is_dropped(reason).silently()
+    assert card.flow() == before
+    card.host("db").sends(whole).arrives_at("client")
+    after = card.flow()
+    assert (after.packets, after.timeout_ns, after.last_ns) == ((1, 1), before.timeout_ns, before.last_ns)
+
+
+def test_rfc_6946_an_error_in_an_atomic_fragment(card: Card) -> None:
+    question = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:53")
+    card.host("client").sends(question).arrives_at("db")
+    whole = bytes(unreachable("2001:db8:2::5", "2001:db8:1::14", question).build())
+    built = IPv6(src="2001:db8:2::5", dst="2001:db8:1::14") / IPv6ExtHdrFragment(id=5, nh=58) / Raw(whole[40:])
+    card.host("db").sends(Description("2001:db8:2::5", "2001:db8:1::14", lambda: built)).arrives_at("client")
 
 
 def test_errors_obey_the_tables_as_they_are_now(card: Card) -> None:

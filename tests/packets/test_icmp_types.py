@@ -35,6 +35,16 @@ def message(ip: Ip, kind: int, code: int = 0, rest: bytes = bytes(4), data: byte
     )
 
 
+def in_fragments(ip: Ip, kind: int) -> list[bytes]:
+    """First fragments of frames of db's to client: all that is judged, and to the least that is quoted."""
+    some = []
+    for size in (96, 64):
+        body = frames.icmp(ip, kind, 0, bytes(4), quote(ip))[:size]
+        data = replace(ip, more=True, identification=size).wrap(58 if ip.v6 else 1, body)
+        some.append(frames.ethernet(GATEWAY_MACS[DB.subnet], DB.mac, 0x86DD if ip.v6 else 0x0800, data, DB.vlan))
+    return some
+
+
 def mtu(value: int) -> bytes:
     return struct.pack("!I", value)
 
@@ -66,6 +76,7 @@ CASES: dict[str, list[bytes]] = {
         message(FOUR, 3, data=FOUR.wrap(frames.UDP, frames.udp(FOUR, 53, 4000))),
         message(SIX, 1, data=SIX.wrap(frames.UDP, frames.udp(SIX, 53, 4000))),
     ],
+    "an error in fragments": [*in_fragments(FOUR, 3), *in_fragments(SIX, 1)],
     "an error about a later fragment, or that quotes too little": [
         message(FOUR, 3, data=LATER),
         message(FOUR, 3, data=quote(FOUR)[:27]),

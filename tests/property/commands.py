@@ -482,6 +482,8 @@ class Story:
         if odd == 3 and len(quote) >= 28:  # a packet that says that it is shorter
             quote = quote[:2] + bytes((0, quoted % 64)) * 2 + quote[6:]
         body = frames.icmp(ip, kind, code, struct.pack("!I", mtu), quote)
+        if odd == 4:
+            ip, body = replace(ip, more=True), body[: len(body) // 8 * 8]
         yield self._packet(sender, wrap(sender, receiver, ip, frames.ICMP6 if talk.v6 else frames.ICMP, body))
 
     def wait(self, how: int) -> None:

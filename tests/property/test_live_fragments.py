@@ -119,3 +119,36 @@ def test_what_rules_refuse_takes_no_place_of_fragments(workers: int) -> None:
             _, body = talk.says(talk.ip(False), False, ACK, 60)
             assert exchange(card, fragments(talk, body, place), 2) == 2
         assert drops(card, "fragment_limit", "fragment_table_full", "fragment_duplicate", "fragment_overlap") == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_in_fragments_go_nowhere(workers: int) -> None:
+    """Whoever has the connection: neither first ones nor what follows them; those that come whole pass."""
+    some = [
+        Conversation(0, 1, v6=n % 2 > 0, protocol=frames.TCP, sport=20_000 + n, dport=80) for n in range(CONNECTIONS)
+    ]
+    with side(EngineOnPorts(), workers) as card:
+        card.backend.writer().commit(difference({}, tables(replace(start_setting(), rules=ALLOW_TCP))))
+        opened(card, some)
+        before = {flow.id: flow.packets for flow in card.backend.flows()}
+        assert {flow.worker for flow in card.backend.flows()} == set(range(workers))
+        firsts, laters, whole = [], [], []
+        for place, talk in enumerate(some):
+            begin, end = talk.ends(True)
+            ip = replace(talk.ip(True), identification=place, dont_fragment=False)
+            quoted = talk.ip(False).wrap(*talk.says(talk.ip(False), False, ACK, 12))
+            protocol = frames.ICMP6 if talk.v6 else frames.ICMP
+            body = frames.icmp(ip, *((1, 4) if talk.v6 else (3, 3)), bytes(4), quoted)
+            cut = len(body) - 8
+            cut -= cut % 8
+            firsts.append((begin.port, wrap(begin, end, replace(ip, more=True), protocol, body[:cut])))
+            laters.append((begin.port, wrap(begin, end, replace(ip, offset=cut), protocol, body[cut:])))
+            whole.append((begin.port, wrap(begin, end, ip, protocol, body)))
+        assert exchange(card, [*firsts, *laters], 0) == 0
+        dropped(card, ("icmp_error_invalid",), CONNECTIONS)
+        dropped(card, ("fragment_no_first",), CONNECTIONS)
+        assert {flow.id: flow.packets for flow in card.backend.flows()} == before
+        assert exchange(card, whole, CONNECTIONS) == CONNECTIONS
+        assert {flow.id: flow.packets for flow in card.backend.flows()} == {
+            number: (one, other + 1) for number, (one, other) in before.items()
+        }

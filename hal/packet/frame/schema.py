@@ -308,7 +308,10 @@ SCHEMA = StageSchema(
             "A SYN or RST that may be forged: its sender is asked in the receiver's name (RFC 5961 3.2, 4.2).",
         ),
         Reason("icmp_error_unrelated", "An ICMP error that quotes no packet of a known connection."),
-        Reason("icmp_error_invalid", "An ICMP error that tells of an MTU below the least there is (68, IPv6 1,280)."),
+        Reason(
+            "icmp_error_invalid",
+            "An ICMP error in fragments, or one that tells of an MTU below the least there is (68, IPv6 1,280).",
+        ),
         Reason("icmp_type", "An ICMP type, or code of an error, that opens no connection and belongs to none."),
         Reason("no_decision", "The chain ended and no stage had said where the packet goes."),
         Reason("same_interface", "The packet would leave by the uplink or vNIC it came from."),

@@ -78,8 +78,8 @@ static void say(struct dsn_shard *shard, uint32_t ticket, dsn_end end) {
 
 /* Its receiver remembers it, and waits for the owner's word. */
 static dsn_end hand_first(struct dsn_shard *shard, struct dsn_packet *p, struct dsn_whom whom, uint16_t owner,
-                          bool asks, uint32_t base) {
-    uint32_t ticket = asks ? dsn_fragment_ask(&shard->fragments, p, whom, base, shard->now) : 0;
+                          uint32_t base) {
+    uint32_t ticket = dsn_fragment_ask(&shard->fragments, p, whom, base, shard->now);
     dsn_end end = dsn_hand_fragment(shard, p->mbuf, owner, DSN_HANDED_FIRST, ticket, 0);
     if (dsn_is_drop(end))
         dsn_verdict_say(shard->config.verdicts, ticket, 0);
@@ -100,7 +100,7 @@ static __rte_noinline dsn_end run_first(struct dsn_shard *shard, struct dsn_pack
     uint32_t base = p->key.protocol == DSN_TCP ? dsn_tcp_base(p) : 0;
     uint16_t owner = shard->config.workers > 1 && !handed ? dsn_worker_of(shard, p, state) : shard->config.worker;
     if (owner != shard->config.worker)
-        return hand_first(shard, p, whom, owner, state == DSN_STATE_FLOW, base);
+        return hand_first(shard, p, whom, owner, base);
     p->hash = dsn_flows_hash(&shard->flows, &p->key);
     struct dsn_packet before = *p; /* sending changes bytes */
     dsn_end result = run_state(shard, p, state, false);

@@ -32,7 +32,7 @@ uint16_t dsn_worker_of(const struct dsn_shard *shard, const struct dsn_packet *p
     struct dsn_flow_key key = p->key;
     uint32_t sequence;
     if (state == DSN_STATE_ERROR) {
-        if (!dsn_parse_quoted(p, &key, &sequence))
+        if (p->fragment || !dsn_parse_quoted(p, &key, &sequence)) /* it goes nowhere, whoever judges it */
             return shard->config.worker;
         key.vrf = p->key.vrf;
     } else if (state < DSN_STATE_FRAGMENT) {

@@ -101,6 +101,8 @@ class Meetings:
 
     def by_quote(self, packet: Packet) -> Meeting:
         """*ICMP errors that pass*: to who sent the packet that it quotes, in that one's connection."""
+        if packet.fragment:
+            raise Dropped("icmp_error_invalid")
         check_error(packet)
         if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
             raise Dropped(reason)

@@ -35,6 +35,11 @@ def message(ip: Ip, kind: int, code: int = 0, rest: bytes = bytes(4), data: byte
     )
 
 
+def spoilt(frame: bytes) -> bytes:
+    """A bit of its last byte is another: the ICMP checksum alone tells."""
+    return frame[:-1] + bytes((frame[-1] ^ 1,))
+
+
 def in_fragments(ip: Ip, kind: int) -> list[bytes]:
     """First fragments of frames of db's to client: all that is judged, and to the least that is quoted."""
     some = []
@@ -63,7 +68,8 @@ CASES: dict[str, list[bytes]] = {
         message(FOUR, kind, code, mtu(1280) if (kind, code) == (3, 4) else bytes(4), quote(FOUR)[:size])
         for kind, code in ERRORS4
         for size in (28, 92)
-    ],
+    ]
+    + [message(FOUR, 3, 3, data=quote(FOUR)[:10] + wrong + quote(FOUR)[12:]) for wrong in (b"\0\0", b"\x12\x34")],
     "ICMP 3, 11, 12 with any other code": [message(FOUR, *one) for one in NO_CODES4],
     "ICMP 3/4 with an MTU of 1 to 67": [message(FOUR, 3, 4, mtu(value)) for value in (1, 67, 0x2A0001)],
     "ICMP 3/4 and ICMPv6 2 with an MTU that the quoted packet fits into": [
@@ -75,6 +81,12 @@ CASES: dict[str, list[bytes]] = {
         *(message(ip, kind, data=quote(ip, 4001)) for ip, kind in ((FOUR, 3), (SIX, 1))),
         message(FOUR, 3, data=FOUR.wrap(frames.UDP, frames.udp(FOUR, 53, 4000))),
         message(SIX, 1, data=SIX.wrap(frames.UDP, frames.udp(SIX, 53, 4000))),
+    ],
+    "an error with a wrong checksum": [
+        *(spoilt(message(ip, kind)) for ip, kind in ((FOUR, 3), (SIX, 1))),
+        spoilt(message(FOUR, 3, 4, mtu(67))),
+        spoilt(message(SIX, 2, 0, mtu(1280))),
+        spoilt(message(FOUR, 3, data=quote(FOUR, 4001))),
     ],
     "an error in fragments": [*in_fragments(FOUR, 3), *in_fragments(SIX, 1)],
     "an error about a later fragment, or that quotes too little": [

@@ -484,6 +484,8 @@ class Story:
         body = frames.icmp(ip, kind, code, struct.pack("!I", mtu), quote)
         if odd == 4:
             ip, body = replace(ip, more=True), body[: len(body) // 8 * 8]
+        if odd == 5:
+            body = body[:-1] + bytes((body[-1] ^ 1,))
         yield self._packet(sender, wrap(sender, receiver, ip, frames.ICMP6 if talk.v6 else frames.ICMP, body))
 
     def wait(self, how: int) -> None:

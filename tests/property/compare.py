@@ -46,6 +46,7 @@ ENDS = (
     "ERROR icmp_error_unrelated",
     "ERROR icmp_error_invalid",
     "ERROR icmp_type",
+    "ERROR l4_checksum",
     "DATAGRAM fragment_invalid",
     "DATAGRAM fragment_overlap",
     "DATAGRAM fragment_duplicate",

@@ -275,7 +275,9 @@ SCHEMA = StageSchema(
         ),
         Reason("address_invalid", "A source or destination address that must not be on a wire."),
         Reason("l4_truncated", "The transport header is longer than the packet."),
-        Reason("l4_checksum", "A wrong transport checksum in a packet that the card itself takes in."),
+        Reason(
+            "l4_checksum", "A wrong checksum in an ICMP error, or in an echo request that the card itself takes in."
+        ),
         Reason("card_fragment", "A fragmented echo request to the card; it does not reassemble."),
         Reason("l4_header", "Impossible lengths, port 0 or flags in the transport header."),
         Reason(

@@ -124,7 +124,7 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     return hear(shard, vnic, &said, learn_only) || answered ? DSN_PASSED : DSN_REASON_ARP_IGNORED;
 }
 
-static bool checksum_is_right(const struct dsn_packet *p) {
+bool dsn_checksum_is_right(const struct dsn_packet *p) {
     uint16_t start, field;
     if (dsn_mbuf_csum_get(p->mbuf, &start, &field))
         return true; /* not finished yet */
@@ -202,7 +202,7 @@ enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_pac
     /* Packets to a group MAC pass by the checks of addresses: an IPv4 neighbour must not be told of by ND. */
     if (p->key.source[0] == 0xff || memcmp(p->key.source, loopback, 16) == 0 || dsn_is_v4(p->key.source))
         return DSN_REASON_ND_MALFORMED;
-    if (!checksum_is_right(p))
+    if (!dsn_checksum_is_right(p))
         return DSN_REASON_ND_MALFORMED;
     bool solicitation = message[0] == 135, advertisement = message[0] == 136;
     unsigned link[3] = {0};
@@ -292,7 +292,7 @@ enum dsn_reason_number dsn_take_echo(struct dsn_shard *shard, const struct dsn_p
         return reason;
     if (p->fragment)
         return DSN_REASON_CARD_FRAGMENT;
-    if (!checksum_is_right(p))
+    if (!dsn_checksum_is_right(p))
         return DSN_REASON_L4_CHECKSUM;
     struct dsn_frame_to to = back_to(p, p->frame);
     send(shard, p->vnic, dsn_make_echo_reply(shard->config.pool, &to, p), DSN_MADE_ECHO);

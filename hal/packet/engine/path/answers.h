@@ -14,6 +14,9 @@ struct rte_mbuf;
 enum dsn_reason_number dsn_ask_source(const struct dsn_root *root, const struct dsn_vnic *vnic,
                                       const struct dsn_header *header);
 
+/* Of an ICMP message that is no fragment; one that its sender has not finished is. */
+bool dsn_checksum_is_right(const struct dsn_packet *packet);
+
 /* DSN_PASSED: consumed. None of them takes the mbuf. learn_only: another worker has answered. */
 enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);
 enum dsn_reason_number dsn_take_nd(struct dsn_shard *shard, const struct dsn_packet *packet, bool learn_only);

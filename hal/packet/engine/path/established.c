@@ -148,7 +148,9 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_flow_key key;
     struct dsn_header header;
     uint32_t sequence = 0;
-    enum dsn_reason_number reason = p->fragment ? DSN_REASON_ICMP_ERROR_INVALID : dsn_parse_error(p);
+    enum dsn_reason_number reason = p->fragment                 ? DSN_REASON_ICMP_ERROR_INVALID
+                                    : !dsn_checksum_is_right(p) ? DSN_REASON_L4_CHECKSUM
+                                                                : dsn_parse_error(p);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     dsn_header_of(&header, p);

@@ -12,6 +12,7 @@ from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.guard import routers_alone
+from hal.packet.model.headers import checksum_is_right
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_packet
@@ -103,6 +104,8 @@ class Meetings:
         """*ICMP errors that pass*: to who sent the packet that it quotes, in that one's connection."""
         if packet.fragment:
             raise Dropped("icmp_error_invalid")
+        if not checksum_is_right(packet):
+            raise Dropped("l4_checksum")  # RFC 5508 REQ-3
         check_error(packet)
         if reason := self._chain.source_is_wrong(self._moment.tables, packet.header(), packet.vnic):
             raise Dropped(reason)

@@ -56,6 +56,9 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return condition()
 
 
+GROUP_MAC = "01:00:5e:00:00:01"
+
+
 def says(operation: int, mac: str, address: str, to: str = OURS) -> bytes:
     return ethernet(UPLINK_MAC, mac, ARP, arp(operation, mac, address, UPLINK_MAC, to))
 
@@ -69,7 +72,7 @@ def test_a_flood_of_arp_is_judged_before_others_hear_of_it(card: Card) -> None:
         address, mac = f"192.0.2.{10 + number % 200}", f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}"
         card.wire.send(0, says(1 + number % 2, mac, address))
         card.wire.send(0, says(2, mac, ROUTER, to="192.0.2.99"))
-        card.wire.send(0, ethernet(UPLINK_MAC, mac, ARP, arp(2, ROUTER_MAC, ROUTER, UPLINK_MAC, OURS)))
+        card.wire.send(0, ethernet(UPLINK_MAC, mac, ARP, arp(2, GROUP_MAC, ROUTER, UPLINK_MAC, OURS)))
     assert until(lambda: card.drops("arp_malformed") >= FLOOD)
     card.wire.receive()
     assert card.drops("arp_ignored") >= FLOOD + FLOOD // 2

@@ -20,6 +20,7 @@ from scapy.all import (
 )
 
 from tests.packets.card import Card, Sent, checksums_hold
+from tests.packets.packets import udp
 from tests.packets.world import HOSTS
 
 CLIENT = HOSTS["client"].mac
@@ -83,6 +84,7 @@ def test_replies_nobody_asked_for(card: Card) -> None:
         {"op": 3},
         {"op": 0},
         {"hwsrc": "02:00:00:00:00:99"},
+        {"hwsrc": "00:00:00:00:00:00"},
     ],
 )
 def test_malformed(card: Card, fields: dict[str, Any]) -> None:
@@ -98,6 +100,44 @@ def test_malformed(card: Card, fields: dict[str, Any]) -> None:
         "arp_malformed"
     )
     arp(card).is_taken()
+
+
+OWN, SHARED = "02:00:00:00:00:f0", "00:00:5e:00:01:07"
+"""MACs of a router, and one of all routers that may be the gateway (RFC 9568 7.3)."""
+
+
+def of_router(card: Card, operation: int, link: str, target: str = "192.0.2.2") -> Sent:
+    """ARP of an uplink's router, in a frame from its own MAC."""
+    gateway = HOSTS["gateway"]
+    to = BROADCAST if operation == 1 else gateway.next_to
+    frame = Ether(src=OWN, dst=to) / ARP(op=operation, hwsrc=link, psrc="192.0.2.1", pdst=target)
+    return card.host("gateway").sends(bytes(frame))
+
+
+@pytest.mark.parametrize("link", [SHARED, OWN])
+def test_rfc_826_the_sender_is_who_the_message_says(card: Card, link: str) -> None:
+    """On an uplink, whatever MAC the frame comes from; nobody's MAC is no answer."""
+    card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:53")).waits()
+    for nobody in ("00:00:00:00:00:00", BROADCAST, "01:00:5e:00:00:01"):
+        of_router(card, 2, nobody).is_dropped("arp_malformed").silently()
+    (sent,) = of_router(card, 2, link).is_taken().outputs()
+    assert Ether(sent.data).dst == link
+    passed = card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:53"))
+    assert [Ether(output.data).dst for output in passed.result.outputs] == [link]
+
+
+def test_rfc_826_the_answer_goes_to_who_the_message_says(card: Card) -> None:
+    (sent,) = of_router(card, 1, SHARED).is_taken().outputs()
+    answer = Ether(sent.data)
+    assert (answer.dst, answer[ARP].hwdst, answer[ARP].psrc) == (SHARED, SHARED, "192.0.2.2")
+
+
+def test_rfc_5227_2_4_who_the_message_says_is_in_conflict(card: Card) -> None:
+    """By the message: the card's own MAC in it is the card's own frame that came back, whoever bridged it."""
+    gateway = HOSTS["gateway"]
+    for link, reason in ((SHARED, "address_conflict"), (gateway.next_to, "arp_ignored")):
+        frame = Ether(src=OWN, dst=BROADCAST) / ARP(op=1, hwsrc=link, psrc="192.0.2.2", pdst="192.0.2.2")
+        card.host("gateway").sends(bytes(frame)).is_dropped(reason)
 
 
 def test_spoofed(card: Card) -> None:

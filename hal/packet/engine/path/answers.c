@@ -90,8 +90,12 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     const struct dsn_root *root = shard->root;
     const struct dsn_vnic *vnic = p->vnic;
     const uint8_t *arp = p->frame + p->ip;
-    if (p->length - p->ip < 28 || memcmp(arp, kind, 6) != 0 || arp[6] != 0 || (arp[7] != 1 && arp[7] != 2) ||
-        memcmp(arp + 8, p->frame + 6, 6) != 0)
+    if (p->length - p->ip < 28 || memcmp(arp, kind, 6) != 0 || arp[6] != 0 || (arp[7] != 1 && arp[7] != 2))
+        return DSN_REASON_ARP_MALFORMED;
+    const uint8_t *link =
+        arp + 8; /* what counts (RFC 826): of a router with a virtual MAC frames may come from its own */
+    if (dsn_mac(link) == 0 || (link[0] & 1) ||
+        (vnic->role != DSN_VNIC_ROLE_UPLINK && memcmp(link, p->frame + 6, 6) != 0))
         return DSN_REASON_ARP_MALFORMED;
     bool request = arp[7] == 1;
     struct dsn_announcement told = {
@@ -100,24 +104,25 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     };
     uint8_t target[16], mac[6];
     memcpy(told.source_mac, p->frame + 6, 6);
-    memcpy(told.mac[0], arp + 8, 6);
+    memcpy(told.mac[0], link, 6);
     dsn_map_v4(told.address, arp + 14);
     dsn_map_v4(target, arp + 24);
     uint16_t reason = ask_stages(root, vnic, true, &told);
     if (reason != DSN_PASSED)
         return reason;
-    if (!told.unspecified && !learn_only && dsn_conflict(shard, vnic, told.address, told.source_mac))
+    if (!told.unspecified && !learn_only && dsn_conflict(shard, vnic, told.address, link))
         return DSN_REASON_ADDRESS_CONFLICT;
     bool own, answered = request && answering_mac(root, vnic, told.address, target, mac, &own);
     if (answered && !learn_only) {
         struct dsn_frame_to to = back_to(p, mac);
+        memcpy(to.destination, link, 6);
         send(shard, vnic, dsn_make_arp(shard->config.pool, &to, 2, mac, target, to.destination, told.address),
              DSN_MADE_ARP);
     }
     bool ours = memcmp(arp + 24, none, 4) == 0 || dsn_local_address(root, vnic->vrf, target) != DSN_NO_SLOT;
     struct said said = {
         .address = told.address,
-        .mac = told.source_mac,
+        .mac = link,
         .solicited = !request && ours,
         .override = true,
     };

@@ -51,22 +51,23 @@ class Answers:
         tables, data = self._moment.tables, frame.payload
         if len(data) < 28 or data[:6] != b"\0\x01\x08\0\x06\x04" or word(data, 6) not in (1, 2):
             raise Dropped("arp_malformed")
-        if data[8:14] != frame.source:
+        link = data[8:14]  # what counts (RFC 826): of a router with a virtual MAC frames may come from its own
+        if link == ZERO_MAC or link[0] & 1 or (vnic.role != "uplink" and link != frame.source):
             raise Dropped("arp_malformed")
         request = word(data, 6) == 1
         sender, target = MAPPED + data[14:18], MAPPED + data[24:28]
-        told = Announcement(frame.source, sender, (data[8:14],), unspecified=request and sender == NO_IPV4)
+        told = Announcement(frame.source, sender, (link,), unspecified=request and sender == NO_IPV4)
         if reason := self._chain.ask(tables, vnic, lambda stage: stage.check_arp(vnic, tables, told)):
             raise Dropped(reason)
-        if not told.unspecified and self._conflicts.meets(vnic, sender, frame.source):
+        if not told.unspecified and self._conflicts.meets(vnic, sender, link):
             raise Dropped("address_conflict")
         answer = answering_mac(tables, vnic, sender, target) if request else None
         if answer:
             mac, _ = answer
-            message = headers.arp(2, mac, target, frame.source, sender)
-            self._wire.make(vnic, headers.ethernet(frame.source, mac, vnic.vlan, ARP_TYPE, message), ARP)
+            message = headers.arp(2, mac, target, link, sender)
+            self._wire.make(vnic, headers.ethernet(link, mac, vnic.vlan, ARP_TYPE, message), ARP)
         ours = target == NO_IPV4 or tables.exact("local_address", vnic.vrf, target) is not None
-        heard = self._hear(vnic, sender, frame.source, solicited=not request and ours, override=True)
+        heard = self._hear(vnic, sender, link, solicited=not request and ours, override=True)
         if not answer and not heard:
             raise Dropped("arp_ignored")
         return Verdict.CONSUME

@@ -482,9 +482,9 @@ class Story:
         if odd == 3 and len(quote) >= 28:  # a packet that says that it is shorter
             quote = quote[:2] + bytes((0, quoted % 64)) * 2 + quote[6:]
         body = frames.icmp(ip, kind, code, struct.pack("!I", mtu), quote)
-        if odd == 4:
+        if odd == 4 and quoted % 4 == 0:
             ip, body = replace(ip, more=True), body[: len(body) // 8 * 8]
-        if odd == 5:
+        elif odd == 4:
             body = body[:-1] + bytes((body[-1] ^ 1,))
         yield self._packet(sender, wrap(sender, receiver, ip, frames.ICMP6 if talk.v6 else frames.ICMP, body))
 

@@ -92,8 +92,7 @@ enum dsn_reason_number dsn_take_arp(struct dsn_shard *shard, const struct dsn_pa
     const uint8_t *arp = p->frame + p->ip;
     if (p->length - p->ip < 28 || memcmp(arp, kind, 6) != 0 || arp[6] != 0 || (arp[7] != 1 && arp[7] != 2))
         return DSN_REASON_ARP_MALFORMED;
-    const uint8_t *link =
-        arp + 8; /* what counts (RFC 826): of a router with a virtual MAC frames may come from its own */
+    const uint8_t *link = arp + 8; /* what counts (RFC 826): routers with a virtual MAC may send from their own */
     if (dsn_mac(link) == 0 || (link[0] & 1) ||
         (vnic->role != DSN_VNIC_ROLE_UPLINK && memcmp(link, p->frame + 6, 6) != 0))
         return DSN_REASON_ARP_MALFORMED;

@@ -51,7 +51,7 @@ class Answers:
         tables, data = self._moment.tables, frame.payload
         if len(data) < 28 or data[:6] != b"\0\x01\x08\0\x06\x04" or word(data, 6) not in (1, 2):
             raise Dropped("arp_malformed")
-        link = data[8:14]  # what counts (RFC 826): of a router with a virtual MAC frames may come from its own
+        link = data[8:14]  # what counts (RFC 826): routers with a virtual MAC may send from their own
         if link == ZERO_MAC or link[0] & 1 or (vnic.role != "uplink" and link != frame.source):
             raise Dropped("arp_malformed")
         request = word(data, 6) == 1

@@ -134,7 +134,7 @@ class PathShard:
             if self.answers.is_pinged(packet):
                 return self.answers.echo(packet)  # 13, *Echo*: address_conflict, spoofed_*, card_fragment, l4_checksum
             if packet.is_icmp_error:
-                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, l4_checksum, spoofed_*, ...
+                meeting = self.meetings.by_quote(packet)  # 14, *ICMP errors that pass*: icmp_*, l4_checksum, ...
             else:
                 meeting = self.meetings.by_key(packet)  # 14, 15, E1: icmp_type, ra_guard, redirect_guard
 

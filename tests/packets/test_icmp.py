@@ -1,13 +1,12 @@
 """Echo to the card itself, and ICMP errors that pass with the connection they speak of."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from scapy.all import ICMP, IP, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrFragment, Raw
 
 from tests.packets.card import Card
-from tests.packets.packets import Description, other, ping, pong, tcp, udp, unreachable
+from tests.packets.packets import Description, other, ping, pong, raw, tcp, udp, unreachable
 from tests.packets.world import RULES
 
 
@@ -160,13 +159,11 @@ def test_rfc_5508_req_6_errors_in_fragments_renew_nothing(
     body = bytes(whole.build().payload)
     card.after(50)
     for begin, end, reason in ((0, 24, "icmp_error_invalid"), (24, len(body), "fragment_no_first")):
-        part: Any
         if ":" in db:
             part = IPv6(src=db, dst=client) / IPv6ExtHdrFragment(id=5, m=int(not begin), offset=begin // 8, nh=58)
         else:
             part = IP(src=db, dst=client, id=5, flags=0 if begin else "MF", frag=begin // 8, proto=1)
-        built = part / Raw(body[begin:end])
-        card.host("db").sends(Description(db, client, lambda built=built: built)).is_dropped(reason).silently()
+        card.host("db").sends(raw(db, client, bytes(part / Raw(body[begin:end])))).is_dropped(reason).silently()
     assert card.flow() == before
     card.host("db").sends(whole).arrives_at("client")
     after = card.flow()

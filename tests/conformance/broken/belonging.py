@@ -45,11 +45,11 @@ class AboutNothing(Meetings):
 
 @breaks(BREAKS, "errors_are_not_spoofed")
 class SpoofedErrors(Chain):
-    """ICMP errors pass from any address"""
+    """vNICs' ICMP errors pass from any address"""
 
     def source_is_wrong(self, tables: Tables, header: Header, vnic: Entry) -> str:
         is_error = header.icmp_type in ICMP_ERRORS.get(header.protocol, ())
-        return "" if is_error else super().source_is_wrong(tables, header, vnic)
+        return "" if is_error and vnic.role == "vnic" else super().source_is_wrong(tables, header, vnic)
 
 
 @breaks(BREAKS, "errors_to_the_card_are_metered")

@@ -6,6 +6,7 @@ A commit that got no answer is asked for by its transaction: nobody guesses what
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ else:
 
 OWNER = "dsnd"
 """As whom it writes: of the engine's tags this one's is its own."""
+ENDING_SECONDS = 1.0
+"""From when an engine closes its connections until its process is gone."""
 
 
 class NobodyKnowsError(HalError):
@@ -165,7 +168,7 @@ class Tables:
                 self.connect()
             return self.went_through()
         except HalError as other:
-            if self._alive():
+            if self._goes_on(other):
                 limit = "an answer to this commit; it is found out as soon as the engine answers"
                 fix = "Ask dsn card status which intent it holds."
                 raise NobodyKnowsError(
@@ -173,6 +176,16 @@ class Tables:
                 ) from other
             self._log(f"the engine is gone: {other}")
             return None
+
+    def _goes_on(self, error: HalError) -> bool:
+        """Whether the engine lives. One that has closed its connections is about to end, and its process is there for a
+        moment longer: the kernel closes what it holds before it takes it away."""
+        deadline = time.monotonic() + (ENDING_SECONDS if error.kind is ErrorKind.LOST else 0)
+        while alive := self._alive():
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(0.02)
+        return alive
 
     def went_through(self) -> Generation | None:
         """The generation that the last commit became, None where nothing of it is or will be. Raises HalError where

@@ -57,11 +57,19 @@ def test_a_sweep_leaves_an_engine_that_lives_alone(tmp_path: Path) -> None:
         assert sorted(path.name for path in run.iterdir()) == there
 
 
+def is_of(fd: Path, file: os.stat_result) -> bool:
+    """A descriptor of a process that may close it meanwhile."""
+    try:
+        return os.path.samestat(fd.stat(), file)
+    except FileNotFoundError:
+        return False
+
+
 def test_it_cannot_write_the_pid_that_others_kill(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with running(run, "--user", f"{UID}:{UID}") as pid:
         lock = (run / "engine.lock").stat()
-        held = [fd for fd in Path(f"/proc/{pid}/fd").iterdir() if os.path.samestat(fd.stat(), lock)]
+        held = [fd for fd in Path(f"/proc/{pid}/fd").iterdir() if is_of(fd, lock)]
         assert len(held) == 1
         flags = Path(f"/proc/{pid}/fdinfo/{held[0].name}").read_text().split("flags:")[1].split()[0]
         assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY

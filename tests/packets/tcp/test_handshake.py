@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scapy.all import IP, TCP, Raw, in4_chksum
+from scapy.all import IP, TCP, Ether, Raw, in4_chksum
 
 from hal.packet.contract import TcpState
 from tests.packets.card import Card
@@ -400,6 +400,26 @@ def test_rfc7413_answers_data_before_the_handshake_ends(card: Card) -> None:
     assert talk.plays("B:FA").state == TcpState.FIN_WAIT
     talk.passes(talk.b("SA", seq=5000), 1)
     assert talk.plays("A:A A:FA B:A A:A").state == TcpState.TIME_WAIT
+
+
+@pytest.mark.parametrize(("asks", "answers"), [("SEC", "SAE"), ("SECN", "SAN"), ("SECN", "SAECN"), ("SECN", "SAC")])
+def test_rfc9768_3_1_ecn_is_agreed_on_by_the_two(card: Card, asks: str, answers: str) -> None:
+    """AE, CWR and ECE of a SYN and of its answer, by RFC 3168 and accurate, and counters in them behind that."""
+    talk = Talk(card)
+    for says, flags in ((talk.a, asks), (talk.b, answers), *((talk.a, each) for each in ("AE", "AC", "AN", "AECN"))):
+        (output,) = says(flags).outputs()
+        assert str(Ether(output.data)[TCP].flags) == flags
+    assert talk.state == TcpState.ESTABLISHED
+
+
+@pytest.mark.parametrize("kind", [30, 254])
+def test_rfc8684_options_of_others_pass_untouched(card: Card, kind: int) -> None:
+    """MPTCP's (30), and one for experiments (RFC 4727): what the card does not look at is the ends' own."""
+    talk = Talk(card)
+    for says, flags in ((talk.a, "S"), (talk.b, "SA"), (talk.a, "A")):
+        (output,) = says(flags, options=[(kind, bytes(range(10)))]).outputs()
+        assert output.data[54:] == bytes([kind, 12, *range(10)])
+    assert talk.plays("B:PA+10 A:A").state == TcpState.ESTABLISHED
 
 
 # --- options (RFC 9293 3.1, 3.2) -------------------------------------------------------------------------------------

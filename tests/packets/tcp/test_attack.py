@@ -89,6 +89,17 @@ def test_rfc9293_3_10_7_4_a_fin_in_an_old_segment(card: Card, back: int) -> None
     talk.a("PA", 10).is_dropped("tcp_window").silently()
 
 
+@pytest.mark.parametrize("back", [999, 500, 2])
+def test_rfc9293_3_10_7_4_a_fin_in_front_of_what_was_sent(card: Card, back: int) -> None:
+    """Nor where that is not acknowledged yet: whoever has sent more has not ended there."""
+    talk = Talk(card).plays(OPEN + " A:PA+1000")
+    talk.passes(talk.a("FA", seq=talk.next[0] - back), 0)
+    assert talk.state == TcpState.ESTABLISHED
+    talk.plays("A:PA+100 B:A")
+    _works(talk)
+    assert talk.plays("A:FA").state == TcpState.FIN_WAIT
+
+
 def test_ack_storm(card: Card) -> None:
     """Each side acknowledges what the other never sent, and answers such an ACK with another (RFC 5961 5, and before it
     Joncheray 1995): the first does not pass, so there is no second. Nor does the card answer ACKs."""

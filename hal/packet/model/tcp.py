@@ -148,10 +148,11 @@ def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
         # 3.5.1: the other side has answered for a connection of before, and is told that it is gone.
         return talk if segment.sequence == b.half_open else STATE
     if segment.syn and not segment.ack:
+        b = replace(b, heard=False)
         if segment.sequence == a.una:
             return replace(talk, sides=(_called_again(a, segment), b))
         if talk.first and segment.sequence == talk.first.una:
-            return replace(talk, first=_called_again(talk.first, segment))
+            return replace(talk, sides=(a, b), first=_called_again(talk.first, segment))
         # The first number stays: who answers has taken that one, if this here is not the initiator's (RFC 5961 4).
         return replace(talk, sides=(begun(segment), b), first=talk.first or a, behind=None)
     if _is_of_before(talk, segment, 0):
@@ -173,9 +174,11 @@ def _the_answer(talk: Talk, segment: Segment) -> Outcome:
     if segment.syn:
         called = replace(talk, sides=(talk.first, b)) if talk.first and fits_first else talk
         return _answered(called, segment) if fits or fits_first or not segment.ack else WINDOW
-    if fits or ((segment.fin or segment.payload) and not _is_of_before(talk, segment, 1)):
+    # 3.5.1: maybe half-open. The initiator resets each, so it gets one for each call (ADR 0189).
+    before = _is_of_before(talk, segment, 1)
+    if fits or (not before and (b.heard or segment.fin or segment.payload)):
         return STATE
-    return replace(talk, sides=(a, replace(b, half_open=segment.acknowledgement)))  # 3.5.1: maybe half-open
+    return replace(talk, sides=(a, replace(b, half_open=segment.acknowledgement, heard=b.heard or not before)))
 
 
 def _called_again(a: Side, segment: Segment) -> Side:
@@ -458,6 +461,8 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     half_way = talk.state is TcpState.SYN_RECEIVED
     exact = segment.sequence in (sender.end, plus(sender.una, half_way))
+    if half_way and direction == 0:  # of data in its SYN any part may have been acknowledged (RFC 7413 4.2)
+        exact = is_in(plus(sender.una, 1), segment.sequence, sender.end)
     # RFC 9293 3.10.7.3: who knows of no connection answers the initiator's SYN, sent again, from sequence number 0.
     refusal = half_way and direction == 1 and segment.ack and _acknowledges_syn(receiver, segment)
     if exact or refusal or (not strict and _sequence_fits(sender, receiver, segment)):

@@ -90,6 +90,7 @@ class Side:
         finished: it has sent a FIN, with nothing behind it: it sends nothing beyond `end`. (A FIN in front of what was
             sent is none for its receiver, and nobody's who sent more: RFC 9293 3.10.7.4.)
         half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
+        heard: in SYN_SENT, one such answer has passed since the other side called last.
     """
 
     end: int = 0
@@ -103,6 +104,7 @@ class Side:
     bare: bool = False
     finished: bool = False
     half_open: int | None = None
+    heard: bool = False
 
     @property
     def largest_window(self) -> int:

@@ -180,6 +180,25 @@ def test_a_half_open_answer_does_not_end_the_real_one(card: Card) -> None:
     assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
 
 
+def test_a_flood_of_half_open_answers_is_one_for_each_call(card: Card) -> None:
+    """Each would have the initiator send a RST. The first stays the one that it may send one for; whoever has really
+    a connection of before answers the next call too."""
+    talk = Talk(card).plays("A:S")
+    talk.passes(talk.b("A", seq=700, ack=300), 1)
+    for ack in (300, 301, 500_000, WHOLE - 1):
+        talk.b("A", seq=1, ack=ack).is_dropped("tcp_state").silently()
+    talk.a("R", seq=500_000).is_dropped("tcp_state").silently()
+    talk.passes(talk.a("R", seq=300), 0)
+    talk.b("A", seq=700, ack=300).is_dropped("tcp_state").silently()
+    talk.passes(talk.a("S", seq=1000), 0)
+    talk.passes(talk.a("R", seq=300), 0)  # it was on its way when the call came again
+    talk.passes(talk.b("A", seq=700, ack=400), 1)
+    talk.b("A", seq=1, ack=500_000).is_dropped("tcp_state").silently()
+    talk.passes(talk.a("R", seq=400), 0)
+    assert talk.state == TcpState.SYN_SENT
+    assert talk.plays("B:SA A:A").state == TcpState.ESTABLISHED
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_forged_segments(card: Card, seed: int) -> None:
     """Of whatever flags and numbers, from both ends: no state changes, nothing passes, and the connection works on. Who

@@ -386,6 +386,23 @@ def test_rfc7413_data_in_the_syn(card: Card, taken: int) -> None:
     assert talk.state == TcpState.ESTABLISHED
 
 
+@pytest.mark.parametrize("seq", [1001, 1050, 1051, 1101])
+def test_rfc7413_4_2_a_reset_of_whatever_of_the_syn_was_acknowledged(card: Card, seq: int) -> None:
+    """Who has called and is gone answers the answer by a RST with the number that it acknowledges (RFC 9293 3.10.7.1):
+    of data in the SYN any part. Where it was another number its receiver asks, and the connection is as it was."""
+    talk = Talk(card).plays("A:S+100")
+    talk.passes(talk.b("SA", ack=1051), 1)
+    for off in (1000, 1102):
+        talk.a("R", seq=off).is_dropped("tcp_challenged")
+    talk.passes(talk.a("R", seq=seq), 0)
+    assert talk.state == TcpState.CLOSED
+    talk.passes(talk.b("A", ack=1051), 1)
+    back = seq < 1101
+    assert talk.state == (TcpState.ESTABLISHED if back else TcpState.CLOSED)
+    talk.passes(talk.a("R", seq=1051), 0)
+    assert talk.state == TcpState.CLOSED
+
+
 def test_rfc7413_syn_again_without_data(card: Card) -> None:
     talk = Talk(card).plays("A:S+100")
     talk.passes(talk.a("S", seq=1000), 0)

@@ -161,6 +161,8 @@ enum dsn_reason_number dsn_tcp_initiator_again(struct dsn_session *session, stru
     bool bare = is(s, DSN_TCP_SYN) && !is(s, DSN_TCP_ACK);
     if (is(s, DSN_TCP_RST)) /* RFC 9293 3.5.1: it resets what B takes it for */
         return (w->flags & DSN_TCP_ANSWERED) && s->seq == w->side[1].una ? DSN_PASSED : DSN_REASON_TCP_STATE;
+    if (bare)
+        w->flags &= (uint8_t)~DSN_TCP_HEARD;
     if (bare && s->seq != w->side[0].una) {
         bool first = (w->flags & DSN_TCP_TWICE) && s->seq == w->side[1].limit;
         first ? repeat_first(w, s) : call_again(w, s);
@@ -206,11 +208,13 @@ enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct 
         session->tcp = DSN_TCP_SYN_RECEIVED;
         return DSN_PASSED;
     }
-    if (right || (s->length > 0 && !is_of_before(w, s)))
+    bool before = is_of_before(w, s), heard = w->flags & DSN_TCP_HEARD;
+    if (right || (!before && (heard || s->length > 0)))
         return DSN_REASON_TCP_STATE;
-    /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number. */
+    /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number: one for each
+     * call, whoever makes more of them (ADR 0189). */
     w->side[1].una = s->ack;
-    w->flags |= DSN_TCP_ANSWERED;
+    w->flags |= DSN_TCP_ANSWERED | (before ? 0 : DSN_TCP_HEARD);
     return DSN_PASSED;
 }
 

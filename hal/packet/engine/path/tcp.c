@@ -18,6 +18,9 @@ static bool is_exact(const struct dsn_session *session, const struct dsn_windows
     bool opening = session->tcp == DSN_TCP_SYN_RECEIVED;
     if (s->seq == sender->end || s->seq == sender->una + opening)
         return true;
+    /* Of data in A's SYN any part may have been acknowledged (RFC 7413 4.2). */
+    if (opening && s->side == 0)
+        return dsn_seq_upto(sender->una + 1, s->seq) && dsn_seq_upto(s->seq, sender->end);
     /* B has forgotten its answer, and refuses A's SYN that comes again: from 0 on (RFC 9293 3.10.7.1). */
     return opening && s->side == 1 && is(s, DSN_TCP_ACK) && acks_syn(w, s);
 }
@@ -30,7 +33,8 @@ static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows 
     if (session->tcp == DSN_TCP_SYN_RECEIVED) {
         w->side[0].una++;
         w->side[1].una++;
-        if (s->seq != sender->una && s->seq != sender->end)
+        bool of_syn = s->side == 0 && dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->end);
+        if (s->seq != sender->una && s->seq != sender->end && !of_syn)
             w->flags |= DSN_TCP_REFUSED;
     }
     if (s->seq != sender->end)

@@ -97,6 +97,16 @@ DIFFERENCES = (
         "odd/reset-of-syn",
     ),
     Difference(
+        "a RST of who is gone, that answers an older acknowledgement than its receiver's last",
+        OURS,
+        "RFC 9293 3.10.7.1 has him answer each segment that is still on its way, with the number that this "
+        "acknowledges. Who has acknowledged more since then is beyond it: 3.10.7.4, first and second (RFC 5961 3.2, "
+        "1), dropped without a word. The one that answers his last is exact and passes. Linux lets all of them pass.",
+        "tcp_window",
+        "tcp R",
+        "odd/reset-of-older-acks",
+    ),
+    Difference(
         "a RST that is outside the receiver's window",
         OURS,
         "RFC 9293 3.10.7.4, first and second (RFC 5961 3.2, 1): dropped without a word, by stacks with that "

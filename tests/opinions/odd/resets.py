@@ -37,6 +37,24 @@ def _reset_in_flight(s: Story, seq: int) -> None:
     s.b("PA", 101, 101, 10)
 
 
+@story("reset-of-older-acks", newest=(True, False))
+def _reset_of_older_acks(s: Story, newest: bool) -> None:
+    """`a` has closed and is gone. It answers all that is still on its way by a RST with the number that this
+    acknowledges (RFC 9293 3.10.7.1), when a newer one has passed: the commonest difference in captures of the wild."""
+    s.opens()
+    s.says_hello()
+    s.a("PA", 101, 101, 31)
+    s.a("FA", 132, 101)
+    s.b("PA", 101, 132, 31)
+    s.b("FA", 132, 132)
+    s.b("A", 133, 133)
+    s.a("R", 132)
+    s.a("R", 132)
+    if newest:
+        s.a("R", 133)
+    s.b("FA", 132, 133)
+
+
 @story("reset-of-syn", ack=(0, 1, 2, 70_000))
 def _reset_of_syn(s: Story, ack: int) -> None:
     """RFC 9293 3.10.7.3: only one that acknowledges the SYN."""

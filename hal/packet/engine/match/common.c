@@ -1,18 +1,22 @@
 #include "common.h"
 
-#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 bool dsn_arena_create(struct dsn_arena *arena, size_t bytes) {
-    /* calloc, not an aligned allocation: big blocks come as pages of zeros that nothing has touched yet. */
-    arena->raw = calloc(1, bytes + 64);
-    if (arena->raw == NULL)
+    /* Mapped, not from the heap: nothing has touched its pages yet. A sanitizer that watches a heap touches an eighth of
+     * every block at its begin and at its end, which for a few hundred megabytes is most of an engine's start. */
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
+    uint8_t *memory = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
         return false;
-    arena->next = (uint8_t *)(((uintptr_t)arena->raw + 63) & ~(uintptr_t)63);
-    arena->end = (uint8_t *)arena->raw + bytes + 64;
-    return true;
+    *arena = (struct dsn_arena){.raw = memory, .size = whole + page, .next = memory + whole - dsn_arena_size(bytes)};
+    if (mprotect(memory + whole, page, PROT_NONE) == 0)
+        return true;
+    dsn_arena_destroy(arena);
+    return false;
 }
 
 void *dsn_arena_take(struct dsn_arena *arena, size_t bytes) {
@@ -22,7 +26,8 @@ void *dsn_arena_take(struct dsn_arena *arena, size_t bytes) {
 }
 
 void dsn_arena_destroy(struct dsn_arena *arena) {
-    free(arena->raw);
+    if (arena->raw != NULL)
+        munmap(arena->raw, arena->size);
     *arena = (struct dsn_arena){0};
 }
 

@@ -14,10 +14,12 @@
 #define DSN_MATCH_SEEDS 8
 #define DSN_MATCH_MAX_CAPACITY (1u << 24) /* indexes share a word with 7 or 8 bits of something else */
 
-/* One block of zeroed memory with arrays in it. */
+/* One block of zeroed memory with arrays in it. It ends where a page begins that nobody may touch: what runs over its
+ * end stops the engine and changes nothing. */
 struct dsn_arena {
-    void *raw;
-    uint8_t *next, *end;
+    void *raw; /* what is mapped, `size` bytes, that page among them */
+    size_t size;
+    uint8_t *next;
 };
 /* Adds the bytes of an array to *total; then, after dsn_arena_create(total), takes it from there. */
 static inline size_t dsn_arena_size(size_t bytes) {

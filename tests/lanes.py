@@ -1,7 +1,8 @@
 """Suites in lanes: one suite after another in each lane, the lanes at the same time.
 
-Real hosts mostly wait, so what computes has a lane beside them, at a lower priority: hosts don't wait for it. When the
-hosts' lane has come to its end it takes the last suites of what computes.
+Real hosts mostly wait, so what computes has lanes beside them, at a lower priority: hosts don't wait for it. They are
+two, as that waits too (for packages, for the file of C that takes longest, for an engine to come up), and share one
+queue. When the hosts' lane has come to its end it takes the last suites of that queue.
 With one lane a suite prints for itself. With more, what a suite says is kept in build/test/NAME.log and printed whole
 at its end; failures are told when they happen, and every half minute which tests run.
 """
@@ -24,7 +25,9 @@ from rich.console import Console
 
 HOSTS, COMPUTING = "hosts", "computing"
 NICE = {HOSTS: 0, COMPUTING: 10}
-"""Lane -> niceness."""
+"""Kind of lane -> niceness."""
+LANES = {HOSTS: 1, COMPUTING: 2}
+"""Kind -> how many lanes it has, for which its suites wait in one queue."""
 TICK_S = 0.1
 PROGRESS_S = 30.0
 """So often the running tests are named."""
@@ -34,7 +37,7 @@ CLEAN_UP_S = 60.0
 
 @dataclass(frozen=True)
 class Suite:
-    """A folder of tests below tests/, and the lane that it runs in."""
+    """A folder of tests below tests/, and the kind of lane that it runs in."""
 
     name: str
     about: str
@@ -194,7 +197,7 @@ def _end(running: Iterable[Running], ends: Ends) -> None:
 
 
 def _next_of(queues: Mapping[str, deque[Suite]], lane: str) -> Suite | None:
-    """What this lane runs next: of its own, in order; else what another lane would compute last."""
+    """What a lane of this kind runs next: of its own, in order; else what would be computed last."""
     if queues[lane]:
         return queues[lane].popleft()
     rest = queues.get(COMPUTING)
@@ -212,7 +215,7 @@ def run(
     """Run suites to their end.
 
     Args:
-        suites: of each lane, in this order.
+        suites: of each kind of lane, in this order; of a kind that `LANES` doesn't name there is one lane.
         root: the checkout.
         extra: more arguments for pytest.
         done: called with each result as it comes.
@@ -221,12 +224,13 @@ def run(
         Interrupted: somebody asked for an end; every suite has ended.
     """
     queues = {lane: deque(queue) for lane, queue in suites.items() if queue}
-    running: dict[str, Running] = {}
-    apart = len(queues) > 1
+    lanes = [(kind, place) for kind in queues for place in range(LANES.get(kind, 1))]
+    running: dict[tuple[str, int], Running] = {}
+    apart = sum(min(LANES.get(kind, 1), len(queue)) for kind, queue in queues.items()) > 1
     told = time.monotonic()
     while True:
-        for lane in queues:
-            if lane not in running and (suite := _next_of(queues, lane)):
+        for lane in lanes:
+            if lane not in running and (suite := _next_of(queues, lane[0])):
                 running[lane] = Running(suite, root, extra, console, apart)
                 if apart:
                     console.print(f"{running[lane].suite.name} begins", highlight=False)

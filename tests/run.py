@@ -1,6 +1,6 @@
 """Run the suites, each in a process of its own, and say at the end what came of them.
 
-python -m tests.run                 every suite, in two lanes
+python -m tests.run                 every suite, in three lanes
 python -m tests.run --lanes 1       one after another, each printing for itself
 python -m tests.run unit packets    these
 python -m tests.run --long          every suite at length; continues where an interrupted run stopped
@@ -29,18 +29,18 @@ PASSED = FINISHED.with_suffix(".passed")
 """The first has the suites that passed at length, the second the tests of those that were interrupted."""
 
 
-# In this order: what is fast and says most comes first. A folder with tests that is missing here is an error,
-# and so is a row without its folder.
+# In this order of each kind: what is fast and says most comes first, but what takes longest isn't last. A folder with
+# tests that is missing here is an error, and so is a row without its folder.
 SUITES = (
     Suite("lint", "ruff, mypy, import rules, clang-format, fresh generated code"),
     Suite("unit", "one thing at a time"),
+    Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
     Suite("property", "the engine is the twin: drawn tables, packets, times and commits"),
     Suite("packets", "packet in, packet out"),
-    Suite("conformance", "the kit against twin and engine, and against twins broken in one thing each"),
     Suite("security", "bytes from outside: fuzzing of parser, control sockets, path and intent loader"),
+    Suite("setup", "set-up on a bare Debian; the engine on Debian 13 with its DPDK"),
     Suite("opinions", "Linux's connection tracking on the same packets; real transfers over bad wires", HOSTS),
     Suite("netns", "real hosts on real ports, in network namespaces", HOSTS),
-    Suite("setup", "set-up on a bare Debian; the engine on Debian 13 with its DPDK", HOSTS),
 )
 
 
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.run", description="Run the suites.")
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="only these: " + ", ".join(s.name for s in SUITES))
     parser.add_argument("--long", action="store_true", help="at length; continues an interrupted run")
-    parser.add_argument("--lanes", type=int, choices=(1, 2), default=2, help="suites at a time (2)")
+    parser.add_argument("--lanes", type=int, choices=(1, 3), default=3, help="suites at a time (3)")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=False)
 

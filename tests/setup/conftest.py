@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from tests.tools import debian13
 
 
 def _ahead() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 10)  # of this thread, on Linux, and of what it starts
     # Who asks for it next is told why there is none.
     with contextlib.suppress(LookupError, OSError, RuntimeError, subprocess.SubprocessError):
         debian13.tree()

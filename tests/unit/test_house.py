@@ -184,7 +184,8 @@ run.FINISHED, run.PASSED = run.ROOT / "build/long.json", run.ROOT / "build/long.
 lanes.PROGRESS_S = 0.5
 suites = (
     lanes.Suite("reckons", "a lane of its own"),
-    lanes.Suite("more", "of the same lane"),
+    lanes.Suite("more", "of the same kind"),
+    lanes.Suite("third", "behind them"),
     lanes.Suite("real", "beside it", lanes.HOSTS),
     lanes.Suite("last", "after it", lanes.HOSTS),
 )
@@ -221,10 +222,11 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, 3])
 def test_an_interrupted_run_cleans_up(number: signal.Signals, at_once: int, tmp_path: Path) -> None:
-    running = runner(tmp_path, {"reckons": SLOW, "real": SLOW, "last": QUICK}, f"--lanes={at_once}")
-    names = ["reckons", "real"][:at_once]
+    suites = {"reckons": SLOW, "more": SLOW, "real": SLOW, "last": QUICK}
+    running = runner(tmp_path, suites, f"--lanes={at_once}")
+    names = list(suites)[:at_once]
     try:
         for name in names:
             wait_for(tmp_path / "tests" / name / "began")
@@ -263,48 +265,58 @@ def test_that_waits():
 """
 
 
-def test_two_lanes_run_at_once_and_each_suite_is_printed_whole(tmp_path: Path) -> None:
+ABOUTS = {"reckons": "a lane of its own", "more": "of the same kind", "real": "beside it"}
+
+
+def test_three_lanes_run_at_once_and_each_suite_is_printed_whole(tmp_path: Path) -> None:
     """And what computes gives way to real hosts."""
     here = os.nice(0)
-    reckons = WAITS_FOR.format(own="reckons", other="real").replace("NICE", str(min(19, here + 10)))
-    real = WAITS_FOR.format(own="real", other="reckons").replace("NICE", str(here))
-    running = runner(tmp_path, {"reckons": reckons, "real": real, "last": QUICK.replace("NICE", str(here))})
+    suites = {
+        own: WAITS_FOR.format(own=own, other=other).replace("NICE", str(here if own == "real" else min(19, here + 10)))
+        for own, other in (("reckons", "more"), ("more", "real"), ("real", "reckons"))
+    }
+    running = runner(tmp_path, {**suites, "last": QUICK.replace("NICE", str(here))})
     assert running.stdout is not None
     try:
-        early = "".join(itertools.takewhile(lambda line: "reckons 2 done" not in line, running.stdout))
-        early += "".join(itertools.takewhile(lambda line: "real 2 done" not in line, running.stdout))
-        for name in ("reckons", "real"):
+        early = ""
+        while not all(f"{name} 2 done" in early for name in suites):
+            early += next(running.stdout)
+        for name in suites:
             (tmp_path / "tests" / name / "go on").touch()
         late, _ = running.communicate(timeout=60)
     finally:
         running.kill()
         running.wait()
     assert running.returncode == 1
-    for name, about, other in (("reckons", "a lane of its own", "real"), ("real", "beside it", "reckons")):
+    for name, about in ABOUTS.items():
         assert f"failed just now, in call: tests/{name}/test_{name}.py::test_that_fails" in early
         assert f"assert [] == ['a reason of {name}']" in early
         whole = late[late.index(f"{name}: {about} ") : late.index(f"{name}: 2 passed, 1 failed, ")]
         assert "short test summary" in whole
-        assert f"a reason of {other}" not in whole
-    assert late.splitlines()[-1] == "5 passed, 2 failed"
+        assert [other for other in ABOUTS if f"a reason of {other}" in whole] == [name]
+    assert late.splitlines()[-1] == "7 passed, 3 failed"
 
 
 def test_the_hosts_lane_takes_over_what_computes_when_it_has_ended(tmp_path: Path) -> None:
-    """From the end, at the niceness of what computes."""
+    """From the end, at the niceness of what computes, while both lanes of that are busy."""
     here = os.nice(0)
-    reckons = WAITS_FOR.format(own="reckons", other="more").replace("NICE", str(min(19, here + 10)))
-    more = WAITS_FOR.format(own="more", other="reckons").replace("NICE", str(min(19, here + 10)))
-    running = runner(tmp_path, {"reckons": reckons, "more": more, "real": QUICK.replace("NICE", str(here))})
+    names = ("reckons", "more", "third")
+    suites = {
+        own: WAITS_FOR.format(own=own, other=other).replace("NICE", str(min(19, here + 10)))
+        for own, other in zip(names, (*names[1:], names[0]), strict=True)
+    }
+    running = runner(tmp_path, {**suites, "real": QUICK.replace("NICE", str(here))})
     try:
-        for name in ("reckons", "more"):
+        for name in names:
             wait_for(tmp_path / "tests" / name / "began")
+        for name in names:
             (tmp_path / "tests" / name / "go on").touch()
         said, _ = running.communicate(timeout=60)
     finally:
         running.kill()
         running.wait()
-    assert said.index("real: 1 passed, 0 failed") < said.index("more begins")
-    assert said.splitlines()[-1] == "5 passed, 2 failed"
+    assert said.index("more begins") < said.index("real: 1 passed, 0 failed") < said.index("third begins")
+    assert said.splitlines()[-1] == "7 passed, 3 failed"
 
 
 def test_one_lane_runs_suites_in_the_order_asked_for(tmp_path: Path) -> None:

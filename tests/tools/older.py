@@ -87,7 +87,7 @@ def older_engine() -> Path:
     _put(source / "engine/generated/schema.c", c_source(whole).encode())
     if not (build / "build.ninja").exists():
         shutil.rmtree(build, ignore_errors=True)
-        options = ("--buildtype=debugoptimized", "-Db_ndebug=false")
+        options = ("--buildtype=debugoptimized", "-Doptimization=1", "-Dc_args=-g1", "-Db_ndebug=false")
         _run("meson", "setup", str(build), str(source / "engine"), *options)
     _run("ninja", "-C", str(build), "dsn-engine")
     return build / "dsn-engine"

@@ -128,7 +128,7 @@ class GrpcCard:
             engine_starts=message.engine_starts,
             last_fault=message.last_fault,
             last_fault_time=message.last_fault_time,
-            namespaces=dict(message.namespaces),
+            namespaces=dict(sorted(message.namespaces.items())),  # a map on the wire has no order
             capabilities=values.capabilities_from_pb(message, schema()),
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.show import INTENT, Demo, build, wait_for_web
-from tests.netns.world import World, leftovers
+from tests.netns.world import without_a_trace
 from tests.tools.engines import RELEASED, SANITIZED
 
 UNDER_LOAD = ("test_mixture",)
@@ -25,18 +25,12 @@ def program(request: pytest.FixtureRequest, tell: Callable[[object], None]) -> P
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def card(request: pytest.FixtureRequest, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo's card, started, with its intent applied. What it leaves behind is an error, and so is what a sanitizer
-    says of its engines."""
-    world = World(tmp_path_factory.mktemp("world"), program)
-    demo = Demo(world, lambda _: None)
-    try:
+    """The demo's card, started, with its intent applied."""
+    with without_a_trace(tmp_path_factory.mktemp("world"), program) as world:
+        demo = Demo(world, lambda _: None)
         build(world)
         world.write_card(workers=str(request.param))
         world.start_card()
         world.dsn("apply", str(INTENT))
         wait_for_web(demo)
         yield demo
-        world.stop_card()
-    finally:
-        world.close()
-    assert list(leftovers(world.tag)) == []

@@ -11,13 +11,13 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hal.packet.dpdk.linux_port import open_packet_socket
+from tests.tools.until import until
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -33,15 +33,6 @@ def run(*command: str, check: bool = True, timeout: float = 60) -> str:
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}{done.stdout}")
     return done.stdout
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 class Forward:

@@ -19,7 +19,8 @@ from hal.namespaces import inside, network_cookie
 from hal.packet.contract import EventKind, Flow, FlowFilter
 from hal.packet.dpdk.engine import connect
 from tests.netns import two_hosts
-from tests.netns.world import World, leftovers, wait_until
+from tests.netns.world import World, without_a_trace
+from tests.tools.until import until
 
 ECHO = """
 import socket
@@ -42,7 +43,7 @@ FLOW = FlowFilter(source_port=5000)
 
 @pytest.fixture(params=["1", "2"], ids=["one worker", "two workers"])
 def world(request: pytest.FixtureRequest, tmp_path: Path, program: Path) -> Iterator[World]:
-    with World(tmp_path, program) as world:
+    with without_a_trace(tmp_path, program) as world:
         two_hosts.add_hosts(world)
         for host in world.hosts.values():
             host.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
@@ -50,10 +51,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, program: Path) -> Iter
         world.start_card()
         two_hosts.apply(world, "allow udp from any to any")
         world.hosts["b"].start(sys.executable, "-c", ECHO)
-        assert wait_until(lambda: answered(world), 30)
+        assert until(lambda: answered(world), 30)
         yield world
-        world.stop_card()
-    assert list(leftovers(world.tag)) == []
 
 
 def answered(world: World) -> bool:
@@ -92,14 +91,14 @@ def test_a_connection_goes_on_over_an_interface_that_was_made_anew(world: World,
     if alone:
         os.kill(daemon, signal.SIGKILL)
     else:
-        assert wait_until(lambda: told(world)[EventKind.INTERFACE_GONE] == 1, 30)
+        assert until(lambda: told(world)[EventKind.INTERFACE_GONE] == 1, 30)
         assert "port host0: interface host0 is gone" in world.status().last_fault
     made_anew(world)
     if alone:
         assert not answered(world)  # nobody has claimed it: it isn't the card's
         world.start_card()
-    assert wait_until(lambda: told(world)[EventKind.INTERFACE_ANEW] == 1, 30)
-    assert wait_until(lambda: answered(world), 30)
+    assert until(lambda: told(world)[EventKind.INTERFACE_ANEW] == 1, 30)
+    assert until(lambda: answered(world), 30)
     assert (world.pids()[1], world.status().last_fault) == (engine, "")
     after = flow(world)
     assert (after.id, after.created_ns) == (before.id, before.created_ns)
@@ -121,7 +120,7 @@ def test_again_and_again(world: World) -> None:
     for _ in range(4):
         world.in_card("ip", "link", "del", "host0")
         made_anew(world)
-        assert wait_until(lambda: answered(world), 30)
+        assert until(lambda: answered(world), 30)
     assert len(list(Path(f"/proc/{engine}/fd").iterdir())) <= held + 1
     assert world.pids()[1] == engine
 
@@ -147,4 +146,4 @@ def test_the_engine_takes_no_other_interface_than_one_of_its_namespace(world: Wo
     finally:
         engine.close()
     made_anew(world)
-    assert wait_until(lambda: answered(world), 30)
+    assert until(lambda: answered(world), 30)

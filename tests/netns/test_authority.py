@@ -14,7 +14,8 @@ import pytest
 
 from hal import held
 from tests.netns import two_hosts
-from tests.netns.world import World, wait_until
+from tests.netns.world import World
+from tests.tools.until import until
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +82,8 @@ def test_one_that_was_killed_comes_back_as_the_same_user_and_stop_leaves_nothing
     uid = has_no_rights(engine)
     assert held.held(f"uid-{uid}")
     os.kill(engine, signal.SIGKILL)
-    assert wait_until(lambda: world.status().engine_pid not in (0, engine), 30)
-    assert wait_until(lambda: world.status().engine_state == "forwarding", 30)
+    assert until(lambda: world.status().engine_pid not in (0, engine), 30)
+    assert until(lambda: world.status().engine_state == "forwarding", 30)
     assert has_no_rights(world.pids()[1]) == uid
     world.stop_card()
     assert sorted(path.name for path in (world.run_folder / "engine").iterdir()) == ["engine.lock", "engine.log"]

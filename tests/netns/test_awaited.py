@@ -15,7 +15,8 @@ import pytest
 from hal import packet
 from hal.packet import BlackholeRoute, NextHop, NextHopGroup, NextHopMember, Route, SubnetRoute
 from hal.packet.contract import EventKind
-from tests.netns.world import World, leftovers, wait_until
+from tests.netns.world import World, without_a_trace
+from tests.tools.until import until
 
 INTENT = """
 kind: Subnet
@@ -52,7 +53,7 @@ AWAITED = "nothing is forwarded: fence of [owners] has yet to commit"
 
 @pytest.fixture(params=["true", "false"], ids=["awaited", "not awaited"])
 def world(request: pytest.FixtureRequest, tmp_path: Path, program: Path) -> Iterator[World]:
-    with World(tmp_path, program) as world:
+    with without_a_trace(tmp_path, program) as world:
         for name, port, mac, addresses in (
             ("web", "host0", "02:00:00:00:00:0a", ["10.1.0.10/24"]),
             ("client", "host1", "02:00:00:00:00:0b", ["10.1.0.20/24"]),
@@ -63,11 +64,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, program: Path) -> Iter
         card = world.write_card()
         card.write_text(card.read_text() + OWNER.format(wait=request.param))
         world.start_card()
-        (world.folder / "intent.yaml").write_text(INTENT)
-        world.dsn("apply", str(world.folder / "intent.yaml"))
+        world.apply(INTENT)
         yield world
-        world.stop_card()
-    assert list(leftovers(world.tag)) == []
 
 
 def agent_commits(world: World) -> None:
@@ -122,8 +120,8 @@ def killed(world: World) -> None:
     with closing(world.api()) as api:
         before = api.status()
     os.kill(before.engine_pid, signal.SIGKILL)
-    assert wait_until(lambda: world.status().engine_pid not in (0, before.engine_pid), 30)
-    assert wait_until(lambda: world.status().engine_state == "forwarding", 30)
+    assert until(lambda: world.status().engine_pid not in (0, before.engine_pid), 30)
+    assert until(lambda: world.status().engine_state == "forwarding", 30)
     after = world.status()
     assert after.intent_digest == before.intent_digest
     with packet.connect(str(world.run_folder / "engine")) as card:

@@ -20,7 +20,8 @@ from hal.packet.contract import Counters, EventKind, FlowFilter, TcpState
 from hal.packet.dpdk import Engine
 from hal.packet.dpdk.engine import connect
 from tests.netns.two_hosts import MAC_A, MAC_B, A, B
-from tests.netns.world import Host, World, end_session, leftovers, wait_until
+from tests.netns.world import Host, World, end_session, without_a_trace
+from tests.tools.until import until
 
 C, MAC_C, SILENT = "10.1.0.30", "02:00:00:00:00:0c", "10.1.0.99"
 """The attacker, and an address of A's that its host doesn't have: nobody answers there."""
@@ -180,19 +181,17 @@ def _start(host: Host, program: str, stdin: int | None = None, stdout: int | Non
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
-    world = World(tmp_path_factory.mktemp("floods"))
-    try:
+    with without_a_trace(tmp_path_factory.mktemp("floods")) as world:
         for name, port, mac, address in (("a", "host0", MAC_A, A), ("b", "host1", MAC_B, B), ("c", "host2", MAC_C, C)):
             world.host(name, port, mac, [f"{address}/24"], ["10.1.0.1"])
         world.host("r", "uplink0", MAC_R, [f"{R}/24"], ["192.0.2.2"])
         world.write_card(workers=str(request.param), punt_taps="1")
         world.start_card()
-        (world.folder / "intent.yaml").write_text(INTENT)
-        world.dsn("apply", str(world.folder / "intent.yaml"))
+        world.apply(INTENT)
         for name in "ar":
             _start(world.hosts[name], SERVER)
         for name in "ar":
-            assert wait_until(lambda host=name: world.hosts[host].run("ss", "-Hltn", "sport", "=", ":80").stdout, 30)
+            assert until(lambda host=name: world.hosts[host].run("ss", "-Hltn", "sport", "=", ":80").stdout, 30)  # type: ignore[misc]
         turns = world.folder / "turns"
         with turns.open("wb") as out:
             _start(world.hosts["b"], VICTIM, stdout=out.fileno())
@@ -201,17 +200,13 @@ def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         try:
             made = Card(world, engine, turns, owner)
             assert made.owner_talks()
-            assert wait_until(lambda: made.victims_turns() > 3, 30)
+            assert until(lambda: made.victims_turns() > 3, 30)
             yield made
         finally:
             engine.close()
             for pipe in (owner.stdin, owner.stdout):
                 if pipe is not None:
                     pipe.close()
-        world.stop_card()
-    finally:
-        world.close()
-    assert list(leftovers(world.tag)) == []
 
 
 def _limits(card: Card) -> dict[str, dict[str, dict[str, Any]]]:
@@ -238,7 +233,7 @@ def _flooding(card: Card, flood: Flood) -> Iterator[None]:
 def test_a_flood_takes_its_own_share(card: Card, flood: Flood) -> None:
     before, limits = flood.refused(card.engine.counters()), _limits(card)
     with _flooding(card, flood):
-        assert wait_until(lambda: flood.refused(card.engine.counters()) >= before + flood.least, 30)
+        assert until(lambda: flood.refused(card.engine.counters()) >= before + flood.least, 30)
         turns, refused = card.victims_turns(), flood.refused(card.engine.counters())
         if flood.event is EventKind.NEIGHBOUR_LIMIT:  # nobody has asked for it yet
             card.world.hosts["b"].run(sys.executable, "-c", f"{TALK}\ntalk(socket.create_connection(('{R}', 80), 10))")
@@ -246,7 +241,7 @@ def test_a_flood_takes_its_own_share(card: Card, flood: Flood) -> None:
             flows = card.engine.flows(FlowFilter(source=f"{C}/32"))
             half_open = [flow for flow in flows if flow.tcp_state is TcpState.SYN_SENT]
             assert 0 < len(half_open) <= HALF_OPEN
-        assert wait_until(lambda: card.victims_turns() > turns + 3, 30)
+        assert until(lambda: card.victims_turns() > turns + 3, 30)
         assert flood.refused(card.engine.counters()) > refused
         assert len(card.engine.flows(FlowFilter(source=f"{C}/32"))) <= FLOWS
         during = _limits(card)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hal import packet
-from tests.netns.world import ROOT, World, leftovers
+from tests.netns.world import ROOT, World, without_a_trace
 
 AGENT, OTHER, STRANGER, READ, CALL = 61300, 61301, 61302, 61310, 61311
 """Users and groups that no machine has; the first two are owners'."""
@@ -80,15 +80,12 @@ def world(program: Path) -> Iterator[World]:
     """A card whose run folder other users can get to: those of tests are root's."""
     folder = Path(tempfile.mkdtemp(prefix="dsnh"))
     try:
-        with World(folder, program) as world:
-            world.ports = []
+        with without_a_trace(folder, program) as world:
             card = world.write_card(read_group=str(READ), api_group=str(CALL))
             card.write_text(card.read_text() + 'host0 = "null"\n' + OWNERS)
             folder.chmod(0o711)
             world.start_card()
             yield world
-            world.stop_card()
-        assert list(leftovers(world.tag)) == []
     finally:
         shutil.rmtree(folder)
 

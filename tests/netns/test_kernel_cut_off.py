@@ -11,7 +11,8 @@ import pytest
 
 from hal import namespaces
 from sdk.dsnd.taps import card_namespace
-from tests.netns.world import Host, World, leftovers, wait_until
+from tests.netns.world import Host, World, without_a_trace
+from tests.tools.until import until
 
 INTENT = """
 kind: Subnet
@@ -36,7 +37,7 @@ OWN = ("10.1.0.200", "2001:db8:1::c8")
 
 @pytest.fixture
 def world(tmp_path: Path, program: Path) -> Iterator[World]:
-    with World(tmp_path, program) as world:
+    with without_a_trace(tmp_path, program, stopped=True) as world:
         for name, port, last in (("a", "host0", "a"), ("b", "host1", "b")):
             number = {"a": 10, "b": 20}[name]
             addresses = [f"10.1.0.{number}/24", f"2001:db8:1::{last}/64"]
@@ -52,7 +53,6 @@ def world(tmp_path: Path, program: Path) -> Iterator[World]:
         world.in_card("ip", "address", "add", f"{OWN[1]}/64", "dev", "host0", "nodad")
         world.write_card()
         yield world
-    assert list(leftovers(world.tag)) == []
 
 
 def reaches(host: Host, address: str) -> bool:
@@ -80,9 +80,7 @@ def test_the_machine_is_not_there_while_the_card_has_its_interface(world: World,
     assert [reaches(a, one) for one in OWN] == [True, True]
     before = looks(world)
     world.start_card()
-    intent = world.folder / "a.yaml"
-    intent.write_text(INTENT)
-    world.dsn("apply", str(intent))
+    world.apply(INTENT)
     assert (
         f"port host0: the machine's own {', '.join(OWN)} on host0 can't be reached"
         in (world.run_folder / "dsnd.log").read_text()
@@ -103,7 +101,7 @@ def test_the_machine_is_not_there_while_the_card_has_its_interface(world: World,
     if killed == "both":
         engine = int((world.run_folder / "engine" / "engine.pid").read_text())
         os.kill(engine, signal.SIGKILL)
-        assert wait_until(lambda: not Path(f"/proc/{engine}").exists(), 10)
+        assert until(lambda: not Path(f"/proc/{engine}").exists(), 10)
         assert looks(world) != before
         assert world.dsn("card", "stop").stdout == TAKEN_AWAY
         assert "There is nothing to stop" in world.dsn("card", "stop", check=False).stderr

@@ -20,6 +20,7 @@ from hal.errors import ErrorKind, HalError
 from hal.packet.dpdk import Engine, connect
 from sdk.api.client import CardStatus, GrpcCard, IntentText
 from tests.demo.show import INTENT, NUMBERED, Demo, curl
+from tests.tools.until import until
 
 
 def pids(card: Demo) -> tuple[int, int]:
@@ -40,7 +41,7 @@ def test_python_is_killed_and_a_new_one_adopts_the_engine(card: Demo) -> None:
     assert receiver.stdout.readline().strip() == "ready"
     sender = client.start(sys.executable, str(NUMBERED), "send", web.ipv4, "5201", "5000", "4")
     sent = client.packets()
-    waits(lambda: client.packets() > sent + 1000)
+    assert until(lambda: client.packets() > sent + 1000)
     os.kill(before["daemon_pid"], signal.SIGKILL)
     assert card.world.dsn("card", "status", check=False).returncode == 3
     sent = client.packets()
@@ -97,7 +98,7 @@ def test_the_engine_is_killed_and_a_running_iperf3_goes_on(card: Demo, direction
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     receiver = client if direction else web
-    waits(lambda: receiver.received() > MOVED)
+    assert until(lambda: receiver.received() > MOVED)
     _, engine = pids(card)
     os.kill(engine, signal.SIGKILL)
     output = iperf.communicate(timeout=40)[0]
@@ -154,7 +155,7 @@ class Applies:
         disk tells; one behind which the engine has it."""
         kind, self._turn = self._turn % 3, self._turn + 1
         begins = (lambda: True, self._pending.exists, lambda: engine.snapshot(["seed"]).tags["dsnd"] == self._asked)
-        waits(lambda: not applying.is_alive() or begins[kind]())
+        assert until(lambda: not applying.is_alive() or begins[kind](), every=0.0005)  # pending for milliseconds
         time.sleep(self._source.uniform(0, self._took * (1.3, 0.1, 0.01)[kind]))
 
     def killed_in_one(self, *numbers: int) -> str:
@@ -260,13 +261,5 @@ def test_the_engine_is_killed_at_random_moments_with_a_commit_in_flight(
 
 def runs_anew(api: GrpcCard, engine: int) -> CardStatus:
     """How the card is when another engine than this one forwards."""
-    waits(lambda: (now := api.status()).engine_pid != engine and now.engine_state == "forwarding")
+    assert until(lambda: (now := api.status()).engine_pid != engine and now.engine_state == "forwarding")
     return api.status()
-
-
-def waits(condition: Callable[[], bool]) -> None:
-    """Wait until it holds, a minute at most; looked at often, as an intent is pending for milliseconds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.0005)

@@ -19,8 +19,9 @@ from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.bridge._generated import FdbEntry, Subnet, VnicAddress
-from tests.netns.ports import Field, field, frames, inside, until
+from tests.netns.ports import Field, field, frames, inside
 from tests.tools.engines import RELEASED, SANITIZED, running
+from tests.tools.until import until
 
 FLOOD = 1900
 NOBODY = ("10.9.0.200", "10.9.1.200")

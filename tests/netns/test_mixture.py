@@ -16,7 +16,7 @@ import pytest
 
 from sdk.api.client import IntentText
 from tests.conftest import ROOT
-from tests.netns.world import Host, World, end_session, leftovers
+from tests.netns.world import Host, World, end_session, without_a_trace
 
 INTENT = """
 kind: Uplink
@@ -78,8 +78,7 @@ print(json.dumps(count))
 @contextmanager
 def carried(folder: Path, program: Path, workers: int) -> Iterator[World]:
     """A card with this engine, a host behind each uplink and one before it."""
-    made = World(folder, program)
-    try:
+    with without_a_trace(folder, program) as made:
         made.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",), ("10.1.0.1",))
         for name, port, mac, address in (
             ("left", "uplink0", "02:00:00:00:09:01", "192.0.2.1/26"),
@@ -90,10 +89,6 @@ def carried(folder: Path, program: Path, workers: int) -> Iterator[World]:
         made.write_card(workers=str(workers))
         made.start_card()
         yield made
-        made.stop_card()
-    finally:
-        made.close()
-    assert list(leftovers(made.tag)) == []
 
 
 def receiver(host: Host) -> subprocess.Popen[str]:

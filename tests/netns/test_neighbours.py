@@ -15,9 +15,10 @@ from scapy.all import ARP, Ether
 from hal.packet.contract import EventKind, Insert, LoadConfig, NeighbourState, PortConfig
 from hal.packet.dpdk import Engine
 from hal.packet.schema.rows import as_rows
-from tests.netns.ports import Field, field, inside, run, until
+from tests.netns.ports import Field, field, inside, run
 from tests.netns.test_path_mtu import FAR, GATEWAYS, NEAR, OWN, UPLINK_MAC, rows
 from tests.tools.engines import SANITIZED, running
+from tests.tools.until import until
 
 NEW_MAC = "02:00:00:00:77:77"
 FREE = {NEAR: "fd01::77", FAR: "fd02::77"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.demo.show import INTENT, build, ping
-from tests.netns.world import World, leftovers
+from tests.netns.world import World, without_a_trace
+from tests.tools.until import until
 
 LOST = """---
 kind: Route
@@ -25,35 +25,17 @@ spec: {prefixes: [203.0.113.0/24], via: [192.0.2.77@uplink0, 192.0.2.1@uplink0]}
 @pytest.fixture(scope="module")
 def world(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The demo's card, with a route by two routers of which one isn't there."""
-    world = World(tmp_path_factory.mktemp("objects"), program)
-    try:
+    with without_a_trace(tmp_path_factory.mktemp("objects"), program) as world:
         build(world)
         world.start_card()
-        apply(world, INTENT.read_text() + LOST)
+        world.apply(INTENT.read_text() + LOST)
         yield world
-        world.stop_card()
-    finally:
-        world.close()
-    assert list(leftovers(world.tag)) == []
-
-
-def apply(world: World, text: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    path = world.folder / "intent.yaml"
-    path.write_text(text)
-    return world.dsn("apply", str(path), check=check)
 
 
 def told(world: World, kind: str, name: str) -> dict[str, Any]:
     (found,) = json.loads(world.dsn("show", "objects", kind, name, "--json").stdout)
     result: dict[str, Any] = found
     return result
-
-
-def until(condition: Any, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return bool(condition())
 
 
 def hops(world: World, name: str) -> dict[str, tuple[str, str]]:
@@ -85,7 +67,7 @@ def test_next_hops_and_counters_of_a_card_at_work(world: World) -> None:
 def test_only_what_an_apply_would_change_tells_of_its_refusal(world: World) -> None:
     before = told(world, "Vnic", "web")
     assert before["asked"] == before["applied"] > 0
-    refused = apply(world, (INTENT.read_text() + LOST).replace("allow icmp", "alow icmp"), check=False)
+    refused = world.apply((INTENT.read_text() + LOST).replace("allow icmp", "alow icmp"), check=False)
     assert refused.returncode == 1
     assert told(world, "Vnic", "web")["asked"] == before["applied"]
     policy = told(world, "FirewallPolicy", "shop")
@@ -93,7 +75,7 @@ def test_only_what_an_apply_would_change_tells_of_its_refusal(world: World) -> N
     assert "did you mean allow" in policy["reason"]
     text = world.dsn("show", "objects", "FirewallPolicy", "shop").stdout
     assert f"generation {policy['applied']}, asked for {policy['asked']}" in text
-    apply(world, INTENT.read_text() + LOST)
+    world.apply(INTENT.read_text() + LOST)
     assert told(world, "FirewallPolicy", "shop")["reason"] == ""
 
 

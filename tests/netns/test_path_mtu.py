@@ -24,8 +24,9 @@ from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.bridge._generated import FdbEntry, LocalAddress, Subnet, VnicAddress
 from hal.packet.stages.route._generated import NextHop, Route, SubnetRoute
-from tests.netns.ports import Field, field, inside, run, until
+from tests.netns.ports import Field, field, inside, run
 from tests.tools.engines import SANITIZED, running
+from tests.tools.until import until
 
 NEAR, FAR, INNER, OUTER = range(4)
 CARD_MAC, UPLINK_MAC = "02:00:00:00:ff:01", "02:00:00:00:ff:02"
@@ -156,14 +157,17 @@ with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM
     level, discover, mtu = (41, 23, 24) if six else (0, 10, 14)
     out.setsockopt(level, discover, 2)
     out.connect((sys.argv[1], 5000))
-    for _ in range(50):
-        size = out.getsockopt(level, mtu) - (48 if six else 28)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        now = out.getsockopt(level, mtu)
         try:
-            out.send(bytes(size))
+            sent = out.send(bytes(now - (48 if six else 28)))
         except OSError:
             continue
-        time.sleep(0.05)
-    print(size)
+        if now < 1500:
+            break
+        time.sleep(0.02)
+    print(sent)
 """
 HEAR = """
 import socket, sys
@@ -234,7 +238,7 @@ def test_traceroute_shows_the_card_as_a_hop(path: Way, how: str, place: int) -> 
 
         def seen(sender: int = sender, receiver: int = receiver) -> list[str]:
             said = path.made.on(
-                sender, "traceroute", f"-{'46'[place]}", "-n", "-q", "1", "-w", "3", how, BEHIND[receiver][place]
+                sender, "traceroute", f"-{'46'[place]}", "-n", "-q", "1", "-w", "1", how, BEHIND[receiver][place]
             )
             return [line.split()[1] for line in said.splitlines()[1:]]
 

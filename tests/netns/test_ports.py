@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from hal.packet.dpdk.linux_port import open_tap, tap_mac
-from tests.netns.ports import PACKET_VNET_HDR, ROOT, SOL_PACKET, Field, Forward, field, frames, inside, run, until
+from tests.netns.ports import PACKET_VNET_HDR, ROOT, SOL_PACKET, Field, Forward, field, frames, inside, run
 from tests.tools import pcap
+from tests.tools.until import until
 
 MARK = 0x88B5
 """EtherType for experiments (IEEE 802): the frames of these tests."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from hal.errors import HalError
 from hal.packet.dpdk.process import find_binary
 from sdk.api.client import IntentText
 from sdk.dsnd.store import StoredIntent
-from tests.netns.world import World, leftovers
+from tests.netns.world import World, without_a_trace
+from tests.tools.until import until
 
 ONE = "kind: Subnet\nname: shop\nspec: {gateways: [10.1.0.1/24]}\n"
 TWO = ONE + "---\nkind: Vnic\nname: web\nspec: {port: host0, mac: 02:00:00:00:00:0a, subnet: shop, policy: p}\n"
@@ -55,22 +56,11 @@ def restore(program: Path) -> None:
 
 @pytest.fixture(scope="module")
 def world(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("stress"))
-    try:
+    with without_a_trace(tmp_path_factory.mktemp("stress"), stopped=True) as world:
         world.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",))
         world.write_card()
         world.start_card()
         yield world
-    finally:
-        world.close()
-    assert list(leftovers(world.tag)) == []
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def gone(pid: int) -> bool:
@@ -103,7 +93,7 @@ def test_ended_in_the_middle_of_an_apply(world: World, seed: int) -> None:
             time.sleep(source.uniform(0.0, 0.1))
             os.kill(before.daemon_pid, signal.SIGTERM)
             thread.join()
-            until(lambda pid=before.daemon_pid: gone(pid))  # type: ignore[misc]
+            assert until(lambda pid=before.daemon_pid: gone(pid))  # type: ignore[misc]
         world.start_card()
         with closing(world.api()) as api:
             after = api.status()
@@ -118,7 +108,7 @@ def test_ended_in_the_middle_of_an_apply(world: World, seed: int) -> None:
 def test_what_a_killed_dsnd_leaves_behind_is_in_nobodys_way(world: World) -> None:
     before = world.status()
     os.kill(before.daemon_pid, signal.SIGKILL)
-    until(lambda: gone(before.daemon_pid))
+    assert until(lambda: gone(before.daemon_pid))
     told = world.dsn("card", "status", check=False)
     assert told.returncode == 3
     assert "Its engine goes on forwarding meanwhile." in told.stderr
@@ -140,13 +130,13 @@ def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, 
     for _ in range(2):
         before = world.status()
         os.kill(before.engine_pid, signal.SIGKILL)
-        until(lambda pid=before.engine_pid: world.status().engine_state == "forwarding"
+        assert until(lambda pid=before.engine_pid: world.status().engine_state == "forwarding"
               and world.status().engine_pid != pid)  # type: ignore[misc]  # fmt: skip
     assert "in a row" in world.status().last_fault
     engine.write_text("#!/bin/sh\necho no memory today\nexit 1\n")
     try:
         os.kill(world.status().engine_pid, signal.SIGKILL)
-        until(lambda: "tried again in" in world.status().last_fault)
+        assert until(lambda: "tried again in" in world.status().last_fault)
         found = world.status()
         assert found.engine_state == "restarting"
         assert "no memory today" in found.last_fault
@@ -158,7 +148,7 @@ def test_an_engine_that_does_not_start_is_told_of_and_tried_again(world: World, 
         assert world.dsn("apply", str(path), check=False).returncode == 3
     finally:
         restore(engine)
-    until(lambda: world.status().engine_state == "forwarding")
+    assert until(lambda: world.status().engine_state == "forwarding")
     assert len(json.loads(world.dsn("show", "tables", "vnic", "--json").stdout)) >= 1
 
 

@@ -14,18 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.world import World, leftovers, wait_until
+from tests.netns.world import World, without_a_trace
+from tests.tools.until import until
 
 
 @pytest.fixture
 def world(tmp_path: Path, program: Path) -> Iterator[World]:
-    with World(tmp_path, program) as world:
+    with without_a_trace(tmp_path, program) as world:
         world.host("a", "host0", "02:00:00:00:00:0a", ["10.1.0.10/24"])
         world.write_card()
         world.start_card()
         yield world
-        world.stop_card()
-    assert list(leftovers(world.tag)) == []
 
 
 def other(world: World, *words: str) -> subprocess.CompletedProcess[str]:
@@ -42,7 +41,7 @@ def kill_both(world: World) -> None:
     pids = world.pids()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
 
 
 def test_an_interface_is_one_cards_for_as_long_as_its_engine_lives(world: World) -> None:
@@ -139,7 +138,7 @@ def test_an_interface_that_is_gone_is_told_and_taken_up_when_it_is_made_anew(wor
     def events() -> list[str]:
         return [one for one in world.events() if one.startswith("INTERFACE")]
 
-    assert wait_until(lambda: len(events()) > 1, 30)
+    assert until(lambda: len(events()) > 1, 30)
     assert events() == [
         "INTERFACE_GONE port host0: interface host0 is gone",
         f"INTERFACE_ANEW port host0: interface host0 was made anew, index {index}, and is taken up",
@@ -162,9 +161,9 @@ def test_an_interface_that_another_card_has_is_not_taken_up_before_it_lets_go(wo
     finally:
         assert other(world, "card", "stop").returncode == 0
     taken = "interface host0 was made anew, index"
-    assert wait_until(lambda: any(taken in one for one in world.events()), 30)
+    assert until(lambda: any(taken in one for one in world.events()), 30)
     assert taken in world.dsn("show", "events", "--json").stdout
-    assert wait_until(lambda: world.status().last_fault == "", 10)
+    assert until(lambda: world.status().last_fault == "", 10)
 
 
 def test_the_engines_death_and_its_start_are_events(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,6 +14,7 @@ from hal.conformance.world import ROUTER, ROUTER_MAC, UPLINK_MAC, A, B, C, rows,
 from hal.packet.contract import Backend, FlowFilter, Insert, LoadConfig, Modify
 from hal.packet.schema.rows import as_rows
 from tests.conformance.engines import EngineOnVeth
+from tests.tools.until import until
 
 FLOOD = 500
 PORTS = (0, 1, 2, 3, 9)
@@ -47,13 +48,6 @@ def card() -> Iterator[Card]:
         yield Card(backend, wire)
     finally:
         device.close(backend)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 GROUP_MAC = "01:00:5e:00:00:01"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdk.dsnd.taps import DEVICE, card_namespace
-from tests.netns.world import Host, World, leftovers, run, web_server
+from tests.netns.world import Host, World, run, web_server, without_a_trace
 
 BASE = """
 kind: Subnet
@@ -54,26 +53,15 @@ spec: {port: uplink1, vrf: NAME, addresses: [192.0.2.2/24]}
 @pytest.fixture
 def world(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A card with one vNIC; two more of its ports are in card.toml and in nobody's intent."""
-    world = World(tmp_path_factory.mktemp("vrfs"), program)
-    try:
+    with without_a_trace(tmp_path_factory.mktemp("vrfs"), program) as world:
         world.host("web", "host0", "02:00:00:00:00:0a", ("10.1.0.10/24",), ("10.1.0.1",))
         world.host("blue", "host1", "02:00:00:00:00:0b", ("10.2.0.20/24",), ("10.2.0.1",))
         world.host("router", "uplink1", "02:00:00:00:09:01", ("192.0.2.1/24",), ("192.0.2.2",))
         world.write_card(punt_taps="1")
         world.start_card()
-        apply(world, BASE)
+        world.apply(BASE)
         yield world
-        world.stop_card()
-    finally:
-        world.close()
-    assert list(leftovers(world.tag)) == []
     assert not namespaces(world)
-
-
-def apply(world: World, text: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    path = world.folder / "intent.yaml"
-    path.write_text(text)
-    return world.dsn("apply", str(path), check=check)
 
 
 def namespaces(world: World) -> list[str]:
@@ -112,7 +100,7 @@ def test_a_vrf_with_its_uplink_vnic_and_tap_comes_and_goes_without_a_restart(wor
     engine = world.status().engine_pid
     assert namespaces(world) == ["", "-default"]
     assert not ping(blue, "10.2.0.1")
-    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    world.apply(BASE + BLUE.replace("NAME", "blue"))
     assert namespaces(world) == ["", "-blue", "-default"]
     assert reached(blue, "10.2.0.1")
     assert reached(blue, "192.0.2.1")
@@ -123,30 +111,30 @@ def test_a_vrf_with_its_uplink_vnic_and_tap_comes_and_goes_without_a_restart(wor
     assert shown[0]["status"]["punt_port"] == "spare-tap-1"
 
     # With the next intent another VRF has the tap, and nothing of the first is left on it.
-    apply(world, BASE + BLUE.replace("NAME", "green"))
+    world.apply(BASE + BLUE.replace("NAME", "green"))
     assert namespaces(world) == ["", "-default", "-green"]
     forget_neighbours(blue)
     assert fetched(world, blue, "green", "10.2.0.1") == "card in green"
 
-    apply(world, BASE)
+    world.apply(BASE)
     assert namespaces(world) == ["", "-default"]
     assert not ping(blue, "10.2.0.1")
-    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    world.apply(BASE + BLUE.replace("NAME", "blue"))
     forget_neighbours(blue)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
     assert world.status().engine_pid == engine
 
 
 def test_a_vrf_too_many_is_refused_with_the_way_out(world: World) -> None:
-    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    world.apply(BASE + BLUE.replace("NAME", "blue"))
     red = "---\nkind: Vrf\nname: red\n---\nkind: Subnet\nname: red\nspec: {vrf: red, gateways: [10.3.0.1/24]}\n"
-    refused = apply(world, BASE + BLUE.replace("NAME", "blue") + red, check=False)
+    refused = world.apply(BASE + BLUE.replace("NAME", "blue") + red, check=False)
     assert refused.returncode == 1
     assert "Vrf red: no punt tap is left for VRF red" in refused.stderr
     assert "raise punt_taps in card.toml" in refused.stderr
     assert refused.stderr.splitlines()[-1] == "1 error"
     # A VRF without addresses of the card needs none.
-    assert apply(world, BASE + BLUE.replace("NAME", "blue") + "---\nkind: Vrf\nname: red\n").returncode == 0
+    assert world.apply(BASE + BLUE.replace("NAME", "blue") + "---\nkind: Vrf\nname: red\n").returncode == 0
     assert fetched(world, world.hosts["blue"], "blue", "10.2.0.1") == "card in blue"
 
 
@@ -156,7 +144,7 @@ def test_the_status_says_where_programs_on_the_card_are_started(world: World) ->
     assert found == {"punt-default": f"{card}-default"}
     assert f"namespaces  {card}-default: " in world.dsn("card", "status").stdout
     before = world.dsn("card", "status").stdout.count("and taps for 1 VRFs to come")
-    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    world.apply(BASE + BLUE.replace("NAME", "blue"))
     found = json.loads(world.dsn("card", "status", "--json").stdout)["namespaces"]
     assert found == {"punt-default": f"{card}-default", "spare-tap-1": f"{card}-blue"}
     text = world.dsn("card", "status").stdout
@@ -167,7 +155,7 @@ def test_the_status_says_where_programs_on_the_card_are_started(world: World) ->
 
 def test_the_tap_of_a_vrf_outlives_dsnd_and_comes_back_with_an_engine(world: World) -> None:
     blue = world.hosts["blue"]
-    apply(world, BASE + BLUE.replace("NAME", "blue"))
+    world.apply(BASE + BLUE.replace("NAME", "blue"))
     before = world.status()
     os.kill(before.daemon_pid, signal.SIGKILL)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
@@ -180,7 +168,7 @@ def test_the_tap_of_a_vrf_outlives_dsnd_and_comes_back_with_an_engine(world: Wor
             break
         time.sleep(0.1)
     assert fetched(world, blue, "blue", "10.2.0.1") == "card in blue"
-    apply(world, BASE)
+    world.apply(BASE)
     assert namespaces(world) == ["", "-default"]
     # The device is back where it waits.
     home = run("ip", "-n", card_namespace(world.run_folder), "-o", "link").stdout

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.netns.world import World, leftovers
+from tests.netns.world import World, without_a_trace
 
 A, B = "10.1.0.10", "10.1.0.20"
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -20,8 +20,7 @@ def add_hosts(world: World) -> None:
 
 def apply(world: World, rule: str) -> None:
     """Apply the intent with this sentence as the policy's only rule."""
-    intent = world.folder / "intent.yaml"
-    intent.write_text(
+    world.apply(
         f"""
 kind: Subnet
 name: net
@@ -40,7 +39,6 @@ name: b
 spec: {{port: host1, mac: {MAC_B}, subnet: net, addresses: [{B}], policy: all}}
 """
     )
-    world.dsn("apply", str(intent))
 
 
 @contextlib.contextmanager
@@ -51,11 +49,9 @@ def forwarding(folder: Path, rule: str, engine: Path | None = None, **more: str)
         folder, engine: as a `World` has them.
         more: lines of card.toml, as `World.write_card` has them.
     """
-    with World(folder, engine) as world:
+    with without_a_trace(folder, engine) as world:
         add_hosts(world)
         world.write_card(**more)
         world.start_card()
         apply(world, rule)
         yield world
-        world.stop_card()
-    assert list(leftovers(world.tag)) == []

@@ -13,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Self
 from hal.errors import HalError
 from sdk.api.client import CardStatus, GrpcCard
 from tests.tools.engines import ENVIRONMENT
+from tests.tools.until import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "dsnw"
@@ -160,7 +160,7 @@ class World:
             for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-            wait_until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)
+            until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)  # type: ignore[misc]
             run("ip", "netns", "delete", namespace, check=False)
 
     # --- the card ---
@@ -202,6 +202,12 @@ class World:
             except HalError:
                 return []
 
+    def apply(self, intent: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Make this text the card's whole intent."""
+        path = self.folder / "intent.yaml"
+        path.write_text(intent)
+        return self.dsn("apply", str(path), check=check)
+
     def start_card(self) -> None:
         """Start the card; its state is kept in the world's folder."""
         self.dsn("card", "start", str(self.folder / "card.toml"), "--state", str(self.folder / "state"))
@@ -218,7 +224,7 @@ class World:
         pid = folder / "engine.pid"
         engine = Path("/proc") / pid.read_text().strip() if pid.exists() else None
         self.dsn("card", "stop")
-        if engine is not None and not wait_until(lambda: not engine.exists(), 30):
+        if engine is not None and not until(lambda: not engine.exists(), 30):
             raise AssertionError(f"engine {engine.name} does not end")
         words = (folder / "engine.log").read_text(errors="replace")
         if "ERROR: " in words or "runtime error" in words:
@@ -226,15 +232,30 @@ class World:
 
 
 @contextlib.contextmanager
+def without_a_trace(folder: Path, engine: Path | None = None, stopped: bool = False) -> Iterator[World]:
+    """A world for tests, in which they put hosts and start a card. What it leaves behind is an error, and so is what a
+    sanitizer says of its engines.
+
+    Args:
+        folder, engine: as a `World` has them.
+        stopped: the card runs no more when they have ended; else it is stopped here.
+    """
+    with World(folder, engine) as world:
+        yield world
+        if not stopped:
+            world.stop_card()
+    if left := list(leftovers(world.tag)):
+        raise AssertionError(left)
+
+
+@contextlib.contextmanager
 def card_alone(folder: Path) -> Iterator[World]:
     """A world without hosts: a card that runs, whose one port leads nowhere. Nothing is left of it."""
-    with World(folder) as world:
-        world.ports = []
+    with without_a_trace(folder, stopped=True) as world:
         card = world.write_card()
         card.write_text(card.read_text() + 'host0 = "null"\n')
         world.start_card()
         yield world
-    assert list(leftovers(world.tag)) == []
 
 
 @contextlib.contextmanager
@@ -244,7 +265,7 @@ def web_server(namespace: str, address: str, folder: Path) -> Iterator[None]:
     serve = (sys.executable, str(WEB), str(folder), address, "8099")
     server = subprocess.Popen([*inside, *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        if not wait_until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):
+        if not until(lambda: run(*inside, "ss", "-Hltn", "sport", "=", ":8099").stdout != "", 30):
             raise RuntimeError(f"no web server in {namespace}")
         yield
     finally:
@@ -257,16 +278,6 @@ def end_session(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def wait_until(condition: object, seconds: float) -> bool:
-    """Whether a condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if callable(condition) and condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def leftovers(tag: str) -> Iterator[str]:

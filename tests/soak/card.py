@@ -17,9 +17,10 @@ from typing import Any
 from hal.errors import HalError
 from sdk.api.client import CardStatus, IntentText
 from tests.demo.show import INTENT, build
-from tests.netns.world import World, end_session, wait_until
+from tests.netns.world import World, end_session
 from tests.soak.samples import Process, Sample
 from tests.soak.talkers import TCP_PORT
+from tests.tools.until import until
 
 PROGRAM = (sys.executable, "-m", "tests.soak.talkers")
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,10 +84,10 @@ class Soak:
         self._world.dsn("apply", str(INTENT))
         web, client = self._world.hosts["web"], self._world.hosts["client"]
         web.start("env", f"PYTHONPATH={ROOT}", *PROGRAM, "serve")
-        if not wait_until(lambda: f":{TCP_PORT} " in web.run("ss", "-Hltn").stdout, 30):
+        if not until(lambda: f":{TCP_PORT} " in web.run("ss", "-Hltn").stdout, 30):
             raise RuntimeError("the server did not start")
         self.talker = Talker(client.namespace, web.ipv4, web.ipv6)
-        if not wait_until(lambda: self.talker.said.get("tcp", 0) > 10, 30):
+        if not until(lambda: self.talker.said.get("tcp", 0) > 10, 30):
             raise RuntimeError(f"nobody talks: {self.talker.said}")
 
     def status(self) -> CardStatus:
@@ -119,7 +120,7 @@ class Soak:
             if now.daemon_pid in victims:
                 self._world.start_card()
             before = self.talker.said.get("words", 0)
-            if not wait_until(lambda before=before: self._is_well(before), 90):
+            if not until(lambda before=before: self._is_well(before), 90):  # type: ignore[misc]
                 raise RuntimeError(f"killed {victims}, and a minute later: {self.status()}, {self.talker.said}")
             time.sleep(min(self._source.uniform(3, 12), max(0.0, end - time.monotonic())))
 

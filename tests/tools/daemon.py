@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 from hal.packet.contract import LoadConfig, PortConfig
 from sdk.dsnd.card import Card
 
@@ -32,13 +28,6 @@ spec: {port: host0, mac: 02:00:00:00:00:0a, subnet: shop, addresses: [10.1.0.10]
 
 def whole(text: str) -> tuple[tuple[str, str, str], ...]:
     return (("", "a.yaml", text),)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def rows(card: Card, table: str) -> int:

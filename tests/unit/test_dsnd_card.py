@@ -26,8 +26,9 @@ from services.core.intent import Intent, Source, load
 from services.core.objects import IntentError
 from services.core.service import discover
 from tests.tools import daemon
-from tests.tools.daemon import CONFIG, ONE, TWO, rows, until, whole
+from tests.tools.daemon import CONFIG, ONE, TWO, rows, whole
 from tests.tools.process import Process
+from tests.tools.until import until
 
 
 def test_a_new_daemon_adopts_the_engine_and_changes_nothing(process: Process, start: Callable[[], Card]) -> None:
@@ -118,7 +119,7 @@ def test_a_dead_engine_is_started_again_with_the_last_good_intent(process: Proce
     applied = card.apply(whole(TWO))
     process.refuse = 2
     process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 1
     assert card.backend.snapshot().tag == applied.digest
     assert card.life.starts == 2
@@ -128,11 +129,11 @@ def test_while_it_is_dead_callers_are_told_so(process: Process, start: Callable[
     card = start()
     process.refuse = 1_000
     process.engine = None
-    until(lambda: card.life.state == "restarting")
+    assert until(lambda: card.life.state == "restarting")
     with pytest.raises(HalError, match="LOST: packet engine"):
         _ = card.backend
     process.refuse = 0
-    until(lambda: card.life.state == "forwarding")
+    assert until(lambda: card.life.state == "forwarding")
 
 
 def test_a_bad_intent_changes_nothing(process: Process, start: Callable[[], Card], tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_a_commit_without_an_answer_is_found_out_later(
     with pytest.raises(HalError, match="TIMEOUT"):
         card.apply(whole(ONE))
     silent.answers = True
-    until(lambda: Store(tmp_path).pending() is None)
+    assert until(lambda: Store(tmp_path).pending() is None)
     wanted = whole(TWO if takes else ONE)
     assert Store(tmp_path).good() == StoredIntent(wanted)
     assert card.holding is not None
@@ -231,15 +232,15 @@ def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start:
     card = start()
     for number in (2, 3):
         process.engine = None
-        until(lambda: process.launches == number and card.life.state == "forwarding")  # noqa: B023
+        assert until(lambda: process.launches == number and card.life.state == "forwarding")  # noqa: B023
     assert "the second time in a row" in card.life.fault
     process.refuse = 1_000_000
     process.engine = None
-    until(lambda: "tried again in" in card.life.fault)
+    assert until(lambda: "tried again in" in card.life.fault)
     assert "INVALID: engine: got exit 1" in card.life.fault
     assert card.life.state == "restarting"
     process.refuse = 0
-    until(lambda: card.life.state == "forwarding")
+    assert until(lambda: card.life.state == "forwarding")
 
 
 def test_an_engine_that_dies_again_is_waited_for_ever_longer(
@@ -253,7 +254,7 @@ def test_an_engine_that_dies_again_is_waited_for_ever_longer(
         """Seconds from a death to the next engine, behind those that the log tells."""
         begin, launches = time.monotonic(), process.launches
         process.engine = None
-        until(lambda: process.launches > launches and card.life.state == "forwarding")
+        assert until(lambda: process.launches > launches and card.life.state == "forwarding")
         return time.monotonic() - begin
 
     monkeypatch.setattr(card, "_backoff", Backoff(first_s=0.1, most_s=0.3, settled_s=3600))
@@ -279,8 +280,8 @@ def test_the_age_of_an_adopted_engine_is_its_own(
     card = start()
     assert process.launches == 1
     process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
-    until(lambda: re.fullmatch(f"died after {words}", Store(tmp_path).last_fault().words))
+    assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert until(lambda: re.fullmatch(f"died after {words}", Store(tmp_path).last_fault().words))
 
 
 def test_who_is_awaited_is_told_in_status_and_by_an_event(process: Process, tmp_path: Path) -> None:
@@ -297,9 +298,11 @@ def test_who_is_awaited_is_told_in_status_and_by_an_event(process: Process, tmp_
         card.backend.writer("b").commit([])
         assert card.faults().words == ""
         process.engine = None
-        until(lambda: process.launches == 2 and card.life.state == "forwarding")
+        assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
         assert [words for kind, words in told if kind is EventKind.OWNER_AWAITED] == ["a, b"] * 2
-        until(lambda: card.faults().words.startswith("nothing is forwarded: a, b of [owners] have yet to commit; died"))
+        assert until(
+            lambda: card.faults().words.startswith("nothing is forwarded: a, b of [owners] have yet to commit; died")
+        )
     finally:
         card.let_go()
 
@@ -354,7 +357,7 @@ def test_a_dead_engine_does_not_wait_for_an_apply_that_is_being_planned(
             with card.steady() as backend:
                 assert len(backend.snapshot(["subnet"]).rows("subnet")) == 1
             process.engine = None
-            until(lambda: process.launches == 2 and card.life.state == "forwarding")
+            assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
             assert (rows(card, "subnet"), rows(card, "vnic")) == (1, 0)
         finally:
             go_on.set()
@@ -379,7 +382,7 @@ def test_an_engine_that_is_stopped_as_it_would_be_started_again_stays_so(
 
     monkeypatch.setattr(card._ending, "wait", waited)
     process.engine = None
-    until(stopped.is_set)
+    assert until(stopped.is_set)
     card.let_go()  # waits for the keeper
     assert (process.launches, card.life.state) == (1, "stopped")
 

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from sdk.dsnd.store import Store
 from services.core.objects import IntentError
 from services.core.service import discover
 from tests.tools.process import Process
+from tests.tools.until import until
 
 CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),), owners={"my-agent": ("route", "next_hop")})
 INTENT = [IntentText("a.yaml", b"kind: Vrf\nname: blue\n")]
@@ -101,20 +102,13 @@ def resting(api: GrpcCard, ended: threading.Event, told: list[HalError]) -> thre
     return thread
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_clients_that_rest_block_nobody_and_are_ended(served: Served, ended: threading.Event) -> None:
     told: list[HalError] = []
     threads = [resting(served.api, ended, told) for _ in range(30)]
     with closing(GrpcCard(served.socket, timeout=5)) as other:
         assert other.status().engine_state == "forwarding"
         assert other.apply(INTENT).generation
-    until(lambda: len(told) == 30)
+    assert until(lambda: len(told) == 30)
     assert {(error.kind, error.got) for error in told} <= {
         (ErrorKind.BUSY, "8 streams open"),
         (ErrorKind.BUSY, "Concurrent RPC limit exceeded!"),
@@ -145,7 +139,7 @@ def test_an_engine_that_does_not_answer_is_said_to(
     assert (caught.value.kind, caught.value.what) == (ErrorKind.TIMEOUT, "packet engine")
     assert time.monotonic() - begin < 10
     ended.set()
-    until(lambda: served.api.status().engine_state == "forwarding")
+    assert until(lambda: served.api.status().engine_state == "forwarding")
     assert served.api.apply(INTENT).generation
 
 
@@ -173,9 +167,9 @@ def test_what_nobody_foresaw_is_logged_and_told(
 
 def test_the_keeper_outlives_what_nobody_foresaw(served: Served) -> None:
     served.process.failing = [ZeroDivisionError("eight") for _ in range(3)]
-    until(lambda: sum("the keeper failed" in line and "eight" in line for line in served.log) == 3)
+    assert until(lambda: sum("the keeper failed" in line and "eight" in line for line in served.log) == 3)
     served.process.engine = None
-    until(lambda: served.process.launches == 2 and served.card.life.state == "forwarding")
+    assert until(lambda: served.process.launches == 2 and served.card.life.state == "forwarding")
 
 
 def test_connections_are_forgotten_over_one_writer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +234,7 @@ def test_objects_say_what_is_pending_until_the_engine_says(served: Served, monke
     assert [one for one in others if one.reason or one.wanted_generation != one.applied_generation] == []
     assert generation in {one.applied_generation for one in others}
     answers.set()
-    until(lambda: served.card.store.pending() is None)
+    assert until(lambda: served.card.store.pending() is None)
     told = served.api.objects()
     found = {one.name: (one.wanted_generation, one.applied_generation, one.reason) for one in told}
     assert found.pop("green") == (generation + 1, generation + 1, "")

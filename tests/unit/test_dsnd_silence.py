@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sdk.dsnd.server import CardServicer, serve
 from sdk.dsnd.store import Store, StoredIntent
 from services.core.service import discover
 from tests.tools.engine import running
+from tests.tools.until import until
 
 DEMO = str(Path(__file__).resolve().parent.parent.parent / "docs" / "examples" / "demo.yaml")
 CONFIG = LoadConfig(ports=(PortConfig(0, "host0", "replay"),))
@@ -86,13 +87,6 @@ def begun(process: Process, state: Path) -> Card:
     return card
 
 
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def stop_in_the_next_commit(process: Process, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.5) -> None:
     """The engine stops just before the commit is sent, and nobody waits longer for its answer."""
     commit = EngineWriter.commit
@@ -118,8 +112,8 @@ def test_a_late_commit_is_found_out(process: Process, tmp_path: Path, monkeypatc
     assert "dsn card status" in str(caught.value)
     assert (store.good(), store.pending()) == (ONE, TWO)
     os.kill(process.pid(), signal.SIGCONT)
-    until(lambda: store.good() == TWO and store.pending() is None)
-    until(lambda: card.holding is not None and card.holding.intent == TWO)
+    assert until(lambda: store.good() == TWO and store.pending() is None)
+    assert until(lambda: card.holding is not None and card.holding.intent == TWO)
     assert card.backend.snapshot(["seed"]).tag == TWO.digest
     assert card.apply(TWO.files).summary == "no change"
     card.let_go()
@@ -157,7 +151,7 @@ def test_a_stop_does_not_wait_for_an_apply_that_the_engine_keeps_waiting(
     card.probe = Probe(0.5)
     with ThreadPoolExecutor(1) as pool:
         applied = pool.submit(card.apply, TWO.files)
-        until(lambda: Store(tmp_path / "state").pending() == TWO)
+        assert until(lambda: Store(tmp_path / "state").pending() == TWO)
         begin = time.monotonic()
         assert card.stop_engine() == "the engine was killed: no answer within 0.5 s"
         assert time.monotonic() - begin < 10
@@ -178,7 +172,7 @@ def test_while_a_commit_hangs_on_a_stopped_engine_others_are_told_soon(
     stop_in_the_next_commit(process, monkeypatch, seconds=60)
     with ThreadPoolExecutor(1) as pool:
         applied = pool.submit(card.apply, TWO.files)
-        until(lambda: Store(tmp_path / "state").pending() == TWO)
+        assert until(lambda: Store(tmp_path / "state").pending() == TWO)
         begin = time.monotonic()
         with pytest.raises(HalError) as caught:
             card.forget(FlowFilter()) if call == "forget" else card.apply(ONE.files)
@@ -232,7 +226,7 @@ def test_each_command_says_soon_that_the_engine_does_not_answer(
             assert "ps: T is stopped" in told.stderr
             assert took < 8, words
         os.kill(process.pid(), signal.SIGCONT)
-        until(lambda: runner.invoke(main, ["show", "tables"]).exit_code == 0)
+        assert until(lambda: runner.invoke(main, ["show", "tables"]).exit_code == 0)
     finally:
         os.kill(process.pid(), signal.SIGCONT)
         server.stop(0).wait()

@@ -20,8 +20,9 @@ from sdk.dsnd.tables import Tables
 from services.core.objects import IntentError
 from services.core.plan import Plan
 from tests.tools import daemon
-from tests.tools.daemon import CONFIG, ONE, TWO, rows, until, whole
+from tests.tools.daemon import CONFIG, ONE, TWO, rows, whole
 from tests.tools.process import Process
+from tests.tools.until import until
 from tests.unit.test_dsnd_store import IN_ITS_PLACE, a_folder
 
 
@@ -55,7 +56,7 @@ def test_with_a_damaged_good_intent_a_new_engine_forwards_nothing(
     card.apply(whole(TWO))
     (tmp_path / "intent.good").write_bytes(b"{")
     process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 0
     assert "CORRUPT" in card.life.fault
     card.apply(whole(TWO))
@@ -199,7 +200,7 @@ def test_a_state_folder_that_can_not_be_written_keeps_no_engine_down(
     card = start()
     read_only()
     process.engine = None
-    until(lambda: process.launches == 2 and card.life.state == "forwarding")
+    assert until(lambda: process.launches == 2 and card.life.state == "forwarding")
     assert rows(card, "vnic") == 1
     assert "Read-only" not in card.life.fault
     with pytest.raises(HalError, match=r"FULL: state folder .*: got Read-only file system, .* nothing was changed"):
@@ -253,7 +254,7 @@ def test_no_damage_of_what_is_stored_keeps_the_card_down(
     assert rows(card, "vnic") == adopted  # what holds goes on; what can't be read is not forwarded
     assert "CORRUPT: stored intent" in card.life.fault
     process.engine = None
-    until(lambda: process.launches == (2 if adopted else 3) and card.life.state == "forwarding")
+    assert until(lambda: process.launches == (2 if adopted else 3) and card.life.state == "forwarding")
     assert rows(card, "vnic") == 0
     if damage is a_folder:
         with pytest.raises(HalError, match=r"CORRUPT: stored intent .*: got a folder"):
@@ -269,15 +270,15 @@ def test_what_went_wrong_last_outlives_the_daemon(process: Process, start: Calla
     card = start()
     assert card.faults() == Fault()
     process.engine = None
-    until(lambda: re.fullmatch(r"died after \d+\.\d s", Store(tmp_path).last_fault().words))
+    assert until(lambda: re.fullmatch(r"died after \d+\.\d s", Store(tmp_path).last_fault().words))
     told = card.faults()
     assert re.fullmatch(r"died after \d+\.\d s", told.words)
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told.time)
     after = start()
     assert (after.life.fault, after.faults()) == ("", told)
     process.engine = None
-    until(lambda: "second time" not in after.life.fault and after.life.fault.startswith("died"))
-    until(lambda: Store(tmp_path).last_fault() == after.faults())
+    assert until(lambda: "second time" not in after.life.fault and after.life.fault.startswith("died"))
+    assert until(lambda: Store(tmp_path).last_fault() == after.faults())
 
 
 def test_a_fault_that_is_kept_is_bounded_and_one_that_is_damaged_is_none(tmp_path: Path) -> None:

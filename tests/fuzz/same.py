@@ -107,7 +107,7 @@ def _frames(data: bytes) -> None:
 
 def _packets(data: bytes) -> Iterator[PacketIn]:
     from hal.packet.contract import PacketIn
-    from tests.property.commands import SECOND, WAITS
+    from tests.property.teller import SECOND, WAITS
     from tests.property.universe import PORTS
 
     now, at = SECOND, 0

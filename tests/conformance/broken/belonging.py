@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.fragments import Fragments
+from hal.packet.model.icmp_errors import quoted_packet
 from hal.packet.model.keys import Key, scope_of
-from hal.packet.model.parse import ICMP_ERRORS, Packet, quoted_packet
+from hal.packet.model.parse import ICMP_ERRORS, Packet
 from hal.packet.model.path.limits import Limits, Punt
 from hal.packet.model.path.meeting import By, Meeting, Meetings
 from hal.packet.model.stage import TCP, Drop, Entry, Header, Leave, Network, Tables, Witness

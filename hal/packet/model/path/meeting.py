@@ -13,9 +13,10 @@ from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.guard import routers_alone
 from hal.packet.model.headers import checksum_is_right
+from hal.packet.model.icmp_errors import check_error, quoted_packet
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
-from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet, check_error, quoted_packet
+from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet
 from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.moment import Moment
 

@@ -1,5 +1,6 @@
 """What holds for every suite: only a pass is a pass, a failure is told at once, and `--long` looks longer."""
 
+import gc
 import random
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -29,6 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("long" if config.getoption("--long") else "test")
     if not config.getoption("progress", default=None):  # else that is told by `tests.progress`
         config.pluginmanager.register(_Teller(config))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays to the end: the garbage collector looks through it no more."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Teller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -63,9 +64,8 @@ class Draft:
         for slot in form.slots:
             if slot.type is not Type.ID or slot.field is None or not len(data):
                 continue
-            ids, counts = np.unique(column(data, slot), return_counts=True)
             references = self._write(slot.field.ref).references
-            for identity, count in zip(ids.tolist(), counts.tolist(), strict=True):
+            for identity, count in Counter(column(data, slot).tolist()).items():
                 references[identity] += sign * count
                 if not references[identity]:
                     del references[identity]
@@ -76,8 +76,7 @@ class Draft:
             return
         form = layout(version.table, version.table.actions[0])
         slot = next(slot for slot in form.slots if slot.name == version.table.key[-1].name + "_len")
-        lengths, counts = np.unique(column(data, slot), return_counts=True)
-        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+        for length, count in Counter(column(data, slot).tolist()).items():
             version.lengths[length] += sign * count
             if not version.lengths[length]:
                 del version.lengths[length]
@@ -157,7 +156,7 @@ class Draft:
                 continue
             values = column(data, slot)
             there = self._read(slot.field.ref).rows
-            missing = [one for one in np.unique(values).tolist() if one not in there]
+            missing = [one for one in sorted(set(values.tolist())) if one not in there]
             missing = [one for one in missing if not (slot.field.optional and one == (1 << 64) - 1)]
             if missing:
                 place = int(np.argmax(np.isin(values, np.array(missing, np.uint64))))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scapy.all import ICMP, IP, IPOption_LSRR, IPOption_RR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrRouting
 
+from hal.packet.contract import TcpState
 from tests.packets.card import Card
 from tests.packets.packets import Description, ping, tcp, udp
 from tests.packets.world import HOSTS
@@ -126,3 +127,14 @@ def test_a_closed_port_that_is_allowed_is_the_hosts_to_tell(card: Card) -> None:
     back = f"{TO}:{ALLOWED} > {FROM}"
     card.host("web").sends(tcp(f"{back}:50001", "RA", seq=0, ack=0x1235)).is_dropped("tcp_no_session").silently()
     card.host("web").sends(tcp(f"{back}:50000", "RA", seq=0, ack=0x1235)).arrives_at("client")
+
+
+def test_an_ack_scan_while_connections_are_picked_up(card: Card) -> None:
+    """It finds a host that may itself open connections to where it comes from, and nothing else; nothing opens so."""
+    young = card.anew(pickup=True)
+    client = young.host("client")
+    client.sends(tcp(f"{FROM}:50000 > {TO}:{DENIED}", "A")).is_dropped("firewall_default").silently()
+    client.sends(tcp(f"{FROM}:8080 > {TO}:{DENIED}", "A", ack=77)).arrives_at("web")
+    young.host("web").sends(tcp(f"{TO}:{DENIED} > {FROM}:8080", "R", seq=77)).arrives_at("client")
+    assert young.flow().tcp_state is TcpState.CLOSED
+    client.sends(tcp(f"{FROM}:8080 > {TO}:{DENIED}", "S")).is_dropped("firewall_default").silently()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import socket
 import struct
 import sys
@@ -12,21 +14,24 @@ BATCH_S = 0.002
 
 
 def send(address: str, port: int, rate: int, seconds: float) -> int:
-    """Send `rate` packets a second; returns how many."""
+    """Send `rate` packets a second, for so long or until SIGTERM; returns how many."""
+    over: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: over.append(number))
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.connect((address, port))
         begin = time.monotonic()
         sent, total = 0, int(rate * seconds)
-        while sent < total:
+        while sent < total and not over:
             due = min(total, int((time.monotonic() - begin) * rate) + 1)
             while sent < due:
                 sender.send(struct.pack("!Q", sent) + bytes(24))
                 sent += 1
             time.sleep(BATCH_S)
-        for _ in range(3):
-            time.sleep(0.2)
-            sender.send(struct.pack("!Q", (1 << 64) - 1))
+        with contextlib.suppress(ConnectionRefusedError):  # who receives ends with the first that comes
+            for _ in range(3):
+                time.sleep(0.2)
+                sender.send(struct.pack("!Q", (1 << 64) - 1))
     return sent
 
 

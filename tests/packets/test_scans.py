@@ -29,6 +29,32 @@ def scan(card: Card, name: str, source: str, net: str) -> list[str]:
     return [one.result.reason or one.result.verdict.name for one in sent]
 
 
+def decided_again(card: Card) -> int:
+    return card.shard.counters().engine["reevaluations"]
+
+
+def test_neighbours_that_fail_decide_nobodys_connections_again(card: Card) -> None:
+    """But a next hop that fails does."""
+    card.resolves("gateway")
+    ask = udp("10.2.0.5:1 > 203.0.113.9:53")
+    card.host("db").sends(ask).arrives_at("gateway")
+    before = decided_again(card)
+    card.host("client").sends(udp("10.1.0.20:1 > 192.0.2.77:9")).waits()
+    tick(card.after(3))
+    card.host("client").sends(udp("10.1.0.20:1 > 192.0.2.77:9")).is_dropped("neighbour_unresolved")
+    card.host("db").sends(ask).arrives_at("gateway")
+    for wait in (10, 10, 10, 10, 10, 7.5, 3):  # until it is forgotten; the gateway answers when it is asked
+        tick(card.after(wait))
+        card.receives(answer_to_request(GATEWAY, GATEWAY.addresses[0]), GATEWAY)
+    card.host("db").sends(ask).arrives_at("gateway")
+    assert [str(one.address) for one in card.shard.neighbours()] == [GATEWAY.addresses[0]]
+    assert decided_again(card) == before
+    tick(card.after(60))
+    tick(card.after(3))
+    card.host("db").sends(ask).is_dropped("next_hop_down")
+    assert decided_again(card) > before
+
+
 def works_for_others(card: Card) -> None:
     """Another vNIC's first packet to a next hop that isn't known yet goes; so does one between vNICs."""
     for sender, hop in (("10.2.0.5", GATEWAY.addresses[0]), ("[2001:db8:2::5]", GATEWAY.addresses[1])):

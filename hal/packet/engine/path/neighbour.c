@@ -160,13 +160,15 @@ static void ask(struct dsn_shard *shard, const struct dsn_neighbour *one) {
         dsn_ask_neighbour(shard, uplink, one->address);
 }
 
+/* Only next hops are asked about when connections are decided: what becomes of any other is nobody's but its own, or
+ * who asks for addresses that nobody has would make the card decide everybody's connections again. */
 static void changed(struct dsn_shard *shard, const struct dsn_neighbour *one, bool alive) {
     const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
     uint32_t slots[HOPS], count;
-    shard->network++;
     if (uplink == NULL)
         return;
     count = dsn_next_hops(shard->root, uplink, one->address, slots, HOPS);
+    shard->network += count > 0;
     for (uint32_t i = 0; i < count && i < HOPS; i++)
         dsn_event_put(shard, alive ? DSN_EVENT_NEXT_HOP_UP : DSN_EVENT_NEXT_HOP_DOWN, DSN_TABLE_NEXT_HOP,
                       dsn_id_at(shard->root, DSN_TABLE_NEXT_HOP, slots[i]), "");

@@ -41,7 +41,7 @@ class Alive:
 
     @property
     def changes(self) -> int:
-        """How often a link or neighbour came or went: what was decided before is decided again."""
+        """How often a link or next hop came or went: what was decided before is decided again."""
         return self._changes + self._ports.changes
 
     def link(self, port: int) -> bool:
@@ -70,9 +70,11 @@ class Alive:
         return bool(self._next_hops(key))
 
     def _neighbour_changed(self, key: NeighbourKey, alive: bool) -> None:
-        self._changes += 1
+        """No other neighbour changes what was decided, so who asks for addresses that nobody has changes nothing."""
+        hops = self._next_hops(key)
+        self._changes += bool(hops)
         kind = EventKind.NEXT_HOP_UP if alive else EventKind.NEXT_HOP_DOWN
-        for hop in self._next_hops(key):
+        for hop in hops:
             self._events.add(self._moment.now, kind, "next_hop", hop.id)
 
     def _limited(self, vnic: int, limit: str) -> None:

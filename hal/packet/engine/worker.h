@@ -29,8 +29,8 @@ struct dsn_engine {
 struct rte_mempool *dsn_pool_create(const char *name, uint32_t packets, uint16_t mtu);
 /* How many a set of workers and ports can hold at once; more only helps bursts. */
 uint32_t dsn_pool_packets(uint16_t workers, uint16_t ports);
-/* How many packets may wait between each two of so many workers: an owner may be without its CPU for some milliseconds
- * where cores are shared. A power of two. */
+/* How many packets of one port may wait between each two of so many workers: an owner may be without its CPU for some
+ * milliseconds where cores are shared. A power of two. */
 uint32_t dsn_handed_packets(uint16_t workers);
 
 /* Opens what dsn_load_port describes; fd is -1 or the descriptor that came with it (ownership passes).

@@ -9,21 +9,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define SENDS 1024
-
-static void free_packets(struct rte_ring *ring) {
-    void *packet;
-    while (rte_ring_sc_dequeue(ring, &packet) == 0)
-        rte_pktmbuf_free(packet);
-    rte_ring_free(ring);
-}
+#define SENDS 1024 /* packets of one port that wait to be sent between two workers */
 
 static void destroy(struct dsn_worker *w) {
     for (uint16_t i = 0; i < w->live->workers; i++) {
-        if (w->handed[i] != NULL)
-            free_packets(w->handed[i]);
-        if (w->sends[i] != NULL)
-            free_packets(w->sends[i]);
+        dsn_lane_destroy(w->handed[i]);
+        dsn_lane_destroy(w->sends[i]);
     }
     if (w->epoll >= 0)
         close(w->epoll);
@@ -32,10 +23,11 @@ static void destroy(struct dsn_worker *w) {
     pthread_mutex_destroy(&w->callers);
 }
 
-static struct rte_ring *ring(const char *what, uint16_t from, uint16_t to, uint32_t packets) {
+/* packets: of one port, where no other uses it. */
+static struct dsn_lane *lane(const char *what, uint16_t from, uint16_t to, uint32_t packets) {
     char name[RTE_RING_NAMESIZE];
     snprintf(name, sizeof(name), "dsn_%s_%u_%u", what, from, to);
-    return rte_ring_create(name, packets, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    return dsn_lane_create(name, packets * 2);
 }
 
 uint32_t dsn_handed_packets(uint16_t workers) {
@@ -61,8 +53,8 @@ static int create(struct dsn_worker *w) {
     for (uint16_t i = 0; i < w->live->workers && failed == 0; i++) {
         if (i == w->number)
             continue;
-        w->handed[i] = ring("handed", i, w->number, dsn_handed_packets(w->live->workers));
-        w->sends[i] = ring("sends", i, w->number, SENDS);
+        w->handed[i] = lane("handed", i, w->number, dsn_handed_packets(w->live->workers));
+        w->sends[i] = lane("sends", i, w->number, SENDS);
         if (w->handed[i] == NULL || w->sends[i] == NULL)
             failed = rte_errno;
     }

@@ -3,9 +3,9 @@
 #define DSN_WORKER_LIVE_H
 
 #include "worker.h"
+#include "worker/lane.h"
 
 #include <pthread.h>
-#include <rte_ring.h>
 #include <semaphore.h>
 
 struct dsn_call {
@@ -23,8 +23,8 @@ struct dsn_worker {
     pthread_t thread;
     struct dsn_port *ports[DSN_MAX_PORTS];
     /* From each other worker: packets of connections that are ours, and packets for ports that only we may send to
-     * (mbuf->port says which). One puts, one takes, so order is kept. */
-    struct rte_ring *handed[DSN_MAX_WORKERS], *sends[DSN_MAX_WORKERS];
+     * (mbuf->vlan_tci says which). */
+    struct dsn_lane *handed[DSN_MAX_WORKERS], *sends[DSN_MAX_WORKERS];
     uint64_t now;  /* of the last burst, or of the last turn without one */
     uint64_t tick; /* when timers are due */
 

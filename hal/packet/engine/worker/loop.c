@@ -112,8 +112,8 @@ static void send(struct dsn_worker *w, uint16_t index, struct dsn_tx *tx) {
     } else {
         struct dsn_worker *owner = &w->live->worker[port->worker];
         for (uint16_t i = 0; i < tx->count; i++)
-            tx->packets[i]->port = index;
-        unsigned put = rte_ring_sp_enqueue_burst(owner->sends[w->number], (void **)tx->packets, tx->count, NULL);
+            tx->packets[i]->vlan_tci = index;
+        uint16_t put = dsn_lane_put(owner->sends[w->number], tx->packets, tx->count);
         dsn_worker_wake(owner);
         if (put < tx->count) {
             dsn_port_add(&port->counters->tx_full, tx->count - put);
@@ -125,10 +125,11 @@ static void send(struct dsn_worker *w, uint16_t index, struct dsn_tx *tx) {
 
 static void hand_over(struct dsn_worker *w, uint16_t to, struct dsn_tx *tx) {
     struct dsn_worker *owner = &w->live->worker[to];
-    unsigned put = rte_ring_sp_enqueue_burst(owner->handed[w->number], (void **)tx->packets, tx->count, NULL);
+    uint16_t put = dsn_lane_put(owner->handed[w->number], tx->packets, tx->count);
     dsn_worker_wake(owner);
-    /* The owner is behind: they are lost before the path, as in a network card's full queue. */
-    for (unsigned i = put; i < tx->count; i++) {
+    /* The owner is behind, and their port has its share: they are lost before the path, as in a network card's full
+     * queue. */
+    for (uint16_t i = put; i < tx->count; i++) {
         dsn_port_add(&w->engine->ports[tx->packets[i]->port]->counters->rx_errors, 1);
         dsn_shard_lost(w->engine->shard[w->number], tx->packets[i]);
         rte_pktmbuf_free(tx->packets[i]);
@@ -193,14 +194,14 @@ static bool receive_all(struct dsn_worker *w) {
 /* What other workers left for us. */
 static bool take_over(struct dsn_worker *w, uint16_t from) {
     struct rte_mbuf *packets[DSN_BURST];
-    unsigned count = rte_ring_sc_dequeue_burst(w->handed[from], (void **)packets, DSN_BURST, NULL);
+    uint16_t count = dsn_lane_take(w->handed[from], packets);
     bool some = count > 0;
     if (some)
-        process(w, packets, (uint16_t)count, true);
-    count = rte_ring_sc_dequeue_burst(w->sends[from], (void **)packets, DSN_BURST, NULL);
-    for (unsigned i = 0, next; i < count; i = next) { /* runs of one port */
-        for (next = i + 1; next < count && packets[next]->port == packets[i]->port; next++) {}
-        send_now(w, w->engine->ports[packets[i]->port], packets + i, (uint16_t)(next - i), NULL);
+        process(w, packets, count, true);
+    count = dsn_lane_take(w->sends[from], packets);
+    for (uint16_t i = 0, next; i < count; i = next) { /* runs to one port */
+        for (next = i + 1; next < count && packets[next]->vlan_tci == packets[i]->vlan_tci; next++) {}
+        send_now(w, w->engine->ports[packets[i]->vlan_tci], packets + i, (uint16_t)(next - i), NULL);
     }
     return some || count > 0;
 }
@@ -227,7 +228,7 @@ static bool something_waits(const struct dsn_worker *w) {
     if (atomic_load(&w->call) != NULL || atomic_load(&w->stop))
         return true;
     for (uint16_t i = 0; i < w->live->workers; i++)
-        if (i != w->number && (!rte_ring_empty(w->handed[i]) || !rte_ring_empty(w->sends[i])))
+        if (i != w->number && (!dsn_lane_is_empty(w->handed[i]) || !dsn_lane_is_empty(w->sends[i])))
             return true;
     return false;
 }

@@ -1,6 +1,7 @@
 /* Workers without a kernel: ports that make and check numbered packets in memory. A flow's packets come in order
  * through hand-over and through ports that only one worker may send to; nothing is lost uncounted; calls run on their
- * worker before, while and after workers run, asleep or not. */
+ * worker before, while and after workers run, asleep or not; a flood from one port takes nothing of another's between
+ * two workers. */
 #include "path/tests/check.h"
 #include "worker/tests/standin.h"
 
@@ -17,6 +18,7 @@
 
 struct source {
     struct rte_mempool *pool;
+    struct dsn_port *port;
     int event;
     bool polled;
     _Atomic uint32_t allowed; /* packets it may make */
@@ -91,6 +93,7 @@ static void add_port(struct dsn_engine *engine, struct source *s, bool polled) {
     CHECK(port != NULL);
     *s = (struct source){.pool = engine->pool, .event = eventfd(0, EFD_NONBLOCK), .polled = polled};
     CHECK(s->event >= 0);
+    s->port = port;
     port->ops = &source_ops;
     port->state = s;
     port->counters = &port->own;
@@ -170,6 +173,85 @@ static void run(const cpu_set_t *cpus, uint16_t workers, bool polled) {
     standin_free(engine);
 }
 
+/* --- floods --- */
+
+#define FEW 1000
+
+static uint16_t the_second(const struct rte_mbuf *packet, uint16_t workers) {
+    (void)packet, (void)workers;
+    return 1;
+}
+
+struct held {
+    struct dsn_engine *engine;
+    _Atomic bool begun, over;
+};
+
+static void hold(struct dsn_shard *shard, void *argument) {
+    struct held *held = argument;
+    (void)shard;
+    atomic_store(&held->begun, true);
+    while (!atomic_load(&held->over))
+        usleep(100);
+}
+
+static void *hold_second(void *argument) {
+    struct held *held = argument;
+    dsn_worker_call(held->engine, 1, hold, held);
+    return NULL;
+}
+
+static void wait_for(const struct source *s, uint32_t received) {
+    for (int i = 0; i < 20000 && s->port->counters->rx_packets < received; i++)
+        usleep(1000);
+    CHECK(s->port->counters->rx_packets == received);
+    usleep(5000); /* and it is on its way */
+}
+
+/* The first worker polls ports 0 and 2 and the second, for a while, does nothing: port 0 fills what lies between them,
+ * and what comes by port 2 behind that finds room. owner: whose the packets are; NULL: the first's, and only the second
+ * may send to ports 1 and 3. */
+static void a_flood_takes_nothing_of_another_ports(const cpu_set_t *cpus, standin_owner owner) {
+    static struct source s[4];
+    uint32_t flooded = 0, few = owner != NULL ? FEW : FEW / 4;
+    struct dsn_engine *engine = standin_engine(2, 1500, owner);
+    CHECK(engine != NULL);
+    engine->cpus = *cpus;
+    for (int i = 0; i < 4; i++)
+        add_port(engine, &s[i], false);
+    CHECK(dsn_workers_start(engine) == 0);
+    for (uint32_t round = 1; round <= 3; round++) { /* what was taken counts no longer */
+        struct held held = {.engine = engine};
+        pthread_t caller;
+        uint64_t before = lost(engine);
+        CHECK(pthread_create(&caller, NULL, hold_second, &held) == 0);
+        while (!atomic_load(&held.begun))
+            usleep(100);
+        allow(&s[0], PACKETS / 10);
+        wait_for(&s[0], flooded += PACKETS / 10);
+        uint64_t waiting = PACKETS / 10 - (lost(engine) - before);
+        CHECK(waiting >= few && waiting < PACKETS / 10);
+        allow(&s[2], few);
+        wait_for(&s[2], few * round);
+        atomic_store(&held.over, true);
+        pthread_join(caller, NULL);
+        for (int i = 0; i < 20000 && s[1].arrived + s[3].arrived + lost(engine) < flooded + few * round; i++)
+            usleep(1000);
+        CHECK(s[3].arrived == few * round);
+        CHECK(s[1].arrived + lost(engine) == flooded);
+        CHECK(s[2].port->counters->rx_errors + s[3].port->counters->tx_full == 0);
+    }
+    dsn_workers_stop(engine);
+    CHECK(rte_mempool_in_use_count(engine->pool) == 0);
+    printf("%s: %u of one port arrived, of a flood by another %u were lost\n",
+           owner != NULL ? "handed over" : "to be sent", s[3].arrived, (uint32_t)lost(engine));
+    for (int i = 0; i < 4; i++) {
+        close(s[i].event);
+        free(engine->ports[i]);
+    }
+    standin_free(engine);
+}
+
 static void clock_never_goes_back(void) {
     uint64_t last = dsn_now_ns(), now;
     struct timespec kernel;
@@ -191,6 +273,8 @@ int main(void) {
     run(&cpus, 2, false);
     run(&cpus, 2, true);
     run(&cpus, 3, false);
+    a_flood_takes_nothing_of_another_ports(&cpus, the_second);
+    a_flood_takes_nothing_of_another_ports(&cpus, NULL);
     rte_eal_cleanup();
     return 0;
 }

@@ -39,7 +39,7 @@ _NUMBERS: Final = {
     "memory_mb": (64, 1 << 20, 1024),
     "flow_limit": (0, (1 << 32) - 1, 0),
     "inbound_flow_limit": (0, (1 << 32) - 1, 0),
-    "challenge_limit": (1, (1 << 32) - 1, 4096),
+    "challenge_limit": (512, (1 << 32) - 1, 4096),
     "icmp_limit": (1, (1 << 32) - 1, 1000),
     "fragment_limit": (0, (1 << 32) - 1, 0),
     "half_open_limit": (0, (1 << 32) - 1, 0),

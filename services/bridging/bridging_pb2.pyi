@@ -74,7 +74,9 @@ class Vnic(_message.Message):
     icmp_limit: _builtins.int
     """ICMP errors and RSTs a second that the card makes for it; 0 for the card's default."""
     challenge_limit: _builtins.int
-    """Challenge ACKs a second that the card makes for its connections; 0 for the card's default."""
+    """Challenge ACKs a second that each worker makes for its connections; 0 for the card's default. Fewer than 512 count as
+    512: with so few, who forges segments would read from his own whether others have connections.
+    """
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Its addresses, IPv4 and IPv6, each in a prefix of the subnet. The link-local one of its MAC comes by itself."""

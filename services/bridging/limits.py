@@ -7,10 +7,23 @@ from collections.abc import Iterator, Sequence
 from services.bridging import bridging_pb2 as pb
 from services.core.objects import Object, Problem
 
+CHALLENGES = 512
+"""What `challenge_limit` is at least, a second in a worker (docs/forwarding.md, *Challenges*)."""
 FIX = "Lower the limits, or raise connections in card.toml; that counts from the next start on."
 
 
 def warnings(vnics: Sequence[Object[pb.Vnic]], connections: int) -> Iterator[Problem]:
+    """What is doubtful about the limits that vNICs say."""
+    for item in vnics:
+        if 0 < item.spec.challenge_limit < CHALLENGES:
+            message = f"{item.spec.challenge_limit} challenge ACKs a second count as {CHALLENGES}"
+            message += ": with fewer, who forges segments reads from his own whether others have connections"
+            yield item.problem("challengeLimit", message, limit=f"{CHALLENGES} or more", fix="Say that, or nothing.",
+                               warning=True)  # fmt: skip
+    yield from _of_connections(vnics, connections)
+
+
+def _of_connections(vnics: Sequence[Object[pb.Vnic]], connections: int) -> Iterator[Problem]:
     """Limits of connections by which a flood of one vNIC takes room from another: whose own (what it opens, and what is
     opened to it; a quarter of what fits where it says one alone) fill the table, and those that all together do.
 

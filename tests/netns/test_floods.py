@@ -27,7 +27,7 @@ C, MAC_C, SILENT = "10.1.0.30", "02:00:00:00:00:0c", "10.1.0.99"
 """The attacker, and an address of A's that its host doesn't have: nobody answers there."""
 R, MAC_R, MAC_CARD = "192.0.2.1", "02:00:00:00:09:01", "02:00:00:00:ff:01"
 """A host on the uplink, and the gateway that the card is."""
-HALF_OPEN, FLOWS, OWN = 20, 400, 24
+HALF_OPEN, FLOWS, OWN = 20, 400, 120
 INTENT = f"""
 kind: Uplink
 name: uplink
@@ -56,7 +56,7 @@ spec: {{port: host1, mac: {MAC_B}, subnet: net, addresses: [{B}], policy: all}}
 kind: Vnic
 name: c
 spec: {{port: host2, mac: {MAC_C}, subnet: net, addresses: [{C}], policy: all, profile: router, flowLimit: {FLOWS},
-  newFlowLimit: 200, halfOpenLimit: {HALF_OPEN}, fragmentLimit: 8, puntLimit: 10, icmpLimit: 16, challengeLimit: 16}}
+  newFlowLimit: 200, halfOpenLimit: {HALF_OPEN}, fragmentLimit: 8, puntLimit: 10, icmpLimit: 16, challengeLimit: 512}}
 """
 SERVER = """
 import socketserver

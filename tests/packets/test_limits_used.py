@@ -144,12 +144,12 @@ def test_icmp_that_is_made(card: Card) -> None:
 
 def test_challenge_acks(card: Card) -> None:
     card.changes(replace(card.row("vnic", CLIENT), challenge_limit=1))
-    talks = [Talk(card, ends=("client", "web"), sport=10_000 + place).plays(OPEN) for place in range(5)]
+    talks = [Talk(card, ends=("client", "web"), sport=10_000 + place).plays(OPEN) for place in range(60)]
     sent = [talk.b("R", seq=5050).is_dropped("tcp_challenged") for talk in talks]
     answered = sum(bool(one.outputs()) for one in sent)
     assert answered == allowed("challenge", CLIENT, HOSTS["web"].addresses[0], card.now, 1)
-    assert used(card, CLIENT, "challenge_limit") == (0, 1)
-    assert refused(card) == {(CLIENT, "challenge_limit"): 5 - answered}
+    assert used(card, CLIENT, "challenge_limit") == (0, 512)
+    assert refused(card) == {(CLIENT, "challenge_limit"): 60 - answered}
 
 
 def test_punts(card: Card) -> None:

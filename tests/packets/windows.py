@@ -21,7 +21,7 @@ def bucket(purpose: str, vnic: int, address: str, seed: bytes = bytes(16)) -> in
 
 def allowance(purpose: str, vnic: int, place: int, now: int, rate: int, seed: bytes = bytes(16)) -> int:
     """Of this bucket in the second of `now`, on the first worker of one."""
-    part, second = rate // 16, now // SECOND
+    part, second = max(rate, 512 if purpose == "challenge" else 0) // 16, now // SECOND
     message = purpose.encode() + vnic.to_bytes(8, "big") + bytes([place]) + second.to_bytes(8, "big") + bytes(2)
     return max(1, part // 2 + siphash(seed, message) % (part + 1))
 

@@ -38,6 +38,13 @@ def test_limits_that_fit_are_silent() -> None:
     assert told(vnic(0, "flowLimit: 4000000000"), connections=0) == []  # no card is known
 
 
+def test_a_limit_of_challenges_that_hides_nothing() -> None:
+    """Fewer than 512 count as 512, and that is told."""
+    (problem,) = told(vnic(0, "challengeLimit: 511"), vnic(1, "challengeLimit: 512"), vnic(2), connections=0)
+    assert (problem.object, problem.field) == ("Vnic v0", "challengeLimit")
+    assert "511 challenge ACKs a second count as 512" in problem.message
+
+
 def test_limits_that_together_are_more_than_fits() -> None:
     """Told once, at the largest."""
     (problem,) = told(vnic(0, "flowLimit: 100"), vnic(1, "flowLimit: 200", "inboundFlowLimit: 501"),

@@ -147,4 +147,4 @@ class Vnic(Row):
     icmp_limit: int = 0
     """ICMP errors and RSTs a second that the card makes for it; 0: the card's default."""
     challenge_limit: int = 0
-    """Challenge ACKs a second that the card makes for its connections; 0: the card's default."""
+    """Challenge ACKs a second for its connections, in each worker, 512 at least; 0: the card's."""

@@ -205,7 +205,7 @@ SCHEMA = StageSchema(
                         ),
                         u32(
                             "challenge_limit",
-                            "Challenge ACKs a second that the card makes for its connections; 0: the card's default.",
+                            "Challenge ACKs a second for its connections, in each worker, 512 at least; 0: the card's.",
                             default=0,
                         ),
                     ),

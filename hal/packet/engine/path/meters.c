@@ -265,9 +265,12 @@ static const char *const purposes[DSN_WINDOWS] = {
 
 /* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a way
  * that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
-static uint32_t allowance(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, unsigned bucket,
+static uint32_t allowance(const struct dsn_shard *shard, enum dsn_window_set set, uint64_t vnic, unsigned bucket,
                           uint64_t window, uint32_t rate) {
-    uint32_t part = rate / (DSN_CHALLENGE_BUCKETS * (uint32_t)shard->config.workers);
+    const char *purpose = purposes[set];
+    /* Each worker has all of the limit of challenges: divided among many there would be no chance in it. */
+    uint32_t workers = set == DSN_WINDOW_CHALLENGE ? 1 : shard->config.workers;
+    uint32_t part = rate / (DSN_CHALLENGE_BUCKETS * workers);
     uint8_t message[16 + 8 + 1 + 8 + 2], *end = message + strlen(purpose);
     memcpy(message, purpose, strlen(purpose));
     dsn_put64(end, vnic);
@@ -288,17 +291,22 @@ static bool take_window(struct dsn_shard *shard, uint32_t number, enum dsn_windo
     if (window->second != second + 1)
         *window = (struct dsn_window){
             .second = second + 1,
-            .left = allowance(shard, purposes[set], vnic, bucket, second, rate),
+            .left = allowance(shard, set, vnic, bucket, second, rate),
         };
     bool enough = window->left > 0;
     window->left -= enough;
     return enough;
 }
 
+uint32_t dsn_challenge_limit(const struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+    uint32_t said = vnic != NULL && vnic->challenge_limit != 0 ? vnic->challenge_limit : shard->config.challenge_limit;
+    return RTE_MAX(said, DSN_CHALLENGES_LEAST);
+}
+
 bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
     const struct dsn_vnic *row = dsn_vnic_by_id(shard->root, vnic);
-    uint32_t rate = row != NULL && row->challenge_limit != 0 ? row->challenge_limit : shard->config.challenge_limit;
+    uint32_t rate = dsn_challenge_limit(shard, row);
     if (number == 0)
         return false;
     bool enough = take_window(shard, number, DSN_WINDOW_CHALLENGE, address, rate);

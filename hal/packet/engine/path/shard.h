@@ -188,6 +188,8 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
+/* Challenge ACKs a second in this worker, of connections that count for this vNIC; NULL: of one that is gone. */
+uint32_t dsn_challenge_limit(const struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* May a challenge ACK go to this address, of a connection that counts for this vNIC? */
 bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]);
 /* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have

@@ -34,7 +34,7 @@ static void packets(struct dsn_shard *shard, const struct dsn_vnic *vnic, const 
         limit[DSN_LIMIT_ICMP + share].most = dsn_even_part(shard, or_default(vnic->icmp_limit, config->icmp_limit));
     }
     limit[DSN_LIMIT_PUNTS].most = dsn_even_part(shard, or_default(vnic->punt_limit, config->punt_limit));
-    limit[DSN_LIMIT_CHALLENGES].most = dsn_even_part(shard, or_default(vnic->challenge_limit, config->challenge_limit));
+    limit[DSN_LIMIT_CHALLENGES].most = dsn_challenge_limit(shard, vnic);
     limit[DSN_LIMIT_NEIGHBOURS].used = state->neighbours;
     limit[DSN_LIMIT_NEIGHBOURS].most = DSN_NEIGHBOURS - shard->neighbours.timers;
     limit[DSN_LIMIT_WAITING].used = state->waiting;

@@ -37,6 +37,7 @@ struct dsn_vnic_state {
 /* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
  * read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
 #define DSN_CHALLENGE_BUCKETS 16
+#define DSN_CHALLENGES_LEAST 512u /* a second in a worker: with fewer chance would hide nothing */
 enum dsn_window_set {
     DSN_WINDOW_CHALLENGE,
     DSN_WINDOW_ICMP, /* errors and RSTs: about what the vNIC sends, about what comes to it by uplinks */

@@ -60,7 +60,7 @@ class Vnic(_message.Message):
     mtu: _builtins.int
     """Longest IP packet in bytes."""
     flow_limit: _builtins.int
-    """Connections that it opened itself and may have at a time; 0 for the card's default."""
+    """Connections that it opened itself and may have at a time; 0 for the card's default. TCP that has ended makes way."""
     inbound_flow_limit: _builtins.int
     """Connections that others may have to it at a time; 0 for the card's default."""
     punt_limit: _builtins.int
@@ -138,8 +138,8 @@ class LimitStatus(_message.Message):
     vNIC, or what comes to it by uplinks.
     """
     used: _builtins.int
-    """How much of it is used now: connections, handshakes, datagrams, neighbours, or packets that wait. 0 where it is by the
-    second.
+    """How much of it is used now: connections that haven't ended, handshakes, datagrams, neighbours, or packets that wait. 0
+    where it is by the second.
     """
     most: _builtins.int
     """How much may be, in all workers together; as much a second where it is by the second. Where it depends on the room that

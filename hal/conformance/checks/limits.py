@@ -91,9 +91,43 @@ def inbound_flows_are_limited(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
+    "TCP that has ended makes way for what is opened.",
+    "where a vNIC has as many connections as may be, the one of the same share that ended first goes for one that is "
+    "opened.",
+    needs=NEEDS,
+)
+def what_has_ended_makes_way(bench: Bench) -> None:
+    """Of more short connections than a vNIC may have those that ended first go, by FINs or a RST; what lives stays."""
+    card = world.world(bench, flow_limit=3)
+    traffic = card.traffic()
+    handshake, shut = (("S", False), ("SA", True), ("A", False)), (("FA", False), ("FA", True), ("A", False))
+
+    def plays(sport: int, segments: tuple[tuple[str, bool], ...]) -> None:
+        numbers = [0, 0]
+        for flags, back in segments:
+            said = {"seq": numbers[back], "ack": numbers[not back] if "A" in flags else 0}
+            numbers[back] += ("S" in flags) + ("F" in flags)
+            where = f"{flags} {'to' if back else 'of'} port {sport}"
+            world.segment(traffic, flags, back, sport=sport, **said).left_by(A.port if back else C.port, where)
+
+    def opened() -> list[int]:
+        return sorted(flow.source_port for flow in traffic.flows())
+
+    plays(1, handshake)
+    for sport in range(2, 8):
+        plays(sport, handshake + (shut if sport % 2 else (("RA", False),)))
+    equal(opened(), [1, 6, 7], "source ports of the connections that are left")
+    for sport in (8, 9):
+        plays(sport, handshake)
+    equal(opened(), [1, 8, 9], "source ports of the connections that live")
+    world.segment(traffic, "S", sport=10).dropped("flow_limit", "connection 4 of 3 that live")
+
+
+@check(
+    Level.STATEFUL,
     "new_flow_limit, half_open_limit: defaults as well, the first a second.",
     "A token bucket for each of the two, `new_flow_limit` tokens a second and as many deep, full at first, is asked "
-    "for each connection that the limit before has room for: `new_flow_limit`.",
+    "for each connection that the limit before has room for, or that what has ended makes way for: `new_flow_limit`.",
     needs=NEEDS,
 )
 def new_flows_a_second_are_limited(bench: Bench) -> None:
@@ -203,7 +237,7 @@ def _used(traffic: Traffic, host: Host) -> dict[str, LimitCounters]:
     Level.STATEFUL,
     "`limits` by (id of a row of table vnic, name)",
     "What a vNIC, uplink or tap uses of one of its limits, of all workers together.",
-    "`used` of `most`, as of the latest `settle`",
+    "`used` of `most`, as of the latest `settle`, TCP that has ended not counted;",
     needs=(*NEEDS, "settle", "counters"),
 )
 def limits_tell_what_is_used(bench: Bench) -> None:
@@ -229,6 +263,8 @@ def limits_tell_what_is_used(bench: Bench) -> None:
     for flags, back in (("SA", True), ("A", False)):
         world.segment(traffic, flags, back, sport=2)
     equal(_used(traffic, A)["half_open_limit"].used, 0, "handshakes, once the last of them is finished")
+    world.segment(traffic, "RA", sport=2).left_by(C.port, "a RST")
+    equal(_used(traffic, A)["flow_limit"].used, 3, "connections, once one of them has ended")
 
 
 @check(

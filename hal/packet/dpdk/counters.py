@@ -21,7 +21,7 @@ ENTRY = np.dtype([("name", "S40"), ("offset", "<u8"), ("count", "<u4"), ("stride
 VNIC = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops")
 PORT = ("rx_packets", "rx_bytes", "rx_errors", "tx_packets", "tx_bytes", "tx_full")
 ENGINE = ("flows_opened", "flows_now", "chain_walks", "reevaluations", "pickups", "handovers", "packets",
-          "logs_suppressed", "half_open_evicted", "icmp_suppressed", *BURSTS)  # fmt: skip
+          "logs_suppressed", "half_open_evicted", "icmp_suppressed", *BURSTS, "ended_evicted")  # fmt: skip
 """Names of `enum dsn_engine_counter`, in its order. Those of `enum dsn_limit` are LIMITS."""
 
 

@@ -41,7 +41,8 @@ enum dsn_engine_counter {
     DSN_COUNT_HALF_OPEN_EVICTED,
     DSN_COUNT_ICMP_SUPPRESSED,
     DSN_COUNT_BURSTS, /* of 1 packet, and behind it of 2 or more, 4 or more, to DSN_BURST */
-    DSN_ENGINE_COUNTERS = DSN_COUNT_BURSTS + DSN_BURST_SIZES,
+    DSN_COUNT_ENDED_EVICTED = DSN_COUNT_BURSTS + DSN_BURST_SIZES, /* readers know them by their order: new ones last */
+    DSN_ENGINE_COUNTERS,
 };
 
 /* Of two with `+ share`: of what a vNIC opens or sends, of what is opened or comes to it. Readers of the counter segment

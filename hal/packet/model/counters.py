@@ -35,6 +35,7 @@ ENGINE_COUNTERS = (
     "half_open_evicted",
     "icmp_suppressed",
     *BURSTS,
+    "ended_evicted",
 )
 Uses = Mapping[int, Mapping[str, tuple[int, int]]]
 """Id of a row of table vnic -> limit -> used, most."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hal.packet.contract import Flow, FlowFilter, TcpState
 from hal.packet.model import stage
-from hal.packet.model.half_open import HalfOpen
+from hal.packet.model.half_open import HalfOpen, Kind
 from hal.packet.model.keys import Key
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import Dropped
@@ -221,11 +221,11 @@ class FlowTable:
         self._enter(connection)
 
     def half_open(self, connection: Connection) -> HalfOpen:
-        """The half-open ones of its worker."""
+        """Of its worker those that may make way."""
         return self._half_open[connection.worker]
 
     def turned(self, connection: Connection) -> None:
-        """A packet has passed: it may be half-open no more."""
+        """A packet has passed: it may be half-open no more, or have ended."""
         if connection.id in self._by_id:
             self.half_open(connection).turn(connection)
 
@@ -253,8 +253,11 @@ class FlowTable:
         return self._shares[share] >= limit
 
     def uses(self, share: Share) -> tuple[int, int]:
-        """Connections of a share, and those of them that are TCP in their handshake."""
-        return self._shares[share], sum(one.handshakes(share) for one in self._half_open.values())
+        """Connections of a share that haven't ended, and those of them that are TCP in their handshake."""
+        ended, handshakes = (
+            sum(one.count(share, kind) for one in self._half_open.values()) for kind in (Kind.ENDED, Kind.HANDSHAKE)
+        )
+        return self._shares[share] - ended, handshakes
 
     def is_full(self, worker: int, now: int) -> bool:
         if self._per_worker[worker] >= self._capacity:

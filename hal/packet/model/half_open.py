@@ -1,7 +1,9 @@
-"""Who is half-open: connections that nobody has answered yet, by whom they count for, the oldest first."""
+"""Who goes where room is needed: connections that nobody has answered yet, and TCP that has ended, by whom they count
+for, the oldest first."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from hal.packet.contract import TcpState
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
 HANDSHAKE = (TcpState.SYN_SENT, TcpState.SYN_RECEIVED)
 
 
+class Kind(Enum):
+    """What may make way for another connection."""
+
+    HANDSHAKE = 1
+    UNANSWERED = 2
+    """Of other protocols than TCP."""
+    ENDED = 3
+
+
 def is_half_open(connection: Connection) -> bool:
     """TCP whose handshake isn't finished; of others, that nobody has replied to."""
     if connection.header.protocol == TCP:
@@ -20,54 +31,79 @@ def is_half_open(connection: Connection) -> bool:
     return not connection.replied
 
 
+def has_ended(connection: Connection) -> bool:
+    """TCP that both sides have closed, or one by a RST. Where that may not have been taken it may still live."""
+    talk = connection.talk
+    return talk is not None and (
+        talk.state is TcpState.TIME_WAIT or (talk.state is TcpState.CLOSED and talk.doubted is None)
+    )
+
+
+def kind_of(connection: Connection) -> Kind | None:
+    """None: it stays."""
+    if has_ended(connection):
+        return Kind.ENDED
+    if not is_half_open(connection):
+        return None
+    return Kind.HANDSHAKE if connection.header.protocol == TCP else Kind.UNANSWERED
+
+
 class HalfOpen:
-    """The half-open connections of one worker: those of one share in the order in which they began to count for it, TCP
-    and others apart."""
+    """Those connections of one worker: of each share, kind by kind, in the order in which they began to count for it,
+    or in which they ended."""
 
     def __init__(self) -> None:
-        self._lists: dict[Share | None, tuple[dict[int, Connection], dict[int, Connection]]] = {}
-        self._since: dict[Share | None, int] = {}
-        """When a share came to have as many as it has: the number of that change."""
+        self._kinds: dict[int, Kind] = {}
+        """By the id of a connection, as what it is listed."""
+        self._lists: dict[tuple[Share | None, Kind], dict[int, Connection]] = {}
+        self._since: dict[tuple[Share | None, bool], int] = {}
+        """When a share came to have as many as it has, of what has ended or of others: the number of that change."""
         self._changes = 0
 
     def enter(self, connection: Connection) -> None:
         """It counts for its share from now on."""
-        if is_half_open(connection):
-            lists = self._lists.setdefault(connection.share, ({}, {}))
-            lists[connection.header.protocol != TCP][connection.id] = connection
-            self._changed(connection.share)
+        if kind := kind_of(connection):
+            self._kinds[connection.id] = kind
+            self._lists.setdefault((connection.share, kind), {})[connection.id] = connection
+            self._changed(connection.share, kind)
 
     def leave(self, connection: Connection) -> None:
-        """It goes, is about to count for somebody else, or isn't half-open any more."""
-        lists = self._lists.get(connection.share, ({}, {}))
-        if lists[connection.header.protocol != TCP].pop(connection.id, None):
-            self._changed(connection.share)
+        """It goes, is about to count for somebody else, or is something else now."""
+        if kind := self._kinds.pop(connection.id, None):
+            del self._lists[connection.share, kind][connection.id]
+            self._changed(connection.share, kind)
 
     def turn(self, connection: Connection) -> None:
-        """Something has come of it, perhaps an answer."""
-        if not is_half_open(connection):
+        """Something has come of it, perhaps an answer, or its end."""
+        if self._kinds.get(connection.id) is not kind_of(connection):
             self.leave(connection)
+            self.enter(connection)
 
-    def handshakes(self, share: Share) -> int:
-        """TCP connections of a share whose handshake isn't finished."""
-        return len(self._lists.get(share, ({}, {}))[0])
+    def count(self, share: Share | None, *kinds: Kind) -> int:
+        """Connections of a share that are of these kinds."""
+        return sum(len(self._lists.get((share, kind), ())) for kind in kinds)
 
-    def oldest(self, share: Share) -> Connection:
-        """The oldest of them; there is one."""
-        return next(iter(self._lists[share][0].values()))
+    def oldest(self, share: Share | None, *kinds: Kind) -> Connection | None:
+        """The oldest connection of the first of these kinds that the share has any of."""
+        return next((one for kind in kinds for one in self._lists.get((share, kind), {}).values()), None)
 
     def victim(self, share: Share | None) -> Connection | None:
-        """Who goes where this share needs room in a full table: of the share that has the most of all, for longest if
-        several have as many, the oldest TCP connection, else the oldest other. None: it has as many itself."""
-        most = max(self._lists, key=lambda one: (self._count(one), -self._since[one]), default=None)
-        if self._count(most) <= self._count(share):
-            return None
-        handshakes, others = self._lists[most]
-        return next(iter((handshakes or others).values()))
+        """Who goes where this share needs room in a full table. Of what has ended its own oldest, else that of the
+        share that has most of it. Else of the share that has most half-open ones the oldest TCP connection, else the
+        oldest other; None: it has as many itself. Of several with as many, who has had that many for longest."""
+        if own := self.oldest(share, Kind.ENDED):
+            return own
+        if ended := self.oldest(self._who_has_most(Kind.ENDED), Kind.ENDED):
+            return ended
+        kinds = (Kind.HANDSHAKE, Kind.UNANSWERED)
+        most = self._who_has_most(*kinds)
+        return self.oldest(most, *kinds) if self.count(most, *kinds) > self.count(share, *kinds) else None
 
-    def _count(self, share: Share | None) -> int:
-        return sum(len(some) for some in self._lists.get(share, ()))
+    def _who_has_most(self, *kinds: Kind) -> Share | None:
+        shares = {share for share, kind in self._lists if kind in kinds}
+        ended = Kind.ENDED in kinds
+        return max(shares, key=lambda one: (self.count(one, *kinds), -self._since[one, ended]), default=None)
 
-    def _changed(self, share: Share | None) -> None:
+    def _changed(self, share: Share | None, kind: Kind) -> None:
         self._changes += 1
-        self._since[share] = self._changes
+        self._since[share, kind is Kind.ENDED] = self._changes

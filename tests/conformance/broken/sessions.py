@@ -25,7 +25,7 @@ from hal.packet.contract import (
 from hal.packet.model.counters import EventRing
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
-from hal.packet.model.half_open import is_half_open
+from hal.packet.model.half_open import Kind, has_ended, is_half_open
 from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path import PathShard
 from hal.packet.model.path.deciding import Deciding
@@ -218,9 +218,18 @@ class NewestGoes(Limits):
     """the newest handshake makes way for another"""
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
-        if self._flows.half_open(connection).handshakes(share) >= limit:
+        if self._flows.half_open(connection).count(share, Kind.HANDSHAKE) >= limit:
             self._told.refuses("half_open_limit", share)
             self._evict(max((one for one in self._flows if is_half_open(one)), key=lambda one: one.id))
+
+
+@breaks(BREAKS, "what_has_ended_makes_way")
+class NewestEndedGoes(Limits):
+    """of what has ended that makes way which began last"""
+
+    def _evict(self, connection: Connection) -> None:
+        ended = [one for one in self._flows if has_ended(one) and one.share == connection.share]
+        super()._evict(max(ended, key=lambda one: one.id) if has_ended(connection) else connection)
 
 
 @breaks(BREAKS, "remembered_fragments_are_limited")

@@ -147,9 +147,7 @@ def test_a_syn_in_time_wait_that_finds_no_room(card: Card, limit: str) -> None:
     talk = Talk(card).plays(SHUT)
     first = card.flow()
     card.changes(replace(card.row("vnic", HOSTS["client"].vnic), **{limit: 1}))
-    if limit == "flow_limit":
-        Talk(card, sport=4001).a("S").is_dropped("flow_limit")
-    else:
+    if limit == "new_flow_limit":
         Talk(card, sport=4001).plays("A:S")
         Talk(card, isn=(7, 9)).a("S").is_dropped("new_flow_limit")
         assert first.id in [flow.id for flow in card.flows()]
@@ -157,6 +155,21 @@ def test_a_syn_in_time_wait_that_finds_no_room(card: Card, limit: str) -> None:
         card.after(1)
     assert Talk(card, isn=(1 << 31, 9)).plays(OPEN).card.flows()
     assert first.id not in [flow.id for flow in card.flows()]
+
+
+def test_a_syn_in_time_wait_makes_no_way_for_itself(card: Card) -> None:
+    """Where its place goes to nobody, since more live than may: what it would end isn't evicted for it."""
+    Talk(card, sport=4001).plays(OPEN)
+    talk = Talk(card).plays(SHUT)
+    client = card.row("vnic", HOSTS["client"].vnic)
+    card.changes(replace(client, flow_limit=1))
+    Talk(card, isn=(1 << 31, 9)).a("S").is_dropped("flow_limit").silently()
+    assert card.flow(source_port=4000).tcp_state == TcpState.TIME_WAIT
+    assert card.shard.counters().engine["ended_evicted"] == 0
+    talk.passes(talk.b("FA", seq=5001), 1)
+    card.changes(replace(client, flow_limit=2))
+    Talk(card, isn=(1 << 31, 9)).plays(OPEN)
+    assert card.shard.counters().engine["ended_evicted"] == 0
 
 
 @pytest.mark.parametrize("isn", [1000, 77_000])

@@ -20,8 +20,9 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
         if (session->tcp == DSN_TCP_CLOSED)
             session->last_ns = shard->now;
         dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
-        dsn_half_turn(shard, ref >> 1);
     }
+    if (session->tcp != before || before == DSN_TCP_CLOSED) /* that may have been in doubt */
+        dsn_half_turn(shard, ref >> 1);
     DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, session->tcp);
     return DSN_PASSED;
 }

@@ -198,5 +198,9 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
 }
 
 __rte_cold dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
-    return first_packet(shard, p, ref);
+    dsn_half_leave(shard, ref >> 1); /* it mustn't make way for itself */
+    dsn_end end = first_packet(shard, p, ref);
+    if (shard->meeting == 0 && dsn_line(&shard->flows.connection[ref >> 1], 0)->ops != 0) /* it is there all the same */
+        dsn_half_enter(shard, ref >> 1);
+    return end;
 }

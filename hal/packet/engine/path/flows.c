@@ -53,9 +53,11 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     if (f->wheel != NULL) {
         f->wheel->half.link = reserve(half_size(f));
         f->wheel->half.ring = reserve(half_size(f));
+        f->wheel->ended.ring = reserve(half_size(f));
     }
-    if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL || f->connection == NULL ||
-        f->bucket == NULL || f->settled == NULL || f->rest == NULL || f->windows == NULL) {
+    if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL ||
+        f->wheel->ended.ring == NULL || f->connection == NULL || f->bucket == NULL || f->settled == NULL ||
+        f->rest == NULL || f->windows == NULL) {
         dsn_flows_destroy(f);
         return false;
     }
@@ -83,6 +85,8 @@ void dsn_flows_destroy(struct dsn_flows *f) {
         munmap(f->wheel->half.link, half_size(f));
     if (f->wheel != NULL && f->wheel->half.ring != NULL)
         munmap(f->wheel->half.ring, half_size(f));
+    if (f->wheel != NULL && f->wheel->ended.ring != NULL)
+        munmap(f->wheel->ended.ring, half_size(f));
     free(f->wheel);
     *f = (struct dsn_flows){0};
 }

@@ -117,6 +117,7 @@ struct dsn_wheel {
     struct dsn_half half;        /* who is to go where room is needed */
     _Atomic bool has_tcp;        /* there was a connection with windows */
     size_t warm;                 /* bytes of the windows that are in place; the control thread's */
+    struct dsn_half ended;       /* and before them: in the links of `half` */
     uint32_t slot[];             /* heads of lists */
 };
 

@@ -1,12 +1,20 @@
 #include "path/shard.h"
+#include "path/tcp.h"
 
 /* Shares by number: 1 and 2 are of no vNIC (between uplinks or card), then two of each vNIC's state. */
 static uint32_t ref_of(uint32_t state, unsigned share) {
     return state * 2 + share + 1;
 }
 
-static struct dsn_half_of *at(const struct dsn_shard *shard, uint32_t ref) {
-    return &shard->vnics.state[(ref - 1) / 2].half[(ref - 1) % 2];
+/* What has ended is listed as what is half-open is, elsewhere. */
+static inline struct dsn_half *all_of(const struct dsn_shard *shard, bool ended) {
+    return ended ? &shard->flows.wheel->ended : &shard->flows.wheel->half;
+}
+
+static inline struct dsn_half_of *at(const struct dsn_shard *shard, bool ended, uint32_t ref) {
+    uint32_t state = (ref - 1) / 2;
+    struct dsn_half_of *of = ended ? dsn_ended_of(&shard->vnics, state) : shard->vnics.state[state].half;
+    return &of[(ref - 1) % 2];
 }
 
 static uint32_t count_of(const struct dsn_half_of *of) {
@@ -17,109 +25,165 @@ static unsigned share_of(const struct dsn_connection *c) {
     return c->session.flags & DSN_SESSION_INBOUND ? 1 : 0;
 }
 
-static enum dsn_half_kind kind_of(const struct dsn_connection *c) {
+static uint32_t share_at(const struct dsn_shard *shard, uint32_t number) {
+    return ref_of(shard->flows.rest[number].share, share_of(&shard->flows.connection[number]));
+}
+
+static enum dsn_half_kind half_kind(const struct dsn_connection *c) {
     return dsn_line(c, 0)->key.protocol == DSN_TCP ? DSN_HALF_TCP : DSN_HALF_OTHER;
 }
 
-static bool is_half_open(const struct dsn_connection *c) {
-    if (kind_of(c) == DSN_HALF_TCP)
-        return c->session.tcp == DSN_TCP_SYN_SENT || c->session.tcp == DSN_TCP_SYN_RECEIVED;
-    return !(c->session.flags & DSN_SESSION_REPLIED);
+/* What it is now. Closed by a RST that its receiver may not have taken it may live. */
+static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number) {
+    const struct dsn_connection *c = &shard->flows.connection[number];
+    if (half_kind(c) == DSN_HALF_OTHER)
+        return c->session.flags & DSN_SESSION_REPLIED ? DSN_LIVES : DSN_HALF_OTHER;
+    switch (c->session.tcp) {
+    case DSN_TCP_SYN_SENT:
+    case DSN_TCP_SYN_RECEIVED: return DSN_HALF_TCP;
+    case DSN_TCP_TIME_WAIT: return DSN_ENDED;
+    case DSN_TCP_CLOSED: return shard->flows.windows[number].flags & DSN_TCP_DOUBTED ? DSN_LIVES : DSN_ENDED;
+    default: return DSN_LIVES;
+    }
 }
 
-static void ring_out(struct dsn_shard *shard, uint32_t ref) {
-    struct dsn_half_of *of = at(shard, ref);
-    uint32_t *head = &shard->flows.wheel->half.ring[count_of(of)];
-    at(shard, of->before)->after = of->after;
-    at(shard, of->after)->before = of->before;
+/* What it is listed as. */
+static enum dsn_half_kind listed_as(const struct dsn_shard *shard, uint32_t number) {
+    uint32_t previous = shard->flows.wheel->half.link[number].previous;
+    if (previous == 0)
+        return DSN_LIVES;
+    return previous & DSN_HALF_ENDED ? DSN_ENDED : half_kind(&shard->flows.connection[number]);
+}
+
+static void ring_out(struct dsn_shard *shard, bool ended, uint32_t ref) {
+    struct dsn_half_of *of = at(shard, ended, ref);
+    uint32_t *head = &all_of(shard, ended)->ring[count_of(of)];
+    at(shard, ended, of->before)->after = of->after;
+    at(shard, ended, of->after)->before = of->before;
     if (*head == ref)
         *head = of->after != ref ? of->after : 0;
 }
 
-static void ring_in(struct dsn_shard *shard, uint32_t ref) {
-    struct dsn_half_of *of = at(shard, ref);
-    uint32_t *head = &shard->flows.wheel->half.ring[count_of(of)];
+static void ring_in(struct dsn_shard *shard, bool ended, uint32_t ref) {
+    struct dsn_half_of *of = at(shard, ended, ref);
+    uint32_t *head = &all_of(shard, ended)->ring[count_of(of)];
     if (*head == 0)
         *head = of->before = of->after = ref;
     of->after = *head;
-    of->before = *head == ref ? ref : at(shard, *head)->before;
-    at(shard, of->before)->after = ref;
-    at(shard, *head)->before = ref;
+    of->before = *head == ref ? ref : at(shard, ended, *head)->before;
+    at(shard, ended, of->before)->after = ref;
+    at(shard, ended, *head)->before = ref;
 }
 
-static void change(struct dsn_shard *shard, uint32_t ref, enum dsn_half_kind kind, int by) {
-    struct dsn_half *half = &shard->flows.wheel->half;
-    struct dsn_half_of *of = at(shard, ref);
+static void change(struct dsn_shard *shard, bool ended, uint32_t ref, unsigned list, int by) {
+    struct dsn_half *half = all_of(shard, ended);
+    struct dsn_half_of *of = at(shard, ended, ref);
     uint32_t before = count_of(of), now = before + (uint32_t)by;
     if (before > 0 && now > 0 && of->after == ref &&
         half->ring[now] == 0) { /* as mostly: alone in its ring, and then too */
         half->ring[before] = 0;
         half->ring[now] = ref;
         half->most = half->most == before || half->most < now ? now : half->most;
-        of->count[kind] += (uint32_t)by;
+        of->count[list] += (uint32_t)by;
         return;
     }
     if (before > 0)
-        ring_out(shard, ref);
-    of->count[kind] += (uint32_t)by;
+        ring_out(shard, ended, ref);
+    of->count[list] += (uint32_t)by;
     if (count_of(of) > 0)
-        ring_in(shard, ref);
+        ring_in(shard, ended, ref);
     if (count_of(of) > half->most)
         half->most = count_of(of);
     while (half->most > 0 && half->ring[half->most] == 0)
         half->most--; /* by one, since a share that had more has one less now */
 }
 
-void dsn_half_enter(struct dsn_shard *shard, uint32_t number) {
-    const struct dsn_connection *c = &shard->flows.connection[number];
-    if (!is_half_open(c))
-        return;
-    enum dsn_half_kind kind = kind_of(c);
-    uint32_t ref = ref_of(shard->flows.rest[number].share, share_of(c));
-    struct dsn_half_of *of = at(shard, ref);
+static inline void enter(struct dsn_shard *shard, uint32_t number, bool ended, unsigned list) {
+    uint32_t ref = share_at(shard, number), mark = ended ? DSN_HALF_ENDED : 0;
+    struct dsn_half_of *of = at(shard, ended, ref);
     struct dsn_half_link *link = shard->flows.wheel->half.link;
-    link[number] = (struct dsn_half_link){.previous = of->tail[kind] != 0 ? of->tail[kind] : DSN_HALF_FIRST};
-    if (of->tail[kind] != 0)
-        link[of->tail[kind]].next = number;
+    link[number] = (struct dsn_half_link){.previous = (of->tail[list] != 0 ? of->tail[list] : DSN_HALF_FIRST) | mark};
+    if (of->tail[list] != 0)
+        link[of->tail[list]].next = number;
     else
-        of->head[kind] = number;
-    of->tail[kind] = number;
-    change(shard, ref, kind, 1);
+        of->head[list] = number;
+    of->tail[list] = number;
+    change(shard, ended, ref, list, 1);
 }
 
-void dsn_half_leave(struct dsn_shard *shard, uint32_t number) {
-    const struct dsn_connection *c = &shard->flows.connection[number];
+static inline void leave(struct dsn_shard *shard, uint32_t number, bool ended, unsigned list) {
+    uint32_t ref = share_at(shard, number);
+    struct dsn_half_of *of = at(shard, ended, ref);
     struct dsn_half_link *link = shard->flows.wheel->half.link, *one = &link[number];
-    if (one->previous == 0)
-        return;
-    enum dsn_half_kind kind = kind_of(c);
-    uint32_t ref = ref_of(shard->flows.rest[number].share, share_of(c));
-    struct dsn_half_of *of = at(shard, ref);
-    if (one->previous != DSN_HALF_FIRST)
-        link[one->previous].next = one->next;
+    uint32_t previous = one->previous & ~DSN_HALF_ENDED;
+    if (previous != DSN_HALF_FIRST)
+        link[previous].next = one->next;
     else
-        of->head[kind] = one->next;
+        of->head[list] = one->next;
     if (one->next != 0)
         link[one->next].previous = one->previous;
     else
-        of->tail[kind] = one->previous != DSN_HALF_FIRST ? one->previous : 0;
+        of->tail[list] = previous != DSN_HALF_FIRST ? previous : 0;
     *one = (struct dsn_half_link){0};
-    change(shard, ref, kind, -1);
+    change(shard, ended, ref, list, -1);
+}
+
+static __rte_noinline void enter_ended(struct dsn_shard *shard, uint32_t number) {
+    enter(shard, number, true, 0);
+}
+
+static __rte_noinline void leave_ended(struct dsn_shard *shard, uint32_t number) {
+    leave(shard, number, true, 0);
+}
+
+void dsn_half_enter(struct dsn_shard *shard, uint32_t number) {
+    enum dsn_half_kind kind = kind_of(shard, number);
+    if (likely(kind < DSN_HALF_KINDS))
+        enter(shard, number, false, kind);
+    else if (kind == DSN_ENDED)
+        enter_ended(shard, number);
+}
+
+void dsn_half_leave(struct dsn_shard *shard, uint32_t number) {
+    enum dsn_half_kind kind = listed_as(shard, number);
+    if (kind < DSN_HALF_KINDS)
+        leave(shard, number, false, kind);
+    else if (kind == DSN_ENDED)
+        leave_ended(shard, number);
 }
 
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number) {
-    if (!is_half_open(&shard->flows.connection[number]))
-        dsn_half_leave(shard, number);
+    if (kind_of(shard, number) == listed_as(shard, number))
+        return;
+    dsn_half_leave(shard, number);
+    dsn_half_enter(shard, number);
 }
 
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share) {
-    return at(shard, ref_of(state, share))->head[DSN_HALF_TCP];
+    return at(shard, false, ref_of(state, share))->head[DSN_HALF_TCP];
+}
+
+uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned share) {
+    return at(shard, true, ref_of(state, share))->head[0];
+}
+
+uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, unsigned share) {
+    return at(shard, true, ref_of(state, share))->count[0];
+}
+
+bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number) {
+    return listed_as(shard, number) == DSN_ENDED;
 }
 
 uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share) {
-    const struct dsn_half *half = &shard->flows.wheel->half;
-    if (half->most <= count_of(at(shard, ref_of(state, share))))
+    const struct dsn_half *half = all_of(shard, false), *ended = all_of(shard, true);
+    uint32_t own = dsn_half_ended(shard, state, share);
+    if (own != 0)
+        return own;
+    if (ended->most > 0)
+        return at(shard, true, ended->ring[ended->most])->head[0];
+    if (half->most <= count_of(at(shard, false, ref_of(state, share))))
         return 0;
-    const struct dsn_half_of *of = at(shard, half->ring[half->most]);
+    const struct dsn_half_of *of = at(shard, false, half->ring[half->most]);
     return of->head[DSN_HALF_TCP] != 0 ? of->head[DSN_HALF_TCP] : of->head[DSN_HALF_OTHER];
 }

@@ -1,8 +1,9 @@
-/* Connections that are half-open, in the order in which they began to count for whom they count for: TCP whose handshake
- * isn't finished, and apart from it all others that nobody has replied to. And whom most of them count for: where room is
- * needed, he gives the oldest of his.
+/* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom they
+ * count for: TCP whose handshake isn't finished, and apart from it all others that nobody has replied to. And TCP that has
+ * ended, in the order in which it did. Of both, whom most count for: he gives the oldest of his.
  *
- * All of it costs the same however many there are: lists of records, and of those whom as many count for. */
+ * All of it costs the same however many there are: lists of records, and of those whom as many count for. What has ended
+ * has lists of its own kind beside the others, that opening a connection doesn't touch. */
 #ifndef DSN_PATH_HALF_OPEN_H
 #define DSN_PATH_HALF_OPEN_H
 
@@ -11,9 +12,9 @@
 
 struct dsn_shard;
 
-enum dsn_half_kind { DSN_HALF_TCP, DSN_HALF_OTHER, DSN_HALF_KINDS };
+enum dsn_half_kind { DSN_HALF_TCP, DSN_HALF_OTHER, DSN_HALF_KINDS, DSN_ENDED = DSN_HALF_KINDS, DSN_LIVES };
 
-struct dsn_half_of { /* a share: what a vNIC opens, or what is open to it */
+struct dsn_half_of { /* a share: what a vNIC opens, or what is open to it; of what has ended only the first list */
     uint32_t head[DSN_HALF_KINDS], tail[DSN_HALF_KINDS], count[DSN_HALF_KINDS]; /* records, oldest first */
     uint32_t before, after; /* in the ring of shares that as many count for, the longest there first */
 };
@@ -21,7 +22,10 @@ struct dsn_half_of { /* a share: what a vNIC opens, or what is open to it */
 struct dsn_half_link {
     uint32_t next, previous; /* records; the first one's previous: DSN_HALF_FIRST; 0: in no list */
 };
-#define DSN_HALF_FIRST UINT32_MAX
+#define DSN_HALF_FIRST (UINT32_C(1) << 31)
+#define DSN_HALF_ENDED (UINT32_C(1) << 30) /* beside each `previous` in a list of what has ended */
+
+#define DSN_ENDED_AT_ONCE 8 /* of these go for one that is opened, at most */
 
 struct dsn_half {
     struct dsn_half_link *link; /* by record */
@@ -32,11 +36,17 @@ struct dsn_half {
 /* A record that has come to count for its share, and one that is about to count for another, or to go. */
 void dsn_half_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
-/* It may be half-open no more: its state has changed, or a reply has come. */
+/* It may be half-open no more, or have ended: its state has changed, or a reply has come. */
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
 /* The oldest TCP connection in its handshake of a vNIC's share; 0: none. */
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);
-/* The one that goes where a table is full and this share (state 0: of no vNIC) needs room; 0: none, it has the most itself. */
+/* The one of a share's that ended first; 0: none. And how many there are. */
+uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned share);
+uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, unsigned share);
+/* It is in a list of those. */
+bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number);
+/* The one that goes where a table is full and this share (state 0: of no vNIC) needs room: of what has ended its own, else
+ * of whom most of that count for; else one that is half-open. 0: none, it has the most of these itself. */
 uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share);
 
 #endif

@@ -110,11 +110,11 @@ static bool take(const struct dsn_shard *shard, struct dsn_bucket *bucket, uint6
     return take_of(bucket, &(struct dsn_rate){.rate = rate, .parts = 1, .workers = shard->config.workers}, now);
 }
 
-/* The oldest of them goes, if there is one. */
+/* It makes way, if there is one. */
 static bool evict(struct dsn_shard *shard, uint32_t number) {
     if (number == 0)
         return false;
-    shard->counters.engine[DSN_COUNT_HALF_OPEN_EVICTED]++;
+    shard->counters.engine[dsn_half_is_ended(shard, number) ? DSN_COUNT_ENDED_EVICTED : DSN_COUNT_HALF_OPEN_EVICTED]++;
     dsn_connection_remove(shard, number);
     return true;
 }
@@ -146,13 +146,20 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         limit = share == 0 ? config->flow_limit : config->inbound_flow_limit;
     bool room = false;
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
-    if (!room) {
+    if (unlikely(!room) && dsn_half_ended(shard, number, share) == 0) {
         refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
     if (!take(shard, &state->opened[share], rate, now)) {
         refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
+    }
+    for (unsigned gone = 0; unlikely(!room); gone++) {
+        if (gone == DSN_ENDED_AT_ONCE || !evict(shard, dsn_half_ended(shard, number, share))) {
+            refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
+            return DSN_REASON_FLOW_LIMIT;
+        }
+        room = fits(shard, state, share, limit);
     }
     if (tcp_state == DSN_TCP_SYN_SENT)
         make_way(shard, vnic, number, share, now);
@@ -175,8 +182,10 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
     while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
     if (likely(shard->flows.used < shard->flows.capacity))
         return DSN_PASSED;
-    tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
-    if (evict(shard, dsn_half_victim(shard, number, share)))
+    uint32_t victim = dsn_half_victim(shard, number, share);
+    if (victim == 0 || !dsn_half_is_ended(shard, victim))
+        tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
+    if (evict(shard, victim))
         return DSN_PASSED;
     dsn_limits_undo(shard, ingress, egress);
     return DSN_REASON_FLOW_TABLE_FULL;

@@ -5,8 +5,6 @@
 #include "path/handshake.h"
 #include "path/windows.h"
 
-#define DOUBTED (DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B)
-
 static unsigned doubted(unsigned side) {
     return side == 0 ? DSN_TCP_DOUBTED_A : DSN_TCP_DOUBTED_B;
 }
@@ -121,7 +119,7 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
         return DSN_REASON_TCP_WINDOW;
     if (is(s, DSN_TCP_RST)) {
         if (s->seq == w->side[s->side].end)
-            w->flags &= (uint8_t)~(DOUBTED | DSN_TCP_REFUSED);
+            w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | DSN_TCP_REFUSED);
         return DSN_PASSED;
     }
     if (strict && is_old(w, s))
@@ -130,7 +128,7 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
     acknowledge(w, s);
     bool goes_on = w->side[!s->side].una != una || (w->flags & DSN_TCP_REFUSED);
     if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && goes_on)) {
-        w->flags &= (uint8_t)~(DOUBTED | DSN_TCP_REFUSED);
+        w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | DSN_TCP_REFUSED);
         session->tcp = state_behind(state_behind(state_behind(DSN_TCP_ESTABLISHED, w), w), w);
     }
     return DSN_PASSED;

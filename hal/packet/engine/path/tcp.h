@@ -38,6 +38,7 @@ enum dsn_tcp_flags {
         1 << 5, /* CLOSED, in doubt, in the handshake: whatever the other side says shows that it goes on */
     DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
+    DSN_TCP_DOUBTED = DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B,
     DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
     DSN_TCP_HEARD = 1 << 4,    /* SYN_SENT: one such answer has passed since A called last */
 };

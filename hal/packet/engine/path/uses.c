@@ -8,7 +8,7 @@ static uint32_t or_default(uint32_t limit, uint32_t otherwise) {
 }
 
 static void connections(struct dsn_shard *shard, const struct dsn_vnic *vnic, const struct dsn_vnic_state *state,
-                        struct dsn_limit_counters *limit) {
+                        uint32_t number, struct dsn_limit_counters *limit) {
     const struct dsn_shard_config *config = &shard->config;
     uint32_t rate = or_default(vnic->new_flow_limit, config->new_flow_limit),
              half = or_default(vnic->half_open_limit, config->half_open_limit);
@@ -16,7 +16,8 @@ static void connections(struct dsn_shard *shard, const struct dsn_vnic *vnic, co
     limit[DSN_LIMIT_FLOWS + 1].most =
         dsn_even_part(shard, or_default(vnic->inbound_flow_limit, config->inbound_flow_limit));
     for (unsigned share = 0; share < 2; share++) {
-        limit[DSN_LIMIT_FLOWS + share].used = state->open[share];
+        uint32_t ended = number != 0 ? dsn_half_ended_count(shard, number, share) : 0;
+        limit[DSN_LIMIT_FLOWS + share].used = state->open[share] - ended;
         limit[DSN_LIMIT_NEW_FLOWS + share].most = dsn_even_part(shard, rate);
         limit[DSN_LIMIT_HALF_OPEN + share].used = state->half[share].count[DSN_HALF_TCP];
         limit[DSN_LIMIT_HALF_OPEN + share].most = RTE_MAX(dsn_even_part(shard, half), 1u);
@@ -58,7 +59,7 @@ void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot) {
         for (unsigned one = 0; one < DSN_LIMITS; one++) /* of what the row was before it was modified */
             limit[one].used = limit[one].most = 0;
         if (is_vnic)
-            connections(shard, vnic, state, limit);
+            connections(shard, vnic, state, number, limit);
         packets(shard, vnic, state, is_vnic, limit);
     }
 }

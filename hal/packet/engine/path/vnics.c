@@ -13,7 +13,9 @@ static void *reserve(size_t size) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-#define STATES_SIZE ((DSN_VNIC_STATES + 1) * (sizeof(struct dsn_vnic_state) + sizeof(struct dsn_challenges)))
+#define STATES_SIZE                                                                                                    \
+    ((DSN_VNIC_STATES + 1) *                                                                                           \
+     (sizeof(struct dsn_vnic_state) + sizeof(struct dsn_challenges) + 2 * sizeof(struct dsn_half_of)))
 
 bool dsn_vnic_states_create(struct dsn_vnic_states *v) {
     *v = (struct dsn_vnic_states){.state = reserve(STATES_SIZE), .head = reserve(HEADS * sizeof(*v->head))};
@@ -88,7 +90,11 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
     if (one->challenged)
         *dsn_challenges(to, copy) = *dsn_challenges(from, number);
     to->state[copy].next = next;
-    to->state[copy].lent[0] = to->state[copy].lent[1] = 0;
+    for (unsigned share = 0; share < 2; share++) { /* as many would make way for one */
+        to->state[copy].lent[share] = 0;
+        if (one->open[share] > 0)
+            to->state[copy].open[share] -= RTE_MIN(dsn_ended_of(from, number)[share].count[0], DSN_ENDED_AT_ONCE);
+    }
     to->state[copy].budget = NULL;
     to->state[copy].firsts = (struct dsn_firsts_of){0}; /* packets aren't copied */
     to->state[copy].fragments[0] = to->state[copy].fragments[1] = 0;

@@ -56,7 +56,7 @@ struct dsn_challenges {
 };
 
 struct dsn_vnic_states {
-    struct dsn_vnic_state *state; /* numbers begin with 1 */
+    struct dsn_vnic_state *state; /* numbers begin with 1; behind them what is apart from them */
     uint32_t *head;
     uint32_t high, latest, hand;
     uint64_t seed; /* secret */
@@ -70,6 +70,11 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
 /* Apart from the states, and touched only where somebody was challenged. */
 static inline struct dsn_challenges *dsn_challenges(const struct dsn_vnic_states *vnics, uint32_t number) {
     return (struct dsn_challenges *)(vnics->state + DSN_VNIC_STATES + 1) + number;
+}
+
+/* Likewise: of a state's two shares what has ended, touched only where something has. Of nothing that is open all is 0. */
+static inline struct dsn_half_of *dsn_ended_of(const struct dsn_vnic_states *vnics, uint32_t number) {
+    return (struct dsn_half_of *)(dsn_challenges(vnics, 0) + DSN_VNIC_STATES + 1) + (size_t)number * 2;
 }
 
 /* Number of the vNIC's state, made where there is none; 0: no room. States of which nothing is open and nothing waits

@@ -9,6 +9,7 @@ from hal.packet.contract import EventKind, LoadConfig, TcpState
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
+from hal.packet.model.half_open import Kind, has_ended
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path.meeting import Meeting
@@ -17,6 +18,9 @@ from hal.packet.model.path.told import TABLE, Told
 from hal.packet.model.path.whom import whom
 from hal.packet.model.path.windows import BUCKETS, Windows, bucket_of
 from hal.packet.model.rows import Entry
+
+ENDED_AT_ONCE = 8
+"""Of connections that have ended as many go for one that is opened, at most."""
 
 
 class Punt(NamedTuple):
@@ -42,14 +46,15 @@ class Limits:
         self._counters = counters
 
     def check(self, connection: Connection) -> None:
-        """May this connection be installed? Half-open ones may go for it. (`flow_limit`, `new_flow_limit`,
-        `flow_table_full`)"""
+        """May this connection be installed? What has ended or is half-open may go for it. (`flow_limit`,
+        `new_flow_limit`, `flow_table_full`)"""
         now, share = self._moment.now, connection.share
         if share:
             self._check_share(connection, share)
         if self._flows.is_full(connection.worker, now):
-            self.bites(EventKind.FLOW_TABLE_FULL, TABLE)
             victim = self._flows.half_open(connection).victim(share)
+            if victim is None or not has_ended(victim):
+                self.bites(EventKind.FLOW_TABLE_FULL, TABLE)
             if victim is None:
                 raise Dropped("flow_table_full")
             self._evict(victim)
@@ -60,29 +65,43 @@ class Limits:
         now, own = self._moment.now, share[1] == "own"
         row = self._moment.tables.get("vnic", share[0])
         limit = self._limit(row, "flow_limit" if own else "inbound_flow_limit")
-        if self._flows.share_is_full(share, limit, now):
+        ended = self._flows.half_open(connection)
+        is_full = self._flows.share_is_full(share, limit, now)
+        if is_full and not ended.count(share, Kind.ENDED):
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
         if not self.opened.take(share, self._limit(row, "new_flow_limit"), now):
             self.refuses(EventKind.NEW_FLOW_LIMIT, share)
             raise Dropped("new_flow_limit")
+        for _ in range(ENDED_AT_ONCE):
+            oldest = ended.oldest(share, Kind.ENDED) if is_full else None
+            if oldest is None:
+                break
+            self._evict(oldest)
+            is_full = self._flows.share_is_full(share, limit, now)
+        if is_full:
+            self.refuses(EventKind.FLOW_LIMIT, share)
+            raise Dropped("flow_limit")
         if connection.tcp is TcpState.SYN_SENT:
             self._make_way(connection, share, self._limit(row, "half_open_limit"))
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
         """Room for one more handshake, if the oldest of the share's has to go for it."""
         half_open = self._flows.half_open(connection)
-        if half_open.handshakes(share) >= limit:
+        if half_open.count(share, Kind.HANDSHAKE) >= limit:
             self._flows.sweep(self._moment.now)
-        if half_open.handshakes(share) < limit:
+        if half_open.count(share, Kind.HANDSHAKE) < limit:
             return
         self.bites(EventKind.HALF_OPEN_LIMIT, share)
-        while half_open.handshakes(share) >= limit:
+        while half_open.count(share, Kind.HANDSHAKE) >= limit:
+            if (oldest := half_open.oldest(share, Kind.HANDSHAKE)) is None:
+                break
             self._told.refuses("half_open_limit", share)
-            self._evict(half_open.oldest(share))
+            self._evict(oldest)
 
     def _evict(self, connection: Connection) -> None:
-        self._counters.engine["half_open_evicted"] += 1
+        """It makes way."""
+        self._counters.engine["ended_evicted" if has_ended(connection) else "half_open_evicted"] += 1
         self._flows.remove(connection)
 
     def _limit(self, row: Entry | None, name: str) -> int:

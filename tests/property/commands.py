@@ -16,7 +16,7 @@ from hal.packet.model.fragments import ROOM
 from tests.property import frames
 from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
-from tests.property.games import BENT_FLAGS, GAMES, bends, moves
+from tests.property.games import BENT_FLAGS, GAMES, SHORT, Move, bends, moves
 from tests.property.rumours import Rumours
 from tests.property.talk import Bent, Conversation, Numbers, wrap
 from tests.property.universe import ENDS, GATEWAY_MAC, LIMITS, End, Setting
@@ -50,6 +50,7 @@ class Kind(IntEnum):
     POSE = 20
     QUARREL = 21
     CLAIM = 22
+    CHURN = 23
 
 
 WEIGHTS = {
@@ -75,6 +76,7 @@ WEIGHTS = {
     Kind.POSE: 2,
     Kind.QUARREL: 1,
     Kind.CLAIM: 2,
+    Kind.CHURN: 2,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -141,15 +143,33 @@ class Story(Rumours):
             reply = bool(move.side)
             if place == where % (2 * len(steps)):
                 yield self._bent(talk, reply ^ bool(how & 1), BENT_FLAGS[how // 2 % 8], how // 16 % 3 * 50, how // 48)
-            if not move.flags:
-                talk.numbers.draw(move.side)
-            elif move.bent:
-                yield self._bent(talk, reply, move.flags, move.size, move.bent)
-            else:
-                ip = talk.ip(reply)
-                source, destination = talk.ends(reply)
-                frame = wrap(source, destination, ip, *talk.says(ip, reply, move.flags, move.size))
-                yield self._packet(source, frame)
+            yield from self._moves(talk, move)
+
+    def _churn(self, which: int, many: int, first: int, how: int) -> Iterator[PacketIn]:
+        """Connections of their own between the ends of a conversation, many of which end, in another order than they
+        began: two at a time."""
+        talk = self._talk(which)
+        for place in range(many % 12 + 1):
+            pair = [Conversation(talk.source, talk.destination, talk.v6, dport=talk.dport) for _ in range(2)]
+            games = [list(moves(SHORT[(how + 3 * place + one * first) % len(SHORT)])) for one in range(2)]
+            for one, short in enumerate(pair):
+                short.sport = 42_000 + (first + 2 * place + one) % 50
+            for one, some in ((0, games[0][:4]), (1, games[1]), (0, games[0][4:])):
+                for move in some:
+                    yield from self._moves(pair[one], move)
+
+    def _moves(self, talk: Conversation, move: Move) -> Iterator[PacketIn]:
+        """One step of a game."""
+        reply = bool(move.side)
+        if not move.flags:
+            talk.numbers.draw(move.side)
+        elif move.bent:
+            yield self._bent(talk, reply, move.flags, move.size, move.bent)
+        else:
+            ip = talk.ip(reply)
+            source, destination = talk.ends(reply)
+            frame = wrap(source, destination, ip, *talk.says(ip, reply, move.flags, move.size))
+            yield self._packet(source, frame)
 
     def _life(self, which: int, many: int, family: int, shift: int) -> Iterator[PacketIn]:
         """A connection from its first packet to one of its last, or many that each only begin."""
@@ -332,6 +352,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.POSE: Story._pose,
     Kind.QUARREL: Story._quarrel,
     Kind.CLAIM: Story._claim,
+    Kind.CHURN: Story._churn,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))
@@ -350,6 +371,8 @@ STARTS = (
     replace(_START, tracking=3),
     replace(_START, limits=len(LIMITS) - 2),
     replace(_START, policies=(1, 1, 1, 1), limits=len(LIMITS) - 2),
+    replace(_START, policies=(1, 1, 1, 1), limits=1),
+    replace(_START, policies=(1, 1, 1, 1), limits=2),
 )
 """Where stories begin: mostly, most things pass."""
 FEW_FRAGMENTS = next(place for place, start in enumerate(STARTS) if LIMITS[start.limits] == {"fragment_limit": 1})

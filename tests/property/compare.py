@@ -36,6 +36,8 @@ OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "se
 MADE = range(1, 7)
 """Kinds of packets that the card makes, as `StepKind.MAKE` numbers them."""
 PICKED_UP = "picked up"
+MADE_WAY = ("half_open_evicted", "ended_evicted")
+"""Connections that went for others: counters of `engine` that have to agree."""
 PUSHED_OUT = "neighbour_queue_full"
 """Whom this happens to has waited before: no packet ends so itself."""
 
@@ -68,6 +70,7 @@ ENDS = (
     "ERROR address_conflict",
     PUSHED_OUT,
     PICKED_UP,
+    *MADE_WAY,
 )
 """Ends of commands that must come up too: elsewhere other packets meet the same reasons far more often."""
 
@@ -210,6 +213,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
         look(shards, coverage)
         counters = shards[0].counters()
         coverage.ends[PICKED_UP] += counters.engine["pickups"]
+        coverage.ends.update({name: counters.engine[name] for name in MADE_WAY})
         coverage.ends[PUSHED_OUT] += counters.drops[PUSHED_OUT]
     finally:
         for shard in shards:
@@ -298,6 +302,9 @@ def look(shards: tuple[Shard, Shard], coverage: Coverage) -> None:
             one, two = without_zeros(one), without_zeros(two)
         if one != two:
             raise Differs(f"counters differ in {name}:\n  twin:  {one}\n  other: {two}")
+    made_way = [[some.engine[name] for name in MADE_WAY] for some in counters]
+    if made_way[0] != made_way[1]:
+        raise Differs(f"others made way, {', '.join(MADE_WAY)}:\n  twin:  {made_way[0]}\n  other: {made_way[1]}")
 
 
 def without_zeros(some: Any) -> dict[Any, Any]:

@@ -73,6 +73,26 @@ GAMES = (
 )
 """In the last two nothing opens: they are dropped, or picked up."""
 
+SHUT = "0FA 1FA 0A "
+SHORT = (
+    OPEN + SHUT,
+    OPEN + "1FA 0FA 1A",
+    OPEN + "0R",
+    "0S 1RA",
+    OPEN + SHUT + "!0 0S",
+    OPEN + "0PA+100 0R@-100",
+    OPEN + SHUT,
+    OPEN,
+    OPEN + "0PA+100 0R@-100 0R",
+    OPEN + SHUT + "!0 0S 1SA 0A",
+    OPEN + "0PA+100 0R@-100 0PA+1",
+    OPEN + SHUT + "1R",
+    "0S",
+    OPEN + SHUT + "!1 1S",
+    OPEN + "0FA 1A",
+)
+"""Most of them end; some can't be sure of it, live on, begin anew, or try to."""
+
 FLAGS = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "A": ACK, "U": URG}
 WORD = re.compile(r"(!?)([01])([SFRPAU]*)(?:\+(\d+))?(?:@(-?\d+))?(?:#(-?\d+))?(?:%(\d+))?(\?)?$")
 

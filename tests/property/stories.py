@@ -31,8 +31,8 @@ def random_story(source: random.Random) -> list[Command]:
 
 def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
     """Stories from a seeded generator. Some begin with what chance brings together too seldom: each two-hundredth with
-    a flood, the first of a conversation that passes; as many with more connections than there is room for, and with
-    connections that are reset."""
+    a flood, the first of a conversation that passes; as many with more connections than there is room for, with those
+    of which many have ended, and with connections that are reset."""
     for place in range(count):
         story = random_story(source)
         if place % 200 == 0:
@@ -42,6 +42,10 @@ def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]
             story[0] = (FLOOD, 0, *story[0][2:4], FEW_FRAGMENTS)
         if place % 200 == 100:
             story[:0] = [(WEIGHTED.index(Kind.LIFE), which, 3, 0, 69) for which in (0, 3, 4)]
+        if place % 200 == 150:
+            churn, begin = WEIGHTED.index(Kind.CHURN), WEIGHTED.index(Kind.LIFE)
+            story[:0] = [(churn, which, 11, 50 * which, source.randrange(15)) for which in (0, 1, 3, 4)]
+            story[4:4] = [(begin, which, 3, 0, 25) for which in (2, 0, 3)]
         if place % 200 == 50:
             begin, reset = WEIGHTED.index(Kind.LIFE), WEIGHTED.index(Kind.CONVERSE)
             story[:0] = [(begin, 0, 4, 0, 0), (reset, 0, 39, 1, 0)] * 5

@@ -16,6 +16,8 @@ from hal.packet.contract import LATEST_NS
 
 ETHERNET: Final = 1
 MAX_BYTES: Final = 1 << 30
+MAX_FRAMES: Final = 2_000_000
+"""Frames of a capture: each takes some 170 bytes of memory beside its own, so a gigabyte of empty ones took eleven."""
 MAX_FRAME: Final = 262_144
 """Longest frame that a capture may hold: tcpdump's own limit."""
 _CLASSIC: Final = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}
@@ -89,6 +91,10 @@ def parse(data: bytes, file: str = "-") -> list[Frame]:
 def _in_time(frames: Iterator[Frame], file: str) -> list[Frame]:
     found = []
     for number, frame in enumerate(frames, 1):
+        if number > MAX_FRAMES:
+            fix = "Take a part of it, with editcap or tcpdump -r."
+            raise HalError(ErrorKind.INVALID, f"capture {file}", got=f"more than {MAX_FRAMES:,} frames",
+                           limit=f"{MAX_FRAMES:,} frames", fix=fix)  # fmt: skip
         if frame.time_ns > LATEST_NS:
             raise HalError(ErrorKind.CORRUPT, f"capture {file}", field=f"time of frame {number}",
                            got=f"{frame.time_ns} ns", limit="a time before the year 2262",
@@ -163,7 +169,8 @@ def _pcapng(cursor: _Cursor) -> Iterator[Frame]:
             if not interfaces:
                 raise cursor.fault("an interface before the first packet")
             length = body.numbers("I")[0]
-            yield Frame(_whole(body.take(min(length, body.left)), length, cursor), clock, interfaces[0][0])
+            captured = _bounded(min(length, body.left), cursor)
+            yield Frame(_whole(body.take(captured), length, cursor), clock, interfaces[0][0])
 
 
 def _interface(body: _Cursor) -> tuple[str, int, int]:

@@ -418,6 +418,15 @@ def test_any_bytes_are_frames_or_an_error(data: bytes) -> None:
     assert kind in (ErrorKind.CORRUPT, ErrorKind.UNSUPPORTED)
 
 
+def test_a_capture_has_as_many_frames_as_memory_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gigabyte of empty ones would take eleven; here it is three that are taken."""
+    monkeypatch.setattr(capture, "MAX_FRAMES", 3)
+    frames = [capture.Frame(b"", place) for place in range(4)]
+    assert capture.parse(capture.write(frames[:3])) == frames[:3]
+    with pytest.raises(HalError, match=r"INVALID: capture -: got more than 3 frames, limit 3 frames. Take a part"):
+        capture.parse(capture.write(frames))
+
+
 def test_what_a_capture_lacks_is_said() -> None:
     with pytest.raises(HalError, match=r"CORRUPT: capture x.pcap, field byte 40: limit 60 more bytes, there are 50"):
         capture.parse(GOOD[:90], "x.pcap")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from hal.errors import ErrorKind
 from hal.packet.dpdk import wire
 from hal.packet.dpdk.link import sealed_memfd
 from hal.packet.dpdk.wire import Verb
@@ -120,3 +121,25 @@ def test_who_does_not_read_memfds_gets_no_more_of_them_until_he_does() -> None:
         while descriptors(pid) != before - 1:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def made(where: socket.socket, connections: int) -> tuple[int, bytes]:
+    """Kind of failure and body of the answer to who makes a private shard for so many."""
+    kind, _, body = ask(where, request(Verb.SHARD, bytes(wire.ShardAsk(connections, 0, 0))))
+    return kind, body
+
+
+def test_guests_private_shards_are_bounded_together() -> None:
+    """Each connection that is replayed takes the engine's memory: theirs take no more than one shard of the largest
+    kind does. Who started the engine isn't held to it."""
+    with engine() as (run, _), ExitStack() as stack:
+        with as_user(GUEST):
+            guests = [stack.enter_context(dial(run / "read.sock")) for _ in range(3)]
+        host = stack.enter_context(dial(run / "read.sock"))
+        kind, body = made(guests[0], 1 << 19)
+        assert kind == 0
+        assert made(guests[1], (1 << 19) - 1)[0] == 0
+        assert [made(guests[2], count)[0] for count in (2, 1)] == [ErrorKind.FULL, 0]
+        assert made(host, 1 << 20)[0] == 0
+        assert ask(guests[0], request(Verb.SHARD_CLOSE, body))[0] == 0
+        assert made(guests[2], 1 << 19)[0] == 0

@@ -29,9 +29,10 @@ struct dsn_staged {
     struct dsn_transaction transaction;
 };
 
-struct dsn_replay {  /* a private shard */
-    uint32_t number; /* 0: this place is free */
-    bool guest;      /* made by another user than who started the engine */
+struct dsn_replay {       /* a private shard */
+    uint32_t number;      /* 0: this place is free */
+    bool guest;           /* made by another user than who started the engine */
+    uint32_t connections; /* that fit into it */
     const void *holder;
     struct dsn_shard *shard;
     struct dsn_segment segment;

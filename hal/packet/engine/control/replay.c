@@ -10,7 +10,8 @@
 #define MOST_BYTES ((size_t)256 << 20)
 #define MOST_RESULTS ((size_t)1 << 30)
 #define MOST_CONNECTIONS (1u << 20)
-#define GUESTS (DSN_REPLAYS / 2) /* shards of other users than who started the engine: they can't take all */
+#define GUESTS (DSN_REPLAYS / 2)     /* shards of other users than who started the engine: they can't take all */
+#define GUEST_CONNECTIONS (1u << 20) /* of all of theirs together: each takes some 800 bytes once it is used */
 /* What shards may hold at once: 256 packets that wait for neighbours in each, and those of the one that runs. */
 #define POOL_PACKETS (DSN_REPLAYS * 256u + 1024u)
 #define LONGEST_MTU 9216
@@ -81,9 +82,12 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     struct dsn_replay *replay = control->replay;
     while (replay < control->replay + DSN_REPLAYS && replay->number)
         replay++;
-    unsigned guests = 0;
-    for (int place = 0; place < DSN_REPLAYS; place++)
-        guests += control->replay[place].number && control->replay[place].guest;
+    unsigned guests = 0, taken = 0;
+    for (int place = 0; place < DSN_REPLAYS; place++) {
+        bool guest = control->replay[place].number && control->replay[place].guest;
+        guests += guest;
+        taken += guest ? control->replay[place].connections : 0;
+    }
     if (exchange->guest && guests >= GUESTS)
         return dsn_refuse(failure, DSN_FULL, "shard", "", "8 at a time of others than who started the engine",
                           "Close one.");
@@ -92,6 +96,12 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     if (ask->connections < 1 || ask->connections > MOST_CONNECTIONS) {
         dsn_refuse(failure, DSN_INVALID, "shard", "connections", "1..1048576", NULL);
         return dsn_got(failure, "%u", ask->connections);
+    }
+    if (exchange->guest && ask->connections > GUEST_CONNECTIONS - taken) {
+        dsn_refuse(failure, DSN_FULL, "shard", "connections",
+                   "1048576 in all shards of others than who started the engine",
+                   "Close one, or ask for fewer connections.");
+        return dsn_got(failure, "%u, beside %u", ask->connections, taken);
     }
     if (!dsn_staged_root(control, ask->stage, failure) || !dsn_replay_pool(control, failure) ||
         !dsn_segment_create(&replay->segment, &control->tables, 1, control->engine.ports, control->engine.port_count,
@@ -109,6 +119,7 @@ bool dsn_do_shard(struct dsn_control *control, struct dsn_exchange *exchange) {
     replay->number = ++control->replays_made;
     replay->holder = exchange->from;
     replay->guest = exchange->guest;
+    replay->connections = ask->connections;
     replay->stage = ask->stage;
     struct dsn_number answer = {replay->number};
     dsn_say(exchange, &answer, sizeof(answer));

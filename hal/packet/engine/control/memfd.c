@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -99,13 +100,26 @@ refuse:
     return false;
 }
 
+/* EBUSY: somebody holds one of its pages for a moment, as the kernel does where it moves them. */
+static bool seal(int fd, int seals) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int tries = 0; fcntl(fd, F_ADD_SEALS, seals) < 0; tries++) {
+        if (errno != EBUSY || tries == 20)
+            return false;
+        (void)nanosleep(&moment, NULL);
+    }
+    return true;
+}
+
 int dsn_bulk_seal(struct dsn_bulk *bulk, size_t used) {
     int fd = bulk->fd;
     if (bulk->data)
         munmap(bulk->data, bulk->size);
     *bulk = (struct dsn_bulk){.fd = -1};
-    if (ftruncate(fd, (off_t)used) < 0 || fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0) {
+    if (ftruncate(fd, (off_t)used) < 0 || !seal(fd, SEALS | F_SEAL_SEAL)) {
+        int failed = errno;
         close(fd);
+        errno = failed;
         return -1;
     }
     return fd;
@@ -126,7 +140,10 @@ int dsn_bulk_copy(const char *name, const void *bytes, size_t size, struct dsn_f
     if (size)
         memcpy(bulk.data, bytes, size);
     int fd = dsn_bulk_seal(&bulk, size);
-    if (fd < 0)
-        dsn_refuse(failure, DSN_FULL, "memfd of the answer", "", "sealed", NULL);
+    if (fd < 0) {
+        int failed = errno;
+        dsn_refuse(failure, DSN_FULL, "memfd of the answer", "", "sealed", "Ask again.");
+        dsn_got(failure, "%s", strerror(failed));
+    }
     return fd;
 }

@@ -119,6 +119,53 @@ static bool evict(struct dsn_shard *shard, uint32_t number) {
     return true;
 }
 
+/* The same for one of this share that there is room for: what that was lent isn't given back meanwhile. */
+static bool evict_beside(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t number) {
+    state->open[share]++;
+    bool gone = evict(shard, number);
+    state->open[share]--;
+    return gone;
+}
+
+/* Nothing of the share has ended here. Is there one more in what other workers offer? It is asked for more in any case. */
+static bool fits_by_offer(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
+    struct dsn_budget *budget = state->budget;
+    if (budget == NULL || dsn_budget_lent(budget, share) > limit ||
+        state->open[share] >= RTE_MAX(dsn_even_part(shard, limit), shard->flows.capacity / 4))
+        return false;
+    state->lent[share] += dsn_budget_take(budget, share);
+    dsn_budget_ask(budget, share, shard->config.worker);
+    return state->open[share] < state->lent[share];
+}
+
+/* Another worker has asked: what of this share has ended here goes for it, some of it. */
+static __rte_cold __rte_noinline void offer(struct dsn_shard *shard, uint32_t number, unsigned share, uint32_t limit) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    unsigned gone = 0;
+    while (gone < DSN_ENDED_AT_ONCE && evict_beside(shard, state, share, dsn_half_ended(shard, number, share)))
+        gone++;
+    if (gone == 0)
+        return;
+    uint32_t some = RTE_MIN(gone, state->lent[share] - state->open[share] - 1); /* but for the one that is opened */
+    state->lent[share] -= some;
+    some += dsn_budget_borrow(state->budget, share, limit, gone - some); /* as it may have gone back already */
+    dsn_budget_offer(state->budget, share, some);
+}
+
+/* One more is to fit: what has ended of the share goes for it. */
+static __rte_noinline bool ended_make_way(struct dsn_shard *shard, struct dsn_vnic_state *state, uint32_t number,
+                                          unsigned share, uint32_t limit) {
+    bool room = false;
+    for (unsigned gone = 0; !room; gone++) {
+        if (gone == DSN_ENDED_AT_ONCE || !evict(shard, dsn_half_ended(shard, number, share)))
+            break;
+        room = fits(shard, state, share, limit);
+    }
+    if (state->budget != NULL && dsn_half_ended(shard, number, share) == 0)
+        dsn_budget_ask(state->budget, share, shard->config.worker);
+    return room;
+}
+
 /* Room for one more handshake, if the oldest of the share's has to go for it. */
 static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
                      uint64_t now) {
@@ -127,9 +174,10 @@ static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint3
     uint32_t part = RTE_MAX(dsn_even_part(shard, limit), 1u);
     const uint32_t *count = &state->half[share].count[DSN_HALF_TCP];
     while (*count >= part && one_less(shard, now)) {}
-    if (*count >= part)
-        tell(shard, &state->told[DSN_LIMIT_HALF_OPEN + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
-    while (*count >= part && evict(shard, dsn_half_oldest(shard, number, share)))
+    if (likely(*count < part))
+        return;
+    tell(shard, &state->told[DSN_LIMIT_HALF_OPEN + share], DSN_EVENT_HALF_OPEN_LIMIT, vnic);
+    while (*count >= part && evict_beside(shard, state, share, dsn_half_oldest(shard, number, share)))
         dsn_limit_refused(shard, DSN_LIMIT_HALF_OPEN + share, vnic);
 }
 
@@ -146,7 +194,8 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         limit = share == 0 ? config->flow_limit : config->inbound_flow_limit;
     bool room = false;
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
-    if (unlikely(!room) && dsn_half_ended(shard, number, share) == 0) {
+    if (unlikely(!room) && dsn_half_ended(shard, number, share) == 0 &&
+        !(room = fits_by_offer(shard, state, share, limit))) {
         refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
@@ -154,13 +203,12 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
-    for (unsigned gone = 0; unlikely(!room); gone++) {
-        if (gone == DSN_ENDED_AT_ONCE || !evict(shard, dsn_half_ended(shard, number, share))) {
-            refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
-            return DSN_REASON_FLOW_LIMIT;
-        }
-        room = fits(shard, state, share, limit);
+    if (unlikely(!room) && !ended_make_way(shard, state, number, share, limit)) {
+        refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
+        return DSN_REASON_FLOW_LIMIT;
     }
+    if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
+        offer(shard, number, share, limit);
     if (tcp_state == DSN_TCP_SYN_SENT)
         make_way(shard, vnic, number, share, now);
     return DSN_PASSED;
@@ -185,7 +233,7 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
     uint32_t victim = dsn_half_victim(shard, number, share);
     if (victim == 0 || !dsn_half_is_ended(shard, victim))
         tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
-    if (evict(shard, victim))
+    if (evict_beside(shard, &shard->vnics.state[number], share, victim))
         return DSN_PASSED;
     dsn_limits_undo(shard, ingress, egress);
     return DSN_REASON_FLOW_TABLE_FULL;

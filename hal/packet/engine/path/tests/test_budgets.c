@@ -155,6 +155,75 @@ static void one_table(void) {
     destroy(4);
 }
 
+/* A whole connection that has ended, 0: refused. */
+static uint32_t end_one(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+    static const struct dsn_ops ops;
+    static uint32_t made;
+    uint32_t number = open_one(shard, vnic, true);
+    if (number == 0)
+        return 0;
+    struct dsn_connection *c = &shard->flows.connection[number];
+    made++;
+    for (unsigned side = 0; side < 2; side++) {
+        struct dsn_line *line = dsn_line(c, side);
+        line->key = (struct dsn_flow_key){.scope = side, .vrf = 1, .protocol = DSN_TCP};
+        memcpy(line->key.source, &made, sizeof(made));
+        line->ops = dsn_ops_hold(shard, &ops);
+    }
+    c->session.row[0] = c->session.row[1] = DSN_NO_SLOT;
+    c->session.last_ns = shard->now;
+    c->session.tcp = DSN_TCP_TIME_WAIT;
+    dsn_connection_enter(shard, number);
+    dsn_half_enter(shard, number);
+    dsn_flows_arm(&shard->flows, number);
+    return number;
+}
+
+/* Where a handshake makes way for another of its share, that one keeps what it was lent. */
+static void made_way(void) {
+    const struct dsn_vnic vnic = {.role = DSN_VNIC_ROLE_VNIC, .id = 5, .flow_limit = 10, .half_open_limit = 1};
+    create(2);
+    uint32_t number = end_one(shards[0], &vnic);
+    dsn_half_leave(shards[0], number);
+    shards[0]->flows.connection[number].session.tcp = DSN_TCP_SYN_SENT;
+    dsn_half_enter(shards[0], number);
+    CHECK(lent(0) == 1);
+    CHECK(dsn_limits(shards[0], &vnic, &uplink, DSN_TCP_SYN_SENT, shards[0]->now) == DSN_PASSED);
+    CHECK(shards[0]->flows.used == 0 && lent(0) == 1);
+    dsn_limits_undo(shards[0], &vnic, &uplink);
+    CHECK(lent(0) == 0);
+    destroy(2);
+}
+
+static uint32_t open_in(const struct dsn_shard *shard) {
+    return shard->vnics.state[dsn_vnic_state_find(&shard->vnics, 5)].open[0];
+}
+
+/* What has ended in one worker makes way there, and for others once they have asked. */
+static void ended(void) {
+    static const uint32_t limits[] = {1, 2, 10, 300, 10000};
+    for (unsigned i = 0; i < RTE_DIM(limits); i++) {
+        const struct dsn_vnic vnic = vnic_of(limits[i]);
+        uint32_t refused = 0, live = 0;
+        create(2);
+        while (lent(0) < limits[i])
+            CHECK(end_one(shards[0], &vnic) != 0);
+        for (unsigned n = 0; n < 2 * limits[i]; n++) /* short ones, each for another */
+            CHECK(end_one(shards[0], &vnic) != 0);
+        CHECK(open_in(shards[0]) <= limits[i] && lent(0) == limits[i]);
+        for (unsigned n = 0; n < limits[i] + 9; n++) { /* in turns: those of one live */
+            uint32_t one = open_one(shards[1], &vnic, true);
+            refused += one == 0 && live < limits[i] - 1;
+            live += one != 0;
+            (void)end_one(shards[0], &vnic);
+            CHECK(open_in(shards[0]) + open_in(shards[1]) <= limits[i] && lent(0) <= limits[i]);
+        }
+        printf("limit %u: %u live at last, %u refused before\n", limits[i], live, refused);
+        CHECK(live >= limits[i] - 1 && refused <= 1);
+        destroy(2);
+    }
+}
+
 /* --- at once --- */
 
 static _Atomic uint32_t open_now[2], most_open[2], tokens;
@@ -246,6 +315,8 @@ int main(void) {
     lowered();
     stranded();
     one_table();
+    ended();
+    made_way();
     together();
     alone();
     return 0;

@@ -204,3 +204,24 @@ def test_time_exceeded_of_ipv6_passes(card: Card) -> None:
     card.host("client").sends(question).arrives_at("db")
     built = IPv6(src="2001:db8:2::5", dst="2001:db8:1::14") / ICMPv6TimeExceeded() / bytes(question.build())
     card.host("db").sends(Description("2001:db8:2::5", "2001:db8:1::14", lambda: built)).arrives_at("client")
+
+
+@pytest.mark.parametrize(
+    ("ask", "back"),
+    [
+        ("10.1.0.20 > 10.2.0.5", "10.2.0.5 > 10.1.0.20"),
+        ("2001:db8:1::14 > 2001:db8:2::5", "2001:db8:2::5 > 2001:db8:1::14"),
+    ],
+)
+def test_rfc_5508_4_1_a_connection_of_echo_has_requests_one_way(card: Card, ask: str, back: str) -> None:
+    """With identifier 0 a request has the key that replies have: it is none, and what its own rules say isn't asked."""
+    for ident in (7, 0):
+        card.host("client").sends(ping(ask, ident=ident)).arrives_at("db")
+        card.host("db").sends(pong(back, ident=ident)).arrives_at("client")
+    opened = len(card.flows())
+    card.host("db").sends(ping(back, ident=0)).is_dropped("icmp_type").silently()
+    card.host("client").sends(pong(ask, ident=0)).is_dropped("icmp_type").silently()
+    assert len(card.flows()) == opened
+    card.host("db").sends(pong(back, ident=0)).arrives_at("client")
+    card.host("client").sends(ping(ask, ident=0)).arrives_at("db")
+    card.host("db").sends(ping(back, ident=7)).arrives_at("client")

@@ -138,12 +138,20 @@ static dsn_end take_nd(struct dsn_shard *shard, struct dsn_packet *p, bool learn
     return reason == DSN_PASSED ? DSN_FORWARD : dsn_dropped(reason);
 }
 
+/* An echo that goes the wrong way: of identifier 0 the key of a request is that of a reply. */
+static __rte_noinline bool is_astray(const struct dsn_packet *p, uint32_t ref) {
+    uint8_t type = ref & 1 ? dsn_echo_reply(p->key.protocol) : dsn_echo_request(p->key.protocol);
+    return dsn_is_icmp(p) && p->icmp_type != type;
+}
+
 static __rte_always_inline dsn_end run_flow(struct dsn_shard *shard, struct dsn_packet *p) {
     uint32_t ref = p->ref;
     /* What was found before the burst holds unless a packet of this burst changed it: its key tells. */
     if (unlikely(ref == 0 || !dsn_key_equal(&dsn_ref_line(&shard->flows, ref)->key, &p->key) ||
                  dsn_expired(&shard->flows, dsn_ref_connection(&shard->flows, ref), shard->now)))
         ref = dsn_connection_find(shard, &p->key, p->hash, shard->now);
+    if (unlikely((p->key.source_port | p->key.destination_port) == 0 && ref != 0 && is_astray(p, ref)))
+        return dsn_dropped(DSN_REASON_ICMP_TYPE);
     return likely(ref != 0) ? dsn_established(shard, p, ref) : dsn_first_packet(shard, p);
 }
 

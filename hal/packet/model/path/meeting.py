@@ -88,7 +88,11 @@ class Meetings:
             raise Dropped(routers_alone(packet.vnic, packet.protocol, packet.icmp_type) or "icmp_type")
         key = key_of(packet)
         found = self._flows.find(key, self._moment.now)
-        return self._meet(Meeting(packet, *found, key)) if found else None
+        if found is None:
+            return None
+        if packet.is_icmp and packet.icmp_type != (ECHO_REQUEST, ECHO_REPLY)[found[1]][packet.protocol]:
+            raise Dropped("icmp_type")  # of identifier 0 the key of a request is that of a reply
+        return self._meet(Meeting(packet, *found, key))
 
     def by_first_fragment(self, packet: Packet, fragment: Fragment) -> Meeting:
         """*Fragments*: a later one goes where its first went."""

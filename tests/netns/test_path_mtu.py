@@ -238,7 +238,7 @@ def test_traceroute_shows_the_card_as_a_hop(path: Way, how: str, place: int) -> 
 
         def seen(sender: int = sender, receiver: int = receiver) -> list[str]:
             said = path.made.on(
-                sender, "traceroute", f"-{'46'[place]}", "-n", "-q", "1", "-w", "1", how, BEHIND[receiver][place]
+                sender, "traceroute", f"-{'46'[place]}", "-n", "-q", "1", "-w", "3", how, BEHIND[receiver][place]
             )
             return [line.split()[1] for line in said.splitlines()[1:]]
 

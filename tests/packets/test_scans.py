@@ -9,6 +9,7 @@ from scapy.all import ARP, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 
 from hal.packet.contract import EventKind
 from hal.packet.model import neighbours
+from hal.packet.model.flows import Connection
 from tests.packets.card import ON_TWIN, Card, answer_to_request
 from tests.packets.packets import udp
 from tests.packets.test_neighbours import tick
@@ -174,3 +175,30 @@ def test_who_goes_on_with_what_he_scanned_keeps_nothing(card: Card) -> None:
         tick(card.after(9.5))
     assert became == [{"QUEUE"}, *[{"neighbour_unresolved"}] * 6, {"QUEUE"}]
     works_for_others(card)
+
+
+@ON_TWIN
+def test_who_is_refused_makes_nobody_look_through_all_connections(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture of a flood is traced in a time that grows with its packets; what has expired makes room still."""
+    looks = 0
+
+    def counted(connection: Connection, now: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return expired(connection, now)
+
+    expired = Connection.expired
+    monkeypatch.setattr(Connection, "expired", counted)
+    card.changes(replace(card.row("vnic", 20), flow_limit=100))
+    sends = card.host("client").sends
+    for port in range(1, 101):
+        sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    looks = 0
+    floods = [sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).result.reason for port in range(101, 201)]
+    assert floods == ["flow_limit"] * 100
+    assert looks <= 100
+    card.host("web").sends(udp("10.1.0.10:53 > 10.1.0.20:7")).arrives_at("client")  # it lives for longer now
+    card.after(120)
+    for port in range(201, 300):
+        sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    sends(udp("10.1.0.20:300 > 10.1.0.10:53")).is_dropped("flow_limit")

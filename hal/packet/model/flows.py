@@ -149,6 +149,10 @@ class FlowTable:
         self._half_open: defaultdict[int, HalfOpen] = defaultdict(HalfOpen)
         self._ended = ended
         self._next_id = 1
+        self._earliest = 0
+        """Before this none expires, as long as the tables are those of `_swept`."""
+        self._swept = -1
+        """Generation of the tables when all were last looked at."""
         self.workers = workers
 
     def __len__(self) -> int:
@@ -182,6 +186,7 @@ class FlowTable:
         self._per_worker[connection.worker] += 1
         self._enter(connection)
         self.half_open(connection).enter(connection)
+        self._lives(connection)
 
     def remove(self, connection: Connection) -> None:
         if self._by_id.pop(connection.id, None) is None:
@@ -219,6 +224,7 @@ class FlowTable:
             connection.keys[1], connection.share = reply, share
             self.half_open(connection).enter(connection)
         self._enter(connection)
+        self._lives(connection)
 
     def half_open(self, connection: Connection) -> HalfOpen:
         """Of its worker those that may make way."""
@@ -228,6 +234,7 @@ class FlowTable:
         """A packet has passed: it may be half-open no more, or have ended."""
         if connection.id in self._by_id:
             self.half_open(connection).turn(connection)
+            self._lives(connection)
 
     def _enter(self, connection: Connection) -> None:
         for direction, key in enumerate(connection.keys):
@@ -242,10 +249,21 @@ class FlowTable:
         if connection.share:
             self._shares[connection.share] -= 1
 
+    def _lives(self, connection: Connection) -> None:
+        """What says how long it lives is another: its state, whom it counts for, when it was last used."""
+        self._earliest = min(self._earliest, connection.last_ns + connection.timeout_ns)
+
     def sweep(self, now: int) -> None:
+        """Take out what has expired. A limit that refuses asks for this with each packet: where none can have expired,
+        none is looked at."""
+        generation = next((one.moment.tables.generation for one in self._by_id.values()), self._swept)
+        if generation == self._swept and now < self._earliest:
+            return
         for connection in self:
             if connection.expired(now):
                 self.remove(connection)
+        ends = (one.last_ns + one.timeout_ns for one in self._by_id.values())
+        self._swept, self._earliest = generation, min(ends, default=now)
 
     def share_is_full(self, share: Share, limit: int, now: int) -> bool:
         if self._shares[share] >= limit:

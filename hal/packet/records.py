@@ -50,8 +50,9 @@ class LoadConfig:
         connections: connections (both directions count as one) that fit in each worker.
         pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
         flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
-            quarter of what fits in all workers, so that a flood takes its own share only. TCP that has ended makes way
-            for what is opened.
+            quarter of what fits in all workers, so that a flood takes its own share only. Who has no more than such a
+            number finds room only while fewer than half as many connections count for it as places are free. TCP that
+            has ended makes way for what is opened.
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
             fits in all workers.
         fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.

@@ -12,7 +12,7 @@ import pytest
 from scapy.utils import checksum
 
 from hal.packet.contract import EventKind, PacketIn, TcpState
-from tests.packets.card import SECOND, Card
+from tests.packets.card import SECOND, Card, answer_to_request
 from tests.packets.packets import tcp, udp
 from tests.packets.windows import allowance, allowed, bucket
 from tests.packets.world import HOSTS
@@ -258,13 +258,61 @@ def test_fragments_from_outside_count_for_whom_they_go_to(card: Card) -> None:
 
 
 def test_fragments_to_all_vnics(card: Card) -> None:
-    """However many are flooded from outside, there is room for who was not."""
-    for to in ("10.1.0.20", "10.1.0.10"):
-        assert fragments(card, "gateway", range(1200), to).count("") == 1024
-    assert fragments(card, "gateway", range(1200), "10.2.0.5").count("") == 1024
-    assert fragments(card, "client", range(1200)).count("") == 512
-    assert fragments(card, "db", range(1200)).count("") == 256
+    """However many are flooded from outside, there is room for who was not: each takes an eighth of what is free."""
+    for to, count in (("10.1.0.20", 455), ("10.1.0.10", 404), ("10.2.0.5", 359), ("10.2.0.40", 319)):
+        assert fragments(card, "gateway", range(1200), to).count("") == count
+    assert fragments(card, "client", range(1200)).count("") == 1024
+    assert fragments(card, "db", range(1200)).count("") == 768
+    assert refused(card, "fragment_limit") == 6 * 1200 - 455 - 404 - 359 - 319 - 1024 - 768
     assert refused(card, "fragment_table_full") == 0
+
+
+# --- places in the table -----------------------------------------------------------------------------------------
+
+
+def transit(card: Card, ports: range, back: bool = False) -> list[str]:
+    """UDP from behind one uplink to behind the other; back: what claims to be its answers, by the uplink it came by."""
+    ends = "203.0.113.5:9 > 198.51.100.1:{}" if back else "198.51.100.1:{} > 203.0.113.5:9"
+    second = card.host("second")
+    packets = [PacketIn(second.frame(udp(ends.format(port))), HOSTS["second"].port, card.now) for port in ports]
+    return [result.reason for result in card.replays(packets)]
+
+
+@pytest.fixture
+def flooded(card: Card) -> Card:
+    """A table of 100 with as much transit as may be, all of it answered, and a connection of the client's."""
+    full = card.anew(connections=100)
+    full.host("client").sends(udp("10.1.0.20:1 > 192.0.2.1:9")).waits()
+    full.receives(answer_to_request(HOSTS["gateway"], "192.0.2.1"), HOSTS["gateway"])
+    assert transit(full, range(1, 34)) == transit(full, range(1, 34), back=True) == [""] * 33
+    assert (len(full.flows()), evicted(full)) == (34, 0)
+    return full
+
+
+def test_transit_leaves_room(flooded: Card) -> None:
+    """What is between uplinks, whoever answers it, has a third of the table and no more."""
+    assert transit(flooded, range(34, 44)) == ["flow_table_full"] * 10
+    assert refused(flooded, "flow_table_full") == 10
+    assert (EventKind.FLOW_TABLE_FULL, 0) in told(flooded)
+    for port in range(1, 67):
+        victim_works(flooded, port)
+    assert (len(flooded.flows()), evicted(flooded)) == (100, 0)
+
+
+def test_many_handshakes_go_before_the_table_is_full(flooded: Card) -> None:
+    """Whose half-open ones are at least half as many as places are free gives the oldest."""
+    for port in range(1, 34):
+        syn(flooded, port)
+    assert transit(flooded, range(34, 35)) == [""]
+    assert (evicted(flooded), len(flooded.flows(vnic=CLIENT))) == (1, 33)
+
+
+def test_a_flood_pushes_out_no_bystanders_few(flooded: Card) -> None:
+    for port in range(1, 9):
+        syn(flooded, port)
+    assert transit(flooded, range(34, 35)) == ["flow_table_full"]
+    assert (evicted(flooded), len(flooded.flows(vnic=CLIENT))) == (0, 9)
+    assert refused(flooded, "flow_table_full") == 1
 
 
 # --- what the card makes -----------------------------------------------------------------------------------------

@@ -122,12 +122,14 @@ def test_room_for_fragments_is_what_is_left(card: Card) -> None:
     """Where nobody says a number."""
     assert used(card, WEB, "fragment_limit") == (0, 1024)
     assert used(card, UPLINK, "fragment_limit") == (0, 2048)
-    for to in ("10.1.0.20", "10.1.0.10", "10.2.0.5"):
-        assert fragments(card, "gateway", range(1024), to).count("") == 1024
-    assert fragments(card, "client", range(1200)).count("") == 512
-    assert used(card, CLIENT, "fragment_limit") == (512, 512)
-    assert used(card, WEB, "inbound_fragment_limit") == (1024, 512)
-    assert refused(card) == {(CLIENT, "fragment_limit"): 1200 - 512}
+    assert used(card, WEB, "inbound_fragment_limit") == (0, 512)
+    for host in ("client", "db"):
+        assert fragments(card, host, range(1024)).count("") == 1024
+    assert fragments(card, "gateway", range(228)).count("") == 227
+    assert used(card, WEB, "inbound_fragment_limit") == (227, 227)
+    assert used(card, WEB, "fragment_limit") == (0, 1024)
+    assert fragments(card, "client", range(2000, 2001)) == ["fragment_limit"]
+    assert refused(card) == {(WEB, "inbound_fragment_limit"): 1, (CLIENT, "fragment_limit"): 1}
 
 
 def test_icmp_that_is_made(card: Card) -> None:

@@ -90,7 +90,8 @@ def test_a_vnic_scans_the_uplinks_net(card: Card, source: str, net: str) -> None
 def test_somebody_behind_an_uplink_scans_another_one(card: Card, source: str, net: str) -> None:
     became = scan(card, "second", source, net)
     assert became.count("QUEUE") == SHARE
-    assert {*became} == {"QUEUE", "neighbour_queue_limit"}
+    assert {*became} == {"QUEUE", "neighbour_queue_limit", "flow_table_full"}
+    assert len(card.flows()) == 342  # of 1024: a third, rounded up
     assert len(card.shard.neighbours()) == SHARE
     works_for_others(card)
 

@@ -12,6 +12,7 @@ from hal.conformance.bench import ENTRIES, Bench, Card, delete, insert, modify
 from hal.conformance.check import Level, check, equal
 from hal.conformance.frames import udp
 from hal.conformance.samples import Samples
+from hal.conformance.traffic import Traffic
 from hal.errors import ErrorKind
 from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import Rows
@@ -164,3 +165,39 @@ def a_flood_takes_its_own_share(bench: Bench) -> None:
     equal(traffic.counters().drops["flow_limit"], 64, "drops of the flood")
     other = world.B.frame(udp(world.B.ip, world.C.ip))
     traffic.send(world.B.port, other).left_by(world.C.port, "a connection of another vNIC")
+
+
+def _answered(
+    traffic: Traffic, host: world.Host, to: world.Host, opened: range, refused: int = 0, reason: str = ""
+) -> None:
+    """Connections from one host to another by these source ports, each answered; so many more are dropped."""
+    for sport in opened:
+        sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
+        sent.left_by(to.port, f"connection {sport} from {host.ip} to {to.ip}")
+        traffic.send(to.port, to.frame(udp(to.ip, host.ip, 53, sport))).left_by(host.port, f"its answer {sport}")
+    for sport in range(opened.stop, opened.stop + refused):
+        sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
+        sent.dropped(reason, f"connection {sport} from {host.ip} to {to.ip}")
+
+
+@check(
+    Level.STATEFUL,
+    "Who has no more than such a number finds room only while fewer than half as many connections count for it as "
+    "places are free.",
+    needs=("packets", "bridge", "route"),
+)
+def floods_leave_room(bench: Bench) -> None:
+    """However many flood, each with less than its limit, and whatever answers them, there is room for one more; who
+    has a number of its own has that."""
+    card = world.world(bench, connections=64, flow_limit=16, inbound_flow_limit=16)
+    traffic = card.traffic(connections=64)
+    a, b, c = world.HOSTS
+    _answered(traffic, a, c, range(1, 17), 4, "flow_limit")
+    _answered(traffic, b, c, range(1, 17), 4, "flow_limit")
+    _answered(traffic, c, a, range(1, 12), 6, "flow_table_full")
+    equal(traffic.counters().drops["flow_table_full"], 6, "drops of who has half as many as are free")
+    equal(traffic.counters().engine["half_open_evicted"], 0, "connections that went for it")
+    from_far = world.from_router(udp(world.FAR, a.ip, 1))
+    traffic.send(0, from_far).left_by(a.port, "a connection of somebody who has less")
+    card.commit(modify(world.vnic(c, flow_limit=64)))
+    _answered(traffic, c, a, range(12, 30))

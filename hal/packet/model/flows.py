@@ -146,6 +146,8 @@ class FlowTable:
         self._capacity = capacity
         self._per_worker: Counter[int] = Counter()
         self._shares: Counter[Share] = Counter()
+        self._here: Counter[tuple[int, Share | None]] = Counter()
+        """Of each worker: connections by whom they count for."""
         self._half_open: defaultdict[int, HalfOpen] = defaultdict(HalfOpen)
         self._ended = ended
         self._next_id = 1
@@ -239,6 +241,7 @@ class FlowTable:
     def _enter(self, connection: Connection) -> None:
         for direction, key in enumerate(connection.keys):
             self._by_key[key] = (connection, direction)
+        self._here[connection.worker, connection.share] += 1
         if connection.share:
             self._shares[connection.share] += 1
 
@@ -246,6 +249,7 @@ class FlowTable:
         for key in connection.keys:
             if self._by_key.get(key, (None, 0))[0] is connection:
                 del self._by_key[key]
+        self._here[connection.worker, connection.share] -= 1
         if connection.share:
             self._shares[connection.share] -= 1
 
@@ -277,10 +281,28 @@ class FlowTable:
         )
         return self._shares[share] - ended, handshakes
 
-    def is_full(self, worker: int, now: int) -> bool:
-        if self._per_worker[worker] >= self._capacity:
+    @property
+    def capacity(self) -> int:
+        """Connections that fit into all workers."""
+        return self._capacity * self.workers
+
+    def free(self, worker: int) -> int:
+        """How many more fit into a worker."""
+        return self._capacity - self._per_worker[worker]
+
+    def has_room(self, worker: int, share: Share | None, now: int, *, fair: bool) -> bool:
+        """Does one more of this share fit into the worker?
+
+        Args:
+            fair: it may only while fewer than half as many are there as places are free.
+        """
+        if not self._fits(worker, share, fair=fair):
             self.sweep(now)
-        return self._per_worker[worker] >= self._capacity
+        return self._fits(worker, share, fair=fair)
+
+    def _fits(self, worker: int, share: Share | None, *, fair: bool) -> bool:
+        free = self.free(worker)
+        return free > 0 and not (fair and 2 * self._here[worker, share] >= free)
 
     def matching(self, which: FlowFilter | None, now: int) -> list[Connection]:
         living = sorted((c for c in self if not c.expired(now)), key=lambda c: c.id)

@@ -87,9 +87,12 @@ class Fragments:
         """How many of this share are remembered."""
         return self._of[share]
 
-    def most(self, role: str, limit: int) -> int:
-        """How many of a vNIC may be, by what its row or the card says (0: nothing) and by what room there is."""
-        return limit or min(ROOM // (2 if role == "uplink" else 4), ROOM - len(self._entries))
+    def most(self, role: str, which: str, limit: int) -> int:
+        """How many of a share may be, by what its row or the card says (0: nothing) and by what room there is."""
+        free = ROOM - len(self._entries)
+        if which == "inbound":  # one stranger can send to many
+            free //= 8
+        return limit or min(ROOM // (2 if role == "uplink" else 4), free)
 
     def admit(self, packet: Packet) -> None:
         """May this packet go on, as far as it is a fragment? A first one is remembered when it has passed."""

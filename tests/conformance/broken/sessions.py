@@ -236,8 +236,8 @@ class NewestEndedGoes(Limits):
 class FragmentsForAll(Fragments):
     """one more fragmented datagram of a vNIC is remembered than may be"""
 
-    def most(self, role: str, limit: int) -> int:
-        return super().most(role, limit) + 1
+    def most(self, role: str, which: str, limit: int) -> int:
+        return super().most(role, which, limit) + 1
 
 
 @breaks(BREAKS, "what_the_card_makes_is_limited")
@@ -262,8 +262,8 @@ class NoInboundLimit(Limits):
 class OneLess(FlowTable):
     """one connection less fits than was asked for"""
 
-    def is_full(self, worker: int, now: int) -> bool:
-        return super().is_full(worker, now) or 1 < self._capacity <= self._per_worker[worker] + 1
+    def free(self, worker: int) -> int:
+        return super().free(worker) - (self._capacity > 1)
 
 
 @breaks(BREAKS, "flows_are_filtered")
@@ -421,6 +421,14 @@ class AlwaysRunning(Twin):
 
 
 __all__ = ["BREAKS"]
+
+
+@breaks(BREAKS, "floods_leave_room")
+class WhoeverComesFirst(Limits):
+    """who has no number of its own takes what is free, to the last place"""
+
+    def _is_fair(self, share: Share | None) -> bool:
+        return False
 
 
 @breaks(BREAKS, "a_flood_takes_its_own_share")

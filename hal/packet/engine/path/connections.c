@@ -18,15 +18,13 @@ void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number) {
 }
 
 static unsigned share_of(const struct dsn_connection *c) {
-    return c->session.flags & DSN_SESSION_OWN ? 0 : 1;
+    return c->session.flags & DSN_SESSION_INBOUND ? 1 : 0;
 }
 
 void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {
     uint32_t number = dsn_rest(&shard->flows, c)->share;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     unsigned share = share_of(c);
-    if (number == 0)
-        return;
     state->open[share]++;
     if (state->budget != NULL && state->open[share] > state->lent[share]) { /* decided again: nobody asked for room */
         dsn_budget_force(state->budget, share);
@@ -36,8 +34,6 @@ void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {
 
 void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *c) {
     uint32_t number = dsn_rest(&shard->flows, c)->share;
-    if (number == 0)
-        return;
     shard->vnics.state[number].open[share_of(c)]--;
     dsn_share_tidy(&shard->vnics.state[number], share_of(c));
 }

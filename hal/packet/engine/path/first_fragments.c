@@ -182,9 +182,10 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct 
     return f->count == DSN_FRAGMENTS ? DSN_REASON_FRAGMENT_TABLE_FULL : DSN_PASSED;
 }
 
-uint32_t dsn_fragments_most(const struct dsn_fragments *f, const struct dsn_vnic *vnic, uint32_t limit) {
-    uint32_t share = DSN_FRAGMENTS / (vnic->role == DSN_VNIC_ROLE_UPLINK ? 2 : 4);
-    return limit != 0 ? limit : RTE_MIN(share, DSN_FRAGMENTS - f->count);
+uint32_t dsn_fragments_most(const struct dsn_fragments *f, struct dsn_whom whom, uint32_t limit) {
+    uint32_t share = DSN_FRAGMENTS / (whom.vnic->role == DSN_VNIC_ROLE_UPLINK ? 2 : 4),
+             room = (DSN_FRAGMENTS - f->count) / (whom.inbound ? 8 : 1); /* one stranger can send to many */
+    return limit != 0 ? limit : RTE_MIN(share, room);
 }
 
 static struct dsn_first_fragment *remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,

@@ -70,7 +70,7 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const
 /* Those that are too old go. */
 void dsn_fragments_expire(struct dsn_fragments *fragments, uint64_t now);
 /* How many of a vNIC may be remembered, by what its row or the card says (0: nothing) and by what room there is. */
-uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, const struct dsn_vnic *vnic, uint32_t limit);
+uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, struct dsn_whom whom, uint32_t limit);
 /* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
  * dsn_fragment_first. */
 void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, struct dsn_whom whom,

@@ -175,14 +175,14 @@ bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number) {
     return listed_as(shard, number) == DSN_ENDED;
 }
 
-uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share) {
+uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, uint32_t free) {
     const struct dsn_half *half = all_of(shard, false), *ended = all_of(shard, true);
     uint32_t own = dsn_half_ended(shard, state, share);
     if (own != 0)
         return own;
-    if (ended->most > 0)
+    if (ended->most > 0 && 2 * ended->most >= free)
         return at(shard, true, ended->ring[ended->most])->head[0];
-    if (half->most <= count_of(at(shard, false, ref_of(state, share))))
+    if (half->most <= count_of(at(shard, false, ref_of(state, share))) || 2 * half->most < free)
         return 0;
     const struct dsn_half_of *of = at(shard, false, half->ring[half->most]);
     return of->head[DSN_HALF_TCP] != 0 ? of->head[DSN_HALF_TCP] : of->head[DSN_HALF_OTHER];

@@ -45,8 +45,9 @@ uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned 
 uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, unsigned share);
 /* It is in a list of those. */
 bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number);
-/* The one that goes where a table is full and this share (state 0: of no vNIC) needs room: of what has ended its own, else
- * of whom most of that count for; else one that is half-open. 0: none, it has the most of these itself. */
-uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share);
+/* The one that goes where this share (state 0: of no vNIC) finds no room, so many places being free: of what has ended its
+ * own, else of whom most of that count for; else one that is half-open. 0: none, it has the most of these itself, or nobody
+ * else has half as many of either as are free. */
+uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, uint32_t free);
 
 #endif

@@ -4,6 +4,7 @@
  * that all of them share (path/budgets.h). */
 #include "path/shard.h"
 
+#define SHARE 4 /* what part of all connections a share may have where nothing says otherwise (hal/packet/derive.py) */
 #define QUIET (10 * DSN_SECOND) /* what goes on biting is told of again after this long */
 
 /* vnic: NULL: it is the table's. */
@@ -214,6 +215,27 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     return DSN_PASSED;
 }
 
+/* Does no number of the vNIC's own say how many may count for it? Then what is free says it as well. NULL: of no vNIC. */
+static bool is_fair(const struct dsn_shard *shard, const struct dsn_vnic *vnic, unsigned share) {
+    const struct dsn_shard_config *config = &shard->config;
+    if (vnic == NULL)
+        return true;
+    uint32_t card = share == 0 ? config->flow_limit : config->inbound_flow_limit;
+    return (share == 0 ? vnic->flow_limit : vnic->inbound_flow_limit) == 0 &&
+           SHARE * (uint64_t)card <= (uint64_t)config->connections * config->workers;
+}
+
+static inline uint32_t free_of(const struct dsn_shard *shard) {
+    return shard->flows.used < shard->flows.capacity ? shard->flows.capacity - shard->flows.used : 0;
+}
+
+/* Of whom `fair` is asked fewer than half as many may be here as places are free: who floods leaves places to others. */
+static inline bool has_room(const struct dsn_shard *shard, const struct dsn_vnic_state *state, unsigned share,
+                            bool fair) {
+    uint32_t room = free_of(shard);
+    return room > 0 && !(fair && 2 * (uint64_t)state->open[share] >= room);
+}
+
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
                                   const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now) {
     uint8_t flag = dsn_share_flag(ingress, egress);
@@ -227,10 +249,12 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
         dsn_limits_undo(shard, ingress, egress);
         return reason;
     }
-    while (shard->flows.used >= shard->flows.capacity && one_less(shard, now)) {}
-    if (likely(shard->flows.used < shard->flows.capacity))
+    const struct dsn_vnic_state *state = &shard->vnics.state[number];
+    bool room, fair = is_fair(shard, flag != 0 ? vnic : NULL, share);
+    while (!(room = has_room(shard, state, share, fair)) && one_less(shard, now)) {}
+    if (likely(room))
         return DSN_PASSED;
-    uint32_t victim = dsn_half_victim(shard, number, share);
+    uint32_t victim = dsn_half_victim(shard, number, share, free_of(shard));
     if (victim == 0 || !dsn_half_is_ended(shard, victim))
         tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
     if (evict_beside(shard, &shard->vnics.state[number], share, victim))
@@ -396,7 +420,7 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
              limit = vnic->fragment_limit != 0 ? vnic->fragment_limit : shard->config.fragment_limit;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
-    bool may = number != 0 && state->fragments[whom.inbound] < dsn_fragments_most(&shard->fragments, vnic, limit);
+    bool may = number != 0 && state->fragments[whom.inbound] < dsn_fragments_most(&shard->fragments, whom, limit);
     if (!may && number != 0)
         refuses(shard, DSN_LIMIT_FRAGMENTS + whom.inbound, state, DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;

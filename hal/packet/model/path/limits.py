@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hal.packet.contract import EventKind, LoadConfig, TcpState
+from hal.packet.derive import SHARE
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
@@ -51,8 +52,8 @@ class Limits:
         now, share = self._moment.now, connection.share
         if share:
             self._check_share(connection, share)
-        if self._flows.is_full(connection.worker, now):
-            victim = self._flows.half_open(connection).victim(share)
+        if not self._flows.has_room(connection.worker, share, now, fair=self._is_fair(share)):
+            victim = self._flows.half_open(connection).victim(share, self._flows.free(connection.worker))
             if victim is None or not has_ended(victim):
                 self.bites(EventKind.FLOW_TABLE_FULL, TABLE)
             if victim is None:
@@ -60,6 +61,14 @@ class Limits:
             self._evict(victim)
         if any(self._flows.is_taken(key, connection, now) for key in connection.keys):
             raise Dropped("flow_table_full")
+
+    def _is_fair(self, share: Share | None) -> bool:
+        """Is there no number of its own that says how many may count for it? (`flow_limit`, `inbound_flow_limit`)"""
+        if share is None:
+            return True
+        row = self._moment.tables.get("vnic", share[0])
+        name = "flow_limit" if share[1] == "own" else "inbound_flow_limit"
+        return not (row and getattr(row, name)) and SHARE * int(getattr(self._config, name)) <= self._flows.capacity
 
     def _check_share(self, connection: Connection, share: Share) -> None:
         now, own = self._moment.now, share[1] == "own"
@@ -113,7 +122,8 @@ class Limits:
         if not (packet.fragment and packet.is_first):
             return
         vnic, share = whom(self._moment.tables, packet)
-        if fragments.of(share) >= fragments.most(vnic.role, vnic.fragment_limit or self._config.fragment_limit):
+        limit = vnic.fragment_limit or self._config.fragment_limit
+        if fragments.of(share) >= fragments.most(vnic.role, share[1], limit):
             self.refuses(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
 

@@ -159,12 +159,12 @@ def shards_pick_up_where_asked(bench: Bench) -> None:
     card = world.world(bench)
     world.segment(card.traffic(), "A").dropped("tcp_no_session", "mid-stream TCP")
     traffic = card.traffic(pickup=True)
-    for after in (0, 3600 * SECOND):
-        world.segment(traffic, "A", after=after, sport=4000 + after // SECOND).left_by(
-            C.port, "mid-stream TCP, picked up"
-        )
-    world.segment(traffic, "R", sport=9).dropped("tcp_no_session", "an RST without connection")
+    world.segment(traffic, "A").left_by(C.port, "mid-stream TCP, picked up")
+    world.segment(traffic, "A", back=True).left_by(A.port, "its other side")
+    world.segment(traffic, "A", after=3600 * SECOND, sport=4001).left_by(C.port, "mid-stream TCP, picked up later")
+    world.segment(traffic, "R", sport=9, after=241 * SECOND).dropped("tcp_no_session", "an RST without connection")
     equal({flow.tcp_state for flow in traffic.flows(FlowFilter(source_port=4000))}, {TcpState.ESTABLISHED}, "state")
+    equal(traffic.flows(FlowFilter(source_port=4001)), [], "who has lived as a handshake does, unanswered")
 
 
 @check(

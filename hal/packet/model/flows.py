@@ -83,7 +83,8 @@ class Connection:
     def timeout_ns(self) -> int:
         match self.header.protocol:
             case stage.TCP:
-                which = TCP_TIMEOUTS[self.tcp]
+                alone = self.talk is not None and self.talk.alone is not None
+                which = TCP_TIMEOUTS[TcpState.SYN_RECEIVED if alone else self.tcp]
             case stage.UDP:
                 which = "udp_replied" if self.replied else "udp"
             case stage.ICMP | stage.ICMP6:

@@ -25,9 +25,10 @@ class Kind(Enum):
 
 
 def is_half_open(connection: Connection) -> bool:
-    """TCP whose handshake isn't finished; of others, that nobody has replied to."""
-    if connection.header.protocol == TCP:
-        return connection.tcp in HANDSHAKE
+    """TCP whose handshake isn't finished, or that was picked up and of which one side alone was heard; of others, that
+    nobody has replied to."""
+    if talk := connection.talk:
+        return talk.state in HANDSHAKE or talk.alone is not None
     return not connection.replied
 
 

@@ -29,6 +29,7 @@ class Talk:
     Args:
         closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
+        alone: picked up, the side that alone has been heard since; None: both have.
         first: SYN_SENT, what the initiator called with before it called from another number.
         earlier: SYN_RECEIVED, the number that the other side has answered with before it answered from another one.
         behind: SYN_SENT, the ends of both sides of a connection that had ended, which this one replaces.
@@ -40,6 +41,7 @@ class Talk:
     sides: tuple[Side, Side]
     closer: int = 0
     picked_up: bool = False
+    alone: int | None = None
     first: Side | None = None
     earlier: int | None = None
     behind: tuple[int, int] | None = None
@@ -113,7 +115,7 @@ def pick_up(segment: Segment, direction: int) -> Talk:
     receiver = replace(unknown, end=acknowledged, una=acknowledged, limit=acknowledged)
     receiver = receiver.allowed(acknowledged, segment.window << LARGEST_SCALE)
     state = TcpState.FIN_WAIT if segment.fin else TcpState.ESTABLISHED
-    talk = Talk(state, (sender, receiver), closer=direction, picked_up=True)
+    talk = Talk(state, (sender, receiver), closer=direction, picked_up=True, alone=direction)
     return talk.with_sides(direction, sender, receiver)
 
 
@@ -339,6 +341,8 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
     sender, receiver = _exchange(sender, receiver, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
     behind = talk.with_sides(direction, sender, receiver)
+    if talk.alone == 1 - direction:
+        behind = replace(behind, alone=None)
     if sender.finished and talk.state is TcpState.ESTABLISHED:
         return replace(behind, state=TcpState.FIN_WAIT, closer=direction)
     if sender.finished and talk.state is TcpState.FIN_WAIT and direction != talk.closer:
@@ -469,7 +473,7 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
         doubted = direction if segment.sequence != sender.end else None
         a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
         refused = half_way and not exact
-        closed = replace(talk, state=TcpState.CLOSED, sides=(a, b), earlier=None)
+        closed = replace(talk, state=TcpState.CLOSED, sides=(a, b), earlier=None, alone=None)
         return replace(closed, doubted=doubted, refused=refused)
     if not strict:
         return talk

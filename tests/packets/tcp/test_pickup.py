@@ -10,7 +10,7 @@ import pytest
 from scapy.all import IP, TCP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN, Raw, fragment6
 
 from hal.packet.contract import TcpState
-from tests.packets.card import Card
+from tests.packets.card import SECOND, Card
 from tests.packets.packets import Description
 from tests.packets.tcp.talk import OPEN, Talk, asked
 from tests.packets.world import HOSTS
@@ -28,6 +28,44 @@ def test_it_works_on(card: Card, first: str) -> None:
     talk = _met(card, first).plays("A:PA+1000 B:A B:PA+1000 A:A")
     assert talk.state == TcpState.ESTABLISHED
     assert talk.plays("A:FA B:FA A:A").state == TcpState.TIME_WAIT
+
+
+@pytest.mark.parametrize(("first", "same", "other"), [("A:PA+100", "A:PA+10", "B:A"), ("B:PA+100", "B:PA+10", "A:A")])
+def test_whom_one_side_alone_speaks_of_is_half_open(card: Card, first: str, same: str, other: str) -> None:
+    """Whoever forges a segment makes it: it lives as a handshake does, until the other side is heard."""
+    talk = _met(card, first).plays(same)
+    fresh = talk.card
+    assert (talk.state, fresh.flow().timeout_ns) == (TcpState.ESTABLISHED, 240 * SECOND)
+    fresh.after(241)
+    assert fresh.shard.counters().engine["pickups"] == 1
+    talk.plays(same)
+    assert fresh.shard.counters().engine["pickups"] == 2
+    talk.plays(other)
+    assert fresh.flow().timeout_ns == 7440 * SECOND
+    fresh.after(7439)
+    talk.plays(same)
+    assert fresh.shard.counters().engine["pickups"] == 2
+
+
+@pytest.mark.parametrize("first", ["A:PA+100", "B:PA+100"])
+def test_picked_up_it_makes_way_as_half_open(card: Card, first: str) -> None:
+    """The oldest of whom one side alone has spoken goes for the next one; who was answered stays."""
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), half_open_limit=3))
+    fresh = card.anew(pickup=True)
+    answered = Talk(fresh, sport=3999).plays("A:PA+100 B:A")
+    for sport in range(4000, 4010):
+        Talk(fresh, sport=sport).plays(first)
+    assert sorted(flow.source_port for flow in fresh.flows()) == [3999, 4007, 4008, 4009]
+    assert fresh.shard.counters().engine["half_open_evicted"] == 7
+    answered.plays("A:PA+100 B:A")
+    Talk(fresh, sport=4011).plays(OPEN)
+
+
+def test_who_was_reset_is_not_half_open(card: Card) -> None:
+    """The host that was spoken to knows of no such connection."""
+    talk = _met(card, "B:PA+100")
+    assert talk.plays("A:R").state == TcpState.CLOSED
+    assert talk.card.flow().timeout_ns == 10 * SECOND
 
 
 @pytest.mark.parametrize("first", ["A:FA", "B:FA"])

@@ -9,6 +9,7 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
     struct dsn_tcp_segment segment = dsn_tcp_segment_of(p, ref & 1);
     bool strict = dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref));
     uint8_t before = session->tcp;
+    bool alone = dsn_tcp_is_alone(before, windows);
     segment.asked = dsn_half_second(shard->now);
     enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, strict);
     if (reason != DSN_PASSED) {
@@ -21,7 +22,7 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
             session->last_ns = shard->now;
         dsn_flows_arm(&shard->flows, ref >> 1); /* the time-out may be a shorter one */
     }
-    if (session->tcp != before || before == DSN_TCP_CLOSED) /* that may have been in doubt */
+    if (session->tcp != before || before == DSN_TCP_CLOSED || alone) /* CLOSED may have been in doubt */
         dsn_half_turn(shard, ref >> 1);
     DSN_STEP(shard, DSN_STEP_STATE, -1, dsn_ref_rest(&shard->flows, ref)->id, session->tcp);
     return DSN_PASSED;

@@ -87,7 +87,8 @@ limits_without(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp
 
 static __rte_always_inline enum dsn_reason_number open_connection(struct dsn_shard *shard, struct dsn_packet *p,
                                                                   struct dsn_opening *o, unsigned direction,
-                                                                  uint8_t tcp_state, uint32_t old) {
+                                                                  uint8_t tcp_state, const struct dsn_windows *windows,
+                                                                  uint32_t old) {
     const struct dsn_ops *ops = &o->ops[direction];
     uint32_t number;
     enum dsn_reason_number reason = dsn_check_size(shard, p, ops, ops->ops);
@@ -106,7 +107,7 @@ static __rte_always_inline enum dsn_reason_number open_connection(struct dsn_sha
     if (unlikely(reason == DSN_PASSED && old != 0))
         dsn_connection_remove(shard, old);
     if (reason == DSN_PASSED)
-        reason = dsn_opening_install(shard, o, tcp_state, &number);
+        reason = dsn_opening_install(shard, o, tcp_state, windows, &number);
     let_go_neighbours(shard, o);
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER))
         dsn_meter_take(shard, &meter);
@@ -180,14 +181,12 @@ static __rte_always_inline dsn_end first_packet(struct dsn_shard *shard, struct 
     if (old != 0)
         dsn_tcp_replaces(&windows, &shard->flows.windows[old >> 1], shard->flows.connection[old >> 1].session.tcp,
                          old & 1);
-    enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state, old >> 1);
+    enum dsn_reason_number reason = open_connection(shard, p, &o, direction, tcp_state, &windows, old >> 1);
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     shard->replies = o.key[!direction];
-    if (tcp_state != DSN_TCP_NONE) {
-        shard->flows.windows[shard->meeting >> 1] = windows;
+    if (tcp_state != DSN_TCP_NONE)
         atomic_store_explicit(&shard->flows.wheel->has_tcp, true, memory_order_relaxed);
-    }
     shard->counters.engine[DSN_COUNT_PICKUPS] += picked_up;
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_ref_line(&shard->flows, shard->meeting)->ops);
     return dsn_send(shard, p, ops, ops->ops);

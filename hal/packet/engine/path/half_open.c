@@ -43,7 +43,7 @@ static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number
     case DSN_TCP_SYN_RECEIVED: return DSN_HALF_TCP;
     case DSN_TCP_TIME_WAIT: return DSN_ENDED;
     case DSN_TCP_CLOSED: return shard->flows.windows[number].flags & DSN_TCP_DOUBTED ? DSN_LIVES : DSN_ENDED;
-    default: return DSN_LIVES;
+    default: return dsn_tcp_is_alone(c->session.tcp, &shard->flows.windows[number]) ? DSN_HALF_TCP : DSN_LIVES;
     }
 }
 

@@ -210,7 +210,7 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     }
     if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
         offer(shard, number, share, limit);
-    if (tcp_state == DSN_TCP_SYN_SENT)
+    if (tcp_state != DSN_TCP_NONE) /* picked up it is half-open as well */
         make_way(shard, vnic, number, share, now);
     return DSN_PASSED;
 }

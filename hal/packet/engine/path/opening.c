@@ -1,5 +1,6 @@
 /* From a decision to both directions of a connection. */
 #include "path/run.h"
+#include "path/tcp.h"
 
 void dsn_key_reply(struct dsn_flow_key *reply, const struct dsn_flow_key *key, const struct dsn_vnic *egress) {
     for (unsigned n = 0; n < 4; n++) /* addresses, two words each */
@@ -126,7 +127,7 @@ static void write_decision(struct dsn_shard *shard, const struct dsn_opening *o,
 }
 
 enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp_state,
-                                           uint32_t *number) {
+                                           const struct dsn_windows *windows, uint32_t *number) {
     uint32_t taken = dsn_flows_take(&shard->flows);
     if (taken == 0)
         return DSN_REASON_FLOW_TABLE_FULL;
@@ -143,6 +144,8 @@ enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct
     }
     write_decision(shard, o, c);
     c->session.tcp = tcp_state;
+    if (tcp_state != DSN_TCP_NONE)
+        shard->flows.windows[taken] = *windows;
     shard->flows.rest[taken].id = shard->next_id++;
     shard->flows.rest[taken].created_ns = c->session.last_ns = shard->now;
     shard->counters.engine[DSN_COUNT_FLOWS_OPENED]++;

@@ -93,9 +93,9 @@ void dsn_key_reply(struct dsn_flow_key *reply, const struct dsn_flow_key *key, c
 static inline bool dsn_key_is_of(const struct dsn_flow_key *key, const struct dsn_vnic *vnic) {
     return key->scope == vnic->scope && key->vrf == vnic->vrf && (key->flags & DSN_KEY_UPLINK) == vnic->key_flags;
 }
-/* DSN_PASSED, or why there is no room. The record's number goes to *number. */
+/* DSN_PASSED, or why there is no room. The record's number goes to *number. `windows`: of TCP. */
 enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct dsn_opening *opening,
-                                           uint8_t tcp_state, uint32_t *number);
+                                           uint8_t tcp_state, const struct dsn_windows *windows, uint32_t *number);
 /* Replaces what was decided of a connection that lives on. */
 enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct dsn_opening *opening, uint32_t number);
 

@@ -155,6 +155,7 @@ enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_wi
         return DSN_PASSED;
     record(w, s);
     acknowledge(w, s);
+    w->flags &= (uint8_t)~(s->side == 0 ? DSN_TCP_ALONE_B : DSN_TCP_ALONE_A);
     session->tcp = state_behind(session->tcp, w);
     return DSN_PASSED;
 }
@@ -165,7 +166,8 @@ bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end
     uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u, most = w->most[side];
     /* I to IV: each of the differences is 0 or more, and none so large that it might as well be below 0. Windows unscaled are
      * as large or smaller, and who was picked up may acknowledge more than `end`: what is between is told by the whole. */
-    uint32_t inside = (mine->limit - seq - 1) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) |
+    uint32_t alone = (uint32_t)(w->flags & DSN_TCP_ALONE) << 24; /* too much as well: the whole asks who is heard */
+    uint32_t inside = alone | (mine->limit - seq - 1) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) |
                       (ack - other->una + most);
     if (unlikely(inside >= DSN_TCP_LARGEST_WINDOW || !dsn_seq_upto(mine->una, behind)))
         return false;

@@ -39,6 +39,8 @@ enum dsn_tcp_flags {
     DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_DOUBTED = DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B,
+    DSN_TCP_ALONE_A = 1 << 6, /* picked up, behind the handshake and not CLOSED: A alone has been heard since */
+    DSN_TCP_ALONE_B = 1 << 7,
     DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
     DSN_TCP_HEARD = 1 << 4,    /* SYN_SENT: one such answer has passed since A called last */
 };
@@ -51,6 +53,7 @@ struct dsn_windows {
     uint8_t flags;    /* enum dsn_tcp_flags */
     uint16_t challenged; /* half second of its last challenge; 0: never */
 } __rte_aligned(32);
+#define DSN_TCP_ALONE (DSN_TCP_ALONE_A | DSN_TCP_ALONE_B)
 _Static_assert(sizeof(struct dsn_windows) == 32, "two in a cache line, none in two");
 
 struct dsn_tcp_segment {
@@ -61,6 +64,11 @@ struct dsn_tcp_segment {
     bool is_signed; /* a SYN with a signature, which the card doesn't verify (RFC 2385, 5925) */
     uint16_t asked; /* the half second that it comes in, as dsn_windows has it */
 };
+
+/* Picked up, and one side alone has been heard since. */
+static inline bool dsn_tcp_is_alone(uint8_t tcp, const struct dsn_windows *windows) {
+    return tcp >= DSN_TCP_ESTABLISHED && tcp != DSN_TCP_CLOSED && (windows->flags & DSN_TCP_ALONE);
+}
 
 /* As `challenged` of a connection has it. */
 static inline uint16_t dsn_half_second(uint64_t now) {

@@ -1,6 +1,8 @@
 /* Which tracking a connection has, and how long it lives by it. */
 #include "path/tracking.h"
 
+#include "path/tcp.h"
+
 #include "path/packet.h"
 
 /* As hal/packet/frame/schema.py has them. RFC 5382 REQ-5, RFC 4787 REQ-5. */
@@ -57,7 +59,11 @@ static uint32_t tcp_timeout(const struct dsn_row_tracking *t, uint8_t state) {
 uint64_t dsn_timeout_ns(const struct dsn_flows *flows, const struct dsn_connection *c) {
     const struct dsn_row_tracking *t = of_connection(flows, c);
     switch (dsn_line(c, 0)->key.protocol) {
-    case DSN_TCP: return tcp_timeout(t, c->session.tcp) * DSN_SECOND;
+    case DSN_TCP: {
+        const struct dsn_windows *windows = &flows->windows[c - flows->connection];
+        uint8_t state = dsn_tcp_is_alone(c->session.tcp, windows) ? DSN_TCP_SYN_RECEIVED : c->session.tcp;
+        return tcp_timeout(t, state) * DSN_SECOND;
+    }
     case DSN_UDP: return (c->session.flags & DSN_SESSION_REPLIED ? t->udp_replied : t->udp) * DSN_SECOND;
     case DSN_ICMP:
     case DSN_ICMP6: return t->icmp * DSN_SECOND;

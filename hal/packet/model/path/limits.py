@@ -91,7 +91,7 @@ class Limits:
         if is_full:
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
-        if connection.tcp is TcpState.SYN_SENT:
+        if connection.talk:
             self._make_way(connection, share, self._limit(row, "half_open_limit"))
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:

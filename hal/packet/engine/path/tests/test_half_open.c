@@ -80,6 +80,8 @@ static enum dsn_half_kind kind_now(uint32_t number) {
     if (session->tcp == DSN_TCP_SYN_SENT || session->tcp == DSN_TCP_SYN_RECEIVED)
         return DSN_HALF_TCP;
     bool closed = session->tcp == DSN_TCP_CLOSED && !doubted;
+    if (doubted && session->tcp < DSN_TCP_TIME_WAIT) /* the same bits: one side alone was heard */
+        return DSN_HALF_TCP;
     return closed || session->tcp == DSN_TCP_TIME_WAIT ? DSN_ENDED : DSN_LIVES;
 }
 

@@ -7,12 +7,15 @@
 
 /* A burst of packets that would each open one; how many may. Between them nothing is opened. */
 static uint32_t burst(struct dsn_shard *shard, uint64_t now) {
-    static const struct dsn_vnic uplink = {.role = DSN_VNIC_ROLE_UPLINK};
+    static const struct dsn_vnic uplink = {.role = DSN_VNIC_ROLE_UPLINK}, vnic = {.role = DSN_VNIC_ROLE_VNIC,
+                                                                                  .id = 5,
+                                                                                  .flow_limit = CAPACITY,
+                                                                                  .new_flow_limit = UINT32_MAX};
     static const struct dsn_root root;
     uint32_t passed = 0;
     dsn_shard_begin(shard, &root, now, false);
     for (unsigned i = 0; i < DSN_BURST; i++)
-        passed += dsn_limits(shard, &uplink, &uplink, DSN_TCP_NONE, now) == DSN_PASSED;
+        passed += dsn_limits(shard, &vnic, &uplink, DSN_TCP_NONE, now) == DSN_PASSED;
     return passed;
 }
 

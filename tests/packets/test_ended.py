@@ -142,6 +142,9 @@ def test_one_that_could_not_begin_anew_goes_behind_the_others(card: Card) -> Non
     for port in (3, 4):
         plays(card, port, OPEN)
     assert (ports(card), ended_evicted(card)) == ([1, 3, 4], 1)
+    card.after(1)
+    plays(card, 5, OPEN)
+    assert (ports(card), ended_evicted(card)) == ([3, 4, 5], 2)
 
 
 def test_late_packets_of_what_made_way(card: Card) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hal import namespaces
 from sdk.dsnd.taps import card_namespace
 from tests.netns.world import World, card_alone, run
+from tests.tools.until import until
 
 
 @pytest.fixture
@@ -147,9 +148,6 @@ def test_an_adopted_engine_dies_at_its_own_age(world: World) -> None:
 
 
 def _other_engine(world: World, before: int) -> int:
-    """The engine that is started in place of one that died."""
-    deadline = time.monotonic() + 20
-    while (now := world.pids()[1]) in (0, before):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return now
+    """The engine that is started in place of one that died, once it forwards."""
+    assert until(lambda: (now := world.status()).engine_pid not in (0, before) and now.engine_state == "forwarding")
+    return world.pids()[1]

@@ -170,9 +170,9 @@ def test_a_folder_is_all_its_files_and_a_missing_path_is_named(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", ["[" * 1_000_000, "{a: " * 500_000, "- " * 500_000])
 def test_a_million_levels_stop_at_the_limit(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert "nested too deeply; limit: 32 levels" in sentences(text)[0]
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +211,9 @@ def test_ten_thousand_rules_load_in_seconds() -> None:
     rules = "".join(
         f"    r{n}: allow tcp from 10.{n % 250}.0.0/16 to any port {n % 60000 + 1}\n" for n in range(10_000)
     )
-    began = time.monotonic()
+    began = time.process_time()
     assert read("kind: FirewallPolicy\nname: p\nspec:\n  rules:\n" + rules).errors == ()
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 MANY = 40_000

@@ -65,9 +65,9 @@ def test_a_file_of_six_kilobytes_that_means_millions_of_entries_is_refused_in_ti
     ports = ",".join(str(2 * n + 1) for n in range(100))
     policy = f"kind: FirewallPolicy\nname: p\nspec: {{rules: {{r: 'allow tcp from here to there port {ports}'}}}}\n"
     found = load([Source("x.yaml", (groups + policy).encode())], SERVICES).require()
-    began = time.monotonic()
+    began = time.process_time()
     plan = plan_all(found, Context(capacities={"firewall_rule": 1000}), SERVICES)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     (problem,) = [one for one in plan.problems if not one.warning]
     assert "takes 6,250,000 entries of table firewall_rule, and here it is full; limit: 1,000" in problem.sentence
     # The same rule for one prefix each fits, entry for entry.

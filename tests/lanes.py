@@ -10,9 +10,11 @@ at its end; failures are told when they happen, and every half minute which test
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import deque
@@ -112,7 +114,10 @@ class Running:
         self._report, self._log, self._progress = (folder / f"{suite.name}.{end}" for end in ("xml", "log", "progress"))
         for path in (self._report, self._log, self._progress):
             path.unlink(missing_ok=True)
+        # Not pytest's own: several at a time look through the same folder for old ones, which others of them remove.
+        self._temporary = Path(tempfile.mkdtemp(prefix=f"dsn-{suite.name}-"))
         command = [sys.executable, "-m", "pytest", "-q", f"tests/{suite.name}", f"--junitxml={self._report}", *extra]
+        command.append(f"--basetemp={self._temporary}")
         self._title = f"{suite.name}: {suite.about}"
         self._read = 0
         self._ended = 0
@@ -161,6 +166,10 @@ class Running:
         seconds = time.monotonic() - self._began
         result = judge(self.suite.name, self._process.wait(), count(self._report), seconds)
         self._console.print(str(result), highlight=False)
+        if result.failed:
+            self._console.print(f"what its tests had in files is kept: {self._temporary}", highlight=False)
+        else:
+            self.tidy()
         return result
 
     def print_log(self) -> None:
@@ -174,6 +183,10 @@ class Running:
         self._console.file.write(f"{text}\n")
         self._console.file.flush()
 
+    def tidy(self) -> None:
+        """What its tests had in files goes."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)
 
@@ -186,7 +199,8 @@ def _end(running: Iterable[Running], ends: Ends) -> None:
     """End suites in the middle. They get the time to clean up, what they started (namespaces, engines, mounts) is worse
     left behind; unless somebody asks a second time."""
     deadline = time.monotonic() + CLEAN_UP_S
-    left = list(running)
+    ended = list(running)
+    left = ended
     for one in left:
         one.interrupt()
     while left and ends.asked < 2 and time.monotonic() < deadline:
@@ -194,6 +208,8 @@ def _end(running: Iterable[Running], ends: Ends) -> None:
         left = [one for one in left if not one.ended]
     for one in left:
         one.kill()
+    for one in ended:
+        one.tidy()
 
 
 def _next_of(queues: Mapping[str, deque[Suite]], lane: str) -> Suite | None:

@@ -19,6 +19,7 @@ from hal.conformance.frames import IPV4, ethernet, fragment, tcp, udp
 from hal.packet.contract import Counters, EventKind, FlowFilter, TcpState
 from hal.packet.dpdk import Engine
 from hal.packet.dpdk.engine import connect
+from tests.netns.echo import SERVER, TALK, listens
 from tests.netns.two_hosts import MAC_A, MAC_B, A, B
 from tests.netns.world import Host, World, end_session, without_a_trace
 from tests.tools.until import until
@@ -57,22 +58,6 @@ kind: Vnic
 name: c
 spec: {{port: host2, mac: {MAC_C}, subnet: net, addresses: [{C}], policy: all, profile: router, flowLimit: {FLOWS},
   newFlowLimit: 200, halfOpenLimit: {HALF_OPEN}, fragmentLimit: 8, puntLimit: 10, icmpLimit: 16, challengeLimit: 512}}
-"""
-SERVER = """
-import socketserver
-class Echo(socketserver.BaseRequestHandler):
-    def handle(self):
-        while data := self.request.recv(4096):
-            self.request.sendall(data)
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address, daemon_threads, request_queue_size = True, True, 100
-Server(("", 80), Echo).serve_forever()
-"""
-TALK = """
-import socket, sys, time
-def talk(one):
-    one.sendall(b"hello")
-    assert one.recv(5, socket.MSG_WAITALL) == b"hello"
 """
 VICTIM = f"""{TALK}
 established = socket.create_connection(("{A}", 80), timeout=10)
@@ -191,7 +176,7 @@ def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         for name in "ar":
             _start(world.hosts[name], SERVER)
         for name in "ar":
-            assert until(lambda host=name: world.hosts[host].run("ss", "-Hltn", "sport", "=", ":80").stdout, 30)  # type: ignore[misc]
+            assert listens(world.hosts[name])
         turns = world.folder / "turns"
         with turns.open("wb") as out:
             _start(world.hosts["b"], VICTIM, stdout=out.fileno())

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,6 +228,13 @@ def test_the_card_tells_of_its_own_smaller_mtu(path: Way, sender: int, receiver:
     assert path.engine.counters().drops["mtu_exceeded"] > 0
 
 
+def _shows(path: Way, sender: int, how: str, to: str, hops: list[str]) -> bool:
+    """Does traceroute say that this is the way to an address?"""
+    family = "-6" if ":" in to else "-4"
+    said = path.made.on(sender, "traceroute", family, "-n", "-q", "1", "-w", "3", how, to)
+    return [line.split()[1] for line in said.splitlines()[1:]] == hops
+
+
 @pytest.mark.parametrize("place", [0, 1], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("how", ["-I", "-T", "-U", "-q1"], ids=["ICMP", "TCP", "UDP", "UDP to rising ports"])
 def test_traceroute_shows_the_card_as_a_hop(path: Way, how: str, place: int) -> None:
@@ -236,10 +244,4 @@ def test_traceroute_shows_the_card_as_a_hop(path: Way, how: str, place: int) -> 
         first = f"{net}.1" if place == 0 else f"{net}::1"
         hops = [first, GATEWAYS[near][place], OWN[far][place], BEHIND[receiver][place]]
 
-        def seen(sender: int = sender, receiver: int = receiver) -> list[str]:
-            said = path.made.on(
-                sender, "traceroute", f"-{'46'[place]}", "-n", "-q", "1", "-w", "3", how, BEHIND[receiver][place]
-            )
-            return [line.split()[1] for line in said.splitlines()[1:]]
-
-        assert until(lambda hops=hops, seen=seen: seen() == hops, 20), seen()  # type: ignore[misc]
+        assert until(partial(_shows, path, sender, how, BEHIND[receiver][place], hops), 20), hops

@@ -13,27 +13,14 @@ from hal.packet.contract import FlowFilter, TcpState
 from hal.packet.dpdk import Engine
 from hal.packet.dpdk.engine import connect
 from tests.netns import two_hosts
+from tests.netns.echo import SERVER, TALK, listens
 from tests.netns.two_hosts import A, B
 from tests.netns.world import World
-from tests.tools.until import until
 
 LIMIT, EACH, AT_ONCE = 24, 150, 3
-SERVER = """
-import socketserver
-class Echo(socketserver.BaseRequestHandler):
-    def handle(self):
-        while data := self.request.recv(4096):
-            self.request.sendall(data)
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address, daemon_threads, request_queue_size = True, True, 100
-Server(("", 80), Echo).serve_forever()
-"""
-CLIENT = f"""
-import socket, struct, threading
+CLIENT = f"""{TALK}
+import struct, threading
 RESET = struct.pack("ii", 1, 0)
-def talk(one):
-    one.sendall(b"hello")
-    assert one.recv(5, socket.MSG_WAITALL) == b"hello"
 done = 0
 def short():
     global done
@@ -66,7 +53,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         intent.write_text(few)
         world.dsn("apply", str(intent))
         world.hosts["a"].start(sys.executable, "-c", SERVER)
-        assert until(lambda: world.hosts["a"].run("ss", "-Hltn", "sport", "=", ":80").stdout)
+        assert listens(world.hosts["a"])
         yield world
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_ended_in_the_middle_of_an_apply(world: World, seed: int) -> None:
             time.sleep(source.uniform(0.0, 0.1))
             os.kill(before.daemon_pid, signal.SIGTERM)
             thread.join()
-            assert until(lambda pid=before.daemon_pid: gone(pid))  # type: ignore[misc]
+            assert until(partial(gone, before.daemon_pid))
         world.start_card()
         with closing(world.api()) as api:
             after = api.status()

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,6 +81,11 @@ class Host:
         )
         self.processes.append(process)
         return process
+
+
+def _is_deserted(namespace: str) -> bool:
+    """No process is in it."""
+    return not run("ip", "netns", "pids", namespace, check=False).stdout.split()
 
 
 class World:
@@ -160,7 +166,7 @@ class World:
             for pid in run("ip", "netns", "pids", namespace, check=False).stdout.split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-            until(lambda name=namespace: not run("ip", "netns", "pids", name, check=False).stdout.split(), 5)  # type: ignore[misc]
+            until(partial(_is_deserted, namespace), 5)
             run("ip", "netns", "delete", namespace, check=False)
 
     # --- the card ---

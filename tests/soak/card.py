@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class Soak:
             if now.daemon_pid in victims:
                 self._world.start_card()
             before = self.talker.said.get("words", 0)
-            if not until(lambda before=before: self._is_well(before), 90):  # type: ignore[misc]
+            if not until(partial(self._is_well, before), 90):
                 raise RuntimeError(f"killed {victims}, and a minute later: {self.status()}, {self.talker.said}")
             time.sleep(min(self._source.uniform(3, 12), max(0.0, end - time.monotonic())))
 

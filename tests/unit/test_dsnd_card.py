@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,11 +229,15 @@ def test_a_commit_without_an_answer_is_found_out_later(
     assert rows(card, "vnic") == int(takes)
 
 
+def _forwards_again(process: Process, card: Card, launches: int) -> bool:
+    return process.launches == launches and card.life.state == "forwarding"
+
+
 def test_an_engine_that_dies_again_and_again_is_told_of(process: Process, start: Callable[[], Card]) -> None:
     card = start()
     for number in (2, 3):
         process.engine = None
-        assert until(lambda: process.launches == number and card.life.state == "forwarding")  # noqa: B023
+        assert until(partial(_forwards_again, process, card, number))
     assert "the second time in a row" in card.life.fault
     process.refuse = 1_000_000
     process.engine = None

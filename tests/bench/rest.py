@@ -69,7 +69,7 @@ def _memory_of_one(proto: str, effort: Effort) -> float:
 
 
 PORTS = 4
-LONE_PACKETS, APART_S = 100, 0.05
+LONE_PACKETS, APART_S = 400, 0.05
 GATEWAY_MAC = "02:00:00:00:01:fe"
 
 

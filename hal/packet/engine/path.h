@@ -103,7 +103,7 @@ void dsn_shard_lost(const struct dsn_shard *shard, const struct rte_mbuf *packet
 /* Frames to send, a queue a port index. Whoever drives the shard drains them after each call: the worker to ports,
  * replay to results. */
 struct dsn_tx {
-    struct rte_mbuf *packets[DSN_BURST * 4];
+    struct rte_mbuf *packets[DSN_TX_BURST];
     uint16_t count;
     bool mixed;  /* not all of them go to the one that the first goes to */
     uint32_t to; /* that one; as dsn_frame_to() says of each */

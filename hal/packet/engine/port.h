@@ -11,9 +11,10 @@
 #include <stdint.h>
 
 #define DSN_MAX_PORTS 256
-#define DSN_BURST 64      /* packets that go through the path at a time, of one port or several */
-#define DSN_BURST_SIZES 7 /* 1, 2, 4 and so on to DSN_BURST */
-#define DSN_POLL 32       /* of one port at a time */
+#define DSN_BURST 64                 /* packets that go through the path at a time, of one port or several */
+#define DSN_BURST_SIZES 7            /* 1, 2, 4 and so on to DSN_BURST */
+#define DSN_TX_BURST (DSN_BURST * 4) /* to one port or worker at a time: a burst may make answers, too */
+#define DSN_POLL 32                  /* of one port at a time */
 
 struct dsn_port;
 

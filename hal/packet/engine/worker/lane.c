@@ -34,7 +34,7 @@ static unsigned share_of(const struct rte_mbuf *packet) {
 }
 
 uint16_t dsn_lane_put(struct dsn_lane *lane, struct rte_mbuf **packets, uint16_t count) {
-    struct rte_mbuf *refused[DSN_BURST * 4];
+    struct rte_mbuf *refused[DSN_TX_BURST];
     uint32_t left = rte_ring_free_count(lane->ring);
     uint16_t kept = 0, others = 0;
     for (uint16_t i = 0; i < count; i++) {

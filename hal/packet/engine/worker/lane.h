@@ -22,7 +22,7 @@ void dsn_lane_destroy(struct dsn_lane *lane);
 
 /* Puts those that have a place: of one port never more lie there than there are places left, so that a flood by one
  * leaves as many to each other. They are put in their order; the others stand behind them, and stay the caller's.
- * Returns how many were put. `count`: DSN_BURST * 4 at most. */
+ * Returns how many were put. `count`: DSN_TX_BURST at most. */
 uint16_t dsn_lane_put(struct dsn_lane *lane, struct rte_mbuf **packets, uint16_t count);
 /* Takes up to DSN_BURST. Returns how many. */
 uint16_t dsn_lane_take(struct dsn_lane *lane, struct rte_mbuf *packets[DSN_BURST]);

@@ -34,6 +34,11 @@ def process(pid: int) -> Process:
     return Process(int(fields["VmRSS"].split()[0]), descriptors, int(fields["Threads"]))
 
 
+def policy(text: str, number: int) -> str:
+    """The intent behind so many changes: each second one has a rule of one port more, which nobody uses here."""
+    return text if number % 2 else text.replace("port 80,443,", f"port 80,443,{10_000 + number % 50_000},")
+
+
 def size_kb(folder: Path) -> int:
     """What a folder takes on disk."""
     total = 0
@@ -97,7 +102,7 @@ class Soak:
     def change_policy(self) -> None:
         """One rule more, or less: of the ports that nobody uses here. Raises HalError."""
         self.applies += 1
-        text = self._text if self.applies % 2 else self._text.replace("port 80,443,", f"port 80,443,{self.applies},")
+        text = policy(self._text, self.applies)
         with contextlib.closing(self._world.api()) as api:
             api.apply([IntentText("intent.yaml", text.encode())])
 

@@ -6,6 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.core.intent import Source, load
+from services.core.service import discover
+from tests.demo.show import INTENT
+from tests.soak.card import policy
 from tests.soak.samples import Process, Sample, judge
 
 
@@ -68,3 +72,12 @@ def test_more_connections_may_take_memory() -> None:
     assert judge(more) == []
     (told,) = judge([replace(one, flows=1000) for one in more])
     assert told.startswith("the engine's memory")
+
+
+def test_every_change_of_the_policy_is_an_intent() -> None:
+    """Days of them: the numbers in it are none that the intent has already, and none above a port's."""
+    text, services = INTENT.read_text(), discover()
+    for number in (1, 2, 80, 443, 8000, 8050, 40_000, 49_998, 50_000, 123_456):
+        changed = policy(text, number)
+        assert (changed == text) is bool(number % 2)
+        assert load([Source("intent.yaml", changed.encode())], services).problems == ()

@@ -85,6 +85,9 @@ def test_every_difference_from_linux_is_listed(twin: Backend, linux: Conntrack, 
     )
     assert list(map(str, left)) == []
     assert [one.what for one, seen in explained.items() if not seen] == []
+    for one, seen in explained.items():
+        counted = Counter(opinion.capture.partition("/")[0] for opinion in seen)
+        assert (counted["odd"], counted["linux"]) == (one.odd, one.linux), (one.what, list(map(str, seen)))
     assert both[True, True] > 5_000
     assert both[False, False] > 100
 

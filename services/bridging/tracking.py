@@ -25,8 +25,10 @@ LEAST: Mapping[str, tuple[int, str, str]] = {
     "tcp_time_wait": _TRANSITORY,
     "udp": _UDP,
     "udp_replied": _UDP,
+    "icmp": (60, "RFC 5508 REQ-1", "a reply that comes later is dropped"),
 }
-"""Field -> the seconds that it should have at least, who says so, and what less costs."""
+"""Field -> the seconds that it should have at least, who says so, and what less costs. No RFC has a least for `other`; for
+`tcp_closed` RFC 7857 2.2 recommends more than the default, which docs/forwarding.md gives the reason for."""
 
 tracking_mode = choice("a mode", ("strict", "loose"))
 

@@ -291,6 +291,7 @@ def test_objects_that_can_not_be(text: str, said: str) -> None:
         ("tcpTimeWait: 1m", "limit: 4m or more (RFC 5382 REQ-5)."),
         ("udp: 119s", "limit: 2m or more (RFC 4787 REQ-5, which recommends 5m)."),
         ("udpReplied: 119s", "limit: 2m or more (RFC 4787 REQ-5, which recommends 5m)."),
+        ("icmp: 59s", "field icmp: 59s is less than RFC 5508 REQ-1 asks for"),
         ("mode: loose", "field mode: TCP is not held to sequence numbers: who is not in between may inject data"),
     ],
 )
@@ -298,7 +299,7 @@ def test_what_a_tracking_costs_is_a_warning(text: str, said: str) -> None:
     (found,) = problems(f"kind: Tracking\nname: t\nspec: {{{text}}}")
     assert re.match("x.yaml:3:[0-9]+: warning: Tracking t, field ", found)
     assert said in found
-    least = "mode: strict, tcpEstablished: 124m, tcpSynSent: 240s, udp: 2m, udpReplied: 120s, tcpClosed: 1s, icmp: 1s"
+    least = "mode: strict, tcpEstablished: 124m, tcpSynSent: 240s, udp: 2m, udpReplied: 120s, tcpClosed: 1s, icmp: 60s, other: 1s"
     assert problems(f"kind: Tracking\nname: t\nspec: {{{least}}}") == []
 
 

@@ -68,7 +68,9 @@ class Vnic(_message.Message):
     new_flow_limit: _builtins.int
     """Connections a second that it may open, and as many that others may open to it; 0 for the card's default."""
     half_open_limit: _builtins.int
-    """TCP connections whose handshake isn't finished that it may have, and as many to it; 0 for the card's default."""
+    """TCP connections that it may have half-open (in their handshake, or picked up and heard from one side alone), and as
+    many to it; 0 for the card's default.
+    """
     fragment_limit: _builtins.int
     """Fragmented datagrams of it that a worker remembers at a time; 0 for the card's default."""
     icmp_limit: _builtins.int
@@ -138,8 +140,8 @@ class LimitStatus(_message.Message):
     vNIC, or what comes to it by uplinks.
     """
     used: _builtins.int
-    """How much of it is used now: connections that haven't ended, handshakes, datagrams, neighbours, or packets that wait. 0
-    where it is by the second.
+    """How much of it is used now: connections that haven't ended, half-open ones, datagrams, neighbours, or packets that
+    wait. 0 where it is by the second.
     """
     most: _builtins.int
     """How much may be, in all workers together; as much a second where it is by the second. Where it depends on the room that
@@ -148,8 +150,8 @@ class LimitStatus(_message.Message):
     a_second: _builtins.bool
     """It is by the second."""
     refused: _builtins.int
-    """How often it has refused since the engine started, or the vNIC came: packets dropped, the oldest handshakes pushed out
-    (half_open_limit), ICMP errors, RSTs (icmp_limit) and challenge ACKs (challenge_limit) not made.
+    """How often it has refused since the engine started, or the vNIC came: packets dropped, the oldest half-open ones pushed
+    out (half_open_limit), ICMP errors, RSTs (icmp_limit) and challenge ACKs (challenge_limit) not made.
     """
     def __init__(
         self,
@@ -543,7 +545,7 @@ class Tracking(_message.Message):
     tcp_syn_sent: _builtins.str
     """TCP of which one side's SYN was seen."""
     tcp_syn_received: _builtins.str
-    """TCP whose handshake isn't finished."""
+    """TCP whose handshake isn't finished, or that was picked up and heard from one side alone."""
     tcp_established: _builtins.str
     """TCP that is open. RFC 5382 wants 124m or more."""
     tcp_fin_wait: _builtins.str

@@ -49,7 +49,7 @@ class Tracking(Row):
     tcp_syn_sent: int = 240
     """TCP of which one SYN was seen, in seconds."""
     tcp_syn_received: int = 240
-    """TCP whose handshake is not finished, in seconds."""
+    """TCP in its handshake, or picked up and heard from one side, in seconds."""
     tcp_established: int = 7440
     """TCP that is open, in seconds."""
     tcp_fin_wait: int = 240
@@ -141,7 +141,7 @@ class Vnic(Row):
     new_flow_limit: int = 0
     """Connections a second that it may open, as many others to it; 0: the card's default."""
     half_open_limit: int = 0
-    """TCP connections it may have in their handshake, as many to it; 0: the card's default."""
+    """TCP connections it may have half-open, as many to it; 0: the card's default."""
     fragment_limit: int = 0
     """Fragmented datagrams of it that a worker remembers; 0: the card's default."""
     icmp_limit: int = 0

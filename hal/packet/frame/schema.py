@@ -69,7 +69,7 @@ SCHEMA = StageSchema(
                             default=1,
                         ),
                         _timeout("tcp_syn_sent", "TCP of which one SYN was seen", 240),
-                        _timeout("tcp_syn_received", "TCP whose handshake is not finished", 240),
+                        _timeout("tcp_syn_received", "TCP in its handshake, or picked up and heard from one side", 240),
                         _timeout("tcp_established", "TCP that is open", 7440),
                         _timeout("tcp_fin_wait", "TCP that one side has closed", 240),
                         _timeout("tcp_closing", "TCP that both sides have closed", 240),
@@ -190,7 +190,7 @@ SCHEMA = StageSchema(
                         ),
                         u32(
                             "half_open_limit",
-                            "TCP connections it may have in their handshake, as many to it; 0: the card's default.",
+                            "TCP connections it may have half-open, as many to it; 0: the card's default.",
                             default=0,
                         ),
                         u32(

@@ -1,6 +1,7 @@
 /* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom they
- * count for: TCP whose handshake isn't finished, and apart from it all others that nobody has replied to. And TCP that has
- * ended, in the order in which it did. Of both, whom most count for: he gives the oldest of his.
+ * count for: TCP in its handshake, or picked up and heard from one side alone, and apart from it all other protocols that
+ * nobody has replied to. And TCP that has ended, in the order in which it did. Of both, whom most count for: he gives the
+ * oldest of his.
  *
  * All of it costs the same however many there are: lists of records, and of those whom as many count for. What has ended
  * has lists of its own kind beside the others, that opening a connection doesn't touch. */
@@ -38,7 +39,7 @@ void dsn_half_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
 /* It may be half-open no more, or have ended: its state has changed, or a reply has come. */
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
-/* The oldest TCP connection in its handshake of a vNIC's share; 0: none. */
+/* The oldest half-open TCP connection of a vNIC's share; 0: none. */
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);
 /* The one of a share's that ended first; 0: none. And how many there are. */
 uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned share);

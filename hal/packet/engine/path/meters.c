@@ -167,7 +167,7 @@ static __rte_noinline bool ended_make_way(struct dsn_shard *shard, struct dsn_vn
     return room;
 }
 
-/* Room for one more handshake, if the oldest of the share's has to go for it. */
+/* Room for one more half-open one, if the oldest of the share's has to go for it. */
 static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
                      uint64_t now) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];

@@ -95,7 +95,7 @@ class Limits:
             self._make_way(connection, share, self._limit(row, "half_open_limit"))
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
-        """Room for one more handshake, if the oldest of the share's has to go for it."""
+        """Room for one more half-open one, if the oldest of the share's has to go for it."""
         half_open = self._flows.half_open(connection)
         if half_open.count(share, Kind.HANDSHAKE) >= limit:
             self._flows.sweep(self._moment.now)

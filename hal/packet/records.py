@@ -283,7 +283,9 @@ class Flow:
 
     id: int
     worker: int
+    """Whose it is, both directions, by whichever port and VRF its packets come in."""
     vrf: int
+    """That the initiator's packets come in by."""
     protocol: int
     source: str
     destination: str

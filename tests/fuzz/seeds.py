@@ -235,7 +235,7 @@ def news_within_a_train() -> bytes:
 
     def to(address: str) -> bytes:
         ends = (pack_address(host.v4), pack_address(address))
-        mine = (port for port in range(4000, 5000) if not worker_of(flow_hash(1, UDP, *ends, port, 80), 2))
+        mine = (port for port in range(4000, 5000) if not worker_of(flow_hash(0, UDP, *ends, port, 80), 2))
         packet = udp(host.v4, address, next(mine), 80)
         return arrives(host.port, pack_mac(GATEWAY_MAC[host.subnet]) + pack_mac(host.mac) + b"\x08\0" + packet)
 

@@ -27,10 +27,10 @@ ALLOW_TCP = (((3, 1, 0, 0, 0, 1, 0),), ())
 ALLOW_80 = (((3, 1, 0, 0, 1, 1, 0),), ())
 
 
-def fragments(talk: Conversation, payload: bytes, identification: int) -> list[tuple[int, bytes]]:
-    """(port, frame) of its initiator's datagram in two fragments."""
-    begin, end = talk.ends(False)
-    ip = replace(talk.ip(False), identification=identification, dont_fragment=False)
+def fragments(talk: Conversation, payload: bytes, identification: int, reply: bool = False) -> list[tuple[int, bytes]]:
+    """(port, frame) of its initiator's datagram, or of a reply, in two fragments."""
+    begin, end = talk.ends(reply)
+    ip = replace(talk.ip(reply), identification=identification, dont_fragment=False)
     parts = ((payload[:HEAD], True, 0), (payload[HEAD:], False, HEAD))
     return [
         (begin.port, wrap(begin, end, replace(ip, more=more, offset=offset), talk.protocol, part))

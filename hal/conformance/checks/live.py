@@ -6,21 +6,27 @@ import itertools
 import math
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from hal.conformance import world
-from hal.conformance.bench import PAUSE_SECONDS, Bench, insert, modify
+from hal.conformance.bench import PAUSE_SECONDS, Bench, Card, insert, modify
 from hal.conformance.check import Level, check, equal, expect
 from hal.conformance.frames import udp
 from hal.conformance.traffic import SECOND
 from hal.conformance.world import A, B, C, firewalled, replied, routed, rule
 from hal.errors import HalError
 from hal.packet.contract import LOGS_PER_SECOND, EventKind, PacketIn, StepKind
+from hal.packet.frame._generated import Vrf
 from hal.packet.schema.rows import Row
-from hal.packet.stages.bridge._generated import Subnet
+from hal.packet.stages.bridge._generated import LocalAddress, Subnet
+from hal.packet.stages.route._generated import SubnetRoute
 
 NEEDS = ("wire", "bridge", "route")
 FOLLOWED = (*NEEDS, "packets", "flows")
 ONE_STEP = "Apply all operations in one step that every packet sees whole or not at all"
+OTHER_VRF = world.VRF + 1
 BURSTS, BURST = 12, 16
 """Packets that are sent while another commits."""
 STARTED_SECONDS = 2.0
@@ -140,6 +146,56 @@ def live_packets_find_their_connection(bench: Bench) -> None:
     other = card.backend.trace(PacketIn(A.frame(udp(A.ip, C.ip, 4001)), A.port, flow.last_ns))
     equal((other.flow, other.installed), (None, None), "what is installed for a packet of another connection")
     expect([step for step in other.now.steps if step.kind is StepKind.STAGE], "its first packet would walk the chain")
+
+
+CONNECTIONS = 24
+"""So many that each of two workers has some."""
+
+
+@check(
+    Level.STATEFUL,
+    "Whose it is, both directions, by whichever port and VRF its packets come in.",
+    "That the initiator's packets come in by.",
+    needs=FOLLOWED,
+)
+def live_replies_come_by_another_vrf(bench: Bench) -> None:
+    """Routes of two VRFs lead to each other's subnets. What answers finds its connection, whichever worker has it."""
+    card = world.world(bench, workers=2)
+    there = [
+        Subnet(id=C.subnet, vrf=OTHER_VRF, mac=C.gateway),
+        *(
+            replace(row, vrf=OTHER_VRF)
+            for row in world.rows()
+            if isinstance(row, LocalAddress) and row.subnet == C.subnet
+        ),
+        world.vnic(C, vrf=OTHER_VRF),
+    ]
+    back = SubnetRoute(id=99, vrf=OTHER_VRF, prefix="10.1.0.0/24", subnet=A.subnet)
+    card.commit(insert(Vrf(id=OTHER_VRF), back), modify(*there))
+    ports = range(4000, 4000 + CONNECTIONS)
+    ways = ((A, C, [A.frame(udp(A.ip, C.ip, port)) for port in ports]),
+            (C, A, [C.frame(udp(C.ip, A.ip, 53, port)) for port in ports]))  # fmt: skip
+    for one, other, frames in ways:
+        left = _crossed(card, one.port, frames)
+        equal(left, {other.port: CONNECTIONS}, f"frames that left of {CONNECTIONS} from port {one.port}, by port")
+    flows = card.backend.flows()
+    equal([flow.packets for flow in flows], [(1, 1)] * CONNECTIONS, "packets of each connection")
+    equal({flow.vrf for flow in flows}, {world.VRF}, "VRF of the connections")
+    equal({flow.worker for flow in flows}, {0, 1}, f"workers that {CONNECTIONS} connections belong to")
+
+
+def _crossed(card: Card, port: int, frames: Sequence[bytes]) -> Counter[int]:
+    """How many frames leave by each port when these come in by one."""
+    left: Counter[int] = Counter()
+    wire = card.device.wire(card.backend)
+    if wire is None:
+        return left
+    for frame in frames:
+        wire.send(port, frame)
+    patience = time.monotonic() + STARTED_SECONDS
+    while left.total() < len(frames) and time.monotonic() < patience:
+        left.update(output.port for output in wire.receive())
+    return left
 
 
 FLOOD = 2 * LOGS_PER_SECOND

@@ -73,4 +73,5 @@ def pick(hashed: int, attempt: int, total: int) -> int:
 
 
 def worker_of(hashed: int, workers: int) -> int:
+    """The owner of a connection. `hashed`: with 0 for its VRF, as replies may come in by another one (ADR 0196)."""
     return (hashed >> 32) * workers >> 32

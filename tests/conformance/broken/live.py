@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 
 from hal.packet.contract import Generation, PacketIn, PacketResult, Staged, StepKind, Trace
+from hal.packet.model.flows import Connection, FlowTable
+from hal.packet.model.keys import Key, flow_hash, worker_of
 from hal.packet.model.meters import Meters
 from hal.packet.model.tables import Tables
 from hal.packet.model.twin import Twin
@@ -43,6 +45,18 @@ class TracedBackwards(Twin):
             replace(one, value=1 - one.value) if one.kind is StepKind.FLOW else one for one in found.installed.steps
         )
         return replace(found, installed=replace(found.installed, steps=tuple(steps)))
+
+
+@breaks(BREAKS, "live_replies_come_by_another_vrf")
+class OwnersOfVrfs(FlowTable):
+    """which worker a packet goes to depends on the VRF that it comes in by"""
+
+    def find(self, key: Key, now: int) -> tuple[Connection, int] | None:
+        found = super().find(key, now)
+        return found if found is None or self._owner(key) == self._owner(found[0].keys[0]) else None
+
+    def _owner(self, key: Key) -> int:
+        return worker_of(flow_hash(key.scope.vrf, *key[2:]), self.workers)
 
 
 @breaks(BREAKS, "live_logs_have_a_limit")

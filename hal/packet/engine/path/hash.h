@@ -76,6 +76,7 @@ uint64_t dsn_siphash(const uint8_t key[16], const uint8_t *message, size_t lengt
 /* A point of 0..total-1 for the n-th attempt; total is not 0. */
 uint64_t dsn_flow_pick(uint64_t flow_hash, unsigned attempt, uint64_t total);
 
+/* Of the hash with VRF 0, whatever the VRF. */
 static inline uint16_t dsn_flow_owner(uint64_t flow_hash, uint16_t workers) {
     return (uint16_t)((flow_hash >> 32) * workers >> 32);
 }

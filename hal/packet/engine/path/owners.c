@@ -3,7 +3,7 @@
 
 uint16_t dsn_owner_of(const struct dsn_shard *shard, const struct dsn_flow_key *key) {
     return dsn_flow_owner(
-        dsn_flow_hash(key->vrf, key->protocol, key->source, key->destination, key->source_port, key->destination_port),
+        dsn_flow_hash(0, key->protocol, key->source, key->destination, key->source_port, key->destination_port),
         shard->config.workers);
 }
 
@@ -34,7 +34,6 @@ uint16_t dsn_worker_of(const struct dsn_shard *shard, const struct dsn_packet *p
     if (state == DSN_STATE_ERROR) {
         if (p->fragment || !dsn_parse_quoted(p, &key, &sequence)) /* it goes nowhere, whoever judges it */
             return shard->config.worker;
-        key.vrf = p->key.vrf;
     } else if (state < DSN_STATE_FRAGMENT) {
         return shard->config.worker;
     }

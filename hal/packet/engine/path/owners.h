@@ -4,7 +4,7 @@
 
 #include "path/run.h"
 
-/* The worker that a connection with this key belongs to. */
+/* The worker that a connection with this key belongs to, whatever its VRF: replies may come in by another one. */
 uint16_t dsn_owner_of(const struct dsn_shard *shard, const struct dsn_flow_key *key);
 /* The worker that a packet belongs to, by its bytes; fragments without ports. */
 uint16_t dsn_worker_of(const struct dsn_shard *shard, const struct dsn_packet *packet, uint8_t state);

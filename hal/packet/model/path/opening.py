@@ -99,7 +99,7 @@ class Opening:
         behind = tcp.ends_of(ended, instead.direction) if instead and ended else None
         connection = Connection(
             id=0,
-            worker=worker_of(hash_of(header, ingress.vrf), self._flows.workers),
+            worker=worker_of(hash_of(header, 0), self._flows.workers),
             vrf=ingress.vrf,
             header=header,
             keys=keys,

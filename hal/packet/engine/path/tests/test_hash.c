@@ -25,6 +25,7 @@ int main(void) {
         CHECK(there == v->hash && back == v->hash);
         CHECK(dsn_flow_pick(there, 0, 1000) == v->pick[0] && dsn_flow_pick(there, 1, 1000) == v->pick[1] &&
               dsn_flow_pick(there, 15, 1000) == v->pick[2]);
+        there = dsn_flow_hash(0, v->protocol, source, destination, v->source_port, v->destination_port);
         CHECK(dsn_flow_owner(there, 1) == 0 && dsn_flow_owner(there, 2) == v->owner[0] &&
               dsn_flow_owner(there, 64) == v->owner[1]);
     }

@@ -1,6 +1,7 @@
 """What the documents name exists: files that they link to, commands, decisions in the list."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,10 +41,55 @@ def test_commands_exist() -> None:
     assert lost == []
 
 
+def decisions() -> dict[str, str]:
+    """The text of each record, by its number."""
+    return {path.name[:4]: (ROOT / path).read_text() for path in files("docs/adr/[0-9]*.md")}
+
+
+def state_of(text: str) -> str:
+    """A record's first paragraph: its state, its date, and which others it changes, or which change it."""
+    found = re.search(r"^State: .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
+
+
+def one_sided(records: Mapping[str, str]) -> list[str]:
+    """Records that another one's state names, and whose own doesn't name that other."""
+    named = {number: set(re.findall(r"\[(\d{4})\]\(\1-", state_of(text))) for number, text in records.items()}
+    return [f"{other} doesn't name {one}" for one in named for other in named[one] if one not in named.get(other, ())]
+
+
+def unlinked(records: Mapping[str, str]) -> list[str]:
+    """Records whose state names another one without a link."""
+    bare = {number: re.sub(r"\[\d{4}\]\([^)]*\)|Date:\s\S+", "", state_of(text)) for number, text in records.items()}
+    return [number for number, text in bare.items() if re.search(r"\b\d{4}\b", text)]
+
+
 def test_decisions_are_listed() -> None:
+    """With their state."""
     listed = (ROOT / "docs" / "adr" / "README.md").read_text()
-    records = [path.name for path in files("docs/adr/[0-9]*.md")]
-    assert [name for name in records if f"]({name})" not in listed] == []
+    rows = dict(re.findall(r"^\| (\d{4}) \| \[.*?\]\(\1-.*?\) \| (.*?) \|$", listed, re.MULTILINE))
+    states = {
+        number: re.sub(r"\[(\d{4})\]\([^)]*\)", r"\1", state_of(text)).removeprefix("State: ")
+        for number, text in decisions().items()
+    }
+    assert rows == {number: re.split("[.:]", text)[0] for number, text in states.items()}
+
+
+def test_decisions_that_change_each_other_name_each_other() -> None:
+    records = decisions()
+    assert one_sided(records) == []
+    assert unlinked(records) == []
+    assert [number for number, text in records.items() if not text.startswith(f"# {number}: ")] == []
+
+
+def test_a_decision_that_is_not_named_is_seen() -> None:
+    superseded = "# 0001: A\n\nState: superseded in part by [0002](0002-b.md): b. Date: 2026-11-22.\n\n## Question\n"
+    assert one_sided({"0001": superseded, "0002": "# 0002: B\n\nState: accepted.\n\n[0001](0001-a.md)\n"}) == [
+        "0002 doesn't name 0001"
+    ]
+    back = "# 0002: B\n\nState: accepted. Adds to\n[0001](0001-a.md).\n\n## Question\n"
+    assert one_sided({"0001": superseded, "0002": back}) == []
+    assert unlinked({"0001": superseded, "0002": "State: accepted. Date: 2026-11-22. Adds to 0001.\n\n"}) == ["0002"]
 
 
 ROOMS = ("hal", "sdk", "services", "board_support", "tests", "hal/packet")
@@ -80,21 +126,34 @@ def test_the_stage_in_a_docstring_decides() -> None:
     assert [word for word in named if word not in known] == []
 
 
+FOLDERS = ("", "hal/packet", "hal/packet/engine", "hal/packet/model")
+"""Where documents' paths begin, beside their own folder."""
+PATH = re.compile(
+    r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|pyi|c|h|md|toml|proto|xz)|(?:tests|hal|sdk|services|docs)/[\w/-]+)(?:::\w+)?`"
+)
+TESTED = re.compile(r"`(?:[\w/.]+::)?(test_(?:rfc|cve)_?\w+)`")
+
+
+def missing_paths(document: Path, text: str) -> list[str]:
+    """Files and folders of this repository in a document's code that aren't there."""
+    folders = [ROOT / document.parent, *(ROOT / folder for folder in FOLDERS)]
+    return [f"{document}: {path}" for path in PATH.findall(text) if not any((one / path).exists() for one in folders)]
+
+
 def test_paths_in_code_exist() -> None:
-    """Of this repository's rooms, named in a document's text."""
-    found = [
-        f"{path}: {named}"
-        for path in documents()
-        if "adr" not in path.parts
-        for named in re.findall(
-            r"`((?:tests|hal|sdk|services|docs)/[\w/-]+\.(?:py|c|h|md|toml|proto))`", (ROOT / path).read_text()
-        )
-        if not any((folder / named).exists() for folder in (ROOT, ROOT / path.parent))
-    ]
-    assert found == []
+    assert [lost for path in documents() for lost in missing_paths(path, (ROOT / path).read_text())] == []
+
+
+def test_tests_of_clauses_in_code_exist() -> None:
+    known = {name for path in files("tests/*.py") for name in re.findall(r"def (test_\w+)", (ROOT / path).read_text())}
+    named = [(path, name) for path in documents() for name in TESTED.findall((ROOT / path).read_text())]
+    assert named
+    assert [f"{path}: {name}" for path, name in named if name not in known] == []
 
 
 def test_what_is_lost_is_seen() -> None:
     text = "See [here](nowhere.md#part) and [there](LICENSE). Run `make setup` or\n```sh\nmake nothing\n```\n"
     assert missing_links(Path("README.md"), text) == ["README.md: nowhere.md"]
     assert missing_commands(Path("README.md"), text, {"setup"}) == ["README.md: make nothing"]
+    text = "`tests/nothing.py`, `tests/lint`, `path/flows.c`, `path/nothing.c`, `tests/lint/test_lint.py::test_ruff`"
+    assert missing_paths(Path("README.md"), text) == ["README.md: tests/nothing.py", "README.md: path/nothing.c"]

@@ -223,13 +223,16 @@ class Story(Rumours):
         for _ in range(1 + many % 8):
             yield self._packet(asker, frames.ethernet(GATEWAY_MAC[asker.subnet], asker.mac, kind, error, asker.vlan))
 
-    def _scan(self, which: int, where: int, first: int, _how: int) -> Iterator[PacketIn]:
-        """Four packets to each of some addresses of which most are nobody's."""
+    def _scan(self, which: int, where: int, first: int, how: int) -> Iterator[PacketIn]:
+        """Four packets, or one, to each of some addresses of which most are nobody's: at once, or at a pace at which
+        the first have waited for long when there are too many, or for nearly as long."""
         talk = replace(self._talk(which), source=which % 4, destination=4, v6=False, protocol=frames.UDP)
         source, destination = talk.ends(False)
         net = ("192.0.2", "203.0.113", "198.51.100")[where % 3]
+        each, pace = (4, 1)[how // 4 % 2], (0, 900, 1000, 3000)[how % 4] * 1000
         for place in range(36):
-            ip = replace(talk.ip(False), destination=f"{net}.{(first + place // 4) % 60 + 3}")
+            self.now += pace
+            ip = replace(talk.ip(False), destination=f"{net}.{(first + place // each) % 60 + 3}")
             yield self._packet(source, wrap(source, destination, ip, *talk.l4(ip, False, 0, 0)))
 
     def _remac(self, which: int, whom: int, how: int, _size: int) -> Iterator[PacketIn]:

@@ -40,6 +40,9 @@ MADE_WAY = ("half_open_evicted", "ended_evicted")
 """Connections that went for others: counters of `engine` that have to agree."""
 PUSHED_OUT = "neighbour_queue_full"
 """Whom this happens to has waited before: no packet ends so itself."""
+OF_ITS_OWN = "neighbour_queue_limit"
+MADE_WAY_WAITING = f"{OF_ITS_OWN} of one that waited"
+"""One goes for another of its own share, as which others are refused."""
 
 
 ENDS = (
@@ -69,6 +72,7 @@ ENDS = (
     "CLAIM CONSUME",
     "ERROR address_conflict",
     PUSHED_OUT,
+    MADE_WAY_WAITING,
     PICKED_UP,
     *MADE_WAY,
 )
@@ -192,6 +196,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
     story = Story(STARTS[commands[0][4] % len(STARTS)])
     rows = commit(pair, {}, tables(story.setting), coverage)
     shards = pair.shards(pickup=commands[0][3] % 4 == 0)
+    refused = coverage.reasons[OF_ITS_OWN]
     try:
         for place, (first, *rest) in enumerate(commands):
             numbers = (rest[0], rest[1], rest[2], rest[3])
@@ -215,6 +220,7 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
         coverage.ends[PICKED_UP] += counters.engine["pickups"]
         coverage.ends.update({name: counters.engine[name] for name in MADE_WAY})
         coverage.ends[PUSHED_OUT] += counters.drops[PUSHED_OUT]
+        coverage.ends[MADE_WAY_WAITING] += counters.drops[OF_ITS_OWN] - coverage.reasons[OF_ITS_OWN] + refused
     finally:
         for shard in shards:
             shard.close()

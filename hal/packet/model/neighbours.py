@@ -17,6 +17,9 @@ from hal.packet.schema.rows import unpack_address
 QUEUE_EACH, QUEUE_SHARE, QUEUE_ALL, QUEUE_MOST = 4, 32, 256, 512
 """Packets that wait: for a neighbour, of those that came from a vNIC or uplink, in all; in all where those beyond
 QUEUE_ALL are the only ones of their vNIC."""
+PATIENCE = 32 * SECOND // 1000
+"""What waits may be pushed out by its own vNIC's share after this long: an answer takes milliseconds. So of a scan no
+more than QUEUE_SHARE requests go out in it."""
 ROOM = 65536
 """Neighbours of a shard."""
 TRIES = 3
@@ -40,6 +43,8 @@ class Waiting(NamedTuple):
     """A packet whose `ip` is ready to leave; only the MACs are still those it came with."""
 
     packet: Packet
+    since_ns: int
+    """When it came."""
 
     @property
     def vnic(self) -> int:
@@ -92,6 +97,8 @@ class Neighbours:
         self._known: dict[NeighbourKey, Neighbour] = {}
         self._asked: Counter[int] = Counter()
         """How many of them count for a vNIC."""
+        self._waiting: list[Waiting] = []
+        """All that wait, oldest first."""
 
     def failed(self, key: NeighbourKey) -> bool:
         neighbour = self._known.get(key)
@@ -107,29 +114,62 @@ class Neighbours:
             for key, one in sorted(self._known.items())
         ]
 
-    def resolve(self, key: NeighbourKey, waiting: Waiting, now: int) -> bytes | None:
+    def resolve(self, key: NeighbourKey, waiting: Waiting) -> bytes | None:
         """Its MAC; None where the packet waits for it from now on."""
         neighbour = self._known.get(key)
-        if neighbour is None:
-            self._check_room(waiting.vnic)
-            self._begin(key, waiting.vnic, [waiting], now)
+        if neighbour is None or neighbour.state is State.INCOMPLETE:
+            self._wait(key, neighbour, waiting)
             return None
         if neighbour.state is State.FAILED:
             self._hooks.unreachable(waiting)
             raise Dropped("neighbour_unresolved")
-        if neighbour.state is State.INCOMPLETE:
-            last = _pushed_out(neighbour.queue, waiting.vnic) if len(neighbour.queue) >= QUEUE_EACH else None
-            if last is None:
-                self._check_room(waiting.vnic)
-            else:
-                if last.vnic != waiting.vnic:
-                    self._check_share(waiting.vnic)
-                neighbour.queue = [one for one in neighbour.queue if one is not last]
-                self._hooks.give_up(last, "neighbour_queue_full")
-            neighbour.queue.append(waiting)
-            return None
         neighbour.used = True
         return neighbour.mac
+
+    def _wait(self, key: NeighbourKey, neighbour: Neighbour | None, waiting: Waiting) -> None:
+        """It waits from now on. Raises Dropped: it may not."""
+        vnic, queue = waiting.vnic, neighbour.queue if neighbour else []
+        last = _pushed_out(queue, vnic) if len(queue) >= QUEUE_EACH else None
+        own = None
+        if (last is None or last.vnic != vnic) and self._sources().count(vnic) >= QUEUE_SHARE:
+            own = self._oldest_of(vnic, key, waiting.since_ns)
+        elif last is None:
+            self._check_room(vnic)
+        if neighbour is None:
+            self._check_new(vnic)
+        if own is not None:
+            self._hooks.limited(vnic, "neighbour_queue_limit")
+            self._push_out(own, "neighbour_queue_limit", key)
+        if neighbour is None:
+            neighbour = self._begin(key, vnic, waiting.since_ns)
+        if last is not None and len(neighbour.queue) >= QUEUE_EACH:
+            self._push_out(last, "neighbour_queue_full", key)
+        neighbour.queue.append(waiting)
+        self._waiting.append(waiting)
+
+    def _oldest_of(self, vnic: int, key: NeighbourKey, now: int) -> Waiting:
+        """What goes of a vNIC's full share, so that this neighbour is asked for. Where that is a next hop it goes at
+        once: of these there are few, and who is flooded has to find his."""
+        oldest = next(one for one in self._waiting if one.vnic == vnic)
+        if now - oldest.since_ns < PATIENCE and not self._hooks.watched(key):
+            self._hooks.limited(vnic, "neighbour_queue_limit")
+            raise Dropped("neighbour_queue_limit")
+        return oldest
+
+    def _push_out(self, gone: Waiting, reason: str, instead: NeighbourKey) -> None:
+        """It waits no more, as another packet is to wait for `instead`. A neighbour for which none waits any more is
+        forgotten, but a next hop: what a scan asks for stays as little as what may wait."""
+        key, neighbour = next((key, one) for key, one in self._known.items() if any(each is gone for each in one.queue))
+        neighbour.queue = [one for one in neighbour.queue if one is not gone]
+        self._leave([gone])
+        self._hooks.give_up(gone, reason)
+        if not neighbour.queue and key != instead and not self._hooks.watched(key):
+            self._forget(key)
+
+    def _leave(self, gone: list[Waiting]) -> list[Waiting]:
+        """The same, which wait no more."""
+        self._waiting = [one for one in self._waiting if not any(one is each for each in gone)]
+        return gone
 
     def want(self, key: NeighbourKey, vnic: int, now: int) -> bytes | None:
         """Its MAC, for a packet that the card makes in the name of who is behind this vNIC: such a packet waits for
@@ -137,23 +177,28 @@ class Neighbours:
         neighbour = self._known.get(key)
         if neighbour is None:
             with suppress(Dropped):
-                self._begin(key, vnic, [], now)
+                self._check_new(vnic)
+                self._begin(key, vnic, now)
             return None
         if neighbour.state in (State.INCOMPLETE, State.FAILED):
             return None
         neighbour.used = True
         return neighbour.mac
 
-    def _begin(self, key: NeighbourKey, vnic: int, queue: list[Waiting], now: int) -> None:
-        """It becomes known, and is asked for. Raises Dropped: there is no room."""
+    def _check_new(self, vnic: int) -> None:
+        """May one more become known, for a packet from here?"""
         if len(self._known) >= ROOM:
             raise Dropped("neighbour_queue_full")
         if self._asked[vnic] >= ROOM - len(self._known):
             self._hooks.limited(vnic, "neighbour_limit")
             raise Dropped("neighbour_limit")
-        self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, vnic, queue=queue)
+
+    def _begin(self, key: NeighbourKey, vnic: int, now: int) -> Neighbour:
+        """It becomes known, and is asked for."""
+        self._known[key] = Neighbour(State.INCOMPLETE, now + SECOND, vnic)
         self._asked[vnic] += 1
         self._hooks.ask(key)
+        return self._known[key]
 
     def uses(self) -> Callable[[int], tuple[tuple[int, int], tuple[int, int]]]:
         """Of a vNIC, neighbours and waiting packets that count for it now, and how many of each may."""
@@ -162,17 +207,10 @@ class Neighbours:
 
     def _sources(self) -> list[int]:
         """The vNICs that waiting packets came from."""
-        return [waiting.vnic for neighbour in self._known.values() for waiting in neighbour.queue]
-
-    def _check_share(self, vnic: int) -> None:
-        """May one more packet from here wait, as far as it is for this vNIC to say?"""
-        if self._sources().count(vnic) >= QUEUE_SHARE:
-            self._hooks.limited(vnic, "neighbour_queue_limit")
-            raise Dropped("neighbour_queue_limit")
+        return [waiting.vnic for waiting in self._waiting]
 
     def _check_room(self, vnic: int) -> None:
-        """May one more packet from here wait?"""
-        self._check_share(vnic)
+        """May one more packet wait in all?"""
         sources = self._sources()
         if len(sources) >= (QUEUE_ALL if vnic in sources else QUEUE_MOST):
             raise Dropped("neighbour_queue_full")
@@ -257,7 +295,7 @@ class Neighbours:
         self._send_waiting(key, neighbour)
 
     def _send_waiting(self, key: NeighbourKey, neighbour: Neighbour) -> None:
-        waiting, neighbour.queue = neighbour.queue, []
+        waiting, neighbour.queue = self._leave(neighbour.queue), []
         for one in waiting:
             self._hooks.send(key, neighbour.mac, one)
 
@@ -304,7 +342,7 @@ class Neighbours:
         self._hooks.ask(key)
 
     def _fail(self, key: NeighbourKey, neighbour: Neighbour) -> None:
-        waiting, neighbour.queue = neighbour.queue, []
+        waiting, neighbour.queue = self._leave(neighbour.queue), []
         neighbour.state, neighbour.tries = State.FAILED, 0
         neighbour.due_ns += RETRY
         self._hooks.changed(key, False)
@@ -315,7 +353,7 @@ class Neighbours:
     def keep(self, there: Callable[[int], bool]) -> None:
         """Forget those whose uplink is gone; what waits for them is given up."""
         for key in sorted(key for key in self._known if not there(key.uplink)):
-            for one in self._forget(key).queue:
+            for one in self._leave(self._forget(key).queue):
                 self._hooks.give_up(one, "neighbour_unresolved")
 
 

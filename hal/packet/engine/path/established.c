@@ -1,6 +1,7 @@
 /* Packets of connections that are known: what is rare of steps 2 to 7 of *Established*. */
 #include "path/answers.h"
 #include "path/tracking.h"
+#include "path/waiting.h"
 #include "path/way.h"
 
 enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct dsn_packet *p, uint32_t ref) {

@@ -2,6 +2,7 @@
 
 #include "path/answers.h"
 #include "path/shard.h"
+#include "path/waiting.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -24,12 +25,14 @@ bool dsn_neighbours_create(struct dsn_neighbours *n, uint32_t lists) {
     *n = (struct dsn_neighbours){
         .places = DSN_NEIGHBOURS + lists,
         .mapped = {((size_t)DSN_NEIGHBOURS + lists + 1) * sizeof(*n->neighbour),
-                   (DSN_NEIGHBOURS + 1) * sizeof(*n->heap), HEADS * sizeof(*n->head)},
+                   (DSN_NEIGHBOURS + 1) * sizeof(*n->heap), HEADS * sizeof(*n->head),
+                   (DSN_WAITING_MOST + 1) * sizeof(*n->packet)},
     };
     n->neighbour = reserve(n->mapped[0]);
     n->heap = reserve(n->mapped[1]);
     n->head = reserve(n->mapped[2]);
-    if (n->neighbour != NULL && n->heap != NULL && n->head != NULL &&
+    n->packet = reserve(n->mapped[3]);
+    if (n->neighbour != NULL && n->heap != NULL && n->head != NULL && n->packet != NULL &&
         getrandom(n->seed, sizeof(n->seed), 0) == (ssize_t)sizeof(n->seed))
         return true;
     dsn_neighbours_destroy(n);
@@ -37,14 +40,16 @@ bool dsn_neighbours_create(struct dsn_neighbours *n, uint32_t lists) {
 }
 
 void dsn_neighbours_destroy(struct dsn_neighbours *n) {
-    for (uint32_t number = 1; n->neighbour != NULL && number <= n->high; number++)
-        rte_pktmbuf_free_bulk(n->neighbour[number].queue, n->neighbour[number].queued);
+    for (uint32_t number = 1; n->packet != NULL && number <= n->packets; number++)
+        rte_pktmbuf_free(n->packet[number].mbuf);
     if (n->neighbour != NULL)
         munmap(n->neighbour, n->mapped[0]);
     if (n->heap != NULL)
         munmap(n->heap, n->mapped[1]);
     if (n->head != NULL)
         munmap(n->head, n->mapped[2]);
+    if (n->packet != NULL)
+        munmap(n->packet, n->mapped[3]);
     *n = (struct dsn_neighbours){0};
 }
 
@@ -182,7 +187,7 @@ static void set_state(struct dsn_neighbours *n, struct dsn_neighbour *one, enum 
         dsn_news_count(n->news, one->uplink, one->address, knows - known, asks - asking);
 }
 
-static void forget(struct dsn_shard *shard, uint32_t number) {
+void dsn_neighbour_forget(struct dsn_shard *shard, uint32_t number) {
     struct dsn_neighbours *n = &shard->neighbours;
     struct dsn_neighbour *one = &n->neighbour[number];
     clear_timer(n, number);
@@ -193,130 +198,29 @@ static void forget(struct dsn_shard *shard, uint32_t number) {
     tidy(n, number);
 }
 
-/* The packets that waited for it, `count` of them, taken out. */
-static uint8_t take_waiting(struct dsn_shard *shard, struct dsn_neighbour *one) {
-    uint8_t count = one->queued;
-    shard->neighbours.waiting -= count;
-    for (uint8_t i = 0; i < count; i++)
-        shard->vnics.state[one->queue_share[i]].waiting--;
-    one->queued = 0;
-    return count;
-}
-
-/* tell: the senders hear of it. */
-static void give_up(struct dsn_shard *shard, struct dsn_neighbour *one, bool tell) {
-    uint8_t count = take_waiting(shard, one);
-    for (uint8_t i = 0; i < count; i++) {
-        const struct dsn_vnic *vnic = dsn_vnic_by_id(shard->root, shard->vnics.state[one->queue_share[i]].id);
-        if (tell && vnic != NULL)
-            dsn_tell_unreachable(shard, vnic, one->queue[i]);
-        dsn_count_lost(shard, one->queue_vnic[i], DSN_REASON_NEIGHBOUR_UNRESOLVED);
-        rte_pktmbuf_free(one->queue[i]);
-    }
-}
-
-static void send_waiting(struct dsn_shard *shard, struct dsn_neighbour *one, const struct dsn_vnic *uplink) {
-    uint8_t count = take_waiting(shard, one), source[6];
-    memcpy(source, &uplink->mac, 6);
-    for (uint8_t i = 0; i < count; i++) {
-        struct rte_mbuf *packet = one->queue[i];
-        struct dsn_packet p = {.frame = rte_pktmbuf_mtod(packet, uint8_t *), .length = packet->data_len};
-        enum dsn_reason_number reason = DSN_REASON_PORT_FULL;
-        (void)dsn_parse_ethernet(&p); /* it passed once */
-        rte_pktmbuf_adj(packet, p.ip);
-        if (dsn_put_ethernet(packet, one->mac, source, uplink->vlan, p.ethertype))
-            reason = dsn_transmit(shard, one->queue_vnic[i], uplink->slot, dsn_port_index(shard, uplink->port), packet);
-        if (reason == DSN_PASSED)
-            continue;
-        dsn_count_drop(shard, one->queue_vnic[i], reason);
-        rte_pktmbuf_free(packet);
-    }
-}
-
-/* Who goes of a full queue where one more comes of this share: the oldest (RFC 4861 7.2.2) of those that would have most
- * there, so that a flood pushes out nothing but its own. */
-static uint8_t last_in(const struct dsn_neighbour *one, uint32_t share) {
-    uint8_t last = 0, most = 0;
-    for (uint8_t i = 0; i < one->queued; i++) {
-        uint8_t count = one->queue_share[i] == share;
-        for (uint8_t k = 0; k < one->queued; k++)
-            count = (uint8_t)(count + (one->queue_share[k] == one->queue_share[i]));
-        if (count > most) {
-            most = count;
-            last = i;
-        }
-    }
-    return last;
-}
-
-static void push_out(struct dsn_shard *shard, struct dsn_neighbour *one, uint8_t last) {
-    dsn_count_lost(shard, one->queue_vnic[last], DSN_REASON_NEIGHBOUR_QUEUE_FULL);
-    rte_pktmbuf_free(one->queue[last]);
-    shard->vnics.state[one->queue_share[last]].waiting--;
-    shard->neighbours.waiting--;
-    one->queued--;
-    for (uint8_t i = last; i < one->queued; i++) {
-        one->queue[i] = one->queue[i + 1];
-        one->queue_vnic[i] = one->queue_vnic[i + 1];
-        one->queue_share[i] = one->queue_share[i + 1];
-    }
-}
-
-/* It becomes known, and is asked for. */
-static enum dsn_reason_number begin(struct dsn_shard *shard, uint32_t number, uint32_t share,
-                                    const struct dsn_vnic *from, uint64_t now) {
-    struct dsn_neighbours *n = &shard->neighbours;
-    struct dsn_neighbour *one = &n->neighbour[number];
-    struct dsn_vnic_state *state = &shard->vnics.state[share];
+enum dsn_reason_number dsn_neighbour_may_begin(struct dsn_shard *shard, uint32_t share, const struct dsn_vnic *from) {
+    const struct dsn_neighbours *n = &shard->neighbours;
     if (share == 0 || n->timers >= DSN_NEIGHBOURS)
         return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
-    if (state->neighbours >= DSN_NEIGHBOURS - n->timers) {
+    if (shard->vnics.state[share].neighbours >= DSN_NEIGHBOURS - n->timers) {
         dsn_neighbours_are_limited(shard, DSN_LIMIT_NEIGHBOURS, share, from);
         return DSN_REASON_NEIGHBOUR_LIMIT;
     }
+    return DSN_PASSED;
+}
+
+void dsn_neighbour_begin(struct dsn_shard *shard, uint32_t number, uint32_t share, uint64_t now) {
+    struct dsn_neighbours *n = &shard->neighbours;
+    struct dsn_neighbour *one = &n->neighbour[number];
     set_state(n, one, DSN_NEIGHBOUR_INCOMPLETE);
     one->tries = 1;
     one->used = false;
     one->asker = share;
-    state->neighbours++;
+    shard->vnics.state[share].neighbours++;
     memset(one->mac, 0, 6); /* of whoever was known by this address before */
     memset(one->before, 0, 6);
     set_timer(n, number, now + DSN_SECOND);
     ask(shard, one);
-    return DSN_PASSED;
-}
-
-enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
-                                          uint32_t vnic, uint64_t now) {
-    struct dsn_neighbours *n = &shard->neighbours;
-    struct dsn_neighbour *one = &n->neighbour[number];
-    if (one->state == DSN_NEIGHBOUR_FAILED)
-        return DSN_REASON_NEIGHBOUR_UNRESOLVED;
-    const struct dsn_vnic *from = dsn_vnic_at(shard->root, vnic);
-    uint32_t share = dsn_vnic_state(&shard->vnics, from->id);
-    struct dsn_vnic_state *state = &shard->vnics.state[share];
-    bool full = one->queued >= DSN_NEIGHBOUR_QUEUE;
-    uint8_t last = full ? last_in(one, share) : 0;
-    if (share == 0)
-        return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
-    if ((!full || one->queue_share[last] != share) && state->waiting >= DSN_WAITING_EACH) {
-        dsn_neighbours_are_limited(shard, DSN_LIMIT_WAITING, share, from);
-        return DSN_REASON_NEIGHBOUR_QUEUE_LIMIT;
-    }
-    bool is_new = one->state == DSN_NEIGHBOUR_NONE;
-    if (full)
-        push_out(shard, one, last);
-    else if (n->waiting >= (state->waiting > 0 ? DSN_WAITING : DSN_WAITING_MOST))
-        return DSN_REASON_NEIGHBOUR_QUEUE_FULL;
-    enum dsn_reason_number reason = is_new ? begin(shard, number, share, from, now) : DSN_PASSED;
-    if (reason != DSN_PASSED)
-        return reason;
-    state->waiting++;
-    one->queue_vnic[one->queued] = vnic;
-    one->queue_share[one->queued] = share;
-    one->queue[one->queued++] = packet;
-    n->waiting++;
-    return DSN_PASSED;
 }
 
 __rte_cold const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t number, uint64_t vnic, uint64_t now) {
@@ -326,8 +230,11 @@ __rte_cold const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t n
         one->used = true;
         return one->mac;
     }
-    if (one->state == DSN_NEIGHBOUR_NONE && from != NULL)
-        (void)begin(shard, number, dsn_vnic_state(&shard->vnics, vnic), from, now);
+    if (one->state == DSN_NEIGHBOUR_NONE && from != NULL) {
+        uint32_t share = dsn_vnic_state(&shard->vnics, vnic);
+        if (dsn_neighbour_may_begin(shard, share, from) == DSN_PASSED)
+            dsn_neighbour_begin(shard, number, share, now);
+    }
     return NULL;
 }
 
@@ -419,7 +326,7 @@ bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, 
         confirm(shard, number);
     else
         doubt(shard, number);
-    send_waiting(shard, one, uplink);
+    dsn_waiting_send(shard, one, uplink);
     return true;
 }
 
@@ -429,7 +336,7 @@ static void ask_again(struct dsn_shard *shard, uint32_t number, uint64_t wait) {
     ask(shard, one);
 }
 
-static bool is_next_hop(const struct dsn_shard *shard, const struct dsn_neighbour *one) {
+bool dsn_neighbour_is_next_hop(const struct dsn_shard *shard, const struct dsn_neighbour *one) {
     const struct dsn_vnic *uplink = dsn_vnic_by_id(shard->root, one->uplink);
     return uplink != NULL && dsn_next_hops(shard->root, uplink, one->address, NULL, 0) > 0;
 }
@@ -440,7 +347,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
     switch (one->state) {
     case DSN_NEIGHBOUR_REACHABLE:
         if (!one->used) {
-            forget(shard, number);
+            dsn_neighbour_forget(shard, number);
             return;
         }
         set_state(n, one, DSN_NEIGHBOUR_PROBE);
@@ -449,7 +356,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
         ask_again(shard, number, DSN_SECOND);
         return;
     case DSN_NEIGHBOUR_FAILED:
-        if (one->tries < MORE_TRIES || is_next_hop(shard, one)) {
+        if (one->tries < MORE_TRIES || dsn_neighbour_is_next_hop(shard, one)) {
             one->tries = RTE_MIN(one->tries + 1, MORE_TRIES);
             ask_again(shard, number, RETRY);
             if (one->due <= now) /* requests that were missed aren't made up */
@@ -457,7 +364,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
             return;
         }
         one->references++; /* it is told of behind its end */
-        forget(shard, number);
+        dsn_neighbour_forget(shard, number);
         changed(shard, one, true);
         dsn_neighbour_let_go(n, number);
         return;
@@ -473,7 +380,7 @@ static void run(struct dsn_shard *shard, uint32_t number, uint64_t now) {
         one->tries = 0;
         set_timer(n, number, one->due + RETRY);
         changed(shard, one, false);
-        give_up(shard, one, true);
+        dsn_waiting_give_up(shard, one, true);
     }
 }
 
@@ -514,7 +421,7 @@ void dsn_neighbours_keep(struct dsn_shard *shard) {
             place--;
             continue;
         }
-        give_up(shard, one, false);
-        forget(shard, n->heap[place]);
+        dsn_waiting_give_up(shard, one, false);
+        dsn_neighbour_forget(shard, n->heap[place]);
     }
 }

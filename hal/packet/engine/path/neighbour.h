@@ -32,18 +32,18 @@ struct dsn_neighbour {
     uint64_t uplink;
     uint8_t address[16];
     uint64_t due;
-    struct rte_mbuf *queue[DSN_NEIGHBOUR_QUEUE]; /* frames ready to leave but for their MACs and VLAN; oldest first */
-    uint32_t queue_vnic[DSN_NEIGHBOUR_QUEUE];    /* slots they came from */
-    uint32_t queue_share[DSN_NEIGHBOUR_QUEUE];   /* numbers of states that they count in */
+    uint16_t queue[DSN_NEIGHBOUR_QUEUE]; /* numbers of packets that wait for it; oldest first */
 } __rte_aligned(128);
 
 struct dsn_neighbours {
     struct dsn_neighbour *neighbour; /* numbers begin with 1 */
     struct dsn_news *news;           /* what other workers know; one alone: NULL */
     uint32_t *heap, *head;
+    struct dsn_waiting *packet;  /* path/waiting.h; numbers begin with 1 */
+    uint16_t packets, no_packet; /* numbers used so far, and the first of those that are free again */
     uint32_t high, free, waiting, places;
     uint32_t timers; /* as many as are known: each has one */
-    size_t mapped[3];
+    size_t mapped[4];
     uint64_t seed[3]; /* secret: whose packets ask for neighbours must not choose the list that they are in */
 };
 
@@ -61,10 +61,13 @@ uint32_t dsn_neighbour_place(struct dsn_neighbours *neighbours, uint64_t uplink,
 void dsn_neighbour_hold(struct dsn_neighbours *neighbours, uint32_t number);
 void dsn_neighbour_let_go(struct dsn_neighbours *neighbours, uint32_t number);
 
-/* A packet goes to it that came from `vnic`, still behind its Ethernet header. DSN_PASSED: it waits from now on
- * (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in PROBE. */
-enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
-                                          uint32_t vnic, uint64_t now);
+/* May one more become known, for a packet of `from` and its share? Then it is, and is asked for. */
+enum dsn_reason_number dsn_neighbour_may_begin(struct dsn_shard *shard, uint32_t share, const struct dsn_vnic *from);
+void dsn_neighbour_begin(struct dsn_shard *shard, uint32_t number, uint32_t share, uint64_t now);
+/* Known no more; nothing waits for it. */
+void dsn_neighbour_forget(struct dsn_shard *shard, uint32_t number);
+/* Does a next hop have its address? */
+bool dsn_neighbour_is_next_hop(const struct dsn_shard *shard, const struct dsn_neighbour *one);
 /* Its MAC, for a packet that the card makes in the name of who is behind the vNIC with this id: such a packet waits for
  * nobody. NULL: it isn't known; it is asked for from now on, if there is room. */
 const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t number, uint64_t vnic, uint64_t now);

@@ -97,6 +97,7 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
     }
     to->state[copy].budget = NULL;
     to->state[copy].firsts = (struct dsn_firsts_of){0}; /* packets aren't copied */
+    to->state[copy].oldest = to->state[copy].newest = 0;
     to->state[copy].fragments[0] = to->state[copy].fragments[1] = 0;
     to->state[copy].neighbours = 0;                                /* each is counted as it is copied */
     memset(to->state[copy].half, 0, sizeof(to->state[copy].half)); /* nor are connections, but for one or two */

@@ -27,6 +27,7 @@ struct dsn_vnic_state {
     uint32_t neighbours;        /* that are known and count for it */
     struct dsn_budget *budget;  /* or NULL */
     uint32_t waiting;           /* packets from it that wait for neighbours */
+    uint16_t oldest, newest;    /* of those (path/waiting.h); 0: none */
     _Alignas(RTE_CACHE_LINE_SIZE) struct dsn_half_of half[2];
     struct dsn_bucket opened[2], punt, log[2]; /* opened, log: of connections that it opens, and of those to it */
     struct dsn_firsts_of firsts;               /* its first packets that wait for their turn */

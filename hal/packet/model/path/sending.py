@@ -40,7 +40,7 @@ class Sending:
             source, destination = own_mac(self._moment.tables, egress) or ZERO_MAC, egress.mac
         if path.neighbour is not None:
             key = NeighbourKey(egress.id, path.neighbour)
-            mac = self._neighbours.resolve(key, Waiting(replace(packet, ip=ip)), self._moment.now)
+            mac = self._neighbours.resolve(key, Waiting(replace(packet, ip=ip), self._moment.now))
             if mac is None:
                 return Verdict.QUEUE
             destination = mac

@@ -1,7 +1,7 @@
 """What the documents name exists: files that they link to, commands, decisions in the list."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -105,6 +105,34 @@ def test_every_room_says_what_it_is() -> None:
     assert Path("hal/packet") in rooms()
     assert Path("services/bridging") in rooms()
     assert [str(room) for room in rooms() if not (ROOT / room / "README.md").exists()] == []
+
+
+UNTOLD = {"__init__.py", "__main__.py", "conftest.py"}
+
+
+def untold(readme: str, names: Iterable[str]) -> list[str]:
+    """Of the files beside it, those that a README leaves out which has a table of them; headers go with their .c."""
+    if not re.search(r"^\| `[\w.]+\.(?:py|c)`", readme, re.MULTILINE):
+        return []
+    sources = {*names} - UNTOLD
+    told = {*re.findall(r"`([\w.]+\.(?:py|c|h))`", readme)}
+    alone = {name for name in sources if name.endswith((".py", ".c")) or f"{name[:-2]}.c" not in sources}
+    return sorted(name for name in alone - told if name.endswith((".py", ".c", ".h")) and not name.startswith("_"))
+
+
+def test_tables_of_a_room_have_its_files() -> None:
+    readmes = [path for path in documents() if path.name == "README.md"]
+    found = {path: [one.name for one in files(f":(glob){path.parent}/*")] for path in readmes if path.parent.parts}
+    lost = [f"{path}: {name}" for path in found for name in untold((ROOT / path).read_text(), found[path])]
+    assert Path("hal/packet/engine/path/README.md") in found
+    assert lost == []
+
+
+def test_a_file_that_is_left_out_is_seen() -> None:
+    table = "| file | what |\n| --- | --- |\n| `flows.c` `ops.c` | connections |\n\nBegin with `way.h`.\n"
+    assert untold(table, ["flows.c", "flows.h", "ops.c", "way.h", "README.md", "__init__.py"]) == []
+    assert untold(table, ["flows.c", "ops.c", "tcp.c", "tcp.h", "look.h"]) == ["look.h", "tcp.c"]
+    assert untold("no table of `flows.c`", ["tcp.c"]) == []
 
 
 def test_guides_name_what_is_written(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def of_router(card: Card, operation: int, link: str, target: str = "192.0.2.2") 
 
 
 @pytest.mark.parametrize("link", [SHARED, OWN])
-def test_rfc_826_the_sender_is_who_the_message_says(card: Card, link: str) -> None:
+def test_rfc826_the_sender_is_who_the_message_says(card: Card, link: str) -> None:
     """On an uplink, whatever MAC the frame comes from; nobody's MAC is no answer."""
     card.host("client").sends(udp("10.1.0.20:1 > 203.0.113.9:53")).waits()
     for nobody in ("00:00:00:00:00:00", BROADCAST, "01:00:5e:00:00:01"):
@@ -126,13 +126,13 @@ def test_rfc_826_the_sender_is_who_the_message_says(card: Card, link: str) -> No
     assert [Ether(output.data).dst for output in passed.result.outputs] == [link]
 
 
-def test_rfc_826_the_answer_goes_to_who_the_message_says(card: Card) -> None:
+def test_rfc826_the_answer_goes_to_who_the_message_says(card: Card) -> None:
     (sent,) = of_router(card, 1, SHARED).is_taken().outputs()
     answer = Ether(sent.data)
     assert (answer.dst, answer[ARP].hwdst, answer[ARP].psrc) == (SHARED, SHARED, "192.0.2.2")
 
 
-def test_rfc_5227_2_4_who_the_message_says_is_in_conflict(card: Card) -> None:
+def test_rfc5227_2_4_who_the_message_says_is_in_conflict(card: Card) -> None:
     """By the message: the card's own MAC in it is the card's own frame that came back, whoever bridged it."""
     gateway = HOSTS["gateway"]
     for link, reason in ((SHARED, "address_conflict"), (gateway.next_to, "arp_ignored")):

@@ -134,28 +134,28 @@ def test_not_on_eight(card: Card, begin: int, end: int) -> None:
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_791_3_2_out_of_order_behind_the_first(card: Card, make: type) -> None:
+def test_rfc791_3_2_out_of_order_behind_the_first(card: Card, make: type) -> None:
     send(card, make(0, 200, True)).arrives_at("web")
     for begin, end in ((600, 808), (200, 400), (400, 600)):
         send(card, make(begin, end, end < 808)).arrives_at("web")
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_791_3_2_before_the_first(card: Card, make: type) -> None:
+def test_rfc791_3_2_before_the_first(card: Card, make: type) -> None:
     """Who may pass only the first says: the card keeps none back."""
     send(card, make(400, 808, False)).is_dropped("fragment_no_first").silently()
     send(card, make(0, 400, True)).arrives_at("web")
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_815_3_an_empty_fragment_fills_no_hole(card: Card, make: type) -> None:
+def test_rfc815_3_an_empty_fragment_fills_no_hole(card: Card, make: type) -> None:
     send(card, make(0, 400, True)).arrives_at("web")
     send(card, make(400, 400, False)).is_dropped("fragment_invalid")
     send(card, make(400, 808, False)).arrives_at("web")
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_815_3_a_datagram_has_one_end(card: Card, make: type) -> None:
+def test_rfc815_3_a_datagram_has_one_end(card: Card, make: type) -> None:
     send(card, make(0, 200, True)).arrives_at("web")
     send(card, make(400, 600, False)).arrives_at("web")
     send(card, make(600, 608, True)).is_dropped("fragment_invalid")
@@ -165,7 +165,7 @@ def test_rfc_815_3_a_datagram_has_one_end(card: Card, make: type) -> None:
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_815_3_no_end_before_what_has_come(card: Card, make: type) -> None:
+def test_rfc815_3_no_end_before_what_has_come(card: Card, make: type) -> None:
     send(card, make(0, 200, True)).arrives_at("web")
     send(card, make(400, 600, True)).arrives_at("web")
     send(card, make(200, 300, False)).is_dropped("fragment_invalid")
@@ -174,7 +174,7 @@ def test_rfc_815_3_no_end_before_what_has_come(card: Card, make: type) -> None:
 
 @pytest.mark.parametrize("make", [piece, piece6])
 @pytest.mark.parametrize(("begin", "end"), [(0, 400), (0, 200), (400, 600), (408, 416)])
-def test_rfc_8200_4_5_duplicates_are_dropped_alone(card: Card, make: type, begin: int, end: int) -> None:
+def test_rfc8200_4_5_duplicates_are_dropped_alone(card: Card, make: type, begin: int, end: int) -> None:
     send(card, make(0, 400, True)).arrives_at("web")
     send(card, make(400, 600, True)).arrives_at("web")
     send(card, make(begin, end, True)).is_dropped("fragment_duplicate").silently()
@@ -183,7 +183,7 @@ def test_rfc_8200_4_5_duplicates_are_dropped_alone(card: Card, make: type, begin
 
 @pytest.mark.parametrize("make", [piece, piece6])
 @pytest.mark.parametrize(("begin", "end"), [(0, 408), (392, 408), (592, 616), (0, 800)])
-def test_rfc_5722_4_an_overlap_ends_the_datagram(card: Card, make: type, begin: int, end: int) -> None:
+def test_rfc5722_4_an_overlap_ends_the_datagram(card: Card, make: type, begin: int, end: int) -> None:
     send(card, make(0, 400, True)).arrives_at("web")
     send(card, make(600, 608, True)).arrives_at("web")
     send(card, make(begin, end, end < 808)).is_dropped("fragment_overlap").silently()
@@ -192,7 +192,7 @@ def test_rfc_5722_4_an_overlap_ends_the_datagram(card: Card, make: type, begin: 
 
 
 @pytest.mark.parametrize("make", [piece, piece6])
-def test_rfc_4963_2_an_identification_comes_again(card: Card, make: type) -> None:
+def test_rfc4963_2_an_identification_comes_again(card: Card, make: type) -> None:
     """At 2,200 datagrams a second IPv4's 65,536 are used up while entries live: one that is whole leaves none."""
     for _ in range(3):
         send(card, make(0, 400, True)).arrives_at("web")
@@ -201,7 +201,7 @@ def test_rfc_4963_2_an_identification_comes_again(card: Card, make: type) -> Non
         send(card, make(400, 600, True)).is_dropped("fragment_no_first")
 
 
-def test_rfc_1858_3_2_2_a_later_one_inside_the_tcp_header(card: Card) -> None:
+def test_rfc1858_3_2_2_a_later_one_inside_the_tcp_header(card: Card) -> None:
     first = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=6) / TCP(sport=9, dport=80, flags="S") / PAD
     send(card, Description("10.1.0.20", "10.1.0.10", lambda: first)).arrives_at("web")
     for begin in (8, 16):
@@ -209,7 +209,7 @@ def test_rfc_1858_3_2_2_a_later_one_inside_the_tcp_header(card: Card) -> None:
     send(card, piece(24, 48, True, protocol=6)).arrives_at("web")
 
 
-def test_rfc_3128_the_port_comes_in_a_later_one(card: Card) -> None:
+def test_rfc3128_the_port_comes_in_a_later_one(card: Card) -> None:
     """Nor without its first, by which a filter that looks at it alone would let it pass."""
     send(card, piece(8, 808, False, protocol=6)).is_dropped("fragment_tiny")
     send(card, piece(8, 808, False)).is_dropped("fragment_no_first")
@@ -220,7 +220,7 @@ def test_of_udp_eight_bytes_may_come_first(card: Card) -> None:
     send(card, piece(8, 808, False)).arrives_at("web")
 
 
-def test_rfc_7112_5_a_first_has_the_whole_chain(card: Card) -> None:
+def test_rfc7112_5_a_first_has_the_whole_chain(card: Card) -> None:
     def first(following: int, data: bytes) -> Sent:
         header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrFragment(id=7, m=1, nh=following)
         return send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: header / Raw(data)))
@@ -231,7 +231,7 @@ def test_rfc_7112_5_a_first_has_the_whole_chain(card: Card) -> None:
     first(60, b"\x11\0" + bytes(6) + WHOLE[:8]).arrives_at("web")
 
 
-def test_rfc_6946_3_atomic_ones_are_no_fragments(card: Card) -> None:
+def test_rfc6946_3_atomic_ones_are_no_fragments(card: Card) -> None:
     """Nor while a datagram in fragments has their identification."""
 
     def atomic() -> Sent:
@@ -247,14 +247,14 @@ def test_rfc_6946_3_atomic_ones_are_no_fragments(card: Card) -> None:
     send(card, piece6(400, 808, False)).is_dropped("fragment_no_first")  # an atomic one is nobody's first
 
 
-def test_rfc_8200_4_5_what_follows_is_said_by_the_first(card: Card) -> None:
+def test_rfc8200_4_5_what_follows_is_said_by_the_first(card: Card) -> None:
     """Next headers of later fragments may differ."""
     send(card, piece6(0, 400, True)).arrives_at("web")
     odd = IPv6(src="2001:db8:1::14", dst="2001:db8:1::a") / IPv6ExtHdrFragment(id=7, offset=50, nh=6) / WHOLE[400:]
     send(card, Description("2001:db8:1::14", "2001:db8:1::a", lambda: odd)).arrives_at("web")
 
 
-def test_rfc_791_2_3_protocols_have_identifications_of_their_own(card: Card) -> None:
+def test_rfc791_2_3_protocols_have_identifications_of_their_own(card: Card) -> None:
     esp = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags="MF", proto=50) / Raw(bytes(400))
     send(card, piece(0, 400, True)).arrives_at("web")
     send(card, Description("10.1.0.20", "10.1.0.10", lambda: esp)).arrives_at("web")
@@ -264,7 +264,7 @@ def test_rfc_791_2_3_protocols_have_identifications_of_their_own(card: Card) -> 
 
 
 @pytest.mark.parametrize("flags", ["DF+MF", "evil+MF"])
-def test_rfc_791_3_1_flags_beside_more_fragments(card: Card, flags: str) -> None:
+def test_rfc791_3_1_flags_beside_more_fragments(card: Card, flags: str) -> None:
     """A host may cut up what routers must not, and the reserved bit says nothing."""
     first = IP(src="10.1.0.20", dst="10.1.0.10", id=7, flags=flags, proto=17) / Raw(WHOLE[:400])
     sent = send(card, Description("10.1.0.20", "10.1.0.10", lambda: first)).arrives_at("web")
@@ -272,7 +272,7 @@ def test_rfc_791_3_1_flags_beside_more_fragments(card: Card, flags: str) -> None
     send(card, piece(400, 808, False)).arrives_at("web")
 
 
-def test_rfc_6980_5_neighbour_discovery_is_never_in_fragments(card: Card) -> None:
+def test_rfc6980_5_neighbour_discovery_is_never_in_fragments(card: Card) -> None:
     """An atomic fragment is one here."""
     asked = ICMPv6ND_NS(tgt="2001:db8:1::1") / ICMPv6NDOptSrcLLAddr(lladdr=HOSTS["client"].mac)
     header = IPv6(src="2001:db8:1::14", dst="2001:db8:1::1", hlim=255)

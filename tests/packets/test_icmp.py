@@ -149,7 +149,7 @@ def test_who_has_no_antispoof_may_be_a_router(card: Card) -> None:
 
 
 @pytest.mark.parametrize(("question", "db", "client"), [case[:3] for case in TO_DB])
-def test_rfc_5508_req_6_errors_in_fragments_renew_nothing(
+def test_rfc5508_req_6_errors_in_fragments_renew_nothing(
     card: Card, question: Description, db: str, client: str
 ) -> None:
     """RFC 1812 4.3.2.3, RFC 4443 2.4 (c): none is long enough; a later one would count as a reply."""
@@ -170,7 +170,7 @@ def test_rfc_5508_req_6_errors_in_fragments_renew_nothing(
     assert (after.packets, after.timeout_ns, after.last_ns) == ((1, 1), before.timeout_ns, before.last_ns)
 
 
-def test_rfc_6946_an_error_in_an_atomic_fragment(card: Card) -> None:
+def test_rfc6946_an_error_in_an_atomic_fragment(card: Card) -> None:
     question = udp("[2001:db8:1::14]:1 > [2001:db8:2::5]:53")
     card.host("client").sends(question).arrives_at("db")
     whole = bytes(unreachable("2001:db8:2::5", "2001:db8:1::14", question).build())
@@ -213,7 +213,7 @@ def test_time_exceeded_of_ipv6_passes(card: Card) -> None:
         ("2001:db8:1::14 > 2001:db8:2::5", "2001:db8:2::5 > 2001:db8:1::14"),
     ],
 )
-def test_rfc_5508_4_1_a_connection_of_echo_has_requests_one_way(card: Card, ask: str, back: str) -> None:
+def test_rfc5508_4_1_a_connection_of_echo_has_requests_one_way(card: Card, ask: str, back: str) -> None:
     """With identifier 0 a request has the key that replies have: it is none, and what its own rules say isn't asked."""
     for ident in (7, 0):
         card.host("client").sends(ping(ask, ident=ident)).arrives_at("db")

@@ -179,7 +179,7 @@ def unreachable_code(sent: Sent, reason: str) -> int:
 
 
 @pytest.mark.parametrize(("reason", "v4", "v6", "code4", "code6"), UNREACHABLE)
-def test_rfc_1812_5_2_7_1_destination_unreachable(
+def test_rfc1812_5_2_7_1_destination_unreachable(
     card: Card, reason: str, v4: str, v6: str, code4: int, code6: int
 ) -> None:
     if reason == "next_hop_down":
@@ -202,7 +202,7 @@ def to_nowhere(edit: Callable[[Ip], Ip], protocol: int = frames.UDP, payload: by
     return frames.ethernet(GATEWAY_MACS[CLIENT.subnet], CLIENT.mac, 0x0800, ip.wrap(protocol, body))
 
 
-def test_rfc_1812_4_3_2_7_what_is_never_told_of(card: Card) -> None:
+def test_rfc1812_4_3_2_7_what_is_never_told_of(card: Card) -> None:
     """Errors, all but first fragments, what came to a group, and sources that are nobody."""
     same = to_nowhere(lambda ip: ip)
     assert unreachable_code(card.receives(same, CLIENT), "no_route") == 0
@@ -226,7 +226,7 @@ def test_spoofed_ones_are_told_nothing(card: Card) -> None:
 
 
 @pytest.mark.parametrize(("size", "quoted"), [(100, 128), (1400, 548)])
-def test_rfc_1812_4_3_2_3_as_much_as_fits_in_576_bytes(card: Card, size: int, quoted: int) -> None:
+def test_rfc1812_4_3_2_3_as_much_as_fits_in_576_bytes(card: Card, size: int, quoted: int) -> None:
     frame = to_nowhere(lambda ip: ip, payload=bytes(UDP(sport=1, dport=2, len=8 + size)) + bytes(size))
     sent = card.receives(frame, CLIENT).is_dropped("no_route")
     assert sent.answer()[ICMP].code == 0
@@ -237,7 +237,7 @@ def test_rfc_1812_4_3_2_3_as_much_as_fits_in_576_bytes(card: Card, size: int, qu
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_rfc_1191_a_smaller_mtu_on_either_side(card: Card, protocol: str) -> None:
+def test_rfc1191_a_smaller_mtu_on_either_side(card: Card, protocol: str) -> None:
     """Behind where it leaves: the sender hears of it, quoted, with the MTU. In both directions, with and without DF."""
     card.changes(replace(card.row("vnic", DB.vnic), mtu=1280))
     big = bytes(1300)

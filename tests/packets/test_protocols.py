@@ -44,7 +44,7 @@ def is_gone(card: Card) -> bool:
 # --- UDP (RFC 4787) ---------------------------------------------------------------------------------------------------
 
 
-def test_rfc_4787_req_5_one_way_and_replied(card: Card) -> None:
+def test_rfc4787_req_5_one_way_and_replied(card: Card) -> None:
     """Two minutes until a reply was seen, then five; each packet of either side begins them anew."""
     client, db = card.host("client"), card.host("db")
     client.sends(udp("10.1.0.20:4000 > 10.2.0.5:53")).arrives_at("db")
@@ -63,7 +63,7 @@ def test_rfc_4787_req_5_one_way_and_replied(card: Card) -> None:
     assert is_gone(card)
 
 
-def test_rfc_4787_req_8_replies_come_from_who_was_asked(card: Card) -> None:
+def test_rfc4787_req_8_replies_come_from_who_was_asked(card: Card) -> None:
     """Filtering by address and port: anybody else's packet is a first one, which rules judge."""
     card.host("web").sends(udp("10.1.0.10:4000 > 10.1.0.20:53")).arrives_at("client")
     card.host("client").sends(udp("10.1.0.20:54 > 10.1.0.10:4000")).is_dropped("firewall_default")
@@ -86,7 +86,7 @@ def test_an_error_is_no_reply(card: Card) -> None:
 
 
 @pytest.mark.parametrize(("there", "back"), [(THERE, BACK), (THERE6, BACK6)])
-def test_rfc_5508_3_1_echo_is_a_connection_by_its_identifier(card: Card, there: str, back: str) -> None:
+def test_rfc5508_3_1_echo_is_a_connection_by_its_identifier(card: Card, there: str, back: str) -> None:
     for ident in (7, 8):
         for seq in (1, 2):
             card.host("client").sends(ping(there, ident=ident, seq=seq)).arrives_at("db")

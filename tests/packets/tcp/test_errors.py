@@ -30,12 +30,12 @@ def quoting(talk: Talk, sequence: int) -> Sent:
 
 
 @pytest.mark.parametrize("sequence", [ISN[0], ISN[0] + 1, ISN[0] + 300, ISN[0] + 501])
-def test_rfc_5927_4_1_what_may_be_on_its_way(card: Card, sequence: int) -> None:
+def test_rfc5927_4_1_what_may_be_on_its_way(card: Card, sequence: int) -> None:
     quoting(opened(card), sequence).arrives_at("client")
 
 
 @pytest.mark.parametrize("sequence", [ISN[0] + 502, ISN[0] + 0x80000000, ISN[0] - 8192, ISN[0] - 100_000])
-def test_rfc_5927_4_1_what_can_not_be(card: Card, sequence: int) -> None:
+def test_rfc5927_4_1_what_can_not_be(card: Card, sequence: int) -> None:
     """Beyond what was sent, or older than a window: who guesses is right once in half a million times."""
     talk = opened(card)
     quoting(talk, sequence).is_dropped("icmp_error_unrelated").silently()

@@ -1,17 +1,13 @@
-"""RFC 9293 3.5 (establishing), 3.10.7.3 (SYN-SENT), RFC 7413 (Fast Open); options of a SYN (3.1, MUST-7)."""
+"""RFC 9293 3.5 (establishing), 3.10.7.3 (SYN-SENT), RFC 7413 (Fast Open); flags."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from scapy.all import IP, TCP, Ether, Raw, in4_chksum
+from scapy.all import TCP, Ether
 
 from hal.packet.contract import TcpState
 from tests.packets.card import Card
-from tests.packets.packets import Description
 from tests.packets.tcp.talk import OPEN, Talk, asked
-from tests.packets.world import HOSTS
 
 TOP = 0xFFFF_FFFF
 
@@ -439,59 +435,7 @@ def test_rfc8684_options_of_others_pass_untouched(card: Card, kind: int) -> None
     assert talk.plays("B:PA+10 A:A").state == TcpState.ESTABLISHED
 
 
-# --- options (RFC 9293 3.1, 3.2) -------------------------------------------------------------------------------------
-
-
-def _syn(options: bytes) -> Description:
-    """A SYN with these bytes as its options."""
-    padded = options + bytes(-len(options) % 4)
-    header = bytearray(bytes(TCP(sport=4000, dport=80, flags="S", seq=1000)) + padded)
-    header[12] = (5 + len(padded) // 4) << 4
-    ip = IP(src="10.1.0.20", dst="10.1.0.10", proto=6)
-    header[16:18] = bytes(2)
-    total = in4_chksum(6, ip, bytes(header))
-    header[16:18] = total.to_bytes(2, "big")
-    return Description("10.1.0.20", "10.1.0.10", lambda: ip / Raw(bytes(header)))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [b"\x02\x01\x05\xb4", b"\x03\x00\x01\x01", b"\x01\x01\x01\x03", b"\x02\x05\x05\xb4", b"\x08\x0a\x00\x00"],
-    ids=["length 1", "length 0", "no length", "beyond the header", "a timestamp cut off"],
-)
-def test_rfc9293_must_7_malformed_options(card: Card, options: bytes) -> None:
-    card.host("client").sends(_syn(options)).is_dropped("tcp_options").silently()
-    card.host("client").sends(_syn(b"\x02\x04\x05\xb4")).arrives_at("web")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        b"",
-        b"\x00\x03\x00\x00",
-        b"\x01\x01\x01\x01",
-        b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + bytes(8) + b"\x01\x03\x03\x07",
-        b"\xfd\x06\x00\x00\x00\x00\x01\x01",
-        b"\x22\x0a" + bytes(8) + b"\x00\x00",
-        b"\x1e\x0c" + bytes(10),
-    ],
-    ids=["none", "behind the end", "nothing", "as Linux", "unknown", "Fast Open cookie", "multipath"],
-)
-def test_rfc9293_must_6_options_pass_untouched(card: Card, options: bytes) -> None:
-    """Unknown ones too (MUST-6)."""
-    sent = card.host("client").sends(_syn(options))
-    assert [output.port for output in sent.outputs()] == [HOSTS["web"].port]
-    assert sent.outputs()[0].data[34:] == sent.data[34:]
-
-
-def test_options_of_others_are_not_looked_at(card: Card) -> None:
-    """What is no SYN may have what it likes between header and data: its receiver looks at it."""
-    talk = Talk(card).plays(OPEN)
-    odd: dict[str, Any] = {"options": [(5, b"\x00" * 6), ("Timestamp", (7, 9)), ("SAck", (5, 9))]}
-    sent = talk.passes(talk.a("PA", 10, **odd), 0)
-    assert sent.outputs()[0].data[34:] == sent.data[34:]
-    sent = talk.passes(talk.a("PUECA", 10, urgptr=4, reserved=5), 0)
-    assert sent.outputs()[0].data[34:] == sent.data[34:]
+# --- flags -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flags", ["", "F", "P", "U", "SF", "SR", "FRA", "SFA", "FPU", "SRFA"])

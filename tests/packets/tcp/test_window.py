@@ -72,7 +72,7 @@ def test_rfc5961_5_2_fourth_bound_is_a_window_behind_what_was_acknowledged(card:
     talk.passes(talk.a("A", ack=last), 0)
 
 
-def test_a_forged_ack_does_not_open_the_window(card: Card) -> None:
+def test_rfc5961_5_2_a_forged_ack_does_not_open_the_window(card: Card) -> None:
     """One that is dropped grants nothing, whatever it says; one that passes does."""
     talk = Talk(card).plays(OPEN)
     beyond = talk.next[0] + WINDOW
@@ -162,8 +162,8 @@ def test_rfc9293_3_10_8_retransmitted_and_out_of_order(card: Card) -> None:
     talk.passes(talk.b("A", ack=first + 1000), 1)
 
 
-def test_urgent_data_passes_untouched(card: Card) -> None:
-    """RFC 9293 3.8.5, RFC 6093: it is data like other data."""
+def test_rfc9293_3_8_5_urgent_data_passes_untouched(card: Card) -> None:
+    """RFC 6093: it is data like other data."""
     talk = Talk(card).plays(OPEN)
     sent = talk.passes(talk.a("PUA", 10, urgptr=5), 0)
     assert sent.outputs()[0].data[34:] == sent.data[34:]
@@ -255,7 +255,7 @@ def test_rfc7323_2_2_scales_in_a_simultaneous_open(card: Card) -> None:
     talk.passes(talk.b("PA", 10, seq=talk.next[1] + 3999), 1)
 
 
-def test_nothing_of_a_dropped_segment_counts(card: Card) -> None:
+def test_rfc9293_3_10_7_4_nothing_of_a_dropped_segment_counts(card: Card) -> None:
     """Neither its number nor its window nor its time: the connection ends when the last that passed says."""
     talk = Talk(card).plays(OPEN)
     card.after(7000)

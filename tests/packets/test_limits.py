@@ -58,6 +58,39 @@ def victim_works(card: Card, port: int) -> None:
     card.host("web").sends(udp(f"10.1.0.10:53 > 10.2.0.5:{port}")).arrives_at("db")
 
 
+# --- connections at a time ----------------------------------------------------------------------------------------
+
+
+def test_own_limit(card: Card) -> None:
+    card.changes(replace(card.row("vnic", 20), flow_limit=2))
+    for port in (1, 2):
+        card.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).is_dropped("flow_limit")
+    card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
+    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
+    card.after(120)
+    card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_inbound_limit(card: Card) -> None:
+    """A share apart from what the vNIC opens itself, each of its own size."""
+    card.changes(replace(card.row("vnic", 10), inbound_flow_limit=2, flow_limit=1))
+    for port in (1, 2):
+        card.host("gateway").sends(tcp(f"203.0.113.9:{port} > 10.1.0.10:80")).arrives_at("web")
+    card.host("gateway").sends(tcp("203.0.113.9:3 > 10.1.0.10:80")).is_dropped("flow_limit")
+    card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
+    card.host("web").sends(udp("10.1.0.10:4 > 10.1.0.20:53")).is_dropped("flow_limit")
+
+
+def test_table_is_full(card: Card) -> None:
+    small = card.anew(connections=2)
+    for port in (1, 2):
+        small.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    small.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).is_dropped("flow_table_full")
+    small.after(120)
+    small.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")
+
+
 # --- connections a second ----------------------------------------------------------------------------------------
 
 

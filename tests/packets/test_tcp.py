@@ -9,7 +9,7 @@ from tests.packets.card import Card, Sent
 from tests.packets.packets import ISS, other, ping, pong, tcp, udp
 from tests.packets.tcp.talk import OPEN, Talk
 
-CLIENT = "10.1.0.20:4000 > 10.1.0.10:80"
+CLIENT, WEB = "10.1.0.20:4000 > 10.1.0.10:80", "10.1.0.10:80 > 10.1.0.20:4000"
 HANDSHAKE = OPEN
 
 

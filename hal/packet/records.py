@@ -51,8 +51,8 @@ class LoadConfig:
         pickup_ns: for how long after start a mid-stream TCP segment may open its flow; 0: never.
         flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
             quarter of what fits in all workers, so that a flood takes its own share only. Who has no more than such a
-            number finds room only while fewer than half as many connections count for it as places are free. TCP that
-            has ended makes way for what is opened.
+            number finds room only while fewer than half as many connections count for it as places are free. What
+            has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far.
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
             fits in all workers.
         fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.
@@ -364,7 +364,7 @@ class RowCounters:
 
 class LimitCounters(NamedTuple):
     """What a vNIC, uplink or tap uses of one of its limits, of all workers together. `used` of `most`, as of the latest
-    `settle`, TCP that has ended not counted; of limits that are by the second `used` is 0, and where one holds for no
+    `settle`, what has ended not counted; of limits that are by the second `used` is 0, and where one holds for no
     such row `most` is. `refused`, at once: packets that were dropped for it, half-open connections that went, answers
     that weren't made."""
 

@@ -60,7 +60,7 @@ class Vnic(_message.Message):
     mtu: _builtins.int
     """Longest IP packet in bytes."""
     flow_limit: _builtins.int
-    """Connections that it opened itself and may have at a time; 0 for the card's default. TCP that has ended makes way."""
+    """Connections that it opened itself and may have at a time; 0 for the card's default. What has ended makes way."""
     inbound_flow_limit: _builtins.int
     """Connections that others may have to it at a time; 0 for the card's default."""
     punt_limit: _builtins.int

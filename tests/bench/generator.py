@@ -42,10 +42,11 @@ class Send:
 
 
 def establish(proto: str) -> tuple[Send, ...]:
-    """The phases after which every flow is established: a UDP packet each way, or TCP's handshake."""
+    """The phases after which every flow is established: a UDP packet each way and one more, by which it goes on (ADR
+    0197), or TCP's handshake."""
     if proto == "tcp":
         return Send("syn", "each"), Send("synack", "reply"), Send("ack", "ack")
-    return Send("open", "each"), Send("answer", "reply")
+    return Send("open", "each"), Send("answer", "reply"), Send("more", "each")
 
 
 @dataclass(frozen=True)

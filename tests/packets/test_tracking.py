@@ -41,6 +41,11 @@ def is_answered(card: Card) -> Card:
     return card
 
 
+def goes_on(card: Card) -> Card:
+    """It is more than one exchange."""
+    return asks(is_answered(card))
+
+
 BEGINS: dict[str, Callable[[Card], object]] = {
     "tcp_syn_sent": lambda card: play(card, "A:S"),
     "tcp_syn_received": lambda card: play(card, "A:S B:SA"),
@@ -50,7 +55,7 @@ BEGINS: dict[str, Callable[[Card], object]] = {
     "tcp_time_wait": lambda card: play(card, HANDSHAKE + " A:FA B:FA A:A"),
     "tcp_closed": lambda card: play(card, HANDSHAKE + " A:R"),
     "udp": asks,
-    "udp_replied": is_answered,
+    "udp_replied": goes_on,
     "icmp": lambda card: card.host("client").sends(ping("10.1.0.20 > 10.1.0.10")).arrives_at("web"),
     "other": lambda card: card.host("client").sends(other("10.1.0.20 > 10.1.0.10", 50)).arrives_at("web"),
 }
@@ -114,7 +119,7 @@ def test_nothing_is_decided_anew(card: Card) -> None:
 def test_a_reply_may_leave_it_less_time(card: Card) -> None:
     """Shorter with a reply than without: who needs the room finds it as soon as that is over."""
     follows(card, Tracking(id=1, udp=300, udp_replied=2), GUARDED)
-    small = is_answered(card.anew(connections=1))
+    small = goes_on(card.anew(connections=1))
     small.after(2 - LEAST).host("client").sends(ANOTHER).is_dropped("flow_table_full")
     small.after(LEAST).host("client").sends(ANOTHER).arrives_at("web")
 

@@ -51,6 +51,7 @@ class Kind(IntEnum):
     QUARREL = 21
     CLAIM = 22
     CHURN = 23
+    EXCHANGE = 24
 
 
 WEIGHTS = {
@@ -77,6 +78,7 @@ WEIGHTS = {
     Kind.QUARREL: 1,
     Kind.CLAIM: 2,
     Kind.CHURN: 2,
+    Kind.EXCHANGE: 2,
 }
 WEIGHTED = tuple(kind for kind, weight in WEIGHTS.items() for _ in range(weight))
 FLOOD = 1 << 16
@@ -93,6 +95,14 @@ TCP_STEPS = (
     (0, SYN | RST), (0, FIN | RST | ACK), (0, URG | PSH), (0, FIN | PSH | URG | ACK), (0, SYN | PSH),
 )  # fmt: skip
 """(direction, flags); the first nine in order are a connection's whole life."""
+
+
+EXCHANGES = (
+    ((0, 0), (1, 0), (1, 1), (0, 1)), ((0, 0), (0, 1), (1, 0), (1, 1)), ((0, 0), (1, 0), (0, 0), (1, 1), (0, 1)),
+    ((0, 0), (0, 1), (0, 0), (1, 0), (1, 1), (0, 1)), ((0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (1, 1)),
+    ((1, 0), (0, 0), (0, 1), (1, 1), (0, 0)), ((0, 0), (1, 0), (0, 1)),
+)  # fmt: skip
+"""(which of two, whether it answers): packets of two connections."""
 
 
 class Story(Rumours):
@@ -157,6 +167,20 @@ class Story(Rumours):
             for one, some in ((0, games[0][:4]), (1, games[1]), (0, games[0][4:])):
                 for move in some:
                     yield from self._moves(pair[one], move)
+
+    def _exchange(self, which: int, many: int, first: int, how: int) -> Iterator[PacketIn]:
+        """Questions by UDP and echoes between the ends of a conversation, two at a time, that are answered in another
+        order than they were asked; after some more is said."""
+        talk = self._talk(which)
+        for place in range(many % 16 + 1):
+            ports = [43_000 + (first + 2 * place + one) % 40 for one in range(2)]
+            by = frames.ICMP if (how + place) % 3 == 0 else frames.UDP
+            pair = [replace(talk, protocol=by, sport=port, dport=53) for port in ports]
+            for one, reply in EXCHANGES[(how + place) % len(EXCHANGES)]:
+                ip = pair[one].ip(bool(reply))
+                source, destination = pair[one].ends(bool(reply))
+                frame = wrap(source, destination, ip, *pair[one].says(ip, bool(reply), 0, place))
+                yield self._packet(source, frame)
 
     def _moves(self, talk: Conversation, move: Move) -> Iterator[PacketIn]:
         """One step of a game."""
@@ -356,6 +380,7 @@ SENDS: dict[Kind, Callable[[Story, int, int, int, int], Iterator[PacketIn]]] = {
     Kind.QUARREL: Story._quarrel,
     Kind.CLAIM: Story._claim,
     Kind.CHURN: Story._churn,
+    Kind.EXCHANGE: Story._exchange,
 }
 
 _RULES = (((3, 0, 0, 0, 0, 1, 0),), ((3, 1, 0, 0, 1, 1, 1), (3, 2, 0, 0, 0, 2, 1), (3, 0, 0, 0, 0, 3, 0)))

@@ -38,6 +38,8 @@ MADE = range(1, 7)
 PICKED_UP = "picked up"
 MADE_WAY = ("half_open_evicted", "ended_evicted")
 """Connections that went for others: counters of `engine` that have to agree."""
+EXCHANGE_WENT = "EXCHANGE makes way"
+"""Questions that were answered, and echoes, for which others that are over go, mostly of the same kind."""
 PUSHED_OUT = "neighbour_queue_full"
 """Whom this happens to has waited before: no packet ends so itself."""
 OF_ITS_OWN = "neighbour_queue_limit"
@@ -71,6 +73,7 @@ ENDS = (
     "CLAIM FORWARD",
     "CLAIM CONSUME",
     "ERROR address_conflict",
+    EXCHANGE_WENT,
     PUSHED_OUT,
     MADE_WAY_WAITING,
     PICKED_UP,
@@ -214,7 +217,10 @@ def play(pair: Pair, commands: list[Command], coverage: Coverage) -> None:
                 case Kind.LOOK:
                     look(shards, coverage)
                 case _:
+                    before = shards[0].counters().engine["ended_evicted"] if kind is Kind.EXCHANGE else 0
                     send(shards, list(story.packets(kind, numbers)), coverage, kind, f"command {place}{numbers}")
+                    if kind is Kind.EXCHANGE:
+                        coverage.ends[EXCHANGE_WENT] += shards[0].counters().engine["ended_evicted"] - before
         look(shards, coverage)
         counters = shards[0].counters()
         coverage.ends[PICKED_UP] += counters.engine["pickups"]

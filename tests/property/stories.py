@@ -32,7 +32,7 @@ def random_story(source: random.Random) -> list[Command]:
 def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
     """Stories from a seeded generator. Some begin with what chance brings together too seldom: each two-hundredth with
     a flood, the first of a conversation that passes; as many with more connections than there is room for, with those
-    of which many have ended, and with connections that are reset."""
+    of which many have ended, and with questions that are answered and connections that are reset."""
     for place in range(count):
         story = random_story(source)
         if place % 200 == 0:
@@ -47,6 +47,8 @@ def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]
             story[:0] = [(churn, which, 11, 50 * which, source.randrange(15)) for which in (0, 1, 3, 4)]
             story[4:4] = [(begin, which, 3, 0, 25) for which in (2, 0, 3)]
         if place % 200 == 50:
+            exchange = WEIGHTED.index(Kind.EXCHANGE)
             begin, reset = WEIGHTED.index(Kind.LIFE), WEIGHTED.index(Kind.CONVERSE)
             story[:0] = [(begin, 0, 4, 0, 0), (reset, 0, 39, 1, 0)] * 5
+            story[:0] = [(exchange, which, 15, 50 * which, source.randrange(21)) for which in (0, 1, 3, 4)]
         yield story

@@ -62,7 +62,7 @@ def test_a_configuration_is_lines_of_keys_and_phases(tmp_path: Path) -> None:
 
 def test_tcp_flows_are_established_by_a_handshake() -> None:
     assert [send.kind for send in establish("tcp")] == ["each", "reply", "ack"]
-    assert [send.kind for send in establish("udp")] == ["each", "reply"]
+    assert [send.kind for send in establish("udp")] == ["each", "reply", "each"]
 
 
 def test_a_phase_without_fault_counts(tmp_path: Path) -> None:

@@ -170,11 +170,12 @@ def a_flood_takes_its_own_share(bench: Bench) -> None:
 def _answered(
     traffic: Traffic, host: world.Host, to: world.Host, opened: range, refused: int = 0, reason: str = ""
 ) -> None:
-    """Connections from one host to another by these source ports, each answered; so many more are dropped."""
+    """Connections from one host to another by these source ports, each answered, and more said; so many are dropped."""
     for sport in opened:
         sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
         sent.left_by(to.port, f"connection {sport} from {host.ip} to {to.ip}")
         traffic.send(to.port, to.frame(udp(to.ip, host.ip, 53, sport))).left_by(host.port, f"its answer {sport}")
+        traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53))).left_by(to.port, f"more of {sport}")
     for sport in range(opened.stop, opened.stop + refused):
         sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
         sent.dropped(reason, f"connection {sport} from {host.ip} to {to.ip}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import IPV4, ethernet, fragment, udp
+from hal.conformance.frames import IPV4, echo, ethernet, fragment, udp
 from hal.conformance.traffic import SECOND, Sent, Traffic
 from hal.conformance.world import NO_MAC, OPEN, UPLINK_ID, VRF, A, B, C, Host
 from hal.packet.contract import LIMITS, LIMITS_A_SECOND, EventKind, LimitCounters
@@ -91,7 +91,7 @@ def inbound_flows_are_limited(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
-    "TCP that has ended makes way for what is opened.",
+    "What has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far.",
     "where a vNIC has as many connections as may be, the one of the same share that ended first goes for one that is "
     "opened.",
     needs=NEEDS,
@@ -121,6 +121,50 @@ def what_has_ended_makes_way(bench: Bench) -> None:
         plays(sport, handshake)
     equal(opened(), [1, 8, 9], "source ports of the connections that live")
     world.segment(traffic, "S", sport=10).dropped("flow_limit", "connection 4 of 3 that live")
+
+
+@check(
+    Level.STATEFUL,
+    "What has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far.",
+    "UDP that was answered, and of whose initiator no packet has come since, and echo that was answered, count as "
+    "ended:",
+    needs=NEEDS,
+)
+def one_exchange_makes_way(bench: Bench) -> None:
+    """Of more questions and echoes than a vNIC may have those that were answered first go; who asks more by UDP, and
+    what nobody has answered, stays."""
+    card = world.world(bench, flow_limit=4)
+    traffic = card.traffic()
+
+    def asks(port: int) -> Sent:
+        return world.routed(traffic, sport=port)
+
+    def exchanged(port: int) -> None:
+        asks(port).left_by(C.port, f"question {port}")
+        world.replied(traffic, dport=port).left_by(A.port, f"answer {port}")
+
+    def echoed(identifier: int) -> None:
+        traffic.send(A.port, A.frame(echo(A.ip, C.ip, identifier))).left_by(C.port, f"echo request {identifier}")
+        answer = C.frame(echo(C.ip, A.ip, identifier, reply=True))
+        traffic.send(C.port, answer).left_by(A.port, f"echo reply {identifier}")
+
+    def left() -> list[int]:
+        return sorted(flow.source_port for flow in traffic.flows())
+
+    exchanged(1)
+    asks(1).left_by(C.port, "a question behind an answer")
+    asks(2).left_by(C.port, "a question that nobody answers")
+    for port in (3, 4, 5):
+        exchanged(port)
+    equal(left(), [1, 2, 4, 5], "source ports of the connections that are left")
+    echoed(6)
+    exchanged(7)
+    echoed(8)
+    equal(left(), [1, 2, 7, 8], "source ports and identifiers of the connections that are left")
+    for port in (9, 10):
+        asks(port).left_by(C.port, f"question {port}")
+    equal(left(), [1, 2, 9, 10], "source ports of the connections that go on, or wait for an answer")
+    asks(11).dropped("flow_limit", "connection 5 of 4 that go on, or wait")
 
 
 @check(
@@ -236,7 +280,7 @@ def _used(traffic: Traffic, host: Host) -> dict[str, LimitCounters]:
     Level.STATEFUL,
     "`limits` by (id of a row of table vnic, name)",
     "What a vNIC, uplink or tap uses of one of its limits, of all workers together.",
-    "`used` of `most`, as of the latest `settle`, TCP that has ended not counted;",
+    "`used` of `most`, as of the latest `settle`, what has ended not counted;",
     needs=(*NEEDS, "settle", "counters"),
 )
 def limits_tell_what_is_used(bench: Bench) -> None:

@@ -59,6 +59,9 @@ class Connection:
     challenged: int = 0
     """When it last counted as challenged: see `path/challenges.py`."""
     replied: bool = False
+    exchange: bool = False
+    """It was answered, and may be over: UDP of whose initiator nothing has come since, and echo, of which each request
+    may be the last."""
     packets: list[int] = field(default_factory=lambda: [0, 0])
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     settled: tuple[int, int] = (0, 0)
@@ -102,6 +105,15 @@ class Connection:
         fresh = total[0] - self.settled[0], total[1] - self.settled[1]
         self.settled = total
         return fresh
+
+    def heard(self, direction: int) -> None:
+        """A packet has passed in this direction."""
+        protocol = self.header.protocol
+        if direction == 1 and not self.replied:
+            self.replied = True
+            self.exchange = protocol in (stage.UDP, stage.ICMP, stage.ICMP6)
+        elif direction == 0 and protocol == stage.UDP:
+            self.exchange = False
 
     def count(self, direction: int, size: int) -> None:
         self.packets[direction] += 1
@@ -234,7 +246,7 @@ class FlowTable:
         return self._half_open[connection.worker]
 
     def turned(self, connection: Connection) -> None:
-        """A packet has passed: it may be half-open no more, or have ended."""
+        """A packet has passed: it may be half-open no more, have ended, or go on."""
         if connection.id in self._by_id:
             self.half_open(connection).turn(connection)
             self._lives(connection)

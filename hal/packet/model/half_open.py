@@ -1,5 +1,5 @@
-"""Who goes where room is needed: connections that nobody has answered yet, and TCP that has ended, by whom they count
-for, the oldest first."""
+"""Who goes where room is needed: connections that nobody has answered yet, and what has ended, by whom they count for,
+the oldest first."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def is_half_open(connection: Connection) -> bool:
 
 
 def has_ended(connection: Connection) -> bool:
-    """TCP that both sides have closed, or one by a RST. Where that may not have been taken it may still live."""
-    talk = connection.talk
-    return talk is not None and (
-        talk.state is TcpState.TIME_WAIT or (talk.state is TcpState.CLOSED and talk.doubted is None)
-    )
+    """TCP that both sides have closed, or one by a RST; where that may not have been taken it may still live. UDP and
+    echo that were one exchange so far: nobody says that they are over."""
+    if talk := connection.talk:
+        return talk.state is TcpState.TIME_WAIT or (talk.state is TcpState.CLOSED and talk.doubted is None)
+    return connection.exchange
 
 
 def kind_of(connection: Connection) -> Kind | None:

@@ -225,11 +225,20 @@ class NewestGoes(Limits):
 
 @breaks(BREAKS, "what_has_ended_makes_way")
 class NewestEndedGoes(Limits):
-    """of what has ended that makes way which began last"""
+    """of TCP that has ended that makes way which began last"""
 
     def _evict(self, connection: Connection) -> None:
-        ended = [one for one in self._flows if has_ended(one) and one.share == connection.share]
-        super()._evict(max(ended, key=lambda one: one.id) if has_ended(connection) else connection)
+        closed = [one for one in self._flows if one.talk and has_ended(one) and one.share == connection.share]
+        super()._evict(max(closed, key=lambda one: one.id) if connection in closed else connection)
+
+
+@breaks(BREAKS, "one_exchange_makes_way")
+class AnsweredItLives(FlowTable):
+    """what was answered lives, though it was one exchange"""
+
+    def turned(self, connection: Connection) -> None:
+        connection.exchange = False
+        super().turned(connection)
 
 
 @breaks(BREAKS, "remembered_fragments_are_limited")

@@ -103,12 +103,25 @@ void dsn_connection_remove(struct dsn_shard *shard, uint32_t number) {
     shard->counters.engine[DSN_COUNT_FLOWS_NOW]--;
 }
 
-void dsn_connection_replied(struct dsn_shard *shard, uint32_t number) {
+/* Its first answer. */
+static void replied(struct dsn_shard *shard, uint32_t number) {
     struct dsn_connection *c = &shard->flows.connection[number];
-    c->session.flags |= DSN_SESSION_REPLIED;
+    uint8_t protocol = dsn_line(c, 0)->key.protocol;
+    bool exchange = protocol == DSN_UDP || protocol == DSN_ICMP || protocol == DSN_ICMP6;
+    c->session.flags |= (uint8_t)(DSN_SESSION_REPLIED | (exchange ? DSN_SESSION_EXCHANGE : 0));
     dsn_half_turn(shard, number);
-    if (shard->root->table[DSN_TABLE_TRACKING].used > 0 && dsn_line(c, 0)->key.protocol == DSN_UDP)
+    if (shard->root->table[DSN_TABLE_TRACKING].used > 0 && protocol == DSN_UDP)
         dsn_flows_arm(&shard->flows, number); /* the time-out may be a shorter one */
+}
+
+void dsn_connection_turns(struct dsn_shard *shard, uint32_t ref) {
+    struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
+    if (ref & 1) {
+        replied(shard, ref >> 1);
+    } else if (dsn_line(c, 0)->key.protocol == DSN_UDP) { /* the next echo is another exchange */
+        c->session.flags &= (uint8_t)~DSN_SESSION_EXCHANGE;
+        dsn_half_turn(shard, ref >> 1);
+    }
 }
 
 bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget) {

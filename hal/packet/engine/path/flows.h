@@ -45,6 +45,8 @@ struct dsn_line {
 };
 
 enum dsn_session_flags {
+    DSN_SESSION_EXCHANGE =
+        1, /* answered echo, or UDP of whose initiator no packet has come since: dsn_session_turns() */
     DSN_SESSION_REPLIED = 2,   /* a packet of the reply's direction came */
     DSN_SESSION_NETWORK = 4,   /* links and neighbours had a say */
     DSN_SESSION_OWN = 8,       /* counts against what its ingress vNIC may open */
@@ -63,6 +65,12 @@ struct dsn_session {
     uint8_t row_table[2]; /* of row */
     uint32_t row[2];      /* slots of the rows that decided on egress and on ingress; DSN_NO_SLOT */
 };
+
+/* A packet of this direction makes it something else: the first reply, or behind that the initiator's next. */
+static inline bool dsn_session_turns(const struct dsn_session *session, unsigned direction) {
+    _Static_assert(DSN_SESSION_EXCHANGE == 1 << 0 && DSN_SESSION_REPLIED == 1 << 1, "a bit for each direction");
+    return (session->flags ^ DSN_SESSION_REPLIED) >> direction & 1;
+}
 
 /* Two directions, and between them what both need: each line has the session beside it. */
 struct dsn_connection {

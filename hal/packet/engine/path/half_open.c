@@ -36,8 +36,11 @@ static enum dsn_half_kind half_kind(const struct dsn_connection *c) {
 /* What it is now. Closed by a RST that its receiver may not have taken it may live. */
 static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number) {
     const struct dsn_connection *c = &shard->flows.connection[number];
-    if (half_kind(c) == DSN_HALF_OTHER)
-        return c->session.flags & DSN_SESSION_REPLIED ? DSN_LIVES : DSN_HALF_OTHER;
+    if (half_kind(c) == DSN_HALF_OTHER) {
+        if (!(c->session.flags & DSN_SESSION_REPLIED))
+            return DSN_HALF_OTHER;
+        return c->session.flags & DSN_SESSION_EXCHANGE ? DSN_ENDED : DSN_LIVES;
+    }
     switch (c->session.tcp) {
     case DSN_TCP_SYN_SENT:
     case DSN_TCP_SYN_RECEIVED: return DSN_HALF_TCP;

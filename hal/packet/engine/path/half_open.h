@@ -1,7 +1,7 @@
 /* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom they
  * count for: TCP in its handshake, or picked up and heard from one side alone, and apart from it all other protocols that
- * nobody has replied to. And TCP that has ended, in the order in which it did. Of both, whom most count for: he gives the
- * oldest of his.
+ * nobody has replied to. And what has ended, in the order in which it did: TCP, and UDP and echo that were one exchange so
+ * far, whose end nobody says. Of both, whom most count for: he gives the oldest of his.
  *
  * All of it costs the same however many there are: lists of records, and of those whom as many count for. What has ended
  * has lists of its own kind beside the others, that opening a connection doesn't touch. */
@@ -37,7 +37,7 @@ struct dsn_half {
 /* A record that has come to count for its share, and one that is about to count for another, or to go. */
 void dsn_half_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
-/* It may be half-open no more, or have ended: its state has changed, or a reply has come. */
+/* It may be half-open no more, or have ended, or go on: its state has changed, a reply has come, or what follows one. */
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
 /* The oldest half-open TCP connection of a vNIC's share; 0: none. */
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);

@@ -146,8 +146,8 @@ void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *conne
 /* A list's number, 0: no room for it. */
 uint32_t dsn_ops_hold(struct dsn_shard *shard, const struct dsn_ops *ops);
 void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number);
-/* The first packet of the reply's direction has come. */
-void dsn_connection_replied(struct dsn_shard *shard, uint32_t number);
+/* A packet of this line turns its connection (dsn_session_turns): the first reply, or the initiator's next behind that. */
+void dsn_connection_turns(struct dsn_shard *shard, uint32_t ref);
 /* Removes what has expired, at most `budget` records being looked at. */
 bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget);
 /* A living connection's line; expired ones are removed. */

@@ -93,7 +93,7 @@ static __rte_always_inline bool dsn_usual_way(struct dsn_shard *shard, const str
     unsigned size = p->end - 14u, reply = p->ref & 1;
     if (unlikely(p->state < train->least || p->ttl <= 1 || size > train->mtu || train->packets == train->room))
         return false;
-    if (unlikely(reply > (session->flags & DSN_SESSION_REPLIED)))
+    if (unlikely(dsn_session_turns(session, reply)))
         return false;
     if (unlikely(train->tracked) && /* not that it is seldom: out of the way of those that aren't */
         !(dsn_is_usual_tcp(session, p) &&

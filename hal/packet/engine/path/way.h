@@ -137,8 +137,8 @@ static __rte_always_inline dsn_end dsn_go(struct dsn_shard *shard, struct dsn_pa
         dsn_meter_take(shard, meter);
     if (likely(session->tcp != DSN_TCP_CLOSED)) /* who is closed has his time-out from then on */
         session->last_ns = shard->now;
-    if ((ref & 1) && unlikely(!(session->flags & DSN_SESSION_REPLIED)))
-        dsn_connection_replied(shard, ref >> 1);
+    if (unlikely(dsn_session_turns(session, ref & 1)))
+        dsn_connection_turns(shard, ref);
     dsn_count(session, p, ref & 1);
     return dsn_send(shard, p, ops, bits);
 }

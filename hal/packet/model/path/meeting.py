@@ -67,7 +67,7 @@ class Meeting:
         if self.by is not By.QUOTE:
             if self.connection.tcp is not TcpState.CLOSED:
                 self.connection.last_ns = now
-            self.connection.replied = self.connection.replied or self.direction == 1
+            self.connection.heard(self.direction)
 
 
 class Meetings:

@@ -155,10 +155,11 @@ static void one_table(void) {
     destroy(4);
 }
 
-/* A whole connection that has ended, 0: refused. */
-static uint32_t end_one(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+static uint32_t made; /* connections of end_by() */
+
+/* A whole connection that has ended, of this protocol, 0: refused. */
+static uint32_t end_by(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint8_t protocol) {
     static const struct dsn_ops ops;
-    static uint32_t made;
     uint32_t number = open_one(shard, vnic, true);
     if (number == 0)
         return 0;
@@ -166,24 +167,30 @@ static uint32_t end_one(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
     made++;
     for (unsigned side = 0; side < 2; side++) {
         struct dsn_line *line = dsn_line(c, side);
-        line->key = (struct dsn_flow_key){.scope = side, .vrf = 1, .protocol = DSN_TCP};
+        line->key = (struct dsn_flow_key){.scope = side, .vrf = 1, .protocol = protocol};
         memcpy(line->key.source, &made, sizeof(made));
         line->ops = dsn_ops_hold(shard, &ops);
     }
     c->session.row[0] = c->session.row[1] = DSN_NO_SLOT;
     c->session.last_ns = shard->now;
-    c->session.tcp = DSN_TCP_TIME_WAIT;
+    c->session.tcp = protocol == DSN_TCP ? DSN_TCP_TIME_WAIT : DSN_TCP_NONE;
+    if (protocol != DSN_TCP)
+        c->session.flags |= DSN_SESSION_REPLIED | DSN_SESSION_EXCHANGE;
     dsn_connection_enter(shard, number);
     dsn_half_enter(shard, number);
     dsn_flows_arm(&shard->flows, number);
     return number;
 }
 
+static uint32_t end_one(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+    return end_by(shard, vnic, made % 2 ? DSN_TCP : DSN_UDP);
+}
+
 /* Where a handshake makes way for another of its share, that one keeps what it was lent. */
 static void made_way(void) {
     const struct dsn_vnic vnic = {.role = DSN_VNIC_ROLE_VNIC, .id = 5, .flow_limit = 10, .half_open_limit = 1};
     create(2);
-    uint32_t number = end_one(shards[0], &vnic);
+    uint32_t number = end_by(shards[0], &vnic, DSN_TCP);
     dsn_half_leave(shards[0], number);
     shards[0]->flows.connection[number].session.tcp = DSN_TCP_SYN_SENT;
     dsn_half_enter(shards[0], number);

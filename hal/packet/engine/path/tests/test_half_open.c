@@ -75,8 +75,10 @@ static uint32_t victim(unsigned share, uint32_t free) {
 static enum dsn_half_kind kind_now(uint32_t number) {
     const struct dsn_session *session = &shard->flows.connection[number].session;
     bool doubted = shard->flows.windows[number].flags & DSN_TCP_DOUBTED;
-    if (dsn_line(&shard->flows.connection[number], 0)->key.protocol != DSN_TCP)
-        return session->flags & DSN_SESSION_REPLIED ? DSN_LIVES : DSN_HALF_OTHER;
+    if (dsn_line(&shard->flows.connection[number], 0)->key.protocol != DSN_TCP) {
+        bool exchange = session->flags & DSN_SESSION_EXCHANGE;
+        return !(session->flags & DSN_SESSION_REPLIED) ? DSN_HALF_OTHER : exchange ? DSN_ENDED : DSN_LIVES;
+    }
     if (session->tcp == DSN_TCP_SYN_SENT || session->tcp == DSN_TCP_SYN_RECEIVED)
         return DSN_HALF_TCP;
     bool closed = session->tcp == DSN_TCP_CLOSED && !doubted;
@@ -95,8 +97,9 @@ static void opens(void) {
     uint32_t number = dsn_flows_take(&shard->flows);
     if (number == 0)
         return;
+    static const uint8_t others[] = {DSN_UDP, DSN_ICMP, DSN_ICMP6, 47};
     bool tcp = draw(4) != 0;
-    dsn_line(&shard->flows.connection[number], 0)->key.protocol = tcp ? DSN_TCP : DSN_UDP;
+    dsn_line(&shard->flows.connection[number], 0)->key.protocol = tcp ? DSN_TCP : others[draw(4)];
     shard->flows.connection[number].session.tcp = tcp ? DSN_TCP_SYN_SENT : DSN_TCP_NONE;
     shard->flows.windows[number].flags = 0;
     count_for(number, draw(SHARES) & draw(SHARES)); /* some have more */
@@ -106,12 +109,30 @@ static void opens(void) {
     dsn_half_enter(shard, number);
 }
 
+/* A packet of anything but TCP passes. */
+static void is_heard(uint32_t number, unsigned direction) {
+    struct dsn_connection *c = &shard->flows.connection[number];
+    uint8_t protocol = dsn_line(c, 0)->key.protocol;
+    bool first = direction == 1 && !(c->session.flags & DSN_SESSION_REPLIED), exchanges = protocol != 47;
+    bool goes_on = direction == 0 && (c->session.flags & DSN_SESSION_EXCHANGE);
+    CHECK(dsn_session_turns(&c->session, direction) == (first || goes_on));
+    if (first || goes_on)
+        dsn_connection_turns(shard, dsn_ref(number, direction));
+    enum dsn_half_kind now = first ? (exchanges ? DSN_ENDED : DSN_LIVES) : kind[number];
+    if (goes_on && protocol == DSN_UDP)
+        now = DSN_LIVES;
+    if (now != kind[number])
+        lists_as(number, now);
+    CHECK(kind_now(number) == now);
+}
+
 static void turns(uint32_t number) {
     struct dsn_session *session = &shard->flows.connection[number].session;
-    if (session->tcp == DSN_TCP_NONE)
-        session->flags |= DSN_SESSION_REPLIED;
-    else
-        session->tcp = (uint8_t)(DSN_TCP_SYN_RECEIVED + draw(DSN_TCP_CLOSED - DSN_TCP_SYN_RECEIVED + 1));
+    if (session->tcp == DSN_TCP_NONE) {
+        is_heard(number, draw(2));
+        return;
+    }
+    session->tcp = (uint8_t)(DSN_TCP_SYN_RECEIVED + draw(DSN_TCP_CLOSED - DSN_TCP_SYN_RECEIVED + 1));
     shard->flows.windows[number].flags = draw(4) == 0 ? DSN_TCP_DOUBTED_B : 0;
     if (kind_now(number) != kind[number])
         lists_as(number, kind_now(number));
@@ -151,6 +172,8 @@ int main(void) {
     };
     uint32_t ended = 0, half = 0;
     CHECK((shard = dsn_shard_create(&config)) != NULL);
+    static const struct dsn_root root; /* time-outs are the defaults */
+    shard->root = &root;
     for (uint64_t id = 1; id <= VNICS; id++)
         CHECK(dsn_vnic_state(&shard->vnics, id) == id);
     for (unsigned turn = 0; turn < TURNS; turn++) {

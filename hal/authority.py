@@ -70,7 +70,10 @@ def own_folder(path: Path, what: str, mode: int = 0o700) -> None:
         HalError: INVALID naming the folder, what is wrong with it, and what mends it.
         OSError: as the system says.
     """
-    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _no_folder(path, what) from None
     now, ours = path.stat(), os.geteuid()
     if now.st_uid != ours:
         raise HalError(ErrorKind.INVALID, f"{what} {path}", field="owner", got=now.st_uid, limit=str(ours),
@@ -79,6 +82,18 @@ def own_folder(path: Path, what: str, mode: int = 0o700) -> None:
         raise HalError(ErrorKind.INVALID, f"{what} {path}", field="mode", got=f"{stat.S_IMODE(now.st_mode):04o}",
                        limit="writable by its owner alone",
                        fix=f"Look what is in it, then: chmod go-w {path}; or name another.")  # fmt: skip
+
+
+def _no_folder(path: Path, what: str) -> HalError:
+    """Something else stands where a folder is to be: a file, or a link to nothing, there or above it."""
+    odd = next((one for one in (path, *path.parents) if os.path.lexists(one) and not one.is_dir()), path)
+    try:
+        user = f"of user {odd.lstat().st_uid}"
+        got = f"a link {user} to {odd.readlink()}, where no folder is" if odd.is_symlink() else f"a file {user}"
+    except OSError:
+        got = "no folder"  # it has just gone
+    return HalError(ErrorKind.INVALID, f"{what} {path}", got=f"{got}, at {odd}", limit="a folder",
+                    fix=f"Look who put it there, then: rm {odd}; or name another.")  # fmt: skip
 
 
 def open_log(path: Path) -> int:

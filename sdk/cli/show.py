@@ -193,7 +193,8 @@ def tables(context: click.Context, name: str, limit: int, intent_files: tuple[Pa
                     one,
                     capabilities.occupancy.get(one, 0),
                     capacity,
-                    f"{capabilities.occupancy.get(one, 0) / capacity:.1%}",
+                    # Of a table of one row that it is there is nothing to be warned of.
+                    f"{capabilities.occupancy.get(one, 0) / capacity:.1%}" if capacity > 1 else "-",
                 )
                 for one in (table.name for table in capabilities.schema.tables)
                 if (capacity := capabilities.capacities.get(one)) is not None
@@ -238,7 +239,7 @@ class Protocol(click.ParamType[int]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         words = {"icmp": 1, "icmpv6": 58}
         try:
-            return words[str(value)] if str(value) in words else protocol_number(str(value))
+            return words[str(value)] if str(value) in words else protocol_number(str(value), words)
         except FormatError as error:
             self.fail(_usage(error), param, ctx)
 

@@ -27,6 +27,9 @@ def punt(text: str) -> str:
     words = text.split()
     if not 1 <= len(words) <= 2:
         raise FormatError(f"{shown(text)} is not a protocol with or without a port", limit='as "tcp 179" or "ospf"')
+    if words[0] == "any":
+        raise FormatError("any is not one protocol", limit="a protocol, with or without a port",
+                          fix="Name each that programs on the card speak.")  # fmt: skip
     try:
         protocol = protocols.canonical(protocol_number(words[0]))
     except FormatError as error:

@@ -175,13 +175,17 @@ def port_range(text: str) -> str:
     return f"{low}-{high}" if low != high else str(low)
 
 
-def protocol_number(text: str) -> int:
-    """One protocol by name or number."""
+def protocol_number(text: str, words: Iterable[str] = ()) -> int:
+    """One protocol by name or number.
+
+    Args:
+        words: what the caller takes besides, and has looked for.
+    """
     if text in protocols.NUMBERS:
         return protocols.NUMBERS[text]
     if re.fullmatch(r"[0-9]+", text):
         return number(text, 0, 255, "a protocol")
-    known = [protocols.ICMP, "any", *protocols.NUMBERS]
+    known = [*words, *protocols.NUMBERS]
     raise FormatError(f"{shown(text)} is not a protocol", limit=f"{', '.join(sorted(known))} or a number 0 to 255",
                       near=nearest(text, known))  # fmt: skip
 

@@ -44,7 +44,7 @@ def protocol(text: str) -> str:
         raise FormatError(
             f"{text} is not a protocol of rules", fix="Write icmp, which is both, or 58 for ICMPv6 alone."
         )
-    return protocols.canonical(protocol_number(text))
+    return protocols.canonical(protocol_number(text, (protocols.ICMP, "any")))
 
 
 def icmp_type(text: str) -> str:

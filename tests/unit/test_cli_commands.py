@@ -221,7 +221,9 @@ def test_show_on_a_twin() -> None:
     assert [one["name"] for one in found] == ["web"]
     assert "FirewallRule policy=shop priority=32768" in dsn("show", "tables", "firewall_rule", "--intent", DEMO).stdout
     tables = dsn("show", "tables", "--intent", DEMO).stdout
-    assert ["firewall_rule", "23", "131,072", "0.0%"] in [line.split() for line in tables.splitlines()]
+    lines = [line.split() for line in tables.splitlines()]
+    assert ["firewall_rule", "23", "131,072", "0.0%"] in lines
+    assert ["seed", "0", "1", "-"] in lines  # of a table of one row that says nothing
     assert "Fix" not in dsn("show", "objects", "Vnicc", "--intent", DEMO).stdout
     assert "Did you mean Vnic?" in dsn("show", "objects", "Vnicc", "--intent", DEMO).stderr
     assert "Did you mean route?" in dsn("show", "tables", "routes", "--intent", DEMO).stderr
@@ -318,6 +320,7 @@ def test_a_missing_file_and_a_bad_card_toml(tmp_path: Path) -> None:
         (("show", "tables", "route", "--limit", "-1"), 2, "-1 is not in the range x>=0"),
         (("show", "flows", "--from", "10.1.0.0/33"), 2, "has the prefix length '33'; limit: 0 to 32"),
         (("show", "flows", "--protocol", "tpc"), 2, "did you mean tcp?"),
+        (("show", "flows", "--protocol", "any"), 2, "limit: ah, esp, gre, icmp, icmpv6, igmp,"),
     ],
 )
 def test_what_can_not_be_is_one_clear_error(

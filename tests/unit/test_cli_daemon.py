@@ -202,6 +202,32 @@ def test_a_folder_that_is_not_ours_alone_is_not_used(
     assert dsn("card", "stop").exit_code == 0
 
 
+def test_a_link_to_nothing_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one on the way to a folder, nor a file."""
+    run, state = tmp_path / "run", tmp_path / "state"
+    monkeypatch.setenv("DSN_RUN", str(run))
+    (tmp_path / "card.toml").write_text(CARD)
+    start = ("card", "start", str(tmp_path / "card.toml"), "--state", str(state))
+    for folder, odd in ((run, run), (tmp_path / "way/run", tmp_path / "way")):
+        monkeypatch.setenv("DSN_RUN", str(folder))
+        odd.symlink_to("/nowhere/at/all")
+        os.chown(odd, 61192, 61192, follow_symlinks=False)
+        wrong = f"a link of user 61192 to /nowhere/at/all, where no folder is, at {odd}"
+        fix = f"Look who put it there, then: rm {odd}; or name another."
+        refused = dsn(*start)
+        assert refused.exit_code == 1
+        assert f"INVALID: run folder {folder}: got {wrong}, limit a folder. {fix}" in refused.stderr
+        odd.unlink()
+    monkeypatch.setenv("DSN_RUN", str(run))
+    state.write_text("")
+    refused = dsn(*start)
+    assert refused.exit_code == 1
+    assert f"state folder {state}: got a file of user 0, at {state}, limit a folder." in refused.stderr
+    state.unlink()
+    assert dsn(*start).exit_code == 0
+    assert dsn("card", "stop").exit_code == 0
+
+
 def test_a_start_that_takes_long_is_said_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DSN_RUN", str(tmp_path / "run"))
     monkeypatch.setattr(start_stop, "START_S", 0.0)

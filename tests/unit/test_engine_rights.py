@@ -77,6 +77,17 @@ def test_it_cannot_write_the_pid_that_others_kill(tmp_path: Path) -> None:
         assert (run / "engine.lock").read_text() == f"{pid}\n"
 
 
+def test_a_link_to_nothing_is_no_folder_of_an_engine(tmp_path: Path) -> None:
+    run = tmp_path / "engine"
+    run.symlink_to("absent")
+    wrong = rf"INVALID: run folder {run}: got a link of user 0 to absent, where no folder is, at {run}, .* rm {run};"
+    with pytest.raises(HalError, match=wrong):
+        start(run, binary=Path(binary()))
+    (tmp_path / "absent").mkdir(0o700)
+    with running(run):
+        pass
+
+
 @pytest.mark.parametrize("user", ["0:0", "1:", "4294967295:1", "x:1", "no-such-user"])
 def test_users_that_cannot_be_are_refused(tmp_path: Path, user: str) -> None:
     refused = subprocess.run([binary(), "--run", tmp_path / "run", "--user", user], capture_output=True, text=True,

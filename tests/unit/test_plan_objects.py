@@ -266,6 +266,11 @@ def test_contradictions_are_told_where_they_are(change: tuple[str, str], said: s
         ("kind: Profile\nname: r\nspec: {egress: [rout]}", "no stage is called 'rout'; limit: antispoof,"),
         ("kind: Profile\nname: r\nspec: {punts: [gre 5]}", "gre has no ports; limit: a port goes with tcp, udp"),
         ("kind: Profile\nname: r\nspec: {punts: [sctp 5]}", "sctp has no ports; limit: a port goes with tcp, udp"),
+        (
+            "kind: Profile\nname: r\nspec: {punts: [any]}",
+            "any is not one protocol; limit: a protocol, with or without a port. Fix: Name each that programs on the",
+        ),
+        ("kind: Profile\nname: r\nspec: {punts: [anny]}", "'anny' is not a protocol; limit: ah, esp, gre, igmp,"),
         ("kind: Group\nname: r\nspec: {members: [r]}", "the groups contain each other: r > r"),
         ("kind: Group\nname: web\nspec: {members: []}", "a Vnic is called web too (x.yaml:6)"),
         ("kind: Group\nname: r\nspec: {members: [any]}", "any is not one of several"),

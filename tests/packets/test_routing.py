@@ -219,3 +219,15 @@ def test_each_vrf_has_a_table_of_its_own(card: Card) -> None:
     # Nor is a gateway of the one an address of the card in the other.
     card.host("db").sends(ping("10.2.0.5 > 10.2.0.1")).is_taken()
     card.host("db").sends(ping("10.2.0.5 > 10.1.0.1")).is_dropped("no_route")
+
+
+@pytest.mark.parametrize("by", ["gateway", "second"])
+def test_an_answer_comes_by_whichever_uplink(card: Card, by: str) -> None:
+    """Two that lead to one fabric choose the way of each direction by themselves. As a first packet one that comes by
+    where it leaves goes nowhere."""
+    card.resolves("gateway").resolves("second")
+    question, answer = "198.51.100.1:{} > 203.0.113.9:53", "203.0.113.9:53 > 198.51.100.1:{}"
+    card.host("second").sends(udp(answer.format(1))).is_dropped("same_interface")
+    card.host("second").sends(udp(question.format(2))).arrives_at("gateway")
+    card.host(by).sends(udp(answer.format(2))).arrives_at("second")
+    assert card.flow(source_port=2).packets == (1, 1)

@@ -54,7 +54,8 @@ class LoadConfig:
             number finds room only while fewer than half as many connections count for it as places are free. What
             has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far.
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
-            fits in all workers.
+            fits in all workers. Half of what a vNIC may open, and of what may be opened to it, is the most that it
+            means, and one the least.
         fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.
         icmp_limit, challenge_limit: defaults, a second, of what the card makes for a vNIC.
     """

@@ -69,7 +69,7 @@ class Vnic(_message.Message):
     """Connections a second that it may open, and as many that others may open to it; 0 for the card's default."""
     half_open_limit: _builtins.int
     """TCP connections that it may have half-open (in their handshake, or picked up and heard from one side alone), and as
-    many to it; 0 for the card's default.
+    many to it; 0 for the card's default. Never more than half of flow_limit and inbound_flow_limit.
     """
     fragment_limit: _builtins.int
     """Fragmented datagrams of it that a worker remembers at a time; 0 for the card's default."""

@@ -176,6 +176,28 @@ def test_the_oldest_half_open_goes(card: Card) -> None:
     assert card.flow(source_port=10).tcp_state is TcpState.ESTABLISHED
 
 
+@pytest.mark.parametrize(("flows", "handshakes"), [(1, 1), (2, 1), (3, 1), (9, 4), (40, 20)])
+def test_handshakes_leave_half_of_what_may_be(card: Card, flows: int, handshakes: int) -> None:
+    """Whatever the card or a row says of them, by what a vNIC may open, and apart by what may be opened to it."""
+    card.changes(
+        replace(card.row("vnic", CLIENT), flow_limit=flows, half_open_limit=100),
+        replace(card.row("vnic", WEB), inbound_flow_limit=flows),
+    )
+    for port in range(1, 2 * flows + 1):
+        for host, source in (("client", "10.1.0.20"), ("gateway", "203.0.113.9")):
+            card.host(host).sends(tcp(f"{source}:{port} > {SERVER}"))
+    assert [len(card.flows(vnic=one)) for one in (CLIENT, 1)] == [handshakes, handshakes]
+    for port in range(101, 101 + flows - handshakes):
+        for host, source in (("client", "10.1.0.20"), ("gateway", "203.0.113.9")):
+            card.host(host).sends(udp(f"{source}:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("client").sends(udp("10.1.0.20:99 > 10.1.0.10:53")).is_dropped("flow_limit")
+    card.host("gateway").sends(udp("203.0.113.9:99 > 10.1.0.10:53")).is_dropped("flow_limit")
+    card.shard.settle()
+    limits = card.shard.counters().limits
+    for one in ((CLIENT, "half_open_limit"), (WEB, "inbound_half_open_limit")):
+        assert limits[one][:2] == (handshakes, handshakes)
+
+
 def test_half_open_to_it_is_apart(card: Card) -> None:
     """A flood from the network takes neither what the vNIC opens nor what is open to it already."""
     card.changes(replace(card.row("vnic", WEB), half_open_limit=2))

@@ -27,9 +27,11 @@ def _done(counters: Counters) -> int:
     return sum(one["tx_packets"] for one in counters.ports.values()) + sum(counters.drops.values())
 
 
+@pytest.mark.parametrize("handshakes", [60, 3000])
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_are_told_together(workers: int) -> None:
-    """What A floods with is spread over workers, and B's fragments are one's: of each limit the sum is told."""
+def test_workers_are_told_together(workers: int, handshakes: int) -> None:
+    """What A floods with is spread over workers, and B's fragments are one's: of each limit the sum is told. Of
+    handshakes that is half of what may be in all, where more are said."""
     cut_up = []
     for number in range(FRAGMENTS):
         packet = bytearray(fragment(B.ip6, C.ip6, 0, True, udp(B.ip6, C.ip6, 1)[40:].ljust(16, b"\0")))
@@ -44,7 +46,7 @@ def test_workers_are_told_together(workers: int) -> None:
             pcap.write(folder / f"in{host.port}", some)
             device = f"pcap:{folder}/in{host.port},{folder}/out{host.port}"
             ports.append(PortConfig(host.port, f"p{host.port}", device))
-        engine.load(LoadConfig(ports=tuple(ports), connections=4096, flow_limit=121, half_open_limit=60,
+        engine.load(LoadConfig(ports=tuple(ports), connections=4096, flow_limit=121, half_open_limit=handshakes,
                                fragment_limit=7, pickup_ns=0, workers=workers))  # fmt: skip
         engine.writer().commit([Insert(some) for some in as_rows(rows())])
         engine.start()

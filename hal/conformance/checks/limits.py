@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench, delete, insert, modify
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import IPV4, echo, ethernet, fragment, udp
+from hal.conformance.frames import IPV4, echo, ethernet, fragment, tcp, udp
 from hal.conformance.traffic import SECOND, Sent, Traffic
 from hal.conformance.world import NO_MAC, OPEN, UPLINK_ID, VRF, A, B, C, Host
 from hal.packet.contract import LIMITS, LIMITS_A_SECOND, EventKind, LimitCounters
@@ -229,6 +229,29 @@ def the_oldest_half_open_makes_way(bench: Bench) -> None:
 
 @check(
     Level.STATEFUL,
+    "Half of what a vNIC may open, and of what may be opened to it, is the most that it means, and one the least.",
+    "of either never more than half of its `flow_limit` or `inbound_flow_limit`, one at least, whatever is said: else "
+    "handshakes alone could fill that.",
+    needs=NEEDS,
+)
+def handshakes_leave_half(bench: Bench) -> None:
+    """Handshakes that nobody answers leave half of what a vNIC may open to what is answered; and so do those to it."""
+    card = world.world(bench, half_open_limit=16)
+    card.commit(modify(world.vnic(A, flow_limit=6, inbound_flow_limit=4)))
+    traffic = card.traffic()
+    for sport in range(1, 10):
+        world.segment(traffic, "S", sport=sport).left_by(C.port, f"handshake {sport}")
+        syn = world.from_router(tcp(world.FAR, A.ip, sport, 80, "S"))
+        traffic.send(0, syn).left_by(A.port, f"handshake {sport} to the vNIC")
+    left = [flow.source for flow in traffic.flows()]
+    equal([left.count(one) for one in (A.ip, world.FAR)], [3, 2], "handshakes that are left of each")
+    for sport in (21, 22, 23):
+        world.routed(traffic, sport=sport).left_by(C.port, "a connection that there is room for")
+    world.routed(traffic, sport=24).dropped("flow_limit", "connection 7 of 6")
+
+
+@check(
+    Level.STATEFUL,
     "fragment_limit: a default, too: fragmented datagrams of a vNIC that a worker remembers; 0: a part of all it can.",
     needs=NEEDS,
 )
@@ -301,7 +324,7 @@ def limits_tell_what_is_used(bench: Bench) -> None:
     used = {name: one.used for name, one in found.items() if one.used}
     equal(used, {"flow_limit": 4, "half_open_limit": 1, "fragment_limit": 1}, "what vNIC A uses")
     most = [found[name].most for name in ("flow_limit", "half_open_limit", "inbound_half_open_limit")]
-    equal(most, [5, 9, 9], "how many of them may be")
+    equal(most, [5, 2, 9], "how many of them may be, of handshakes at most half of that")
     equal([name for name, one in others.items() if one.used], [], "what vNIC B uses")
     for flags, back in (("SA", True), ("A", False)):
         world.segment(traffic, flags, back, sport=2)
@@ -340,11 +363,11 @@ def limits_by_the_second_are_never_used(bench: Bench) -> None:
 def limits_count_what_they_refuse(bench: Bench) -> None:
     """Each refusal counts for the limit and the vNIC whose it is, and for none else."""
     card = world.world(bench, icmp_limit=1)
-    card.commit(modify(world.vnic(A, flow_limit=6, half_open_limit=4)))
+    card.commit(modify(world.vnic(A, flow_limit=8, half_open_limit=4)))
     traffic = card.traffic()
     for sport in range(7):
         world.segment(traffic, "S", sport=1 + sport).left_by(C.port, f"handshake {sport + 1}")
-    for sport in (21, 22):
+    for sport in range(21, 25):
         world.routed(traffic, sport=sport).left_by(C.port, "a connection that there is room for")
     for sport in (31, 32):
         world.routed(traffic, sport=sport).dropped("flow_limit", "a connection too many")

@@ -49,6 +49,12 @@ def kind_of(connection: Connection) -> Kind | None:
     return Kind.HANDSHAKE if connection.header.protocol == TCP else Kind.UNANSWERED
 
 
+def most_half_open(limit: int, flows: int) -> int:
+    """As many handshakes as a share may have by this limit, of so many connections in all: a half of these at most, so
+    that handshakes alone don't fill it."""
+    return max(1, min(limit, flows // 2))
+
+
 class HalfOpen:
     """Those connections of one worker: of each share, kind by kind, in the order in which they began to count for it,
     or in which they ended."""

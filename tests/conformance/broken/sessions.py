@@ -220,7 +220,17 @@ class NewestGoes(Limits):
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
         if self._flows.half_open(connection).count(share, Kind.HANDSHAKE) >= limit:
             self._told.refuses("half_open_limit", share)
-            self._evict(max((one for one in self._flows if is_half_open(one)), key=lambda one: one.id))
+            own = [one for one in self._flows if is_half_open(one) and one.share == share]
+            self._evict(max(own, key=lambda one: one.id))
+
+
+@breaks(BREAKS, "handshakes_leave_half")
+class HandshakesFillIt(Limits):
+    """as many handshakes as half_open_limit says, however few connections may be"""
+
+    def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
+        row = self._moment.tables.get("vnic", share[0])
+        super()._make_way(connection, share, self._limit(row, "half_open_limit"))
 
 
 @breaks(BREAKS, "what_has_ended_makes_way")

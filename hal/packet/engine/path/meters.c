@@ -167,12 +167,16 @@ static __rte_noinline bool ended_make_way(struct dsn_shard *shard, struct dsn_vn
     return room;
 }
 
-/* Room for one more half-open one, if the oldest of the share's has to go for it. */
-static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
-                     uint64_t now) {
-    struct dsn_vnic_state *state = &shard->vnics.state[number];
+uint32_t dsn_half_most(const struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t flows) {
     uint32_t limit = vnic->half_open_limit != 0 ? vnic->half_open_limit : shard->config.half_open_limit;
-    uint32_t part = RTE_MAX(dsn_even_part(shard, limit), 1u);
+    return RTE_MAX(dsn_even_part(shard, RTE_MIN(limit, flows / 2)), 1u);
+}
+
+/* Room for one more half-open one, if the oldest of the share's has to go for it. `flows`: how many it may have in all. */
+static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
+                     uint32_t flows, uint64_t now) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
+    uint32_t part = dsn_half_most(shard, vnic, flows);
     const uint32_t *count = &state->half[share].count[DSN_HALF_TCP];
     while (*count >= part && one_less(shard, now)) {}
     if (likely(*count < part))
@@ -211,7 +215,7 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
         offer(shard, number, share, limit);
     if (tcp_state != DSN_TCP_NONE) /* picked up it is half-open as well */
-        make_way(shard, vnic, number, share, now);
+        make_way(shard, vnic, number, share, limit, now);
     return DSN_PASSED;
 }
 

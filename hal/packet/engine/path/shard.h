@@ -183,6 +183,8 @@ static inline uint32_t dsn_even_part(const struct dsn_shard *shard, uint32_t lim
         return limit;
     return limit / workers + (shard->config.worker < limit % workers);
 }
+/* Of a vNIC's share, as many as may be half-open here: at most half of its limit of all, one at least. */
+uint32_t dsn_half_most(const struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t flows);
 /* May one more first fragment be remembered of whom it counts for? */
 bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is

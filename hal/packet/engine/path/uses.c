@@ -10,17 +10,18 @@ static uint32_t or_default(uint32_t limit, uint32_t otherwise) {
 static void connections(struct dsn_shard *shard, const struct dsn_vnic *vnic, const struct dsn_vnic_state *state,
                         uint32_t number, struct dsn_limit_counters *limit) {
     const struct dsn_shard_config *config = &shard->config;
-    uint32_t rate = or_default(vnic->new_flow_limit, config->new_flow_limit),
-             half = or_default(vnic->half_open_limit, config->half_open_limit);
-    limit[DSN_LIMIT_FLOWS].most = dsn_even_part(shard, or_default(vnic->flow_limit, config->flow_limit));
-    limit[DSN_LIMIT_FLOWS + 1].most =
-        dsn_even_part(shard, or_default(vnic->inbound_flow_limit, config->inbound_flow_limit));
+    const uint32_t flows[] = {
+        or_default(vnic->flow_limit, config->flow_limit),
+        or_default(vnic->inbound_flow_limit, config->inbound_flow_limit),
+    };
+    uint32_t rate = or_default(vnic->new_flow_limit, config->new_flow_limit);
     for (unsigned share = 0; share < 2; share++) {
         uint32_t ended = number != 0 ? dsn_half_ended_count(shard, number, share) : 0;
+        limit[DSN_LIMIT_FLOWS + share].most = dsn_even_part(shard, flows[share]);
         limit[DSN_LIMIT_FLOWS + share].used = state->open[share] - ended;
         limit[DSN_LIMIT_NEW_FLOWS + share].most = dsn_even_part(shard, rate);
         limit[DSN_LIMIT_HALF_OPEN + share].used = state->half[share].count[DSN_HALF_TCP];
-        limit[DSN_LIMIT_HALF_OPEN + share].most = RTE_MAX(dsn_even_part(shard, half), 1u);
+        limit[DSN_LIMIT_HALF_OPEN + share].most = dsn_half_most(shard, vnic, flows[share]);
     }
 }
 

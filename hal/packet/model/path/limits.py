@@ -10,7 +10,7 @@ from hal.packet.derive import SHARE
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
-from hal.packet.model.half_open import Kind, has_ended
+from hal.packet.model.half_open import Kind, has_ended, most_half_open
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path.meeting import Meeting
@@ -92,7 +92,7 @@ class Limits:
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
         if connection.talk:
-            self._make_way(connection, share, self._limit(row, "half_open_limit"))
+            self._make_way(connection, share, most_half_open(self._limit(row, "half_open_limit"), limit))
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
         """Room for one more half-open one, if the oldest of the share's has to go for it."""

@@ -6,6 +6,7 @@ from hal.packet.contract import LoadConfig
 from hal.packet.model.counters import Uses
 from hal.packet.model.flows import FlowTable
 from hal.packet.model.fragments import Fragments
+from hal.packet.model.half_open import most_half_open
 from hal.packet.model.neighbours import Neighbours
 from hal.packet.model.path.windows import CHALLENGES
 from hal.packet.model.tables import Tables
@@ -37,6 +38,7 @@ def uses_of(tables: Tables, config: LoadConfig, flows: FlowTable, fragments: Fra
                 open_, half_open = flows.uses((row, which))
                 found[f"{prefix}flow_limit"] = open_, limits[f"{prefix}flow_limit"]
                 found[f"{prefix}new_flow_limit"] = 0, limits["new_flow_limit"]
-                found[f"{prefix}half_open_limit"] = half_open, limits["half_open_limit"]
+                most = most_half_open(limits["half_open_limit"], limits[f"{prefix}flow_limit"])
+                found[f"{prefix}half_open_limit"] = half_open, most
         result[row] = found
     return result

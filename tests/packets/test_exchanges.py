@@ -128,7 +128,7 @@ def test_each_echo_is_an_exchange(card: Card) -> None:
     assert (numbers(card), ended_evicted(card)) == ([1, 3], 2)
 
 
-def test_rfc_4787_4_3_with_room_it_is_kept(card: Card) -> None:
+def test_rfc4787_4_3_with_room_it_is_kept(card: Card) -> None:
     """REQ-5: for as long as any that was answered."""
     limit(card, CLIENT, flow_limit=2)
     exchange(card, 1)

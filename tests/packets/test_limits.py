@@ -78,8 +78,8 @@ def test_inbound_limit(card: Card) -> None:
     """A share apart from what the vNIC opens itself, each of its own size."""
     card.changes(replace(card.row("vnic", 10), inbound_flow_limit=2, flow_limit=1))
     for port in (1, 2):
-        card.host("gateway").sends(tcp(f"203.0.113.9:{port} > 10.1.0.10:80")).arrives_at("web")
-    card.host("gateway").sends(tcp("203.0.113.9:3 > 10.1.0.10:80")).is_dropped("flow_limit")
+        card.host("gateway").sends(udp(f"203.0.113.9:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("gateway").sends(udp("203.0.113.9:3 > 10.1.0.10:53")).is_dropped("flow_limit")
     card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
     card.host("web").sends(udp("10.1.0.10:4 > 10.1.0.20:53")).is_dropped("flow_limit")
 

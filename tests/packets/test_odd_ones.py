@@ -24,6 +24,12 @@ PADS = {size: bytes((1, size - 2)) + bytes(size - 2) for size in range(2, 64)}
 """PadN options (RFC 8200 4.2)."""
 
 
+ALERT = bytes((148, 4, 0, 0))
+"""IPv4's router alert (RFC 2113)."""
+QUERY, REPORT = b"\x11\x64\xee\x9b\0\0\0\0", b"\x22\0\xdd\xff\0\0\0\0"
+"""IGMP: a general query of version 2, and a report of version 3 without groups."""
+
+
 def eth(packet: bytes, destination: str = ROUTER, kind: int | None = None, tag: bytes = b"") -> bytes:
     """A frame of client's."""
     kind = kind if kind is not None else 0x0800 if packet[0] >> 4 == 4 else 0x86DD
@@ -149,6 +155,16 @@ CASES: dict[str, list[Story]] = {
     "IPv4: total length beyond the frame": [[eth(v4())[:-1]], [eth(v4(options=b"\1" * 40)[:40])]],
     "IPv4 protocol 0, 255, IP in IP, IPv6 in IPv4, GRE, ESP, AH, SCTP": [
         [eth(v4(protocol=number, payload=bytes(24)))] for number in (0, 255, 4, 41, 47, 50, 51, 132)
+    ],
+    "IGMP to a group": [
+        [eth(replace(FOUR, destination=group, ttl=1).wrap(2, query), "01:00:5e:00:00:" + last)]
+        for group, last, query in (("224.0.0.1", "01", QUERY), ("224.0.0.22", "16", REPORT))
+    ],
+    "IGMP to a unicast address": [
+        [eth(v4(options=ALERT, protocol=2, payload=message, ttl=2))] for message in (QUERY, REPORT)
+    ],
+    "IGMP to a unicast address, routed with the TTL that it is sent with": [
+        [eth(v4(options=ALERT, protocol=2, payload=message, ttl=1))] for message in (QUERY, REPORT)
     ],
     "IPv6: hop-by-hop options first": [
         [eth(v6((0, options(PADS[6])))), eth(v6((0, options(b"")), (60, options(b""))))]

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from scapy.all import Dot1Q
 
-from hal.packet.contract import EventKind, StepKind, TcpState
+from hal.packet.contract import EventKind, PacketIn, StepKind, TcpState
 from hal.packet.frame._generated import Seed
 from tests.packets.card import Card
+from tests.packets.packets import tcp
 from tests.packets.tcp.talk import OPEN, Talk, asked
 from tests.packets.windows import allowance, allowed, bucket
 from tests.packets.world import HOSTS
@@ -171,6 +172,18 @@ def test_rfc5961_3_2_back_in_the_state_before(card: Card, closing: str, state: T
     talk.passes(talk.a("A"), 0)
     assert talk.state == state
     talk.plays("B:A")
+
+
+def test_rfc7323_2_2_refused_in_its_handshake_and_back_it_has_no_scale(card: Card) -> None:
+    """That only one side has offered. Its windows are followed by the quick way then, which no witness sees."""
+    talk = Talk(card, ("client", "open"), scale=(7, None)).plays("A:S B:SA")  # routed, as the quick way wants
+    talk.passes(talk.b("RA", seq=5000, ack=1001), 1)
+    assert talk.state is TcpState.CLOSED
+    assert talk.plays("A:A").state is TcpState.ESTABLISHED
+    data = tcp(talk.lines[0], "PA", bytes(100), seq=1001, ack=5001, window=8192)
+    (result,) = card.replays([PacketIn(card.host("client").frame(data), HOSTS["client"].port, card.now)])
+    assert result.reason == ""
+    asked(talk.b("R", seq=5003), 1101, 5001, window=8192)
 
 
 @pytest.mark.parametrize("v6", [False, True])

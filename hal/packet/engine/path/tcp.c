@@ -31,6 +31,8 @@ static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows 
     if (session->tcp == DSN_TCP_SYN_RECEIVED) {
         w->side[0].una++;
         w->side[1].una++;
+        if ((w->flags & DSN_TCP_OFFERED) != DSN_TCP_OFFERED)
+            w->scale = 0; /* the usual way asks no more whether both have offered one, should it go on */
         bool of_syn = s->side == 0 && dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->end);
         if (s->seq != sender->una && s->seq != sender->end && !of_syn)
             w->flags |= DSN_TCP_REFUSED;

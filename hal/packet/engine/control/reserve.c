@@ -99,7 +99,9 @@ struct plan {
 
 /* Entries of a table when the commit is made; with `ahead` some more, so that single rows seldom come here. */
 static uint32_t slots_for(const struct dsn_tables *tables, int number, const uint32_t *wanted, bool ahead) {
-    uint64_t slots = (uint64_t)tables->store[number].fresh + wanted[number];
+    const struct dsn_store *store = &tables->store[number];
+    uint32_t again = store->free_count > DSN_SLOTS_AT_REST ? store->free_count - DSN_SLOTS_AT_REST : 0;
+    uint64_t slots = (uint64_t)store->fresh + (wanted[number] > again ? wanted[number] - again : 0);
     uint32_t capacity = tables->live->table[number].capacity;
     slots += ahead ? slots / 8 + 64 : 0;
     return slots < capacity ? (uint32_t)slots : capacity;

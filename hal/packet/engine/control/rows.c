@@ -207,7 +207,7 @@ static void insert_row(struct builder *b, const struct dsn_section *section, con
     struct dsn_table *table = &b->root->table[section->table];
     struct dsn_store *store = &b->tables->store[section->table];
     uint32_t slot;
-    if (store->fresh < table->capacity) {
+    if (store->fresh < table->capacity && store->free_count <= DSN_SLOTS_AT_REST) {
         slot = store->fresh++;
     } else {
         slot = store->free[store->free_head];

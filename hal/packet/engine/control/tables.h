@@ -22,12 +22,15 @@ struct dsn_note {        /* of a slot */
     struct dsn_label *label;
 };
 
+/* So many that are free are left alone, and slots that were never used are taken instead. No more: what is never used again
+ * is memory that each commit takes a bit of. */
+#define DSN_SLOTS_AT_REST 64
+
 struct dsn_store {
     struct dsn_index ids;
     struct dsn_index keys; /* of LPM tables, which packets never look up exactly; EXACT ones have theirs in each copy */
     struct dsn_note *note;
-    /* A ring, so that a slot rests as long as possible before it is used again. */
-    uint32_t *free;
+    uint32_t *free; /* a ring: what was freed first is used first, once DSN_SLOTS_AT_REST more were */
     uint32_t free_head, free_count;
     uint32_t fresh;         /* slots from here on were never used */
     uint32_t ready, scopes; /* for so many slots memory is there, of so many VRFs, say (reserve.c) */

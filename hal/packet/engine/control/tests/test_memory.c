@@ -159,6 +159,49 @@ static void touches_what_was_reserved(void) {
     dsn_tables_destroy(&tables);
 }
 
+/* However often rows come and go, in whatever part of a commit: no more memory than for what is there, and a few. */
+static void uses_slots_again(void) {
+    static const uint32_t parts[] = {1, 7, DSN_SLOTS_AT_REST + 1, 1000};
+    const struct dsn_store *store = &tables.store[DSN_TABLE_ROUTE];
+    struct dsn_failure failure;
+    uint32_t oldest = 0, next = 2000, ready = 0;
+    create();
+    routes(0, next);
+    CHECK(!is_refused(&failure));
+    for (unsigned turn = 0; turn < 400; turn++) {
+        uint32_t part = parts[turn % RTE_DIM(parts)], together = turn / RTE_DIM(parts) % 3;
+        if (together == 2) { /* in with the new, out with the old */
+            routes(next, part);
+        } else {
+            begin();
+        }
+        uint64_t *ids = section(DSN_DELETE, DSN_TABLE_ROUTE, part);
+        for (uint32_t i = 0; i < part; i++)
+            ids[i] = oldest++;
+        if (together == 1) { /* a commit that is refused gives back what it took */
+            *(uint64_t *)section(DSN_DELETE, DSN_TABLE_ROUTE, 1) = UINT64_C(1) << 40;
+            uint32_t fresh = store->fresh, free = store->free_count;
+            CHECK(!build(&tables, &failure) && failure.kind != DSN_FULL);
+            end();
+            CHECK(store->fresh == fresh && store->free_count == free);
+            oldest -= part;
+            continue;
+        }
+        CHECK(!is_refused(&failure));
+        if (together == 0) {
+            routes(next, part);
+            CHECK(!is_refused(&failure));
+        }
+        next += part;
+        if (turn < 40)
+            ready = store->ready;
+        CHECK(used(DSN_TABLE_ROUTE) == 2000 && store->fresh - store->free_count == 2000);
+    }
+    printf("2000 routes, %u that came and went, in %u slots, memory for %u\n", next - 2000, store->fresh, store->ready);
+    CHECK(store->fresh <= 2000 + DSN_SLOTS_AT_REST && store->ready == ready);
+    dsn_tables_destroy(&tables);
+}
+
 /* --- what the kernel tells --- */
 
 static char folder[] = "memory-XXXXXX";
@@ -214,5 +257,6 @@ int main(void) {
     lacks_what_is_free();
     lacks_at_any_place();
     touches_what_was_reserved();
+    uses_slots_again();
     return 0;
 }

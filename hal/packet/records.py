@@ -390,10 +390,12 @@ LIMITS = (
     "neighbour_limit",
     "neighbour_queue_limit",
     "first_packet_limit",
+    "icmp_error_limit",
+    "inbound_icmp_error_limit",
 )
 # docs/forwarding.md, *What counts where*, has what each of them counts. The engine's are in the same order.
 LIMITS_A_SECOND = frozenset(
-    ("new_flow_limit", "inbound_new_flow_limit", "icmp_limit", "inbound_icmp_limit", "punt_limit", "challenge_limit")
+    name for name in LIMITS if "new_flow" in name or "icmp" in name or name in ("punt_limit", "challenge_limit")
 )
 
 
@@ -437,6 +439,7 @@ class EventKind(IntEnum):
     ICMP_LIMIT = 15
     CHALLENGE_LIMIT = 16
     NEIGHBOUR_LIMIT = 17
+    FIRST_PACKET_LIMIT = 18
     ADDRESS_CONFLICT = 32
     # These are of the card's daemon, beside its engine's: no backend tells of its own death.
     ENGINE_DIED = 64

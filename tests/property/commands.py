@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from hal.packet.contract import PacketIn
 from hal.packet.model.fragments import ROOM
+from hal.packet.model.path.windows import ERROR_BUCKETS, ERRORS
 from tests.property import frames
 from tests.property.bends import BENDS, speak_to_card, straight
 from tests.property.frames import ACK, FIN, PSH, RST, SYN, URG, Ip
@@ -284,10 +285,18 @@ class Story(Rumours):
                 yield from self._fragment(which, place, size, 0)
 
     def _flood(self, which: int, family: int, first: int, many: int) -> Iterator[PacketIn]:
-        """As many first fragments as a worker remembers, and some more."""
+        """A packet, and more errors about it than may pass. Then as many first fragments as a worker remembers, and
+        some more."""
         talk = replace(self._talk(which), v6=bool(family % 2), protocol=frames.UDP)
         source, destination = talk.ends(False)
         ip = talk.ip(False)
+        number, payload = talk.l4(ip, False, 0, 8)
+        yield self._packet(source, wrap(source, destination, ip, number, payload))
+        told = Ip(ip.destination, ip.source)
+        kind, quote = (frames.ICMP6 if talk.v6 else frames.ICMP), ip.wrap(number, payload)
+        body = frames.icmp(told, 1 if talk.v6 else 3, 3 if talk.v6 else 1, bytes(4), quote)
+        for _ in range(3 * (ERRORS // ERROR_BUCKETS) + 32 + many % 16):
+            yield self._packet(destination, wrap(destination, source, told, kind, body))
         number, whole = talk.l4(ip, False, 0, 64)
         for place in range(ROOM + 24 + many % 16):
             one = replace(ip, more=True, identification=(first + place) & 0xFFFF)

@@ -20,7 +20,7 @@ import pytest
 
 from hal.conformance.frames import checksum, ip, udp
 from hal.conformance.world import A, B, C, Host, rows
-from hal.packet.contract import Counters, Flow, Insert, LoadConfig, PortConfig
+from hal.packet.contract import Counters, Event, EventKind, Flow, Insert, LoadConfig, PortConfig
 from hal.packet.schema.rows import as_rows
 from tests.tools import pcap
 from tests.tools.engines import running
@@ -55,6 +55,7 @@ class Played:
     counters: Counters
     left: Mapping[int, list[Mark]]
     flows: Sequence[Flow]
+    events: Sequence[Event]
 
     def of(self, host: Host, to: Host) -> list[Mark]:
         return [one for one in self.left[to.port] if one[0] == host.vnic]
@@ -79,11 +80,11 @@ def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1) -> Played:
         deadline = time.monotonic() + 60
         while _done(engine.counters()) < total and time.monotonic() < deadline:
             time.sleep(0.02)
-        counters, flows = engine.counters(), engine.flows()
+        counters, flows, events = engine.counters(), engine.flows(), engine.events().events
         stack.close()
         left = {host.port: marks(pcap.read(folder / f"out{host.port}")) for host in (A, B, C)}
     assert _done(counters) == total, counters
-    return Played(counters, left, flows)
+    return Played(counters, left, flows, events)
 
 
 def _done(counters: Counters) -> int:
@@ -117,6 +118,7 @@ def test_a_flood_takes_nothing_from_another() -> None:
     assert ours.vnics[A.vnic]["drops"] == drops["first_packet_limit"] > MANY // 2
     refused = {key: one.refused for key, one in ours.limits.items() if one.refused}
     assert refused == {(A.vnic, "first_packet_limit"): drops["first_packet_limit"]}
+    assert {(one.kind, one.id) for one in played.events if one.table} == {(EventKind.FIRST_PACKET_LIMIT, A.vnic)}
     assert len(played.of(A, C)) + drops["first_packet_limit"] == MANY
     assert ours.engine["chain_walks"] == len(played.of(A, C)) + 1
     assert sum(drops.values()) == drops["first_packet_limit"]

@@ -270,7 +270,7 @@ def test_limits_of_vnics_and_uplinks(played: Played) -> None:
     assert not any(one["used"] or one["refused"] for other in others for one in other.values())
     assert set(others[1]) == {
         "fragment_limit", "icmp_limit", "punt_limit", "challenge_limit", "neighbour_limit", "neighbour_queue_limit",
-        "first_packet_limit",
+        "first_packet_limit", "icmp_error_limit",
     }  # fmt: skip
 
 

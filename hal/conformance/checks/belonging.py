@@ -64,6 +64,20 @@ def errors_to_the_card_are_metered(bench: Bench) -> None:
     traffic.send(A.port, error).dropped("punt_limit", "a second ICMP error to the card")
 
 
+@check(Level.STATEFUL, "None left in either: `icmp_error_limit`", "So 128 at least of one", needs=(*NEEDS, "shard"))
+def errors_about_one_connection_are_limited(bench: Bench) -> None:
+    """A flood of ICMP errors about a connection ends, and the connection doesn't; 128 of them pass at least."""
+    traffic = world.world(bench).traffic()
+    packet = udp(A.ip, C.ip)
+    traffic.send(A.port, A.frame(packet)).left_by(C.port, "the packet")
+    error = C.frame(unreachable(C.ip, A.ip, packet))
+    for number in range(128):
+        traffic.send(C.port, error).left_by(A.port, f"ICMP error {number + 1} about it")
+    became = [traffic.send(C.port, error).reason for _ in range(1000)]
+    equal({*became} - {""}, {"icmp_error_limit"}, "why some of 1,000 more errors were dropped")
+    traffic.send(A.port, A.frame(packet)).left_by(C.port, "the next packet")
+
+
 @check(Level.STATEFUL, "a spoofed reply is one whoever opened the connection", needs=(*ANTISPOOF, "shard"))
 def spoofed_replies_are_not_picked_up(bench: Bench) -> None:
     """Mid-stream TCP from another address than the vNIC's opens nothing, whichever side might have begun."""

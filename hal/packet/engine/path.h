@@ -58,7 +58,8 @@ enum dsn_limit {
     DSN_LIMIT_NEIGHBOURS,
     DSN_LIMIT_WAITING, /* packets, for neighbours */
     DSN_LIMIT_FIRSTS,  /* first packets that wait for their turn */
-    DSN_LIMITS,
+    DSN_LIMIT_ERRORS,  /* ICMP errors that pass */
+    DSN_LIMITS = DSN_LIMIT_ERRORS + 2,
 };
 
 struct dsn_shard_config { /* copied, but for what it points to */

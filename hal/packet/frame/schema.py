@@ -314,6 +314,7 @@ SCHEMA = StageSchema(
             "icmp_error_invalid",
             "An ICMP error in fragments, or one that tells of an MTU below the least there is (68, IPv6 1,280).",
         ),
+        Reason("icmp_error_limit", "More ICMP errors about a connection than may pass a second."),
         Reason("icmp_type", "An ICMP type, or code of an error, that opens no connection and belongs to none."),
         Reason("no_decision", "The chain ended and no stage had said where the packet goes."),
         Reason("same_interface", "The packet would leave by the uplink or vNIC it came from."),

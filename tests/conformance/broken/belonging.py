@@ -53,6 +53,14 @@ class SpoofedErrors(Chain):
         return "" if is_error and vnic.role == "vnic" else super().source_is_wrong(tables, header, vnic)
 
 
+@breaks(BREAKS, "errors_about_one_connection_are_limited")
+class AnyNumber(Limits):
+    """as many ICMP errors pass as come"""
+
+    def error(self, meeting: Meeting) -> None:
+        """None is refused."""
+
+
 @breaks(BREAKS, "errors_to_the_card_are_metered")
 class FreeErrors(Limits):
     """ICMP errors to the card count against no limit"""

@@ -184,6 +184,8 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_meter meter;
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_may(shard, p, session, ref & 1, &meter))
         reason = DSN_REASON_PUNT_LIMIT;
+    if (reason == DSN_PASSED && !dsn_error_take(shard, p, &key))
+        reason = DSN_REASON_ICMP_ERROR_LIMIT;
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     if (ops->ops & DSN_OP_METER)

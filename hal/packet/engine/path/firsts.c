@@ -103,7 +103,7 @@ enum dsn_reason_number dsn_firsts_put(struct dsn_shard *shard, const struct dsn_
     /* As many as there is room left for others: however many flood, who comes behind them finds some. */
     if (state == 0 || of(shard, state)->count >= RTE_MIN(room, DSN_FIRSTS_EACH) ||
         (before != 0 && f->first[before].count >= DSN_FIRSTS_SAME)) {
-        dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, p->vnic);
+        dsn_firsts_are_limited(shard, p->vnic);
         return DSN_REASON_FIRST_PACKET_LIMIT;
     }
     uint32_t number = place(f);

@@ -20,12 +20,19 @@ void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const stru
         shard->config.limits[vnic->slot][limit].refused++;
 }
 
+/* Of which limit's telling it is: those of one event are told together. */
+static unsigned slot_of(enum dsn_limit limit) {
+    if (limit >= DSN_LIMIT_ERRORS)
+        return DSN_LIMIT_ICMP + (limit - DSN_LIMIT_ERRORS);
+    return limit == DSN_LIMIT_WAITING ? DSN_LIMIT_NEIGHBOURS : limit;
+}
+
 /* A limit of a vNIC refuses something. */
 static __rte_cold __rte_noinline void refuses(struct dsn_shard *shard, enum dsn_limit limit,
                                               struct dsn_vnic_state *state, enum dsn_event_kind kind,
                                               const struct dsn_vnic *vnic) {
     dsn_limit_refused(shard, limit, vnic);
-    tell(shard, &state->told[RTE_MIN(limit, DSN_LIMIT_NEIGHBOURS)], kind, vnic);
+    tell(shard, &state->told[slot_of(limit)], kind, vnic);
 }
 
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress) {
@@ -342,6 +349,8 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
         (void)take_of(meter->bucket, &meter->rate, shard->now);
 }
 
+#define PURPOSE 12 /* bytes of the longest */
+
 static const char *const purposes[DSN_WINDOWS] = {
     [DSN_WINDOW_CHALLENGE] = "challenge",   [DSN_WINDOW_ICMP] = "icmp",
     [DSN_WINDOW_ICMP_TO] = "icmp to",       [DSN_WINDOW_TOO_BIG] = "too big",
@@ -350,13 +359,9 @@ static const char *const purposes[DSN_WINDOWS] = {
 
 /* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a way
  * that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
-static uint32_t allowance(const struct dsn_shard *shard, enum dsn_window_set set, uint64_t vnic, unsigned bucket,
-                          uint64_t window, uint32_t rate) {
-    const char *purpose = purposes[set];
-    /* Each worker has all of the limit of challenges: divided among many there would be no chance in it. */
-    uint32_t workers = set == DSN_WINDOW_CHALLENGE ? 1 : shard->config.workers;
-    uint32_t part = rate / (DSN_CHALLENGE_BUCKETS * workers);
-    uint8_t message[16 + 8 + 1 + 8 + 2], *end = message + strlen(purpose);
+static uint32_t allowance(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, unsigned bucket,
+                          uint64_t window, uint32_t part) {
+    uint8_t message[PURPOSE + 8 + 1 + 8 + 2], *end = message + strlen(purpose);
     memcpy(message, purpose, strlen(purpose));
     dsn_put64(end, vnic);
     end[8] = (uint8_t)bucket;
@@ -372,11 +377,13 @@ static bool take_window(struct dsn_shard *shard, uint32_t number, enum dsn_windo
     uint64_t vnic = shard->vnics.state[number].id, second = shard->now / DSN_SECOND;
     unsigned bucket = bucket_of(shard, purposes[set], vnic, address);
     struct dsn_window *window = &dsn_challenges(&shard->vnics, number)->window[set][bucket];
+    /* Each worker has all of the limit of challenges: divided among many there would be no chance in it. */
+    uint32_t workers = set == DSN_WINDOW_CHALLENGE ? 1 : shard->config.workers;
     shard->vnics.state[number].challenged = true;
     if (window->second != second + 1)
         *window = (struct dsn_window){
             .second = second + 1,
-            .left = allowance(shard, set, vnic, bucket, second, rate),
+            .left = allowance(shard, purposes[set], vnic, bucket, second, rate / (DSN_CHALLENGE_BUCKETS * workers)),
         };
     bool enough = window->left > 0;
     window->left -= enough;
@@ -412,6 +419,48 @@ bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *p, bool liv
     if (!enough)
         refuses(shard, DSN_LIMIT_ICMP + whom.inbound, &shard->vnics.state[number], DSN_EVENT_ICMP_LIMIT, whom.vnic);
     return enough;
+}
+
+bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_flow_key *key) {
+    struct dsn_whom whom = dsn_whom(shard->root, p);
+    const char *purpose = whom.inbound ? "error to" : "error";
+    uint32_t number = dsn_vnic_state(&shard->vnics, whom.vnic->id);
+    uint8_t message[PURPOSE + 8 + 1 + 32 + 4], *end = message + strlen(purpose);
+    if (number == 0)
+        return false;
+    memcpy(message, purpose, strlen(purpose));
+    dsn_put64(end, whom.vnic->id);
+    end[8] = key->protocol;
+    memcpy(end + 9, key->source, 32); /* and destination */
+    dsn_put16(end + 41, key->source_port);
+    dsn_put16(end + 43, key->destination_port);
+    uint64_t hash = dsn_siphash(seed_of(shard->root), message, (size_t)(end + 45 - message));
+    struct dsn_window *windows = dsn_challenges(&shard->vnics, number)->error[whom.inbound];
+    uint64_t second = shard->now / DSN_SECOND;
+    shard->vnics.state[number].challenged = true;
+    for (unsigned choice = 0; choice < 2; choice++) {
+        unsigned bucket = (hash >> (6 * choice)) % DSN_ERROR_BUCKETS;
+        struct dsn_window *window = &windows[bucket];
+        if (window->second != second + 1)
+            *window = (struct dsn_window){
+                .second = second + 1,
+                .left = allowance(shard, purpose, whom.vnic->id, bucket, second, DSN_ERRORS / DSN_ERROR_BUCKETS),
+            };
+        if (window->left > 0) {
+            window->left--;
+            return true;
+        }
+    }
+    refuses(shard, DSN_LIMIT_ERRORS + whom.inbound, &shard->vnics.state[number], DSN_EVENT_ICMP_LIMIT, whom.vnic);
+    return false;
+}
+
+void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
+    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+    if (number != 0)
+        refuses(shard, DSN_LIMIT_FIRSTS, &shard->vnics.state[number], DSN_EVENT_FIRST_PACKET_LIMIT, vnic);
+    else
+        dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, vnic);
 }
 
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,

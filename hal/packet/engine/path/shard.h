@@ -41,6 +41,7 @@ enum dsn_event_kind {
     DSN_EVENT_ICMP_LIMIT = 15,
     DSN_EVENT_CHALLENGE_LIMIT = 16,
     DSN_EVENT_NEIGHBOUR_LIMIT = 17,
+    DSN_EVENT_FIRST_PACKET_LIMIT = 18,
     DSN_EVENT_ADDRESS_CONFLICT = 32,
 };
 enum dsn_step_kind {
@@ -171,9 +172,13 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
 /* May the card tell the packet's sender by ICMP, or reset him? `living`: that a packet of a living connection was too
  * large. */
 bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
+/* May this ICMP error pass, about the connection of which `key` is the key of packets that go its way? */
+bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_flow_key *key);
 /* A vNIC's share of neighbours, or of what waits for them, is used up: `number` is that of its state. */
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
                                 const struct dsn_vnic *vnic);
+/* First packets of a vNIC wait for their turn, as many as may. */
+void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* A limit of a vNIC has refused something: counts it. */
 void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const struct dsn_vnic *vnic);
 /* As many as each worker may have where nothing can be borrowed: together they are the limit. */

@@ -35,6 +35,7 @@ static void packets(struct dsn_shard *shard, const struct dsn_vnic *vnic, const 
         limit[DSN_LIMIT_FRAGMENTS + share].most =
             dsn_fragments_most(&shard->fragments, (struct dsn_whom){.vnic = vnic, .inbound = share == 1}, fragments);
         limit[DSN_LIMIT_ICMP + share].most = dsn_even_part(shard, or_default(vnic->icmp_limit, config->icmp_limit));
+        limit[DSN_LIMIT_ERRORS + share].most = DSN_ERRORS;
     }
     limit[DSN_LIMIT_PUNTS].most = dsn_even_part(shard, or_default(vnic->punt_limit, config->punt_limit));
     limit[DSN_LIMIT_CHALLENGES].most = dsn_challenge_limit(shard, vnic);

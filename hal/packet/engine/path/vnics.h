@@ -15,7 +15,7 @@ struct dsn_bucket { /* of tokens; full at first */
     uint64_t credit_ns; /* when that was */
 };
 
-#define DSN_LIMITS_TOLD (DSN_LIMIT_NEIGHBOURS + 1) /* those that events tell of */
+#define DSN_LIMITS_TOLD (DSN_LIMIT_FIRSTS + 1) /* those that events tell of */
 
 /* What each new connection needs lies in front, the members of `half` in one cache line. */
 struct dsn_vnic_state {
@@ -47,12 +47,16 @@ enum dsn_window_set {
     DSN_WINDOW_TOO_BIG_TO,
     DSN_WINDOWS
 };
+/* ICMP errors that pass have more of them, by what they quote: of each connection two. */
+#define DSN_ERROR_BUCKETS 64
+#define DSN_ERRORS (128u * DSN_ERROR_BUCKETS) /* a second in a worker */
 struct dsn_window {
     uint64_t second; /* + 1; 0: none yet */
     uint32_t left;   /* of what the bucket has in it */
 };
 struct dsn_challenges {
     struct dsn_window window[DSN_WINDOWS][DSN_CHALLENGE_BUCKETS];
+    struct dsn_window error[2][DSN_ERROR_BUCKETS];    /* of what it sends, of what comes to it by uplinks */
     struct dsn_bucket punt[2][DSN_CHALLENGE_BUCKETS]; /* of an uplink: by strangers, by whom the card speaks with */
 };
 

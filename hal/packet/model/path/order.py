@@ -148,6 +148,7 @@ class PathShard:
             check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
             anew = meeting
             punt = self.limits.punt(meeting)  # E6: punt_limit
+            self.limits.error(meeting)  # *ICMP errors that pass*: icmp_error_limit
             meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state, tcp_window, tcp_challenged
         if not meeting:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.

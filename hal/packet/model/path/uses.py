@@ -8,7 +8,7 @@ from hal.packet.model.flows import FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import most_half_open
 from hal.packet.model.neighbours import Neighbours
-from hal.packet.model.path.windows import CHALLENGES
+from hal.packet.model.path.windows import CHALLENGES, ERRORS
 from hal.packet.model.tables import Tables
 
 FIRSTS = 512
@@ -34,6 +34,7 @@ def uses_of(tables: Tables, config: LoadConfig, flows: FlowTable, fragments: Fra
             most = fragments.most(vnic.role, which, limits["fragment_limit"])
             found[f"{prefix}fragment_limit"] = fragments.of((row, which)), most
             found[f"{prefix}icmp_limit"] = 0, limits["icmp_limit"]
+            found[f"{prefix}icmp_error_limit"] = 0, ERRORS
             if vnic.role == "vnic":
                 open_, half_open = flows.uses((row, which))
                 found[f"{prefix}flow_limit"] = open_, limits[f"{prefix}flow_limit"]

@@ -29,6 +29,7 @@ from hal.packet.contract import (
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import Route
 from tests.property.commands import STARTS, Command, Kind, Story, kind_of
+from tests.property.frames import SYN
 from tests.property.universe import difference, tables
 
 OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "send", "drop")
@@ -36,6 +37,7 @@ OPS = ("check", "track", "meter", "count", "rewrite", "pop", "push", "punt", "se
 MADE = range(1, 7)
 """Kinds of packets that the card makes, as `StepKind.MAKE` numbers them."""
 PICKED_UP = "picked up"
+PICKED_UP_ANEW = "picked up anew"
 MADE_WAY = ("half_open_evicted", "ended_evicted")
 """Connections that went for others: counters of `engine` that have to agree."""
 EXCHANGE_WENT = "EXCHANGE makes way"
@@ -77,6 +79,7 @@ ENDS = (
     PUSHED_OUT,
     MADE_WAY_WAITING,
     PICKED_UP,
+    PICKED_UP_ANEW,
     *MADE_WAY,
 )
 """Ends of commands that must come up too: elsewhere other packets meet the same reasons far more often."""
@@ -132,6 +135,16 @@ class Coverage:
         )
         lines = [f"{name}: " + ", ".join(f"{key} {count}" for key, count in some.most_common()) for name, some in parts]
         return "\n".join([f"{self.packets} packets, {self.commits} commits", *lines])
+
+
+def is_picked_up_anew(packet: PacketIn, result: PacketResult) -> bool:
+    """It found a connection and opened another one, and is no SYN (IPv6 without extension headers)."""
+    kinds = {step.kind for step in result.steps}
+    if not {StepKind.FLOW, StepKind.INSTALL} <= kinds or StepKind.REEVALUATE in kinds:
+        return False
+    ip = 18 if packet.data[12:14] == b"\x81\x00" else 14
+    transport = ip + (40 if packet.data[ip] >> 4 == 6 else packet.data[ip] % 16 * 4)
+    return not packet.data[transport + 13] & SYN
 
 
 class Pair:
@@ -281,6 +294,7 @@ def send(shards: tuple[Shard, Shard], packets: list[PacketIn], coverage: Coverag
     coverage.ends[f"{kind.name} {ours[-1].reason or ours[-1].verdict.name}"] += 1
     for packet, one, two in zip(packets, ours, theirs, strict=True):
         coverage.see(one)
+        coverage.ends[PICKED_UP_ANEW] += is_picked_up_anew(packet, one)
         kinds = kinds_of(one, two) if steps else ()
         if comparable(one, kinds) != comparable(two, kinds):
             raise Differs(

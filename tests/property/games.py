@@ -70,8 +70,10 @@ GAMES = (
     OPEN + "1A%0 0PA+1@65535 0A@-1 0A@-2 0A@0",
     "0PA+10 1A 1PA+1000 0A 0R@10 1S 0FA 1FA 0A",
     "1FA 0A 0FA 1A 0A",
+    "0A@1500000000#1500000000%0 0PA+10 1A 1PA+1000 0A 0A@1500000000 0FA 1FA 0A",
+    "1A@1500000000#1500000000%0 0PA+10 1A@1500000000 1PA+10 0FA@-1500000000 0A@7 0R@9 1A 0A",
 )
-"""In the last two nothing opens: they are dropped, or picked up."""
+"""In the last four nothing opens: they are dropped, or picked up; in the last two from what is forged."""
 
 SHUT = "0FA 1FA 0A "
 SHORT = (

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hal.conformance.frames import checksum, ip, udp
+from hal.conformance.frames import checksum, ip, tcp, udp
 from hal.conformance.world import A, B, C, Host, rows
 from hal.packet.contract import Counters, Event, EventKind, Flow, Insert, LoadConfig, PortConfig
 from hal.packet.schema.rows import as_rows
@@ -30,7 +30,7 @@ POLL, CHAINS, EACH = 32, 8, 512
 MANY = 20_000
 MARK = struct.Struct("!4sHII")
 """In the data of each packet: a word, whose it is, its connection, its number in that."""
-UDP = 17
+TCP, UDP = 6, 17
 
 
 def frame(host: Host, to: Host, connection: int, number: int = 0, *, initiator: bool = True) -> bytes:
@@ -61,7 +61,7 @@ class Played:
         return [one for one in self.left[to.port] if one[0] == host.vnic]
 
 
-def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1) -> Played:
+def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1, pickup_ns: int = 0) -> Played:
     """Everything at once, each host's in its order, until all of it has gone somewhere."""
     total = sum(len(frames) for frames in traffic.values())
     with tempfile.TemporaryDirectory(prefix="dsn", dir="/tmp") as name, contextlib.ExitStack() as stack:
@@ -74,7 +74,7 @@ def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1) -> Played:
             device = f"pcap:{folder}/in{host.port},{folder}/out{host.port}"
             ports.append(PortConfig(host.port, f"p{host.port}", device))
         engine.load(LoadConfig(ports=tuple(ports), connections=200_000, flow_limit=200_000, inbound_flow_limit=200_000,
-                               pickup_ns=0, workers=workers))  # fmt: skip
+                               pickup_ns=pickup_ns, workers=workers))  # fmt: skip
         engine.writer().commit([Insert(some) for some in as_rows(rows())])
         engine.start()
         deadline = time.monotonic() + 60
@@ -195,3 +195,24 @@ def test_fragments_wait_with_their_first() -> None:
     print(f"{len(firsts)} firsts, {len(seconds)} seconds; {drops['fragment_no_first']} of others")
     assert len(seconds) > len(firsts) * 3 // 4
     assert drops["first_packet_limit"] + drops["fragment_no_first"] + len(found) == len(frames)
+
+
+def test_one_connection_that_begins_anew_again_and_again_has_no_more_chains() -> None:
+    """While connections are picked up, segments of which none fits the one before each ask for a chain: many that wait
+    of one connection have one between them, as its turn comes."""
+
+    def forged(number: int) -> bytes:
+        far = (number * 1_500_000_000) % (1 << 32)
+        segment = tcp(A.ip, C.ip, 4000, 80, "A", seq=far, ack=far)[20:]
+        mark = MARK.pack(b"mark", A.vnic, 0, number)
+        whole = bytearray(segment + mark)
+        whole[16:18] = b"\0\0"
+        return A.frame(ip(A.ip, C.ip, TCP, bytes(whole)))
+
+    quiet = [frame(B, C, 0, number) for number in range(MANY)]
+    played = play({A: [forged(number) for number in range(MANY)], B: quiet}, pickup_ns=3600 * 10**9)
+    ours, drops = played.counters, played.counters.drops
+    assert len(played.of(B, C)) == MANY
+    assert 1000 < ours.engine["pickups"] == ours.engine["chain_walks"] - 1 <= len(played.of(A, C))
+    assert ours.engine["chain_walks"] <= (MANY // POLL + 2) * CHAINS
+    assert drops["first_packet_limit"] == MANY - len(played.of(A, C))

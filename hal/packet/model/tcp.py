@@ -69,7 +69,8 @@ class Refused:
 
 @dataclass(frozen=True)
 class Anew:
-    """A bare SYN behind the connection's end: it is the first packet of another (RFC 9293 3.10.7.4, RFC 6191)."""
+    """It is the first packet of another connection: a bare SYN behind the end of this one (RFC 9293 3.10.7.4, RFC
+    6191), or one of a connection that this one was picked up in the place of, from a segment that was not its own."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,13 @@ def pick_up(segment: Segment, direction: int) -> Talk:
     return talk.with_sides(direction, sender, receiver)
 
 
-def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True) -> Outcome:
+def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True, picks_up: bool = False) -> Outcome:
     """The connection behind a segment of its side `direction`, or why it is dropped.
 
     Args:
         strict: False: windows are followed, but what is outside them passes all the same.
+        picks_up: connections are picked up. What only one side has spoken of may be forged, so who says something else
+            is believed as much.
     """
     match talk.state:
         case TcpState.SYN_SENT if direction == 0:
@@ -137,7 +140,7 @@ def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True)
         case TcpState.CLOSED:
             return _closed(talk, segment, direction, strict)
         case _:
-            return _synchronized(talk, segment, direction, strict)
+            return _synchronized(talk, segment, direction, strict, picks_up)
 
 
 # --- SYN_SENT (RFC 9293 3.10.7.3) ------------------------------------------------------------------------------------
@@ -323,7 +326,7 @@ def _begun_anew(talk: Talk, segment: Segment) -> Talk:
 # --- synchronized, and behind its end (RFC 9293 3.10.7.4) ------------------------------------------------------------
 
 
-def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
+def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool, picks_up: bool) -> Outcome:
     """ESTABLISHED, FIN_WAIT, CLOSING, TIME_WAIT."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if segment.syn:
@@ -335,7 +338,7 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool) ->
     if segment.rst:
         return _reset(talk, segment, direction, strict)
     if strict and not _fits(talk, segment, direction):
-        return WINDOW
+        return Anew() if picks_up and talk.alone is not None else WINDOW
     if strict and _is_old(sender, segment):
         return talk
     sender, receiver = _exchange(sender, receiver, segment)

@@ -10,10 +10,11 @@ import pytest
 from scapy.all import IP, TCP, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN, Raw, fragment6
 
 from hal.packet.contract import TcpState
+from hal.packet.frame._generated import Profile, Tracking
 from tests.packets.card import SECOND, Card
 from tests.packets.packets import Description
 from tests.packets.tcp.talk import OPEN, Talk, asked
-from tests.packets.world import HOSTS
+from tests.packets.world import GUARDED, HOSTS
 
 LARGEST = 65535 << 14
 
@@ -107,6 +108,126 @@ def test_syns_are_asked_about(card: Card) -> None:
     talk = _met(card, "A:PA+100 B:A")
     asked(talk.a("S", seq=1), seq=talk.next[1], ack=talk.next[0])
     talk.plays("A:A")
+
+
+# --- what may be forged: whom one side alone speaks of is taken up anew ----------------------------------------------
+
+FAR = (1_500_000_000, 2_800_000_000)
+"""What nobody's numbers are near to who begins at `Talk`'s: sequence number and acknowledgement."""
+
+
+def _pickups(talk: Talk) -> int:
+    return talk.card.shard.counters().engine["pickups"]
+
+
+def _forges(talk: Talk, side: int, flags: str, data: int = 0) -> None:
+    """Somebody who knows the addresses and ports, and no numbers, says something in a side's name."""
+    says = (talk.a, talk.b)[side]
+    talk.passes(says(flags, data, seq=FAR[0], ack=FAR[1], window=0), side)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("flags", ["A", "PA", "FA"])
+@pytest.mark.parametrize("real", ["A:PA+100 B:A", "B:PA+100 A:A", "A:A A:PA+10 B:PA+10"])
+def test_two_real_segments_settle_what_was_forged(card: Card, side: int, flags: str, real: str) -> None:
+    talk = Talk(card.anew(pickup=True))
+    _forges(talk, side, flags, data=100 * ("P" in flags))
+    assert _pickups(talk) == 1
+    talk.plays(real)
+    flow = talk.card.flow()
+    assert (_pickups(talk), flow.source, flow.tcp_state) == (2, "10.1.0.20", TcpState.ESTABLISHED)
+    assert (sum(flow.packets), flow.timeout_ns) == (len(real.split()), 7440 * SECOND)
+    for says in (talk.a, talk.b):
+        says("A", seq=FAR[0], ack=FAR[1]).is_dropped("tcp_window").silently()
+    assert talk.plays("A:PA+1000 B:A B:FA A:FA B:A").state == TcpState.TIME_WAIT
+    assert _pickups(talk) == 2
+
+
+def test_a_forger_has_to_come_between_each_two(card: Card) -> None:
+    talk = Talk(card.anew(pickup=True))
+    for side in (0, 1, 0, 1):
+        _forges(talk, side, "A")
+        talk.plays("A:PA+10" if side == 0 else "B:PA+10")
+    assert (_pickups(talk), talk.card.flow().timeout_ns) == (8, 240 * SECOND)
+    assert talk.plays("A:A").card.flow().timeout_ns == 7440 * SECOND
+    assert _pickups(talk) == 8
+
+
+def test_a_segment_that_fits_settles_it(card: Card) -> None:
+    """As if nobody forged anything: it is the same connection."""
+    talk = _met(card)
+    before = talk.card.flow()
+    talk.plays("A:PA+100 B:A")
+    flow = talk.card.flow()
+    assert (flow.id, flow.packets, _pickups(talk)) == (before.id, (2, 1), 1)
+
+
+def test_rsts_and_syns_take_nothing_up(card: Card) -> None:
+    talk = Talk(card.anew(pickup=True))
+    _forges(talk, 1, "A")
+    for says in (talk.a, talk.b):
+        says("R", seq=90).is_dropped("tcp_window").silently()
+        says("RA", seq=90).is_dropped("tcp_window").silently()
+        says("S", seq=90).is_dropped("tcp_challenged")
+        says("SA", seq=90).is_dropped("tcp_challenged")
+    assert _pickups(talk) == 1
+    talk.plays("A:A B:A")
+    assert _pickups(talk) == 2
+
+
+def test_behind_the_time_for_it_nothing_is_taken_up_anew(card: Card) -> None:
+    """Picked up where TCP was loose, which is strict now: nobody picks up any more."""
+    card.gets(Tracking(id=1, mode="loose"))
+    card.changes(Profile(id=GUARDED, tracking=1))
+    late = Talk(card.anew())
+    early = Talk(card.anew(pickup=True))
+    for talk in (late, early):
+        _forges(talk, 1, "A")
+    card.changes(Profile(id=GUARDED))
+    late.a("PA", 100).is_dropped("tcp_window").silently()
+    late.b("PA", 100).is_dropped("tcp_window").silently()
+    early.plays("A:PA+100 B:A")
+    assert (_pickups(late), _pickups(early)) == (1, 2)
+
+
+def test_loose_nothing_has_to_be_taken_up_anew(card: Card) -> None:
+    """What is outside windows passes, of the connection that is there."""
+    card.gets(Tracking(id=1, mode="loose"))
+    card.changes(Profile(id=GUARDED, tracking=1))
+    talk = Talk(card.anew(pickup=True))
+    _forges(talk, 1, "A")
+    talk.plays("A:PA+100 B:A")
+    assert (_pickups(talk), talk.card.flow().packets) == (1, (1, 2))
+
+
+def test_taken_up_anew_it_is_a_new_connection_to_limits(card: Card) -> None:
+    """`new_flow_limit` is asked, and what was there stays where it says no."""
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), new_flow_limit=2))
+    talk = Talk(card.anew(pickup=True))
+    _forges(talk, 1, "A")
+    talk.plays("A:PA+10")
+    talk.b("A", seq=FAR[0], ack=FAR[1]).is_dropped("new_flow_limit").silently()
+    assert (_pickups(talk), talk.card.flow().packets) == (2, (1, 0))
+    assert talk.plays("B:A").card.flow().packets == (1, 1)
+    talk.card.after(1)
+    other = Talk(talk.card, sport=4001)
+    _forges(other, 1, "A")
+    other.plays("A:A B:A")
+
+
+@pytest.mark.parametrize("limit", ["flow_limit", "half_open_limit"])
+def test_taken_up_anew_it_counts_once(card: Card, limit: str) -> None:
+    """It is in nobody's way, its own least of all."""
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), **{limit: 1}))
+    talk = Talk(card.anew(pickup=True))
+    _forges(talk, 0, "A")
+    talk.plays("A:PA+10")
+    counters = talk.card.shard.counters()
+    assert (len(talk.card.flows()), counters.engine["pickups"], counters.engine["chain_walks"]) == (1, 2, 2)
+    assert (counters.engine["half_open_evicted"], counters.limits[HOSTS["client"].vnic, limit].refused) == (0, 0)
+    talk.plays("B:A")
+    other = Talk(talk.card, sport=4001).a("A")
+    other.is_dropped("flow_limit") if limit == "flow_limit" else other.arrives_at("web")
 
 
 # --- fragments -------------------------------------------------------------------------------------------------------

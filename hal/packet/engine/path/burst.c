@@ -342,6 +342,7 @@ static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
     while ((number = dsn_firsts_find(f, &key, hash)) != 0 &&
            (f->left > 0 || dsn_flows_find(&shard->flows, &key, hash) != 0)) {
         run_waiting(shard, dsn_firsts_take(shard, number));
+        f->again = true;
         runs++;
         /* Packets the other way may have come before it was open: they are its replies. */
         uint32_t replies = shard->meeting != 0
@@ -357,8 +358,10 @@ static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
 static __rte_noinline __rte_cold void run_turns(struct dsn_shard *shard) {
     struct dsn_firsts *f = &shard->firsts;
     f->running = true;
-    for (unsigned runs = 0; f->count > 0 && f->left > 0 && runs < DSN_BURST;)
+    for (unsigned runs = 0; f->count > 0 && f->left > 0 && runs < DSN_BURST;) {
+        f->again = false;
         runs += run_connection(shard, dsn_firsts_next(shard));
+    }
     f->running = false;
 }
 

@@ -29,6 +29,18 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
     return DSN_PASSED;
 }
 
+/* What one side alone has spoken of since it was picked up may be forged: while connections are picked up, who says
+ * something else is believed as much. */
+__rte_cold dsn_end dsn_not_followed(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
+                                    enum dsn_reason_number reason) {
+    const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
+    bool alone = dsn_tcp_is_alone(session->tcp, &shard->flows.windows[ref >> 1]);
+    bool turns = p->tcp_flags & (DSN_TCP_SYN | DSN_TCP_RST);
+    if (reason == DSN_REASON_TCP_WINDOW && alone && !turns && shard->now < shard->config.pickup_until_ns)
+        return dsn_first_packet_anew(shard, p, ref);
+    return dsn_dropped(reason);
+}
+
 enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_ops *ops) {
     bool v4 = p->version == 4;
     if (ops->ops & DSN_OP_DROP)

@@ -197,6 +197,11 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
 }
 
 __rte_cold dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
+    /* Many may wait of one connection, and each of them begin it anew: a turn is one chain. */
+    if (shard->firsts.running && shard->firsts.again) {
+        dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, p->vnic);
+        return dsn_dropped(DSN_REASON_FIRST_PACKET_LIMIT);
+    }
     dsn_half_leave(shard, ref >> 1); /* it mustn't make way for itself */
     dsn_end end = first_packet(shard, p, ref);
     if (shard->meeting == 0 && dsn_line(&shard->flows.connection[ref >> 1], 0)->ops != 0) /* it is there all the same */

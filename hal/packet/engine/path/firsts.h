@@ -46,6 +46,7 @@ struct dsn_firsts {
     uint32_t left;       /* chains that this burst may still run */
     uint32_t seen;       /* first packets of this burst so far */
     bool running;        /* those that wait have their turn now */
+    bool again;          /* and of the connection whose turn it is one has gone */
 };
 
 struct dsn_shard;

@@ -7,6 +7,7 @@
 #include "path/tcp.h"
 
 #define dsn_follow_rarely DSN_TWICE(dsn_follow_rarely)
+#define dsn_not_followed DSN_TWICE(dsn_not_followed)
 #define dsn_wont_fit DSN_TWICE(dsn_wont_fit)
 #define dsn_wait_for DSN_TWICE(dsn_wait_for)
 #define dsn_decide_again DSN_TWICE(dsn_decide_again)
@@ -15,6 +16,9 @@
 /* established.c: what is rare. */
 /* What dsn_follow_tcp() leaves: all that isn't the usual segment of an established connection. */
 enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct dsn_packet *packet, uint32_t ref);
+/* What becomes of a segment that was refused for this reason: it is dropped, or takes its connection up anew. */
+dsn_end dsn_not_followed(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref,
+                         enum dsn_reason_number reason);
 /* Tells the sender, and the reason. */
 enum dsn_reason_number dsn_wont_fit(struct dsn_shard *shard, const struct dsn_packet *packet,
                                     const struct dsn_ops *ops);
@@ -158,7 +162,7 @@ static __rte_always_inline dsn_end dsn_way(struct dsn_shard *shard, struct dsn_p
             return dsn_first_packet_anew(shard, p, ref);
         reason = dsn_follow_tcp(shard, p, ref);
         if (unlikely(reason != DSN_PASSED))
-            return dsn_dropped(reason);
+            return dsn_not_followed(shard, p, ref, reason);
     }
     return dsn_go(shard, p, ref, ops, bits, &meter);
 }

@@ -1,6 +1,6 @@
 """The way of packets through the twin."""
 
-from hal.packet.model.path.opening import FOREVER
 from hal.packet.model.path.order import PathShard
+from hal.packet.model.path.pickup import FOREVER
 
 __all__ = ["FOREVER", "PathShard"]

@@ -19,6 +19,7 @@ from hal.packet.model.ops import Path
 from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet
 from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.pickup import PickUp
 
 
 class By(Enum):
@@ -74,13 +75,20 @@ class Meetings:
     """Finds the connections of packets."""
 
     def __init__(
-        self, moment: Moment, chain: Chain, flows: FlowTable, fragments: Fragments, challenges: Challenges
+        self,
+        moment: Moment,
+        chain: Chain,
+        flows: FlowTable,
+        fragments: Fragments,
+        challenges: Challenges,
+        pickup: PickUp,
     ) -> None:
         self._moment = moment
         self._chain = chain
         self._flows = flows
         self._fragments = fragments
         self._challenges = challenges
+        self._pickup = pickup
 
     def by_key(self, packet: Packet) -> Meeting | None:
         """*Order of checks*, steps 14 and 15. None: a first packet."""
@@ -132,7 +140,8 @@ class Meetings:
         return meeting
 
     def follow(self, meeting: Meeting) -> Meeting | None:
-        """*TCP*: follow the connection from handshake to close. None: a bare SYN begins it anew, if it may."""
+        """*TCP*: follow the connection from handshake to close. None: this is the first packet of another one
+        in its place, if it may be: a bare SYN behind its end, or what is taken up anew."""
         packet, connection, direction = meeting.packet, meeting.connection, meeting.direction
         if connection.talk is None or meeting.by is By.QUOTE:
             return meeting
@@ -140,7 +149,9 @@ class Meetings:
             if meeting.reaches is not None:
                 connection.talk = tcp.reached(connection.talk, direction, meeting.reaches)
             return meeting
-        outcome = tcp.follow(connection.talk, tcp.segment_of(packet), direction, strict=connection.is_strict)
+        picks_up = self._pickup.goes_on(self._moment.now)
+        segment, strict = tcp.segment_of(packet), connection.is_strict
+        outcome = tcp.follow(connection.talk, segment, direction, strict=strict, picks_up=picks_up)
         if isinstance(outcome, tcp.Anew):
             return None
         if isinstance(outcome, tcp.Signed):

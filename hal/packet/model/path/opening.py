@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hal.packet.contract import EventKind, StepKind
+from hal.packet.contract import StepKind
 from hal.packet.model import tcp
 from hal.packet.model.chain import Chain, Decision, hash_of, own_mac
-from hal.packet.model.counters import CounterSet, EventRing
+from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable
 from hal.packet.model.keys import scope_of, worker_of
 from hal.packet.model.parse import ACK, ECHO_REPLY, RST, SYN, ZERO_MAC, Dropped, Packet
@@ -15,33 +15,10 @@ from hal.packet.model.path.deciding import Deciding, refused, reply_key, share_o
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.meeting import Meeting, key_of
 from hal.packet.model.path.moment import Moment
+from hal.packet.model.path.pickup import PickUp
 from hal.packet.model.rows import Entry
 from hal.packet.model.stage import TCP, Drop, Header, Leave
 from hal.packet.model.tracking import is_strict_between
-
-FOREVER = 1 << 63
-
-
-class PickUp:
-    """The time in which mid-stream TCP may open its connection: `lasts_ns` from the first packet on, or FOREVER."""
-
-    def __init__(self, lasts_ns: int, events: EventRing) -> None:
-        self.until = FOREVER if lasts_ns == FOREVER else 0
-        self.lasts_ns = lasts_ns
-        self.began = False
-        """A packet has come, or time has passed."""
-        self._events = events
-        self._told = False
-
-    def advance(self, now: int) -> None:
-        if not self.began and 0 < self.lasts_ns < FOREVER:
-            self.until = now + self.lasts_ns
-            self._told = True
-            self._events.add(now, EventKind.PICKUP_BEGIN)
-        self.began = True
-        if self._told and now >= self.until:
-            self._told = False
-            self._events.add(now, EventKind.PICKUP_END)
 
 
 class Opening:
@@ -135,7 +112,7 @@ class Opening:
         """For a while after start; where both ends are loose, ever."""
         if packet.flags & (ACK | SYN | RST) != ACK:
             return False
-        if self._moment.now < self._pickup.until:
+        if self._pickup.goes_on(self._moment.now):
             return True
         leave = self._deciding.where(packet.header(), packet.vnic, packet.routed)
         return isinstance(leave, Leave) and not is_strict_between(self._moment.tables, packet.vnic, leave.egress)

@@ -34,7 +34,8 @@ from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import Meeting, Meetings
 from hal.packet.model.path.moment import Moment
-from hal.packet.model.path.opening import Opening, PickUp
+from hal.packet.model.path.opening import Opening
+from hal.packet.model.path.pickup import PickUp
 from hal.packet.model.path.sending import Sending
 from hal.packet.model.path.told import Told
 from hal.packet.model.path.uses import uses_of
@@ -88,7 +89,7 @@ class PathShard:
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
         self.sending = Sending(moment, self.wire, self.neighbours)
         challenges = Challenges(moment, config, told, self.sending)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments, challenges)
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, challenges, self.pickup)
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)

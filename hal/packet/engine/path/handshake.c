@@ -66,7 +66,7 @@ static __rte_cold void answer_again(struct dsn_windows *w, const struct dsn_tcp_
 
 /* Two answers of B stand: what it may send follows from A's largest window. The number of the earlier one. */
 uint32_t dsn_tcp_settle(struct dsn_windows *w) {
-    uint32_t earlier = w->side[1].limit;
+    uint32_t earlier = w->side[1].earlier;
     w->side[1].limit = w->side[1].una + 1 + most_of(w, 0);
     w->flags &= (uint8_t)~DSN_TCP_TWO_ANSWERS;
     return earlier;
@@ -89,8 +89,8 @@ __rte_cold bool dsn_tcp_is_asked_by_who_gets_it(const struct dsn_windows *w, con
 /* A SYN of A's from another number: the first one stays, since who answers has taken that if this isn't A's (RFC 5961 4). */
 static __rte_cold void call_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     if (!(w->flags & DSN_TCP_TWICE)) {
-        w->side[1].end = w->side[0].end;
-        w->side[1].limit = w->side[0].una;
+        w->side[1].first_end = w->side[0].end;
+        w->side[1].first_iss = w->side[0].una;
         w->most[1] = w->most[0];
         w->scale = (uint8_t)((w->scale & 15u) * 17u);
         w->flags |= DSN_TCP_TWICE | (w->flags & DSN_TCP_OFFERED_A ? DSN_TCP_FIRST_OFFERED : 0);
@@ -117,14 +117,14 @@ static __rte_cold void repeat_first(struct dsn_windows *w, const struct dsn_tcp_
 }
 
 static bool acks_first(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    uint32_t iss = w->side[1].limit;
+    uint32_t iss = w->side[1].first_iss;
     return (w->flags & DSN_TCP_TWICE) && s->ack != iss && dsn_seq_upto(iss, s->ack) &&
-           dsn_seq_upto(s->ack, w->side[1].end);
+           dsn_seq_upto(s->ack, w->side[1].first_end);
 }
 
 /* B has refused the first call; the newest is not over. */
 static __rte_cold void forget_first(struct dsn_windows *w) {
-    w->side[1].end = w->side[1].limit = 0;
+    w->side[1].first_end = w->side[1].first_iss = 0;
     w->most[1] = 0;
     w->scale &= 15;
     w->flags &= (uint8_t)~(DSN_TCP_TWICE | DSN_TCP_FIRST_OFFERED);
@@ -132,7 +132,8 @@ static __rte_cold void forget_first(struct dsn_windows *w) {
 
 /* It's the first call that B has taken. */
 static __rte_cold void take_first(struct dsn_windows *w) {
-    w->side[0] = (struct dsn_tcp_side){.end = w->side[1].end, .limit = w->side[1].end, .una = w->side[1].limit};
+    const struct dsn_tcp_side first = w->side[1];
+    w->side[0] = (struct dsn_tcp_side){.end = first.first_end, .limit = first.first_end, .una = first.first_iss};
     w->most[0] = w->most[1];
     w->scale >>= 4;
     w->flags = w->flags & DSN_TCP_FIRST_OFFERED ? DSN_TCP_OFFERED_A : 0;
@@ -141,8 +142,8 @@ static __rte_cold void take_first(struct dsn_windows *w) {
 /* Of the connection that this one replaces: all that was said is acknowledged, and comes again, since what acknowledged it
  * was lost (RFC 9293 3.6, 3.10.7.4). */
 static bool is_of_before(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    uint32_t sent = s->side == 0 ? w->side[1].limit : w->side[1].end;
-    uint32_t received = s->side == 0 ? w->side[1].end : w->side[1].limit;
+    uint32_t sent = s->side == 0 ? w->side[1].before_a : w->side[1].before_b;
+    uint32_t received = s->side == 0 ? w->side[1].before_b : w->side[1].before_a;
     return (w->flags & DSN_TCP_BEHIND) && !is(s, DSN_TCP_SYN | DSN_TCP_RST) && s->ack == received &&
            dsn_seq_upto(end_of(s), sent);
 }
@@ -150,8 +151,8 @@ static bool is_of_before(const struct dsn_windows *w, const struct dsn_tcp_segme
 void dsn_tcp_replaces(struct dsn_windows *w, const struct dsn_windows *old, uint8_t tcp, unsigned side) {
     if (tcp != DSN_TCP_TIME_WAIT)
         return;
-    w->side[1].limit = old->side[side].end;
-    w->side[1].end = old->side[!side].end;
+    w->side[1].before_a = old->side[side].end;
+    w->side[1].before_b = old->side[!side].end;
     w->flags |= DSN_TCP_BEHIND;
 }
 
@@ -160,12 +161,14 @@ enum dsn_reason_number dsn_tcp_initiator_again(struct dsn_session *session, stru
                                                const struct dsn_tcp_segment *s, bool strict) {
     bool bare = is(s, DSN_TCP_SYN) && !is(s, DSN_TCP_ACK);
     if (is(s, DSN_TCP_RST)) /* RFC 9293 3.5.1: it resets what B takes it for */
-        return (w->flags & DSN_TCP_ANSWERED) && s->seq == w->side[1].una ? DSN_PASSED : DSN_REASON_TCP_STATE;
+        return (w->flags & DSN_TCP_ANSWERED) && s->seq == w->side[1].answered ? DSN_PASSED : DSN_REASON_TCP_STATE;
     if (bare)
         w->flags &= (uint8_t)~DSN_TCP_HEARD;
     if (bare && s->seq != w->side[0].una) {
-        bool first = (w->flags & DSN_TCP_TWICE) && s->seq == w->side[1].limit;
-        first ? repeat_first(w, s) : call_again(w, s);
+        if ((w->flags & DSN_TCP_TWICE) && s->seq == w->side[1].first_iss)
+            repeat_first(w, s);
+        else
+            call_again(w, s);
         return DSN_PASSED;
     }
     if (bare) { /* the same again, with data or without (RFC 7413); who gets no answer may do without options */
@@ -213,7 +216,7 @@ enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct 
         return DSN_REASON_TCP_STATE;
     /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number: one for each
      * call, whoever makes more of them (ADR 0189). */
-    w->side[1].una = s->ack;
+    w->side[1].answered = s->ack;
     w->flags |= DSN_TCP_ANSWERED | (before ? 0 : DSN_TCP_HEARD);
     return DSN_PASSED;
 }
@@ -239,7 +242,10 @@ enum dsn_reason_number dsn_tcp_syn_again(struct dsn_session *session, struct dsn
                                          const struct dsn_tcp_segment *s) {
     bool same = s->seq == w->side[s->side].una, ack = is(s, DSN_TCP_ACK), right = ack && acks_syn(w, s);
     if (s->side == 1 && right && !same) {
-        w->flags &DSN_TCP_BARE ? answer(w, s) : answer_again(w, s);
+        if (w->flags & DSN_TCP_BARE)
+            answer(w, s);
+        else
+            answer_again(w, s);
         return DSN_PASSED;
     }
     if (s->side == 0 && (w->flags & (DSN_TCP_BARE | DSN_TCP_ACKED_A)) == DSN_TCP_BARE && !same && (right || !ack)) {

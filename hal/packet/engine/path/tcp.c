@@ -5,6 +5,8 @@
 #include "path/handshake.h"
 #include "path/windows.h"
 
+#include <rte_debug.h>
+
 static unsigned doubted(unsigned side) {
     return side == 0 ? DSN_TCP_DOUBTED_A : DSN_TCP_DOUBTED_B;
 }
@@ -87,7 +89,7 @@ static __rte_noinline enum dsn_reason_number received(struct dsn_session *sessio
         earlier = answered;
     }
     if (session->tcp == DSN_TCP_SYN_RECEIVED && two) {
-        now.side[1].limit = earlier;
+        now.side[1].earlier = earlier;
         now.flags |= DSN_TCP_TWO_ANSWERS;
     }
     *w = now;
@@ -136,8 +138,8 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
     return DSN_PASSED;
 }
 
-enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *w,
-                                      const struct dsn_tcp_segment *s, bool strict) {
+static enum dsn_reason_number follow(struct dsn_session *session, struct dsn_windows *w,
+                                     const struct dsn_tcp_segment *s, bool strict) {
     if (session->tcp == DSN_TCP_SYN_SENT)
         return s->side == 0 ? dsn_tcp_initiator_again(session, w, s, strict) : dsn_tcp_first_answer(session, w, s);
     if (session->tcp == DSN_TCP_CLOSED)
@@ -160,6 +162,49 @@ enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_wi
     w->flags &= (uint8_t)~(s->side == 0 ? DSN_TCP_ALONE_B : DSN_TCP_ALONE_A);
     session->tcp = state_behind(session->tcp, w);
     return DSN_PASSED;
+}
+
+/* --- what a bit of `flags` says depends on the state --- */
+
+#define OF_ALL DSN_TCP_OFFERED
+#define OF_OPEN (OF_ALL | DSN_TCP_PICKED_UP)
+#define OF_CALL (DSN_TCP_BEHIND | DSN_TCP_HEARD | DSN_TCP_FIRST_OFFERED | DSN_TCP_TWICE | DSN_TCP_ANSWERED)
+#define OF_ANSWER (DSN_TCP_TWO_ANSWERS | DSN_TCP_BARE | DSN_TCP_ACKED_A | DSN_TCP_ACKED_B)
+#define OF_END (DSN_TCP_REFUSED | DSN_TCP_DOUBTED)
+_Static_assert(__builtin_popcount(DSN_TCP_OFFERED_A | OF_CALL) == 6, "SYN_SENT: no bit twice");
+_Static_assert(__builtin_popcount(OF_ALL | OF_ANSWER) == 6, "SYN_RECEIVED: no bit twice");
+_Static_assert(__builtin_popcount(OF_OPEN | DSN_TCP_BOTH_FINS | DSN_TCP_ALONE) == 7, "FIN_WAIT: no bit twice");
+_Static_assert(__builtin_popcount(OF_OPEN | DSN_TCP_BOTH_FINS | OF_END) == 8, "CLOSED: no bit twice");
+_Static_assert((DSN_TCP_ALONE & ~DSN_TCP_HANDSHAKE) == 0 && (OF_END & ~DSN_TCP_HANDSHAKE) == 0,
+               "what a RST clears is what it sets, and who was alone");
+
+#ifdef DSN_CHECKED
+static const uint8_t may_have[] = {
+    [DSN_TCP_SYN_SENT] = DSN_TCP_OFFERED_A | OF_CALL,
+    [DSN_TCP_SYN_RECEIVED] = OF_ALL | OF_ANSWER,
+    [DSN_TCP_ESTABLISHED] = OF_OPEN | DSN_TCP_ALONE,
+    [DSN_TCP_FIN_WAIT] = OF_OPEN | DSN_TCP_BOTH_FINS | DSN_TCP_ALONE,
+    [DSN_TCP_CLOSING] = OF_OPEN | DSN_TCP_BOTH_FINS,
+    [DSN_TCP_TIME_WAIT] = OF_OPEN | DSN_TCP_BOTH_FINS,
+    [DSN_TCP_CLOSED] = OF_OPEN | DSN_TCP_BOTH_FINS | OF_END,
+};
+
+static void check(const struct dsn_session *session, const struct dsn_windows *w) {
+    if (session->tcp >= sizeof(may_have) || (w->flags & ~may_have[session->tcp]) != 0)
+        rte_panic("TCP in state %u has flags 0x%x\n", session->tcp, w->flags);
+}
+#else
+static inline void check(const struct dsn_session *session, const struct dsn_windows *w) {
+    (void)session, (void)w;
+}
+#endif
+
+enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *w,
+                                      const struct dsn_tcp_segment *s, bool strict) {
+    check(session, w);
+    enum dsn_reason_number reason = follow(session, w, s, strict);
+    check(session, w);
+    return reason;
 }
 
 bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end, unsigned side) {
@@ -216,8 +261,8 @@ bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn
     if (side == 1 && (called || w->most[1] == 0)) /* it has said nothing that is known */
         return false;
     uint32_t una = w->side[side].una, end = w->side[side].end;
-    if (called && (w->flags & DSN_TCP_TWICE) && dsn_seq_upto(w->side[1].limit, seq) &&
-        dsn_seq_upto(seq, w->side[1].end))
+    if (called && (w->flags & DSN_TCP_TWICE) && dsn_seq_upto(w->side[1].first_iss, seq) &&
+        dsn_seq_upto(seq, w->side[1].first_end))
         return true;
     uint32_t sent = dsn_seq_upto(w->side[side].limit, end) ? w->side[side].limit : end;
     bool late = !called && dsn_seq_upto(sent - most_of(w, !side), seq);

@@ -12,11 +12,36 @@
 #define DSN_TCP_MOST_SCALE 14 /* RFC 7323 2.3 */
 
 struct dsn_tcp_side {
-    uint32_t end;   /* behind the last that it has sent: highest SEG.SEQ + SEG.LEN */
-    uint32_t limit; /* behind the last that it may send: highest SEG.ACK + window that the other one has said */
-    uint32_t una;   /* highest SEG.ACK that the other one has said; its own ISS until the handshake ends */
+    union {
+        uint32_t end;       /* behind the last that it has sent: highest SEG.SEQ + SEG.LEN */
+        uint32_t first_end; /* of B, DSN_TCP_TWICE: of A's first call */
+        uint32_t before_b;  /* of B, DSN_TCP_BEHIND: B's end in the connection that this one replaces */
+    };
+    union {
+        uint32_t limit;     /* behind the last that it may send: highest SEG.ACK + window that the other one has said */
+        uint32_t first_iss; /* of B, DSN_TCP_TWICE: of A's first call */
+        uint32_t before_a;  /* of B, DSN_TCP_BEHIND: A's end there */
+        uint32_t earlier;   /* of B, DSN_TCP_TWO_ANSWERS: the ISS that it answered with before */
+    };
+    union {
+        uint32_t una;      /* highest SEG.ACK that the other one has said; its own ISS until the handshake ends */
+        uint32_t answered; /* of B, DSN_TCP_ANSWERED: what that acknowledged */
+    };
 };
 
+/* What a bit says depends on the state:
+ *
+ *  bit  SYN_SENT       SYN_RECEIVED  ESTABLISHED  FIN_WAIT   CLOSING, TIME_WAIT  CLOSED
+ *  0    OFFERED_A      OFFERED_A     OFFERED_A    OFFERED_A  OFFERED_A           OFFERED_A
+ *  1    -              OFFERED_B     OFFERED_B    OFFERED_B  OFFERED_B           OFFERED_B
+ *  2    -              -             -            FIN_A      FIN_A               FIN_A
+ *  3    BEHIND         -             -            FIN_B      FIN_B               FIN_B
+ *  4    HEARD          TWO_ANSWERS   PICKED_UP    PICKED_UP  PICKED_UP           PICKED_UP
+ *  5    FIRST_OFFERED  BARE          -            -          -                   REFUSED
+ *  6    TWICE          ACKED_A       ALONE_A      ALONE_A    -                   DOUBTED_A
+ *  7    ANSWERED       ACKED_B       ALONE_B      ALONE_B    -                   DOUBTED_B
+ *
+ * Where it is built to be tested (DSN_CHECKED), dsn_tcp_follow() looks that no other is set. */
 enum dsn_tcp_flags {
     DSN_TCP_OFFERED_A = 1 << 0, /* to scale windows, in its SYN */
     DSN_TCP_OFFERED_B = 1 << 1,
@@ -24,25 +49,27 @@ enum dsn_tcp_flags {
     DSN_TCP_FIN_A = 1 << 2, /* it has sent its FIN: `end` is final */
     DSN_TCP_FIN_B = 1 << 3,
     DSN_TCP_BOTH_FINS = DSN_TCP_FIN_A | DSN_TCP_FIN_B,
-    DSN_TCP_PICKED_UP = 1 << 4,   /* its handshake wasn't seen: scales aren't known, and never will be */
-    DSN_TCP_TWO_ANSWERS = 1 << 4, /* SYN_RECEIVED: B's `limit` is the number that it answered with before */
-    DSN_TCP_BARE = 1 << 5,        /* SYN_RECEIVED: B's SYN had no ACK (simultaneous open) */
-    DSN_TCP_ACKED_A = 1 << 6,     /* SYN_RECEIVED: its SYN was acknowledged by the other side */
+    DSN_TCP_PICKED_UP = 1 << 4, /* its handshake wasn't seen: scales aren't known, and never will be */
+    DSN_TCP_ALONE_A = 1 << 6,   /* picked up, and A alone has been heard since */
+    DSN_TCP_ALONE_B = 1 << 7,
+    DSN_TCP_ALONE = DSN_TCP_ALONE_A | DSN_TCP_ALONE_B,
+    /* SYN_SENT: */
+    DSN_TCP_BEHIND = 1 << 3,        /* it replaces another one: before_a, before_b */
+    DSN_TCP_HEARD = 1 << 4,         /* one answer as of another connection has passed since A called last */
+    DSN_TCP_FIRST_OFFERED = 1 << 5, /* to scale windows, in A's first call */
+    DSN_TCP_TWICE = 1 << 6, /* A has called from two numbers. The first call is where B's will be: first_iss, first_end;
+                                * `most` and `scale` what they are called */
+    DSN_TCP_ANSWERED = 1 << 7, /* B answered as of another connection: answered */
+    /* SYN_RECEIVED: */
+    DSN_TCP_TWO_ANSWERS = 1 << 4, /* B has answered from two numbers: earlier */
+    DSN_TCP_BARE = 1 << 5,        /* B's SYN had no ACK (simultaneous open) */
+    DSN_TCP_ACKED_A = 1 << 6,     /* its SYN was acknowledged by the other side */
     DSN_TCP_ACKED_B = 1 << 7,
-    DSN_TCP_BEHIND = 1 << 3, /* SYN_SENT: of a connection that this one replaces B's end is side[1].end, A's .limit */
-    DSN_TCP_FIRST_OFFERED = 1 << 5, /* SYN_SENT: to scale windows, in A's first call */
-    DSN_TCP_TWICE =
-        1 << 6, /* SYN_SENT: A has called from two numbers. The first call is where B's will be: side[1].limit
-                               is its ISS, .end, `most` and `scale` what they are called */
-    DSN_TCP_REFUSED =
-        1 << 5, /* CLOSED, in doubt, in the handshake: whatever the other side says shows that it goes on */
-    DSN_TCP_DOUBTED_A = 1 << 6, /* CLOSED: its RST did that, with a number that the other side may be beyond */
+    /* CLOSED, in doubt: */
+    DSN_TCP_REFUSED = 1 << 5,   /* in the handshake: whatever the other side says shows that it goes on */
+    DSN_TCP_DOUBTED_A = 1 << 6, /* its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_DOUBTED = DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B,
-    DSN_TCP_ALONE_A = 1 << 6, /* picked up, behind the handshake and not CLOSED: A alone has been heard since */
-    DSN_TCP_ALONE_B = 1 << 7,
-    DSN_TCP_ANSWERED = 1 << 7, /* SYN_SENT: B answered as of another connection; side[1].una is what it acknowledged */
-    DSN_TCP_HEARD = 1 << 4,    /* SYN_SENT: one such answer has passed since A called last */
 };
 
 /* A connection's, by the number of its record. Other protocols have none, and theirs is never touched. */
@@ -53,7 +80,6 @@ struct dsn_windows {
     uint8_t flags;    /* enum dsn_tcp_flags */
     uint16_t challenged; /* half second of its last challenge; 0: never */
 } __rte_aligned(32);
-#define DSN_TCP_ALONE (DSN_TCP_ALONE_A | DSN_TCP_ALONE_B)
 _Static_assert(sizeof(struct dsn_windows) == 32, "two in a cache line, none in two");
 
 struct dsn_tcp_segment {

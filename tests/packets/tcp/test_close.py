@@ -190,6 +190,19 @@ def test_rfc9293_3_10_7_4_what_a_syn_in_time_wait_leaves_of_the_one_before(card:
     talk.b("FA", seq=5101, ack=1002).is_dropped("tcp_window").silently()
 
 
+def test_rfc9293_3_10_7_4_two_calls_leave_nothing_of_the_one_before(card: Card) -> None:
+    """Where the first of them stays beside the newest, there is no place for what was before."""
+    talk = Talk(card).plays(SHUT)
+    talk.passes(talk.a("S", seq=77_000), 0)
+    talk.passes(talk.b("FA", seq=5001, ack=1002), 1)
+    talk.passes(talk.a("A", seq=1002, ack=5002), 0)
+    talk.passes(talk.a("S", seq=99_000), 0)
+    talk.b("FA", seq=5001, ack=1002).is_dropped("tcp_state").silently()
+    talk.a("A", seq=1002, ack=5002).is_dropped("tcp_state").silently()
+    talk.passes(talk.b("SA", seq=9000, ack=77_001), 1)
+    assert talk.state == TcpState.SYN_RECEIVED
+
+
 def test_rfc9293_3_10_7_3_a_call_that_is_answered_by_the_fin_before(card: Card) -> None:
     """The other side has not heard of the end: its FIN comes again, is reset by who calls, and the call comes again."""
     Talk(card).plays(SHUT)

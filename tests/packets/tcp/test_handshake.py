@@ -57,6 +57,7 @@ def test_rfc9293_3_5_simultaneous_open_begins_anew(card: Card, flags: str) -> No
     assert talk.state == TcpState.SYN_RECEIVED
     talk.b("SA", seq=5000, ack=1001).is_dropped("tcp_challenged").silently()
     talk.passes(talk.b("SA", seq=5000, ack=77_001), 1)
+    assert talk.state == (TcpState.ESTABLISHED if "A" in flags else TcpState.SYN_RECEIVED)
     talk.next[0] = 77_001
     card.after(1)
     asked(talk.a("S", seq=1000), seq=5001, ack=77_001)
@@ -301,6 +302,47 @@ def test_rfc9293_3_10_7_3_the_first_of_two_answers_is_taken(
     bound = talk.next[1] + 1000 * (128 if scale[0] else 1)
     talk.b("PA", 10, seq=bound).is_dropped("tcp_window").silently()
     talk.passes(talk.b("PA", 10, seq=bound - 1), 1)
+
+
+ANSWERS = [
+    ({"window": 5000, "scale": 7}, {"window": 100, "scale": 2}),
+    ({"window": 100, "scale": 2}, {"window": 5000, "scale": 7}),
+]
+
+
+def _answered_twice(card: Card, answers: tuple[dict[str, int], dict[str, int]], scaled: bool) -> Talk:
+    """Two answers stand, of which the initiator has taken the first."""
+    talk = Talk(card, scale=(3 if scaled else None, None)).plays("A:S")
+    for number, said in zip((5000, 6000), answers, strict=True):
+        options = [("WScale", said["scale"])] if scaled else []
+        talk.passes(talk.b("SA", seq=number, window=said["window"], options=options), 1)
+    talk.next[1] = 5001
+    return talk
+
+
+@pytest.mark.parametrize("answers", ANSWERS)
+def test_rfc9293_3_10_7_3_of_two_answers_the_larger_window_counts(
+    card: Card, answers: tuple[dict[str, int], dict[str, int]]
+) -> None:
+    """As the initiator may have heard that one: it may say as much, and as far back."""
+    talk = _answered_twice(card, answers, scaled=False)
+    talk.a("PA", 10, seq=1001 + 5000).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=1001 + 4999), 0)
+    assert talk.state == TcpState.ESTABLISHED
+    talk.window = (8192, 100)
+    talk.passes(talk.b("A", ack=1001 + 5000), 1)
+    talk.a("A", seq=1000).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("A", seq=1001), 0)
+
+
+@pytest.mark.parametrize("answers", ANSWERS)
+def test_rfc7323_2_2_of_two_answers_the_larger_scale_counts(
+    card: Card, answers: tuple[dict[str, int], dict[str, int]]
+) -> None:
+    talk = _answered_twice(card, answers, scaled=True).plays("A:A")
+    talk.passes(talk.b("A", window=1000), 1)
+    talk.a("PA", 10, seq=1001 + 128_000).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=1001 + 127_999), 0)
 
 
 def test_rfc9293_3_10_7_3_the_answer_that_was_taken_comes_again(card: Card) -> None:

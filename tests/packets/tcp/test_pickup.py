@@ -62,6 +62,17 @@ def test_picked_up_it_makes_way_as_half_open(card: Card, first: str) -> None:
     Talk(fresh, sport=4011).plays(OPEN)
 
 
+@pytest.mark.parametrize(("first", "other"), [("A:PA+100", 1), ("B:PA+100", 0)])
+def test_an_old_segment_of_the_other_side_is_no_answer(card: Card, first: str, other: int) -> None:
+    """Whose receiver looks at nothing that it says (RFC 9293 3.10.7.4): it passes, and leaves it half-open."""
+    talk = _met(card, first)
+    says = (talk.a, talk.b)[other]
+    talk.passes(says("A", seq=talk.next[other] - 1), other)
+    assert talk.card.flow().timeout_ns == 240 * SECOND
+    talk.passes(says("A"), other)
+    assert talk.card.flow().timeout_ns == 7440 * SECOND
+
+
 def test_who_was_reset_is_not_half_open(card: Card) -> None:
     """The host that was spoken to knows of no such connection."""
     talk = _met(card, "B:PA+100")
@@ -81,7 +92,8 @@ def test_rfc7323_scales_are_taken_to_be_the_largest(card: Card) -> None:
     talk = _met(card)
     talk.plays("B:A")
     grown = 8192 << 14
-    talk.a("PA", 10, seq=talk.next[0] + (1 << 30) + 1).is_dropped("tcp_window").silently()
+    talk.a("PA", 10, seq=talk.next[0] + (1 << 30)).is_dropped("tcp_window").silently()
+    talk.passes(talk.a("PA", 10, seq=talk.next[0] + (1 << 30) - 1), 0)
     talk.passes(talk.b("PA", 10, seq=talk.next[1] + grown - 1), 1)
     talk.b("PA", 10, seq=talk.next[1] + grown).is_dropped("tcp_window").silently()
     talk.a("A", ack=talk.next[1] + (1 << 31)).is_dropped("tcp_window").silently()
@@ -92,8 +104,12 @@ def test_what_is_acknowledged_was_sent(card: Card) -> None:
     talk = _met(card)
     talk.loses(1, 50_000)
     talk.plays("A:A")
+    asked(talk.a("S", seq=1), seq=talk.next[1], ack=1000)
+    talk.card.after(1)
     asked(talk.b("R", seq=talk.next[1] + 1), seq=talk.next[0], ack=talk.next[1])
     talk.passes(talk.b("R"), 1)
+    talk.plays("B:A")  # it was at the end of what was sent: there is no doubt
+    assert talk.state == TcpState.CLOSED
 
 
 def test_resets_are_as_exact_as_ever(card: Card) -> None:

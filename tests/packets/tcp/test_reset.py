@@ -160,18 +160,35 @@ def test_rfc5961_3_2_a_reset_that_was_exact_stays(card: Card) -> None:
     talk.b("A").is_dropped("tcp_no_session").silently()
 
 
+def test_rfc9293_3_10_7_4_what_was_acknowledged_brings_nothing_back(card: Card) -> None:
+    """Data of S again that has come through: it changes nothing, in doubt or not. What is new does."""
+    talk = Talk(card).plays(OPEN + " A:PA+100 B:A A:PA+100")
+    talk.passes(talk.a("R", seq=1101), 0)
+    talk.passes(talk.a("PA", 50, seq=1001), 0)
+    assert card.flow().tcp_state == TcpState.CLOSED
+    talk.passes(talk.a("PA", 100, seq=1101), 0)
+    assert talk.state == TcpState.ESTABLISHED
+
+
 @pytest.mark.parametrize(
-    ("closing", "state"),
-    [(" A:FA", TcpState.FIN_WAIT), (" B:FA A:FA", TcpState.CLOSING), (" B:FA A:PA+10", TcpState.FIN_WAIT)],
+    ("closing", "state", "rest", "behind"),
+    [
+        (" A:FA", TcpState.FIN_WAIT, "B:FA", TcpState.CLOSING),
+        (" B:FA A:FA", TcpState.CLOSING, "B:A", TcpState.TIME_WAIT),
+        (" B:FA A:PA+10", TcpState.FIN_WAIT, "A:FA", TcpState.CLOSING),
+    ],
 )
-def test_rfc5961_3_2_back_in_the_state_before(card: Card, closing: str, state: TcpState) -> None:
+def test_rfc5961_3_2_back_in_the_state_before(
+    card: Card, closing: str, state: TcpState, rest: str, behind: TcpState
+) -> None:
+    """And whoever has not closed yet can."""
     talk = Talk(card).plays(OPEN + closing)
     assert talk.state == state
     talk.passes(talk.a("R", seq=1001), 0)
     assert talk.state == TcpState.CLOSED
     talk.passes(talk.a("A"), 0)
     assert talk.state == state
-    talk.plays("B:A")
+    assert talk.plays(rest).state == behind
 
 
 def test_rfc7323_2_2_refused_in_its_handshake_and_back_it_has_no_scale(card: Card) -> None:

@@ -27,6 +27,22 @@ def test_rfc9293_3_10_7_4_first_bound_is_the_window_that_was_granted(card: Card,
     talk.plays("A:PA+100 B:A A:PA+100")
 
 
+def test_rfc9293_3_8_6_1_a_probe_in_the_place_of_the_last_ack(card: Card) -> None:
+    """The answer's window is shut: who has something to say probes it, with what ends the handshake too."""
+    talk = Talk(card, window=(WINDOW, 0)).plays("A:S B:SA")
+    talk.a("PA", 1, seq=1002).is_dropped("tcp_window").silently()
+    assert talk.plays("A:PA+1").state == TcpState.ESTABLISHED
+
+
+def test_rfc7323_2_2_the_window_of_a_syn_is_rounded_up(card: Card) -> None:
+    """1,000 in a SYN are eight units of 128 behind the handshake: so far back what was said may come again."""
+    talk = Talk(card, scale=(7, 0), window=(1000, WINDOW)).plays("A:S B:SA")
+    talk.window = (1, WINDOW)
+    talk.plays("A:A B:PA+1000 A:A")
+    talk.b("A", seq=6001 - 1025).is_dropped("tcp_window").silently()
+    talk.passes(talk.b("A", seq=6001 - 1024), 1)
+
+
 def test_rfc9293_3_10_7_4_a_fin_at_the_windows_end(card: Card) -> None:
     """All that was allowed is said, and then that there is no more."""
     talk = Talk(card).plays(OPEN + " A:PA+1024" * 8)

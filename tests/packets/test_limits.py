@@ -357,12 +357,26 @@ def test_transit_leaves_room(flooded: Card) -> None:
     assert (len(flooded.flows()), evicted(flooded)) == (100, 0)
 
 
-def test_many_handshakes_go_before_the_table_is_full(flooded: Card) -> None:
-    """Whose half-open ones are at least half as many as places are free gives the oldest."""
-    for port in range(1, 34):
-        syn(flooded, port)
-    assert transit(flooded, range(34, 35)) == [""]
-    assert (evicted(flooded), len(flooded.flows(vnic=CLIENT))) == (1, 33)
+def test_many_handshakes_go_before_the_table_is_full(card: Card) -> None:
+    """What others have half-open is as good as free, however many have a part of it: who has most gives the oldest."""
+    full = card.anew(connections=100)
+    full.host("client").sends(udp("10.1.0.20:1 > 192.0.2.1:9")).waits()
+    full.receives(answer_to_request(HOSTS["gateway"], "192.0.2.1"), HOSTS["gateway"])
+    full.after(300)
+    for port in range(1, 25):
+        full.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+        full.host("db").sends(udp(f"10.2.0.5:{port} > 10.1.0.10:53")).arrives_at("web")
+    for port in range(1, 13):
+        syn(full, port, "gateway")
+    for port in range(1, 35):
+        for back in (False, True, False):
+            assert transit(full, range(port, port + 1), back) == [""]
+        assert evicted(full) == max(0, port - 14)
+    assert transit(full, range(35, 45)) == ["flow_table_full"] * 10
+    assert refused(full, "flow_table_full") == 10
+    assert [sum(flow.ingress == one for flow in full.flows()) for one in (CLIENT, DB)] == [14, 14]
+    assert (len(full.flows()), evicted(full)) == (34 + 14 + 14 + 12, 20)
+    victim_works(full, 99)
 
 
 def test_a_flood_pushes_out_no_bystanders_few(flooded: Card) -> None:

@@ -183,8 +183,8 @@ def _answered(
 
 @check(
     Level.STATEFUL,
-    "Who has no more than such a number finds room only while fewer than half as many connections count for it as "
-    "places are free.",
+    "Who has no more than such a number takes a free place only while fewer than half as many connections count for it "
+    "as places are free.",
     needs=("packets", "bridge", "route"),
 )
 def floods_leave_room(bench: Bench) -> None:

@@ -313,6 +313,16 @@ class FlowTable:
             self.sweep(now)
         return self._fits(worker, share, fair=fair)
 
+    def may_take_of_others(self, worker: int, share: Share | None, *, fair: bool) -> bool:
+        """May what others have that is half-open or has ended go for one more of this share?
+
+        Args:
+            fair: it may only where they have at least half as many as places are free, and while fewer than half as
+                many as both together count for the share.
+        """
+        free, theirs = self.free(worker), self._half_open[worker].of_others(share)
+        return not fair or (2 * theirs >= free and 2 * self._here[worker, share] < free + theirs)
+
     def _fits(self, worker: int, share: Share | None, *, fair: bool) -> bool:
         free = self.free(worker)
         return free > 0 and not (fair and 2 * self._here[worker, share] >= free)

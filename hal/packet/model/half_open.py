@@ -94,20 +94,24 @@ class HalfOpen:
         """The oldest connection of the first of these kinds that the share has any of."""
         return next((one for kind in kinds for one in self._lists.get((share, kind), {}).values()), None)
 
-    def victim(self, share: Share | None, free: int) -> Connection | None:
-        """Who goes where this share finds no room in a table that has so many places free. Of what has ended its own
-        oldest, else that of the share that has most of it. Else of the share that has most half-open ones the oldest
-        TCP connection, else the oldest other; None: it has as many itself. Of several with as many, who has had that
-        many for longest. None of others' where they have fewer than half as many of these as are free."""
+    def of_others(self, share: Share | None) -> int:
+        """How many of all other shares may make way."""
+        return len(self._kinds) - self.count(share, *Kind)
+
+    def victim(self, share: Share | None, *, others: bool) -> Connection | None:
+        """Who goes where this share finds no room. Of what has ended its own oldest, else, where others' may go, that
+        of the share that has most of it. Else of the share that has most half-open ones the oldest TCP connection,
+        else the oldest other; None: it has as many itself. Of several with as many, who has had that many for
+        longest."""
         if own := self.oldest(share, Kind.ENDED):
             return own
-        most = self._who_has_most(Kind.ENDED)
-        if self.count(most, Kind.ENDED) >= max(1, -(-free // 2)):
-            return self.oldest(most, Kind.ENDED)
+        if not others:
+            return None
+        if ended := self.oldest(self._who_has_most(Kind.ENDED), Kind.ENDED):
+            return ended
         kinds = (Kind.HANDSHAKE, Kind.UNANSWERED)
         most = self._who_has_most(*kinds)
-        enough = max(self.count(share, *kinds) + 1, -(-free // 2))
-        return self.oldest(most, *kinds) if self.count(most, *kinds) >= enough else None
+        return self.oldest(most, *kinds) if self.count(most, *kinds) > self.count(share, *kinds) else None
 
     def _who_has_most(self, *kinds: Kind) -> Share | None:
         shares = {share for share, kind in self._lists if kind in kinds}

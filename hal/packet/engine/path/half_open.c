@@ -82,6 +82,7 @@ static void change(struct dsn_shard *shard, bool ended, uint32_t ref, unsigned l
     struct dsn_half *half = all_of(shard, ended);
     struct dsn_half_of *of = at(shard, ended, ref);
     uint32_t before = count_of(of), now = before + (uint32_t)by;
+    half->all += (uint32_t)by;
     if (before > 0 && now > 0 && of->after == ref &&
         half->ring[now] == 0) { /* as mostly: alone in its ring, and then too */
         half->ring[before] = 0;
@@ -178,14 +179,19 @@ bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number) {
     return listed_as(shard, number) == DSN_ENDED;
 }
 
-uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, uint32_t free) {
+uint32_t dsn_half_of_others(const struct dsn_shard *shard, uint32_t state, unsigned share) {
+    uint32_t ref = ref_of(state, share), own = count_of(at(shard, false, ref)) + count_of(at(shard, true, ref));
+    return all_of(shard, false)->all + all_of(shard, true)->all - own;
+}
+
+uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, bool others) {
     const struct dsn_half *half = all_of(shard, false), *ended = all_of(shard, true);
     uint32_t own = dsn_half_ended(shard, state, share);
-    if (own != 0)
+    if (own != 0 || !others)
         return own;
-    if (ended->most > 0 && 2 * ended->most >= free)
+    if (ended->most > 0)
         return at(shard, true, ended->ring[ended->most])->head[0];
-    if (half->most <= count_of(at(shard, false, ref_of(state, share))) || 2 * half->most < free)
+    if (half->most <= count_of(at(shard, false, ref_of(state, share))))
         return 0;
     const struct dsn_half_of *of = at(shard, false, half->ring[half->most]);
     return of->head[DSN_HALF_TCP] != 0 ? of->head[DSN_HALF_TCP] : of->head[DSN_HALF_OTHER];

@@ -32,6 +32,7 @@ struct dsn_half {
     struct dsn_half_link *link; /* by record */
     uint32_t *ring;             /* shares, by how many count for them; numbered as half_open.c does */
     uint32_t most;              /* in a share, of all of them */
+    uint32_t all;               /* in all shares */
 };
 
 /* A record that has come to count for its share, and one that is about to count for another, or to go. */
@@ -46,9 +47,10 @@ uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned 
 uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, unsigned share);
 /* It is in a list of those. */
 bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number);
-/* The one that goes where this share (state 0: of no vNIC) finds no room, so many places being free: of what has ended its
- * own, else of whom most of that count for; else one that is half-open. 0: none, it has the most of these itself, or nobody
- * else has half as many of either as are free. */
-uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, uint32_t free);
+/* How many of either kind all others than this share (state 0: of no vNIC) have. */
+uint32_t dsn_half_of_others(const struct dsn_shard *shard, uint32_t state, unsigned share);
+/* The one that goes where this share finds no room: of what has ended its own, else, where others' may go, of whom most of
+ * that count for; else one that is half-open. 0: none, or it has the most of these itself. */
+uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, bool others);
 
 #endif

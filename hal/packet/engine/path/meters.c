@@ -138,10 +138,14 @@ static bool evict_beside(struct dsn_shard *shard, struct dsn_vnic_state *state, 
 /* Nothing of the share has ended here. Is there one more in what other workers offer? It is asked for more in any case. */
 static bool fits_by_offer(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
     struct dsn_budget *budget = state->budget;
-    if (budget == NULL || dsn_budget_lent(budget, share) > limit ||
-        state->open[share] >= RTE_MAX(dsn_even_part(shard, limit), shard->flows.capacity / 4))
+    if (budget == NULL)
         return false;
+    /* What nobody has taken is lent all the same: where the limit was lowered it is what has to go back. */
     state->lent[share] += dsn_budget_take(budget, share);
+    if (dsn_budget_lent(budget, share) > limit)
+        return fits(shard, state, share, limit);
+    if (state->open[share] >= RTE_MAX(dsn_even_part(shard, limit), shard->flows.capacity / 4))
+        return false;
     dsn_budget_ask(budget, share, shard->config.worker);
     return state->open[share] < state->lent[share];
 }
@@ -247,6 +251,13 @@ static inline bool has_room(const struct dsn_shard *shard, const struct dsn_vnic
     return room > 0 && !(fair && 2 * (uint64_t)state->open[share] >= room);
 }
 
+/* May what others have that is half-open or has ended go for one more of his? Where it is much, as if it were free. */
+static __rte_noinline bool may_take_of_others(const struct dsn_shard *shard, uint32_t number, unsigned share,
+                                              bool fair) {
+    uint64_t room = free_of(shard), theirs = dsn_half_of_others(shard, number, share);
+    return !fair || (2 * theirs >= room && 2 * (uint64_t)shard->vnics.state[number].open[share] < room + theirs);
+}
+
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
                                   const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now) {
     uint8_t flag = dsn_share_flag(ingress, egress);
@@ -265,7 +276,7 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
     while (!(room = has_room(shard, state, share, fair)) && one_less(shard, now)) {}
     if (likely(room))
         return DSN_PASSED;
-    uint32_t victim = dsn_half_victim(shard, number, share, free_of(shard));
+    uint32_t victim = dsn_half_victim(shard, number, share, may_take_of_others(shard, number, share, fair));
     if (victim == 0 || !dsn_half_is_ended(shard, victim))
         tell(shard, &shard->full_told, DSN_EVENT_FLOW_TABLE_FULL, NULL);
     if (evict_beside(shard, &shard->vnics.state[number], share, victim))

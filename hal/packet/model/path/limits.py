@@ -52,8 +52,10 @@ class Limits:
         now, share = self._moment.now, connection.share
         if share:
             self._check_share(connection, share)
-        if not self._flows.has_room(connection.worker, share, now, fair=self._is_fair(share)):
-            victim = self._flows.half_open(connection).victim(share, self._flows.free(connection.worker))
+        worker, fair = connection.worker, self._is_fair(share)
+        if not self._flows.has_room(worker, share, now, fair=fair):
+            others = self._flows.may_take_of_others(worker, share, fair=fair)
+            victim = self._flows.half_open(connection).victim(share, others=others)
             if victim is None or not has_ended(victim):
                 self.bites(EventKind.FLOW_TABLE_FULL, TABLE)
             if victim is None:

@@ -232,6 +232,25 @@ static void ended(void) {
     }
 }
 
+/* What was offered and nobody took isn't lost to a limit that is below it now. */
+static void offered_and_lowered(uint32_t limit) {
+    const struct dsn_vnic high = vnic_of(10), low = vnic_of(limit);
+    uint32_t number;
+    create(2);
+    while (lent(0) < 10)
+        CHECK(end_one(shards[0], &high) != 0);
+    CHECK(open_one(shards[1], &high, true) == 0);            /* asks */
+    CHECK((number = open_one(shards[0], &high, true)) != 0); /* offers */
+    CHECK(atomic_load(&dsn_budget_of(budgets, 5)->offered[0]) > limit);
+    close_one(shards[0], number);
+    while ((number = dsn_half_ended(shards[0], dsn_share_state(shards[0], 5), 0)) != 0)
+        dsn_connection_remove(shards[0], number);
+    for (unsigned i = 0; i < limit; i++)
+        CHECK(open_one(shards[i % 2], &low, true) != 0);
+    CHECK(open_one(shards[0], &low, true) == 0 && open_one(shards[1], &low, true) == 0 && lent(0) == limit);
+    destroy(2);
+}
+
 /* --- at once --- */
 
 static _Atomic uint32_t open_now[2], most_open[2], tokens;
@@ -325,6 +344,8 @@ int main(void) {
     one_table();
     ended();
     made_way();
+    offered_and_lowered(7);
+    offered_and_lowered(3);
     together();
     alone();
     return 0;

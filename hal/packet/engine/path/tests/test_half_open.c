@@ -60,13 +60,20 @@ static unsigned has_most(bool ended) {
     return most;
 }
 
-static uint32_t victim(unsigned share, uint32_t free) {
+static uint32_t of_others(unsigned share) {
+    uint32_t some = 0;
+    for (unsigned i = 0; i < SHARES; i++)
+        some += i == share ? 0 : count(i, false) + count(i, true);
+    return some;
+}
+
+static uint32_t victim(unsigned share, bool others) {
     unsigned ended = has_most(true), half = has_most(false);
-    if (oldest(share, DSN_ENDED) != 0)
+    if (oldest(share, DSN_ENDED) != 0 || !others)
         return oldest(share, DSN_ENDED);
-    if (count(ended, true) > 0 && 2 * count(ended, true) >= free)
+    if (count(ended, true) > 0)
         return oldest(ended, DSN_ENDED);
-    if (count(half, false) <= count(share, false) || 2 * count(half, false) < free)
+    if (count(half, false) <= count(share, false))
         return 0;
     uint32_t tcp = oldest(half, DSN_HALF_TCP);
     return tcp != 0 ? tcp : oldest(half, DSN_HALF_OTHER);
@@ -157,8 +164,9 @@ static void goes(uint32_t number) {
 }
 
 static void is_as_it_should_be(unsigned share) {
-    uint32_t free = draw(2) == 0 ? 0 : draw(2 * count(has_most(draw(2)), draw(2)) + 3);
-    CHECK(dsn_half_victim(shard, share / 2, share & 1, free) == victim(share, free));
+    bool others = draw(4) != 0;
+    CHECK(dsn_half_victim(shard, share / 2, share & 1, others) == victim(share, others));
+    CHECK(dsn_half_of_others(shard, share / 2, share & 1) == of_others(share));
     CHECK(dsn_half_oldest(shard, share / 2, share & 1) == oldest(share, DSN_HALF_TCP));
     CHECK(dsn_half_ended(shard, share / 2, share & 1) == oldest(share, DSN_ENDED));
     CHECK(dsn_half_ended_count(shard, share / 2, share & 1) == count(share, true));
@@ -190,7 +198,7 @@ int main(void) {
         else
             goes(number);
         is_as_it_should_be(share);
-        uint32_t gone = victim(share, 0);
+        uint32_t gone = victim(share, true);
         CHECK(gone == 0 || dsn_half_is_ended(shard, gone) == (kind[gone] == DSN_ENDED));
         ended += gone != 0 && kind[gone] == DSN_ENDED;
         half += gone != 0 && kind[gone] != DSN_ENDED;

@@ -1,13 +1,14 @@
 #include "path/budgets.h"
 
+#include "path/flows.h"
 #include "path/hash.h"
+#include "path/reserve.h"
 
 #include <rte_common.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define SECOND UINT64_C(1000000000)
 #define PLACES (DSN_BUDGETS * 2) /* so that half of them stay free */
 
 struct dsn_budgets {
@@ -22,9 +23,7 @@ struct dsn_budgets *dsn_budgets_create(uint16_t workers) {
     if (b == NULL)
         return NULL;
     b->workers = workers;
-    void *memory = mmap(NULL, PLACES * sizeof(*b->place), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    b->place = memory == MAP_FAILED ? NULL : memory;
+    b->place = dsn_reserve(PLACES * sizeof(*b->place));
     if (b->place != NULL && getrandom(&b->seed, sizeof(b->seed), 0) == (ssize_t)sizeof(b->seed))
         return b;
     dsn_budgets_destroy(b);
@@ -77,19 +76,19 @@ uint32_t dsn_budget_borrow(struct dsn_budget *budget, unsigned share, uint32_t l
 }
 
 static uint64_t cost_of(uint32_t rate) {
-    return rate == 0 ? SECOND + 1 : (SECOND + rate - 1) / rate;
+    return rate == 0 ? DSN_SECOND + 1 : (DSN_SECOND + rate - 1) / rate;
 }
 
 bool dsn_budget_has_punt(const struct dsn_budget *budget, uint32_t rate, uint64_t now) {
     uint64_t from = atomic_load_explicit(&budget->punts_from, memory_order_relaxed);
-    return now > from && RTE_MIN(now - from, SECOND) >= cost_of(rate);
+    return now > from && RTE_MIN(now - from, DSN_SECOND) >= cost_of(rate);
 }
 
 bool dsn_budget_punt(struct dsn_budget *budget, uint32_t rate, uint64_t now) {
     uint64_t cost = cost_of(rate);
     uint64_t from = atomic_load_explicit(&budget->punts_from, memory_order_relaxed), credit;
     do { /* workers' clocks differ a little: one may be behind the latest */
-        credit = now <= from ? 0 : now - from < SECOND ? now - from : SECOND;
+        credit = now <= from ? 0 : now - from < DSN_SECOND ? now - from : DSN_SECOND;
         if (credit < cost)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&budget->punts_from, &from, now - credit + cost,

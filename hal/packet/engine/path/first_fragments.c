@@ -58,7 +58,7 @@ static uint8_t protocol_of(const struct dsn_packet *p) {
     return p->version == 4 ? p->key.protocol : 0;
 }
 
-void dsn_fragment_forget(struct dsn_fragments *f, const struct dsn_first_fragment *first) {
+void dsn_fragment_forget(struct dsn_fragments *f, struct dsn_first_fragment *first) {
     uint32_t number = (uint32_t)(first - f->entry) + 1, *link = head_of(f, &first->flow, first->identification);
     while (*link != number)
         link = &f->entry[*link - 1].next;
@@ -109,7 +109,7 @@ static void forget_refused(struct dsn_fragments *f) {
     struct dsn_asking *asking = f->asking;
     for (unsigned i = 0; asking != NULL && i < ASKED_AT_ONCE && asking->count > 0; i++) {
         struct dsn_asked one = asking->asked[asking->oldest];
-        const struct dsn_first_fragment *first = &f->entry[one.number - 1];
+        struct dsn_first_fragment *first = &f->entry[one.number - 1];
         asking->oldest = (asking->oldest + 1) % DSN_FRAGMENTS;
         asking->count--;
         if (first->ticket != one.ticket) /* it is whole, or too old */

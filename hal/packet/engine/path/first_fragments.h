@@ -87,6 +87,7 @@ struct dsn_first_fragment *dsn_fragment_of(struct dsn_fragments *fragments, cons
 enum dsn_reason_number dsn_fragment_follow(struct dsn_first_fragment *first, const struct dsn_packet *packet);
 /* All bytes of its datagram have come. */
 bool dsn_fragment_is_whole(const struct dsn_first_fragment *first);
-void dsn_fragment_forget(struct dsn_fragments *fragments, const struct dsn_first_fragment *first);
+/* It is empty behind that. */
+void dsn_fragment_forget(struct dsn_fragments *fragments, struct dsn_first_fragment *first);
 
 #endif

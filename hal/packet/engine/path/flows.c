@@ -1,6 +1,7 @@
 #include "path/flows.h"
 
 #include "path/packet.h"
+#include "path/reserve.h"
 #include "path/tcp.h"
 #include "table.h"
 
@@ -16,11 +17,6 @@
  * those of an eighth of a millisecond are looked at again, however many are due later in that second. */
 #define FINE 8000
 #define FINE_NS (DSN_SECOND / FINE)
-
-static void *reserve(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
 
 static size_t half_size(const struct dsn_flows *f) {
     return ((size_t)f->capacity + 1) * sizeof(struct dsn_half_link);
@@ -44,16 +40,16 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->mapped[0] = ((size_t)capacity + 1) * sizeof(struct dsn_connection);
     f->mapped[1] = (size_t)f->buckets * sizeof(struct dsn_flow_bucket);
     f->mapped[2] = ((size_t)capacity + 1) * sizeof(struct dsn_rest);
-    f->connection = reserve(f->mapped[0]);
-    f->bucket = reserve(f->mapped[1]);
-    f->rest = reserve(f->mapped[2]);
-    f->settled = reserve(settled_size(f));
-    f->windows = reserve(windows_size(f));
+    f->connection = dsn_reserve(f->mapped[0]);
+    f->bucket = dsn_reserve(f->mapped[1]);
+    f->rest = dsn_reserve(f->mapped[2]);
+    f->settled = dsn_reserve(settled_size(f));
+    f->windows = dsn_reserve(windows_size(f));
     f->wheel = calloc(1, sizeof(*f->wheel) + (DSN_WHEEL_SLOTS + FINE) * sizeof(f->wheel->slot[0]));
     if (f->wheel != NULL) {
-        f->wheel->half.link = reserve(half_size(f));
-        f->wheel->half.ring = reserve(half_size(f));
-        f->wheel->ended.ring = reserve(half_size(f));
+        f->wheel->half.link = dsn_reserve(half_size(f));
+        f->wheel->half.ring = dsn_reserve(half_size(f));
+        f->wheel->ended.ring = dsn_reserve(half_size(f));
     }
     if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL ||
         f->wheel->ended.ring == NULL || f->connection == NULL || f->bucket == NULL || f->settled == NULL ||

@@ -1,6 +1,7 @@
 #include "path/neighbour.h"
 
 #include "path/answers.h"
+#include "path/reserve.h"
 #include "path/shard.h"
 #include "path/waiting.h"
 
@@ -16,11 +17,6 @@
 #define HEADS (DSN_NEIGHBOURS * 2)
 #define HOPS 64 /* next hops with one address that events tell of */
 
-static void *reserve(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 bool dsn_neighbours_create(struct dsn_neighbours *n, uint32_t lists) {
     *n = (struct dsn_neighbours){
         .places = DSN_NEIGHBOURS + lists,
@@ -28,10 +24,10 @@ bool dsn_neighbours_create(struct dsn_neighbours *n, uint32_t lists) {
                    (DSN_NEIGHBOURS + 1) * sizeof(*n->heap), HEADS * sizeof(*n->head),
                    (DSN_WAITING_MOST + 1) * sizeof(*n->packet)},
     };
-    n->neighbour = reserve(n->mapped[0]);
-    n->heap = reserve(n->mapped[1]);
-    n->head = reserve(n->mapped[2]);
-    n->packet = reserve(n->mapped[3]);
+    n->neighbour = dsn_reserve(n->mapped[0]);
+    n->heap = dsn_reserve(n->mapped[1]);
+    n->head = dsn_reserve(n->mapped[2]);
+    n->packet = dsn_reserve(n->mapped[3]);
     if (n->neighbour != NULL && n->heap != NULL && n->head != NULL && n->packet != NULL &&
         getrandom(n->seed, sizeof(n->seed), 0) == (ssize_t)sizeof(n->seed))
         return true;

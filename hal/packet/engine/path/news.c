@@ -1,6 +1,7 @@
 #include "path/news.h"
 
 #include "path/bytes.h"
+#include "path/flows.h"
 #include "path/hash.h"
 
 #include <stdatomic.h>
@@ -8,7 +9,7 @@
 #include <sys/random.h>
 
 #define PLACES 65536
-#define AGAIN UINT64_C(1000000000) /* between two times that the same is told */
+#define AGAIN DSN_SECOND /* between two times that the same is told */
 
 struct place {
     _Atomic int32_t known, asking; /* workers */

@@ -2,6 +2,7 @@
 
 #include "match/common.h"
 #include "path/hash.h"
+#include "path/reserve.h"
 
 #include <sys/mman.h>
 
@@ -21,12 +22,8 @@ bool dsn_ops_create(struct dsn_ops_table *t, uint32_t capacity) {
     dsn_match_seed(seed);
     *t = (struct dsn_ops_table){.capacity = capacity, .mask = heads - 1, .seed = {seed[0], seed[1]}};
     /* Reserved for the worst case; of which pages most are never touched. */
-    t->entry = mmap(NULL, entry_bytes(t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    t->head = mmap(NULL, head_bytes(t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (t->entry == MAP_FAILED)
-        t->entry = NULL;
-    if (t->head == MAP_FAILED)
-        t->head = NULL;
+    t->entry = dsn_reserve(entry_bytes(t));
+    t->head = dsn_reserve(head_bytes(t));
     if (t->entry == NULL || t->head == NULL) {
         dsn_ops_destroy(t);
         return false;

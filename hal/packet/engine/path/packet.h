@@ -61,9 +61,6 @@ static inline const uint8_t *dsn_payload(const struct dsn_packet *packet) {
 static inline bool dsn_is_later(const struct dsn_packet *packet) {
     return packet->fragment && packet->offset > 0;
 }
-static inline bool dsn_is_first(const struct dsn_packet *packet) {
-    return packet->fragment && packet->offset == 0;
-}
 /* IPv6 with a fragment header, be it an atomic one. */
 static inline bool dsn_has_fragment_header(const struct dsn_packet *packet) {
     return packet->fragment || packet->part > packet->ip;

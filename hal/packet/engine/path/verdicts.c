@@ -7,6 +7,7 @@
 #define SAID UINT64_C(3)
 #define WORKERS 64u /* at most */
 #define PLACES (WORKERS * DSN_VERDICT_PLACES)
+_Static_assert((ROUNDS + UINT64_C(1)) * PLACES <= UINT64_C(1) << DSN_TICKET_BITS, "a ticket has bits for all rounds");
 
 /* A place is one word, so that it is always of one ticket: that above, and below what was said and the low bits of the
  * connection's id, which within a datagram's 30 seconds are of one connection alone. */

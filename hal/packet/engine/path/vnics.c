@@ -1,6 +1,7 @@
 #include "path/vnics.h"
 
 #include "path/hash.h"
+#include "path/reserve.h"
 
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -8,17 +9,12 @@
 #define HEADS (UINT32_C(1) << 16)
 #define LOOKS 64 /* at states, for one that can be given away */
 
-static void *reserve(size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
 #define STATES_SIZE                                                                                                    \
     ((DSN_VNIC_STATES + 1) *                                                                                           \
      (sizeof(struct dsn_vnic_state) + sizeof(struct dsn_challenges) + 2 * sizeof(struct dsn_half_of)))
 
 bool dsn_vnic_states_create(struct dsn_vnic_states *v) {
-    *v = (struct dsn_vnic_states){.state = reserve(STATES_SIZE), .head = reserve(HEADS * sizeof(*v->head))};
+    *v = (struct dsn_vnic_states){.state = dsn_reserve(STATES_SIZE), .head = dsn_reserve(HEADS * sizeof(*v->head))};
     if (v->state != NULL && v->head != NULL && getrandom(&v->seed, sizeof(v->seed), 0) == (ssize_t)sizeof(v->seed))
         return true;
     dsn_vnic_states_destroy(v);

@@ -35,6 +35,8 @@ struct dsn_vnic_state {
     uint64_t told[DSN_LIMITS_TOLD]; /* when an event last told of each limit, plus one; 0: never */
 } __rte_cache_aligned;
 
+_Static_assert(2 * sizeof(struct dsn_half_of) <= RTE_CACHE_LINE_SIZE, "both lie in one cache line");
+
 /* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
  * read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
 #define DSN_CHALLENGE_BUCKETS 16

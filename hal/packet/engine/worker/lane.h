@@ -20,8 +20,8 @@ struct dsn_lane *dsn_lane_create(const char *name, uint32_t packets);
 /* Frees what it holds, too. NULL is taken. */
 void dsn_lane_destroy(struct dsn_lane *lane);
 
-/* Puts those that have a place: of one port never more lie there than there are places left, so that a flood by one
- * leaves as many to each other. They are put in their order; the others stand behind them, and stay the caller's.
+/* Puts those that have a place: a packet is put where more places are left than its port has, so that a flood by one
+ * leaves to each other about as many as it takes. They are put in their order; the others stand behind them, and stay the caller's.
  * Returns how many were put. `count`: DSN_TX_BURST at most. */
 uint16_t dsn_lane_put(struct dsn_lane *lane, struct rte_mbuf **packets, uint16_t count);
 /* Takes up to DSN_BURST. Returns how many. */

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from board_support.board import board_names, facts
 from hal.packet.contract import LoadConfig, PortConfig
+from hal.packet.frame.schema import LEAST_CHALLENGES
 from hal.packet.schema.registry import schema
 from services.core.formats import FormatError, mac, nanoseconds, port_name, shown
 from services.core.formats import duration as duration_format
@@ -39,7 +40,7 @@ _NUMBERS: Final = {
     "memory_mb": (64, 1 << 20, 1024),
     "flow_limit": (0, (1 << 32) - 1, 0),
     "inbound_flow_limit": (0, (1 << 32) - 1, 0),
-    "challenge_limit": (512, (1 << 32) - 1, 4096),
+    "challenge_limit": (LEAST_CHALLENGES, (1 << 32) - 1, 4096),
     "icmp_limit": (1, (1 << 32) - 1, 1000),
     "fragment_limit": (0, (1 << 32) - 1, 0),
     "half_open_limit": (0, (1 << 32) - 1, 0),

@@ -14,7 +14,6 @@ from hal.packet.schema.rows import Row, Rows
 __all__ = ["Samples"]
 
 NET = int(ipaddress.IPv6Address("2001:db8::"))
-INTEGERS = (Type.U8, Type.U16, Type.U32, Type.U64)
 
 
 class Samples:

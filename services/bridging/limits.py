@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hal.packet.frame.schema import LEAST_CHALLENGES
 from services.bridging import bridging_pb2 as pb
 from services.core.objects import Object, Problem
 
-CHALLENGES = 512
-"""What `challenge_limit` is at least, a second in a worker (docs/forwarding.md, *Challenges*)."""
 FIX = "Lower the limits, or raise connections in card.toml; that counts from the next start on."
 
 
 def warnings(vnics: Sequence[Object[pb.Vnic]], connections: int) -> Iterator[Problem]:
     """What is doubtful about the limits that vNICs say."""
     for item in vnics:
-        if 0 < item.spec.challenge_limit < CHALLENGES:
-            message = f"{item.spec.challenge_limit} challenge ACKs a second count as {CHALLENGES}"
+        if 0 < item.spec.challenge_limit < LEAST_CHALLENGES:
+            message = f"{item.spec.challenge_limit} challenge ACKs a second count as {LEAST_CHALLENGES}"
             message += ": with fewer, who forges segments reads from his own whether others have connections"
-            yield item.problem("challengeLimit", message, limit=f"{CHALLENGES} or more", fix="Say that, or nothing.",
-                               warning=True)  # fmt: skip
+            limit = f"{LEAST_CHALLENGES} or more"
+            yield item.problem("challengeLimit", message, limit=limit, fix="Say that, or nothing.", warning=True)
     yield from _of_connections(vnics, connections)
 
 

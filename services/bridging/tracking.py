@@ -70,4 +70,4 @@ def warnings(items: Iterable[Object[pb.Tracking]]) -> Iterator[Problem]:
                 name = pb.Tracking.DESCRIPTOR.fields_by_name[field].json_name
                 message = f"{getattr(item.spec, field)} is less than {source.partition(',')[0]} asks for: {cost}"
                 limit = f"{words(least)} or more ({source})"
-                yield item.problem(name, message, limit=limit, warning=True)
+                yield item.problem(name, message, limit=limit, fix="Say that, or nothing.", warning=True)

@@ -19,6 +19,9 @@ from hal.packet.schema.declare import (
 NO_PORT = 0xFFFF_FFFF
 LONGEST_TIMEOUT = 604_800
 """Of what a row of `tracking` may say, in seconds: a week."""
+LEAST_CHALLENGES = 512
+"""What a limit of challenges is at least, a second in a worker: below 32 a bucket there is no chance in what is left of
+it that could hide the two a second that a connection takes. DSN_CHALLENGES_LEAST of the engine."""
 
 
 def _timeout(name: str, of: str, default: int) -> Field:
@@ -205,7 +208,8 @@ SCHEMA = StageSchema(
                         ),
                         u32(
                             "challenge_limit",
-                            "Challenge ACKs a second for its connections, in each worker, 512 at least; 0: the card's.",
+                            "Challenge ACKs a second for its connections, in each worker, "
+                            f"{LEAST_CHALLENGES} at least; 0: the card's.",
                             default=0,
                         ),
                     ),

@@ -305,9 +305,6 @@ class Neighbours:
             _, key = min(due)
             self._run(key, self._known[key], now)
 
-    def next_due(self) -> int | None:
-        return min((one.due_ns for one in self._known.values()), default=None)
-
     def _run(self, key: NeighbourKey, neighbour: Neighbour, now: int) -> None:
         match neighbour.state:
             case State.REACHABLE if neighbour.used:

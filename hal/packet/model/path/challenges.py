@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hal.packet.contract import EventKind, LoadConfig
+from hal.packet.frame.schema import LEAST_CHALLENGES
 from hal.packet.model import headers
 from hal.packet.model.flows import Connection
 from hal.packet.model.parse import Ask, Packet
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.sending import Sending
 from hal.packet.model.path.told import Told
-from hal.packet.model.path.windows import CHALLENGES, Windows
+from hal.packet.model.path.windows import Windows
 from hal.packet.model.path.wire import TCP_CHALLENGE
 
 STAMP_BITS = 29
@@ -46,7 +47,7 @@ class Challenges:
         vnic = connection.share[0] if connection.share else packet.vnic.id
         row = self._moment.tables.get("vnic", vnic)
         limit = (row.challenge_limit if row else 0) or self._config.challenge_limit
-        if self._windows.take("challenge", vnic, packet.source, max(limit, CHALLENGES)):
+        if self._windows.take("challenge", vnic, packet.source, max(limit, LEAST_CHALLENGES)):
             return True
         self._told.refuses("challenge_limit", (vnic, "own"))
         self._told.bites(EventKind.CHALLENGE_LIMIT, (vnic, "own"))

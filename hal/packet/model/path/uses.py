@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hal.packet.contract import LoadConfig
+from hal.packet.frame.schema import LEAST_CHALLENGES
 from hal.packet.model.counters import Uses
 from hal.packet.model.flows import FlowTable
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import most_half_open
 from hal.packet.model.neighbours import Neighbours
-from hal.packet.model.path.windows import CHALLENGES, ERRORS
+from hal.packet.model.path.windows import ERRORS
 from hal.packet.model.tables import Tables
 
 FIRSTS = 512
@@ -26,7 +27,7 @@ def uses_of(tables: Tables, config: LoadConfig, flows: FlowTable, fragments: Fra
             for name in ("new_flow_limit", "half_open_limit", "fragment_limit", "icmp_limit", "punt_limit",
                          "challenge_limit", "flow_limit", "inbound_flow_limit")
         }  # fmt: skip
-        limits["challenge_limit"] = max(limits["challenge_limit"], CHALLENGES)
+        limits["challenge_limit"] = max(limits["challenge_limit"], LEAST_CHALLENGES)
         known, waiting = neighbours_of(row)
         found = {name: (0, limits[name]) for name in ("punt_limit", "challenge_limit")}
         found |= {"neighbour_limit": known, "neighbour_queue_limit": waiting, "first_packet_limit": (0, FIRSTS)}

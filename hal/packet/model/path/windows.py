@@ -9,9 +9,6 @@ from hal.packet.model.tables import Tables
 from hal.packet.model.tracking import SECOND
 
 BUCKETS = 16
-CHALLENGES = 512
-"""What a limit of challenges is at least, a second in a worker: below 32 a bucket there is no chance in what is left
-of it that could hide the two a second that a connection takes."""
 ERROR_BUCKETS = 64
 """Of ICMP errors that pass, by what they quote."""
 ERRORS = 128 * ERROR_BUCKETS

@@ -228,16 +228,16 @@ def test_the_card_tells_of_its_own_smaller_mtu(path: Way, sender: int, receiver:
     assert path.engine.counters().drops["mtu_exceeded"] > 0
 
 
-def _shows(path: Way, sender: int, how: str, to: str, hops: list[str]) -> bool:
+def _shows(path: Way, sender: int, how: list[str], to: str, hops: list[str]) -> bool:
     """Does traceroute say that this is the way to an address?"""
     family = "-6" if ":" in to else "-4"
-    said = path.made.on(sender, "traceroute", family, "-n", "-q", "1", "-w", "3", how, to)
+    said = path.made.on(sender, "traceroute", family, "-n", "-q", "1", "-w", "3", *how, to)
     return [line.split()[1] for line in said.splitlines()[1:]] == hops
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["IPv4", "IPv6"])
-@pytest.mark.parametrize("how", ["-I", "-T", "-U", "-q1"], ids=["ICMP", "TCP", "UDP", "UDP to rising ports"])
-def test_traceroute_shows_the_card_as_a_hop(path: Way, how: str, place: int) -> None:
+@pytest.mark.parametrize("how", [["-I"], ["-T"], ["-U"], []], ids=["ICMP", "TCP", "UDP", "UDP to rising ports"])
+def test_traceroute_shows_the_card_as_a_hop(path: Way, how: list[str], place: int) -> None:
     """In both directions, under the card's address on the side of whoever asks; and what is behind it."""
     for sender, receiver, near, far in ((INNER, OUTER, NEAR, FAR), (OUTER, INNER, FAR, NEAR)):
         net = BEHIND[sender][place].rsplit("." if place == 0 else "::", 1)[0]

@@ -161,6 +161,8 @@ PATH = re.compile(
 )
 TESTED = re.compile(r"`(?:[\w/.]+::)?(test_(?:rfc|cve)_?\w+)`")
 
+CLAUSE = re.compile(r"^def test_(rfc_?\d\w*)", re.MULTILINE)
+
 
 def missing_paths(document: Path, text: str) -> list[str]:
     """Files and folders of this repository in a document's code that aren't there."""
@@ -177,6 +179,13 @@ def test_tests_of_clauses_in_code_exist() -> None:
     named = [(path, name) for path in documents() for name in TESTED.findall((ROOT / path).read_text())]
     assert named
     assert [f"{path}: {name}" for path, name in named if name not in known] == []
+
+
+def test_clauses_are_spelled_in_one_way() -> None:
+    """In names of tests: by `-k rfc5508` all of RFC 5508 are found."""
+    named = [(path, name) for path in files("tests/*.py") for name in CLAUSE.findall((ROOT / path).read_text())]
+    assert len(named) > 100
+    assert [f"{path}: test_{name}" for path, name in named if not re.match(r"rfc\d", name)] == []
 
 
 def test_what_is_lost_is_seen() -> None:

@@ -401,6 +401,17 @@ def errors(card: Card, source: str, many: int, host: str = "client", to: str = "
     return sum(len(result.outputs) for result in card.replays(packets))
 
 
+def test_what_timers_tell_counts_when_it_is_told(card: Card) -> None:
+    """That nobody answers for a neighbour, in the second of the packet that time passes with."""
+    card.changes(replace(card.row("vnic", CLIENT), icmp_limit=640))
+    for port in range(1, 5):
+        card.host("client").sends(udp(f"10.1.0.20:{port} > 192.0.2.77:9")).waits()
+    sent = card.after(31).host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53"))
+    told = sum(one.port == HOSTS["client"].port for one in sent.outputs())
+    assert told == 4
+    assert told + errors(card, "10.1.0.20", 100) == allowed("icmp", CLIENT, "10.1.0.20", card.now, 640)
+
+
 def test_icmp_errors_a_second(card: Card) -> None:
     """Between half and three halves of a sixteenth, another number every second."""
     limit, got = 640, []

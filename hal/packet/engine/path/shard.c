@@ -193,9 +193,9 @@ bool dsn_shard_begin(struct dsn_shard *shard, const struct dsn_root *root, uint6
     if (unlikely(shard->config.pickup_until_ns != 0))
         note_pickup(shard, now);
     bool done = true;
+    shard->now = now; /* what timers tell counts, and is dated, as of now, however many calls it takes to run them */
     if (unlikely(dsn_neighbours_due(&shard->neighbours) <= now))
         while (!(done = dsn_neighbours_run(shard, now)) && !some) {}
-    shard->now = now;
     shard->looks = DSN_LOOKS;
     dsn_firsts_begin(&shard->firsts);
     return done;

@@ -214,8 +214,8 @@ class PathShard:
         if now > LATEST_NS:
             raise HalError(ErrorKind.INVALID, "packet", field="time_ns", limit="0..2^63 - 1", got=now)
         self.pickup.advance(now)
+        self.moment.now = now  # what timers tell counts, and is dated, as of now
         self.neighbours.advance(now)
-        self.moment.now = now
 
     # --- from outside ------------------------------------------------------------------------------------------------
 

@@ -84,8 +84,8 @@ def load_config(ports: Sequence[str] = MEMORY_PORTS, connections: int = CONNECTI
     return LoadConfig(
         ports=tuple(PortConfig(number, f"port{number}", device) for number, device in enumerate(ports)),
         connections=connections,
-        flow_limit=connections,
-        inbound_flow_limit=connections,
+        flow_limit=2 * connections,  # of which half may be in their handshake
+        inbound_flow_limit=2 * connections,
         new_flow_limit=(1 << 32) - 1,
         half_open_limit=connections,
     )

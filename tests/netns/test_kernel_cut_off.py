@@ -65,10 +65,11 @@ def heard(host: Host) -> int:
 
 
 def looks(world: World) -> list[str]:
-    """The interface as its owner sees it."""
+    """The interface as its owner sees it; whether its address is still looked for elsewhere is the kernel's matter."""
     show = (("ip", "-o", "address", "show", "host0"), ("ip", "route"), ("ip", "-6", "route"), ("tc", "qdisc", "show"),
             ("sysctl", "net.ipv6.conf.host0", "net.ipv4.conf.host0"))  # fmt: skip
-    return [world.in_card(*words, check=False).stdout for words in show]  # sysctl can read no secrets
+    seen = [world.in_card(*words, check=False).stdout for words in show]  # sysctl can read no secrets
+    return [one.replace(" tentative", "") for one in seen]
 
 
 TAKEN_AWAY = "stopped; the intent is kept; neither dsnd nor its engine was running, and what they left was taken away\n"

@@ -270,10 +270,10 @@ class EndlessErrors(Limits):
 
 @breaks(BREAKS, "inbound_flows_are_limited")
 class NoInboundLimit(Limits):
-    """uplinks open connections without limit"""
+    """uplinks open connections of other protocols than TCP without limit"""
 
     def check(self, connection: Connection) -> None:
-        if connection.share is None or connection.share[1] == "own":
+        if connection.share is None or connection.share[1] == "own" or connection.talk:
             super().check(connection)
 
 

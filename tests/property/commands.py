@@ -414,5 +414,7 @@ STARTS = (
 """Where stories begin: mostly, most things pass."""
 FEW_FRAGMENTS = next(place for place, start in enumerate(STARTS) if LIMITS[start.limits] == {"fragment_limit": 1})
 """The start in which a vNIC may have one fragmented datagram."""
+ROOMY = next(place for place, start in enumerate(STARTS) if set(start.policies) == {1} and start.tap)
+"""A start in which all vNICs may be spoken to, and have as many connections as the card says."""
 
-__all__ = ["FEW_FRAGMENTS", "FLOOD", "STARTS", "WEIGHTED", "Command", "Kind", "Story", "kind_of"]
+__all__ = ["FEW_FRAGMENTS", "FLOOD", "ROOMY", "STARTS", "WEIGHTED", "Command", "Kind", "Story", "kind_of"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -26,6 +28,9 @@ from hal.packet.contract import (
     Verdict,
     Writer,
 )
+from hal.packet.model.flows import Connection
+from hal.packet.model.parse import Dropped
+from hal.packet.model.path.limits import Limits
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import Route
 from tests.property.commands import STARTS, Command, Kind, Story, kind_of
@@ -42,6 +47,8 @@ MADE_WAY = ("half_open_evicted", "ended_evicted")
 """Connections that went for others: counters of `engine` that have to agree."""
 EXCHANGE_WENT = "EXCHANGE makes way"
 """Questions that were answered, and echoes, for which others that are over go, mostly of the same kind."""
+NO_ROOM = {"own": "no room for a vNIC's own", "inbound": "no room for a vNIC's inbound", None: "no room for nobody's"}
+"""Packets that are dropped though the table is not full, by whom their connections would count for (ADR 0191)."""
 PUSHED_OUT = "neighbour_queue_full"
 """Whom this happens to has waited before: no packet ends so itself."""
 OF_ITS_OWN = "neighbour_queue_limit"
@@ -81,6 +88,7 @@ ENDS = (
     PICKED_UP,
     PICKED_UP_ANEW,
     *MADE_WAY,
+    *NO_ROOM.values(),
 )
 """Ends of commands that must come up too: elsewhere other packets meet the same reasons far more often."""
 
@@ -145,6 +153,26 @@ def is_picked_up_anew(packet: PacketIn, result: PacketResult) -> bool:
     ip = 18 if packet.data[12:14] == b"\x81\x00" else 14
     transport = ip + (40 if packet.data[ip] >> 4 == 6 else packet.data[ip] % 16 * 4)
     return not packet.data[transport + 13] & SYN
+
+
+@contextmanager
+def noted_room(coverage: Coverage) -> Iterator[None]:
+    """Within, what twins drop for want of room in a table that isn't full is counted as `NO_ROOM`."""
+    whole = Limits.check
+
+    def check(limits: Limits, connection: Connection) -> None:
+        try:
+            whole(limits, connection)
+        except Dropped as dropped:
+            share, worker, flows = connection.share, connection.worker, limits._flows
+            fair = flows.free(worker) > 0 and limits._is_fair(share)
+            left = fair and not flows.has_room(worker, share, connection.last_ns, fair=True)
+            if dropped.reason == "flow_table_full" and left:
+                coverage.ends[NO_ROOM[share[1] if share else None]] += 1
+            raise
+
+    with mock.patch.object(Limits, "check", check):
+        yield
 
 
 class Pair:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-from tests.property.commands import FEW_FRAGMENTS, FLOOD, WEIGHTED, Command, Kind
+from tests.property.commands import FEW_FRAGMENTS, FLOOD, ROOMY, STARTS, WEIGHTED, Command, Kind
+from tests.property.universe import ENDS
 
 LENGTH = 60
 
@@ -52,3 +53,15 @@ def random_stories(source: random.Random, count: int) -> Iterator[list[Command]]
             story[:0] = [(begin, 0, 4, 0, 0), (reset, 0, 39, 1, 0)] * 5
             story[:0] = [(exchange, which, 15, 50 * which, source.randrange(21)) for which in (0, 1, 3, 4)]
         yield story
+
+
+def crowded_stories(source: random.Random, count: int) -> Iterator[list[Command]]:
+    """Stories that begin with more connections than there is room for, of vNICs, to vNICs, and between uplinks."""
+    reshape, begin = WEIGHTED.index(Kind.RESHAPE), WEIGHTED.index(Kind.LIFE)
+    for _ in range(count):
+        crowd = source.sample((0, 1, 3, 4, 5), 5)
+        where = ROOMY + len(STARTS) * source.randrange(8)  # the start, and which family and port
+        to = (4 + len(ENDS) * source.randrange(4), 5 + len(ENDS) * source.randrange(4))  # by the uplinks to vNICs
+        story = [(reshape, source.choice((2, 4)), to[0], 0, where), (reshape, 5, to[1], 0, where)]
+        story += [(begin, which, 3, source.randrange(8) // 7, source.randrange(20, 50)) for which in crowd]
+        yield story + random_story(source)

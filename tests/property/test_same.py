@@ -13,20 +13,21 @@ from typing import cast
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from hal.packet.contract import Backend, Verdict
+from hal.packet.contract import Backend, LoadConfig, Verdict
 from hal.packet.model import Twin
 from hal.packet.schema.registry import schema
 from tests.property.commands import Command
-from tests.property.compare import PUSHED_OUT, Coverage, Differs, Pair, play_many, play_unconfigured
+from tests.property.compare import PUSHED_OUT, Coverage, Differs, Pair, noted_room, play_many, play_unconfigured
 from tests.property.mutants import MUTANTS, MutantBackend
-from tests.property.stories import random_stories, random_story, stories
-from tests.property.universe import LOAD
+from tests.property.stories import crowded_stories, random_stories, random_story, stories
+from tests.property.universe import LOAD, QUARTER
 from tests.tools.engines import running
 
 
-def _loaded(backend: Backend) -> Backend:
-    backend.load(LOAD)
+def _loaded(backend: Backend, config: LoadConfig = LOAD) -> Backend:
+    backend.load(config)
     backend.start()
     return backend
 
@@ -39,19 +40,20 @@ def twin() -> Iterator[Backend]:
 
 
 @contextlib.contextmanager
-def twin_and_engine() -> Iterator[Pair]:
+def twin_and_engine(config: LoadConfig = LOAD) -> Iterator[Pair]:
     """A twin and an engine with sanitizers, without a commit."""
     with running() as started:
-        yield Pair(_loaded(Twin()), _loaded(started))
+        yield Pair(_loaded(Twin(), config), _loaded(started, config))
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    with twin_and_engine() as made:
-        yield made
+def pairs() -> Iterator[tuple[Pair, Pair]]:
+    """With the card's numbers above a quarter of what fits, and at that."""
+    with twin_and_engine() as one, twin_and_engine(QUARTER) as other:
+        yield one, other
 
 
-STORIES = 1_300
+STORIES, CROWDED = 1_300, 12
 AT_LEAST = 20
 ELSEWHERE = {"port_down", "port_full", "first_packet_limit", "neighbour_limit", PUSHED_OUT}
 """Reasons that tables, packets, times and commits can't cause: what a port is at, what a burst is, 32,768 neighbours.
@@ -64,17 +66,20 @@ def test_the_engine_is_the_twin(seed: int, long: bool, tell: Callable[[object], 
     """Many stories from one seed; what they reached is printed and bounded below."""
     source = random.Random(seed)
     coverage = Coverage()
-    with twin_and_engine() as pair:
+    times = 10 if long else 1
+    with noted_room(coverage), twin_and_engine() as pair:
         play_unconfigured(pair, (random_story(source) for _ in range(10)), coverage)
-        play_many(pair, random_stories(source, STORIES * (10 if long else 1)), coverage)
+        play_many(pair, random_stories(source, STORIES * times), coverage)
+    with noted_room(coverage), twin_and_engine(QUARTER) as pair:
+        play_many(pair, crowded_stories(source, CROWDED * times), coverage)
     tell(coverage)
     assert coverage.too_few(AT_LEAST, schema(own_only=True).reason_numbers.keys() - ELSEWHERE) == {}
 
 
-@given(story=stories)
-def test_the_engine_is_the_twin_in_any_story(pair: Pair, story: list[Command]) -> None:
+@given(story=stories, quarter=st.booleans())
+def test_the_engine_is_the_twin_in_any_story(pairs: tuple[Pair, Pair], story: list[Command], quarter: bool) -> None:
     """Fewer stories, which Hypothesis shrinks to the few commands that show a difference."""
-    play_many(pair, [story])
+    play_many(pairs[quarter], [story])
 
 
 def seeded(count: int) -> Iterator[list[Command]]:

@@ -6,7 +6,7 @@ number becomes one commit of the rows that differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,8 @@ LOAD = LoadConfig(
     half_open_limit=12,
     fragment_limit=4096,
 )
+QUARTER = replace(LOAD, flow_limit=16, inbound_flow_limit=16, half_open_limit=8)
+"""The card's numbers are a quarter of what fits: whose row has none leaves room to others (ADR 0191)."""
 LIMITS: tuple[dict[str, Any], ...] = (
     {}, {"flow_limit": 2}, {"inbound_flow_limit": 2}, {"punt_limit": 1}, {"new_flow_limit": 1}, {"half_open_limit": 1},
     {"half_open_limit": 2, "new_flow_limit": 2}, {"fragment_limit": 1}, {"icmp_limit": 1},

@@ -1,0 +1,82 @@
+/* First fragments that another worker judges: until he has said so they keep their place, and so long no other one is asked
+ * about in it; what he has refused goes with the next first one, however long that took him. */
+#include "path/first_fragments.h"
+
+#include "path/tests/check.h"
+
+#define UPLINK 7
+#define ROUNDS (2 * DSN_VERDICT_PLACES)
+
+static struct dsn_vnic_states vnics;
+static struct dsn_verdicts *verdicts;
+static struct dsn_fragments fragments;
+static const struct dsn_vnic vnic = {.id = UPLINK, .role = DSN_VNIC_ROLE_UPLINK};
+static const struct dsn_whom whom = {.vnic = &vnic};
+
+static struct dsn_packet first_of(uint32_t identification) {
+    return (struct dsn_packet){
+        .version = 6,
+        .ip = 14,
+        .part = 14 + 40 + 8,
+        .end = 14 + 40 + 8 + 64,
+        .fragment = true,
+        .more = true,
+        .identification = identification,
+    };
+}
+
+static uint32_t asks(uint32_t identification) {
+    struct dsn_packet p = first_of(identification);
+    CHECK(dsn_fragment_first(&fragments, &p, 0) == DSN_PASSED);
+    return dsn_fragment_ask(&fragments, &p, whom, 0, 0);
+}
+
+static struct dsn_first_fragment *found(uint32_t identification) {
+    struct dsn_packet p = first_of(identification);
+    return dsn_fragment_of(&fragments, &p, 0);
+}
+
+static uint32_t remembered(void) {
+    return vnics.state[dsn_vnic_state(&vnics, UPLINK)].fragments[0];
+}
+
+static void what_is_refused_late_goes_all_the_same(void) {
+    uint32_t waits = asks(1), passes = asks(2);
+    dsn_verdict_say(verdicts, passes, 1);
+    for (uint32_t n = 3; n < 40; n++) { /* each looks at those that were asked about */
+        dsn_verdict_say(verdicts, asks(n), 0);
+        CHECK(fragments.count <= 3);
+    }
+    struct dsn_packet next = first_of(40);
+    CHECK(dsn_fragment_first(&fragments, &next, 0) == DSN_PASSED);
+    CHECK(fragments.count == 2 && remembered() == 2 && found(1) != NULL && found(2) != NULL);
+    dsn_verdict_say(verdicts, waits, 0);
+    CHECK(dsn_fragment_first(&fragments, &next, 0) == DSN_PASSED);
+    CHECK(fragments.count == 1 && remembered() == 1);
+    dsn_fragment_forget(&fragments, found(2));
+    CHECK(fragments.count == 0 && remembered() == 0);
+}
+
+static void a_place_is_nobody_elses_meanwhile(void) {
+    uint32_t waits = asks(1), passes = asks(2);
+    dsn_verdict_say(verdicts, passes, 5);
+    for (uint32_t n = 3; n < ROUNDS; n++) { /* more than there are places */
+        uint32_t ticket = asks(n);
+        CHECK(dsn_verdict_place(ticket) != dsn_verdict_place(waits));
+        CHECK(dsn_verdict_place(ticket) != dsn_verdict_place(passes));
+        dsn_verdict_say(verdicts, ticket, 0);
+    }
+    CHECK(found(1) != NULL && dsn_verdict_of(verdicts, waits) == DSN_SAID_NOTHING);
+    CHECK(found(2) != NULL && dsn_verdict_is_go(verdicts, passes, 5));
+}
+
+int main(void) {
+    verdicts = dsn_verdicts_create(2);
+    CHECK(verdicts != NULL && dsn_vnic_states_create(&vnics) && dsn_fragments_create(&fragments, &vnics, verdicts, 1));
+    what_is_refused_late_goes_all_the_same();
+    a_place_is_nobody_elses_meanwhile();
+    dsn_fragments_destroy(&fragments);
+    dsn_vnic_states_destroy(&vnics);
+    dsn_verdicts_destroy(verdicts);
+    return 0;
+}

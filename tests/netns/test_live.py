@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hal.conformance.frames import IPV4, ethernet, udp
+from hal.conformance.frames import ARP, IPV4, arp, ethernet, udp
 from hal.packet.contract import Counters, EventKind, Insert, LoadConfig, Modify, PortConfig
 from hal.packet.dpdk import Engine
 from hal.packet.frame._generated import Profile, ProfileStage, Vnic, Vrf
@@ -24,6 +24,7 @@ from tests.tools.engines import RELEASED, SANITIZED, running
 from tests.tools.until import until
 
 FLOOD = 1900
+ASKED = 1000
 NOBODY = ("10.9.0.200", "10.9.1.200")
 """Addresses for which no host answers, not even with an error: what is bridged there brings nothing back."""
 
@@ -148,12 +149,15 @@ def _tagged_jumbo_frames(card: Live) -> None:
 
 
 def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
-    """A device that takes nothing more: what it doesn't take is a drop of the sending vNIC, as any other is."""
-    with live(4) as card, card.made.wire(0) as out:
+    """A device that takes nothing more: what it doesn't take is a drop of the sending vNIC, as any other is. What the card
+    made itself is nobody's drop (ADR 0027): the port's own `tx_full` alone has it."""
+    with live(4) as card, card.made.wire(0) as out, card.made.wire(1) as asking:
         made = card.made
-        slow = ["tbf", "rate", "100kbit", "burst", "5000", "limit", "20000"]
-        made.in_card("tc", "qdisc", "add", "dev", "p1", "root", *slow)
         macs = [made.on(n, "cat", "/sys/class/net/eth0/address").strip() for n in (0, 1)]
+        # Who gets the packets has nothing to ask the card for: where its answer finds the device full is a matter of luck.
+        made.on(1, "ip", "neigh", "replace", made.ipv4(0), "lladdr", macs[0], "dev", "eth0", "nud", "permanent")
+        slow = ["tbf", "rate", "1kbit", "burst", "5000", "limit", "20000"]
+        made.in_card("tc", "qdisc", "add", "dev", "p1", "root", *slow)
         packet = udp(made.ipv4(0), made.ipv4(1), 4000, 4001, data=b"b" * 1000)
         for place in range(3000):
             out.send(ethernet(macs[1], macs[0], IPV4, packet))
@@ -180,6 +184,15 @@ def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
         assert until(lambda: len(sent()) == 1)
         assert 0 < counters.vnics[2]["tx_packets"] < 1000
         assert max(dropped[vnic] for vnic in (2, 3, 4)) < 100  # what hosts say of themselves when they come up
+
+        # Answers of the card, of which a queue of 20,000 bytes takes but some.
+        question = arp(1, macs[1], made.ipv4(1), "00:00:00:00:00:00", made.ipv4(0))
+        for _ in range(ASKED):
+            asking.send(ethernet("ff:ff:ff:ff:ff:ff", macs[1], ARP, question))
+        before = counters.ports[1]
+        assert until(lambda: sum(told().ports[1][one] - before[one] for one in ("tx_full", "tx_packets")) >= ASKED)
+        assert told().ports[1]["tx_full"] > before["tx_full"]
+        assert told().drops["port_full"] == counters.drops["port_full"]
 
 
 def test_a_flood_of_first_packets_takes_its_own_share() -> None:

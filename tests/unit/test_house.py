@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,6 +170,7 @@ def test_slow(something_to_clean):
 
 QUICK = """
 import os
+import re
 
 def test_niceness():
     assert os.nice(0) == NICE
@@ -244,6 +246,7 @@ def test_an_interrupted_run_cleans_up(number: signal.Signals, at_once: int, tmp_
 
 WAITS_FOR = """
 import os
+import re
 import time
 from pathlib import Path
 
@@ -416,3 +419,19 @@ def test_a_second_wish_to_end_does_not_wait(tmp_path: Path) -> None:
         running.wait()
     assert running.returncode == 130
     assert not (tmp_path / "tests" / "reckons" / "cleaned").exists()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ((), "takes one build"),
+        (("engine", "engine-asan"), "takes one build .* got 2: engine engine-asan"),
+        (("engine-arm",), "no such build: engine-arm"),
+    ],
+)
+def test_the_engine_is_built_one_kind_at_a_time(kinds: tuple[str, ...], said: str) -> None:
+    """A second one that nobody built would be an old one that tests run. That one kind is built, all that need an engine
+    see."""
+    done = subprocess.run([".ci/engine", *kinds], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(said, done.stderr)

@@ -147,6 +147,19 @@ def test_traffic_of_a_rule_after_settle(card: Card) -> None:
     assert (counted.hits, counted.packets, counted.bytes) == (1, 2, 38 + 128)
 
 
+def test_traffic_of_a_rule_when_its_connections_end(card: Card) -> None:
+    """Nobody has settled before: by its time-out, and by a change that it doesn't outlive."""
+    ask = udp("10.1.0.20:4000 > 10.1.0.10:53", payload=bytes(10))
+    for end in (lambda: card.after(1000), lambda: card.gets(replace(RULES["dns"], id=300, priority=5, verdict="drop"))):
+        for _ in range(3):
+            card.host("client").sends(ask).arrives_at("web")
+        end()
+    card.host("client").sends(ask).is_dropped("firewall_rule")
+    assert card.flows() == []
+    counted = card.shard.counters().rows["firewall_rule", RULES["dns"].id]
+    assert (counted.hits, counted.packets, counted.bytes) == (2, 6, 6 * 38)
+
+
 # --- antispoof ---------------------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ from hal.packet.stages.bridge._generated import LocalAddress, VnicAddress
 from hal.packet.stages.route._generated import BlackholeRoute, SubnetRoute
 from tests.packets.card import Card, bracket
 from tests.packets.packets import Description, other, ping, raw, tcp, udp, unreachable
-from tests.packets.world import BACK, GATEWAY_MACS, HOSTS, SHOP, TAP_NET, TRANSIT0, VRF
+from tests.packets.world import BACK, GATEWAY_MACS, HOSTS, SHOP, TAP_NET, TAP_PORT, TRANSIT0, TRANSIT1, VRF
 
 
 @dataclass(frozen=True)
@@ -330,3 +330,23 @@ def test_a_strangers_address_becomes_the_cards(card: Card, family: Family) -> No
     assert card.flows() == []
     card.loses("local_address", 99)
     card.host("gateway").sends(said).arrives_at("client")
+
+
+TWIN_VRF = 12417
+"""Of another VRF than `VRF` the engine keeps the same of 203.0.0.0/16: path/tests/test_stamps.c holds it to that."""
+
+
+def test_a_strangers_address_becomes_ours_where_what_is_kept_of_two_vrfs_is_the_same(card: Card) -> None:
+    """To the card itself, whose tap is in another VRF: no route was looked up on the way there, and on the way back one of
+    that VRF. What becomes of the address in the uplink's own is seen all the same."""
+    card.gets(Vrf(id=TWIN_VRF, punt_port=TAP_PORT))
+    card.changes(replace(card.row("vnic", HOSTS["second"].vnic), vrf=TWIN_VRF))
+    card.gets(LocalAddress(id=99, vrf=TWIN_VRF, address="198.51.100.99", subnet=TRANSIT1))
+    card.gets(VnicAddress(id=98, subnet=BACK, address=V4.stranger, vnic=40))
+    said = a_datagram(V4.stranger, "198.51.100.99")
+    card.host("second").sends(said).arrives_at("card")
+    for prefix in ("203.0.0.0/8", "203.0.113.9/32"):
+        card.gets(SubnetRoute(id=98, vrf=TWIN_VRF, prefix=prefix, subnet=BACK))
+        are_refused(card, said, by="second")
+        card.loses("route", 98)
+        card.host("second").sends(said).arrives_at("card")

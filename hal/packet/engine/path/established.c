@@ -121,10 +121,7 @@ enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct ds
         return DSN_REASON_FLOW_TABLE_FULL;
     }
     dsn_opening_fill(shard, &o);
-    enum dsn_reason_number reason = dsn_opening_replace(shard, &o, number);
-    if (reason != DSN_PASSED)
-        dsn_opening_forget(shard, &o);
-    return reason;
+    return dsn_opening_replace(shard, &o, number);
 }
 
 dsn_end dsn_any_way(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref, const struct dsn_ops *ops) {

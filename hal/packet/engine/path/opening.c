@@ -171,7 +171,7 @@ static bool counts_as_before(struct dsn_shard *shard, const struct dsn_opening *
 enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct dsn_opening *o, uint32_t number) {
     struct dsn_connection *c = &shard->flows.connection[number];
     uint32_t ops[2] = {dsn_ops_hold(shard, &o->ops[0]), dsn_ops_hold(shard, &o->ops[1])};
-    if (ops[0] == 0 || ops[1] == 0) {
+    if (ops[0] == 0 || ops[1] == 0) { /* there are four lists more than lines: this can't be either */
         dsn_ops_let_go(shard, ops[0]);
         dsn_ops_let_go(shard, ops[1]);
         return DSN_REASON_FLOW_TABLE_FULL;
@@ -195,13 +195,4 @@ enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct
         dsn_connection_enter(shard, number);
     }
     return DSN_PASSED;
-}
-
-void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *o) {
-    for (unsigned side = 0; side < 2; side++) {
-        if (o->ops[side].neighbour == 0)
-            continue;
-        dsn_neighbour_hold(&shard->neighbours, o->ops[side].neighbour);
-        dsn_neighbour_let_go(&shard->neighbours, o->ops[side].neighbour);
-    }
 }

@@ -99,9 +99,6 @@ enum dsn_reason_number dsn_opening_install(struct dsn_shard *shard, const struct
 /* Replaces what was decided of a connection that lives on. */
 enum dsn_reason_number dsn_opening_replace(struct dsn_shard *shard, const struct dsn_opening *opening, uint32_t number);
 
-/* It comes to nothing: gives back places of neighbours that nobody else needs. */
-void dsn_opening_forget(struct dsn_shard *shard, const struct dsn_opening *opening);
-
 /* The packet's mbuf is taken unless the verdict is DROP or CONSUME. */
 dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *packet);
 /* The same of a packet that begins a connection anew: what it ends is there until the new one is. */

@@ -61,9 +61,32 @@ static void commit(struct dsn_root *root) {
         dsn_stamp_row(root, DSN_TABLE_VRF, 0, &vrf, 0, root->generation);
 }
 
+/* Two VRFs of which the same is kept of 203.0.0.0/16, and not of shorter prefixes: tests/packets/test_sources.py has
+ * them, to see that the right one was asked about. */
+static void two_vrfs_are_told_apart_by_short_prefixes_alone(void) {
+    static struct dsn_stamps own;
+    struct dsn_root root = {.stamps = &own};
+    struct dsn_row_route route = {.vrf = 12417, .prefix_len = 96 + 8};
+    struct dsn_connection c = {0};
+    address(route.prefix, 0xcb000000);
+    CHECK(dsn_route_key(1, route.prefix) == dsn_route_key(12417, route.prefix));
+    for (unsigned side = 0; side < 2; side++) {
+        dsn_line(&c, side)->key.vrf = side == 0 ? 12417 : 1;
+        dsn_line(&c, side)->route = side == 0 ? DSN_NO_ROUTE_KEY : dsn_route_key(1, route.prefix);
+        dsn_line(&c, side)->policy = DSN_NO_POLICY;
+    }
+    c.session.generation = 1;
+    dsn_stamp_row(&root, DSN_TABLE_ROUTE, 0, &route, 0, 2);
+    CHECK(dsn_stamps_hold(&own, &c));
+    route.prefix_len = 96 + 16;
+    dsn_stamp_row(&root, DSN_TABLE_ROUTE, 0, &route, 0, 3);
+    CHECK(!dsn_stamps_hold(&own, &c));
+}
+
 int main(void) {
     struct dsn_root root = {.stamps = &stamps};
     uint64_t stands = 0, held = 0, old = 0;
+    two_vrfs_are_told_apart_by_short_prefixes_alone();
     for (unsigned i = 0; i < SESSIONS; i++)
         decide(&connection[i]);
     for (unsigned n = 0; n < COMMITS; n++) {

@@ -149,12 +149,12 @@ def _tagged_jumbo_frames(card: Live) -> None:
 
 
 def test_a_full_device_counts_for_whom_the_packets_came_from() -> None:
-    """A device that takes nothing more: what it doesn't take is a drop of the sending vNIC, as any other is. What the card
-    made itself is nobody's drop (ADR 0027): the port's own `tx_full` alone has it."""
+    """A device that takes nothing more: what it doesn't take is a drop of the sending vNIC, as any other is. What the
+    card made itself is nobody's drop (ADR 0027): the port's own `tx_full` alone has it."""
     with live(4) as card, card.made.wire(0) as out, card.made.wire(1) as asking:
         made = card.made
         macs = [made.on(n, "cat", "/sys/class/net/eth0/address").strip() for n in (0, 1)]
-        # Who gets the packets has nothing to ask the card for: where its answer finds the device full is a matter of luck.
+        # Who gets the packets asks the card for nothing: whether its answer would find the device full is luck.
         made.on(1, "ip", "neigh", "replace", made.ipv4(0), "lladdr", macs[0], "dev", "eth0", "nud", "permanent")
         slow = ["tbf", "rate", "1kbit", "burst", "5000", "limit", "20000"]
         made.in_card("tc", "qdisc", "add", "dev", "p1", "root", *slow)

@@ -228,6 +228,9 @@ def test_unicast_solicitations_are_answered(card: Card) -> None:
         (ns(source=""), {"src": "::", "dst": "ff02::1"}),
         (ns(source="00:00:00:00:00:00"), {}),
         (ns(source="33:33:00:00:00:01"), {}),
+        (ns() / ICMPv6NDOptSrcLLAddr(lladdr="00:00:00:00:00:00"), {}),
+        (ns() / ICMPv6NDOptSrcLLAddr(lladdr="33:33:00:00:00:01"), {}),
+        (ns() / ICMPv6NDOptDstLLAddr(lladdr=CLIENT) / ICMPv6NDOptDstLLAddr(lladdr="01:00:5e:00:00:01"), {}),
         (ICMPv6ND_NA(tgt="2001:db8:1::14", S=1) / ICMPv6NDOptDstLLAddr(lladdr=CLIENT), {"dst": "ff02::1"}),
         (IPv6ExtHdrFragment(m=0, offset=0, nh=58, id=1) / ICMPv6ND_RS(code=1), {}),
     ],
@@ -265,6 +268,13 @@ def test_ignored_discovery(card: Card, message: Any, ip: dict[str, Any]) -> None
 def test_spoofed_discovery(card: Card, message: Any, ip: dict[str, Any]) -> None:
     nd(card, message, ip=ip).is_dropped("spoofed_nd").silently()
     nd(card, ns()).is_taken()
+
+
+def test_of_several_options_of_one_type_the_first_counts(card: Card) -> None:
+    """Each has to be somebody's (`test_malformed_discovery`)."""
+    other = ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:99")
+    nd(card, ns() / other).is_taken()
+    nd(card, ns(source="") / other / ICMPv6NDOptSrcLLAddr(lladdr=CLIENT)).is_dropped("spoofed_nd")
 
 
 def test_other_groups_are_dropped(card: Card) -> None:

@@ -337,8 +337,8 @@ TWIN_VRF = 12417
 
 
 def test_a_strangers_address_becomes_ours_where_what_is_kept_of_two_vrfs_is_the_same(card: Card) -> None:
-    """To the card itself, whose tap is in another VRF: no route was looked up on the way there, and on the way back one of
-    that VRF. What becomes of the address in the uplink's own is seen all the same."""
+    """To the card itself, whose tap is in another VRF: no route was looked up on the way there, and on the way back one
+    of that VRF. What becomes of the address in the uplink's own is seen all the same."""
     card.gets(Vrf(id=TWIN_VRF, punt_port=TAP_PORT))
     card.changes(replace(card.row("vnic", HOSTS["second"].vnic), vrf=TWIN_VRF))
     card.gets(LocalAddress(id=99, vrf=TWIN_VRF, address="198.51.100.99", subnet=TRANSIT1))

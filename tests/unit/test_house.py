@@ -430,8 +430,8 @@ def test_a_second_wish_to_end_does_not_wait(tmp_path: Path) -> None:
     ],
 )
 def test_the_engine_is_built_one_kind_at_a_time(kinds: tuple[str, ...], said: str) -> None:
-    """A second one that nobody built would be an old one that tests run. That one kind is built, all that need an engine
-    see."""
+    """A second one that nobody built would be an old one that tests run. That one kind is built, all that need an
+    engine see."""
     done = subprocess.run([".ci/engine", *kinds], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert re.search(said, done.stderr)

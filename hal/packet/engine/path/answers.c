@@ -138,7 +138,7 @@ bool dsn_checksum_is_right(const struct dsn_packet *p) {
     return dsn_sum_fold(dsn_sum(dsn_payload(p), length, sum)) == 0xffff;
 }
 
-/* Link-layer options of NS and NA: where they lie in the message, 0: not there. False: malformed. */
+/* Link-layer options of NS and NA: where the first of each type lies in the message, 0: none does. False: malformed. */
 static bool find_links(const uint8_t *message, uint16_t length, unsigned link[3]) {
     if (length < 24 || message[8] == 0xff || dsn_is_v4(message + 8))
         return false;
@@ -148,11 +148,11 @@ static bool find_links(const uint8_t *message, uint16_t length, unsigned link[3]
             return false;
         if (message[place] != 1 && message[place] != 2)
             continue;
-        if (link[message[place]] == 0)
-            link[message[place]] = place + 2;
-        const uint8_t *mac = message + link[message[place]];
+        const uint8_t *mac = message + place + 2;
         if (dsn_mac(mac) == 0 || (mac[0] & 1)) /* nobody's (RFC 1812 3.3.2) */
             return false;
+        if (link[message[place]] == 0)
+            link[message[place]] = place + 2;
     }
     return true;
 }

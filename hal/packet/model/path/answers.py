@@ -226,7 +226,7 @@ def _source_is_possible(source: bytes) -> bool:
 
 
 def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[int, bytes]]:
-    """The target, and link-layer addresses by option type: 1 the source's, 2 the target's."""
+    """The target, and link-layer addresses by option type: 1 the source's, 2 the target's; of several the first."""
     message = packet.payload
     if len(message) < 24 or message[8] == 0xFF or message[8:].startswith(MAPPED):
         raise Dropped("nd_malformed")
@@ -237,9 +237,10 @@ def _target_and_links(packet: Packet, solicitation: bool) -> tuple[bytes, dict[i
         if size == 0 or place + size > len(message):
             raise Dropped("nd_malformed")
         if message[place] in (1, 2):
-            link = links.setdefault(message[place], message[place + 2 : place + 8])
+            link = message[place + 2 : place + 8]
             if link == ZERO_MAC or link[0] & 1:  # nobody's (RFC 1812 3.3.2)
                 raise Dropped("nd_malformed")
+            links.setdefault(message[place], link)
         place += size
     to_group = packet.destination.startswith(SOLICITED_NODE)
     if solicitation and packet.source == UNSPECIFIED and (1 in links or not to_group):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from scapy.utils import checksum
 
 from hal.packet.contract import EventKind, PacketIn, TcpState
 from tests.packets.card import SECOND, Card, answer_to_request
@@ -257,71 +256,6 @@ def test_established_ones_never_go(card: Card) -> None:
         victim_works(full, port)
     full.host("client").sends(tcp(f"10.1.0.20:1 > {SERVER}")).is_dropped("flow_table_full")
     assert evicted(full) == 0
-
-
-# --- fragments ---------------------------------------------------------------------------------------------------
-
-
-def fragments(card: Card, host: str, numbers: range, to: str = "10.1.0.10") -> list[str]:
-    """First fragments of as many datagrams, each with this identification; why they are dropped."""
-    source = {"client": "10.1.0.20", "db": "10.2.0.5", "gateway": "203.0.113.9"}[host]
-    frame = bytearray(card.host(host).frame(udp(f"{source}:1 > {to}:53", bytes(400))))
-    ip = 18 if host == "db" else 14
-    packets = []
-    for number in numbers:
-        frame[ip + 4 : ip + 8], frame[ip + 10 : ip + 12] = number.to_bytes(2, "big") + b"\x20\x00", bytes(2)
-        frame[ip + 10 : ip + 12] = checksum(bytes(frame[ip : ip + 20])).to_bytes(2, "big")
-        packets.append(PacketIn(bytes(frame), HOSTS[host].port, card.now))
-    return [result.reason for result in card.replays(packets)]
-
-
-def test_fragments_of_a_vnic(card: Card) -> None:
-    card.changes(replace(card.row("vnic", CLIENT), fragment_limit=3))
-    victim_works(card, 1)
-    assert fragments(card, "client", range(10)) == [""] * 3 + ["fragment_limit"] * 7
-    assert refused(card, "fragment_limit") == 7
-    cut = udp("10.1.0.20:1 > 10.1.0.10:53", bytes(400), ip={"id": 99, "flags": "MF"})
-    card.host("client").sends(cut).is_dropped("fragment_limit").silently()
-    assert fragments(card, "db", range(10)) == [""] * 10
-    victim_works(card, 1)
-    card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
-    assert told(card) == [(EventKind.FRAGMENT_LIMIT, CLIENT)]
-    card.after(30)
-    assert fragments(card, "client", range(10, 14)) == [""] * 3 + ["fragment_limit"]
-    assert told(card) == [(EventKind.FRAGMENT_LIMIT, CLIENT)] * 2
-
-
-def test_nobody_takes_the_whole_table(card: Card) -> None:
-    """By default a quarter of it, an uplink half; and never more than is left for others."""
-    assert fragments(card, "client", range(1200)).count("") == 1024
-    card.changes(replace(card.row("vnic", 1), punt_limit=50000))
-    assert fragments(card, "gateway", range(2200), "192.0.2.2").count("") == 1536
-    assert fragments(card, "db", range(1200)).count("") == 768
-    assert refused(card, "fragment_limit") == 1200 - 1024 + 2200 - 1536 + 1200 - 768
-    assert refused(card, "fragment_table_full") == 0
-
-
-def test_fragments_from_outside_count_for_whom_they_go_to(card: Card) -> None:
-    """Behind an uplink is everybody: a flood to one vNIC takes nothing from another, nor from what it sends."""
-    card.changes(replace(card.row("vnic", CLIENT), fragment_limit=3))
-    assert fragments(card, "gateway", range(10), "10.1.0.20") == [""] * 3 + ["fragment_limit"] * 7
-    assert told(card) == [(EventKind.FRAGMENT_LIMIT, CLIENT)]
-    assert fragments(card, "gateway", range(100), "10.2.0.5") == [""] * 100
-    assert fragments(card, "gateway", range(100, 150), "192.0.2.2") == [""] * 50
-    assert fragments(card, "client", range(10)) == [""] * 3 + ["fragment_limit"] * 7
-    assert refused(card, "fragment_limit") == 14
-    card.after(30)
-    assert fragments(card, "gateway", range(10), "10.1.0.20") == [""] * 3 + ["fragment_limit"] * 7
-
-
-def test_fragments_to_all_vnics(card: Card) -> None:
-    """However many are flooded from outside, there is room for who was not: each takes an eighth of what is free."""
-    for to, count in (("10.1.0.20", 455), ("10.1.0.10", 404), ("10.2.0.5", 359), ("10.2.0.40", 319)):
-        assert fragments(card, "gateway", range(1200), to).count("") == count
-    assert fragments(card, "client", range(1200)).count("") == 1024
-    assert fragments(card, "db", range(1200)).count("") == 768
-    assert refused(card, "fragment_limit") == 6 * 1200 - 455 - 404 - 359 - 319 - 1024 - 768
-    assert refused(card, "fragment_table_full") == 0
 
 
 # --- places in the table -----------------------------------------------------------------------------------------

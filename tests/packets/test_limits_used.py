@@ -16,7 +16,8 @@ from hal.packet.contract import LIMITS, LIMITS_A_SECOND, Delete
 from tests.packets.card import Card
 from tests.packets.packets import tcp, udp
 from tests.packets.tcp.talk import OPEN, Talk
-from tests.packets.test_limits import fragments, opens, syn, victim_works
+from tests.packets.test_fragment_limits import fragments
+from tests.packets.test_limits import opens, syn, victim_works
 from tests.packets.windows import allowed
 from tests.packets.world import HOSTS
 
@@ -121,8 +122,8 @@ def test_fragments_that_are_remembered(card: Card) -> None:
 def test_room_for_fragments_is_what_is_left(card: Card) -> None:
     """Where nobody says a number."""
     assert used(card, WEB, "fragment_limit") == (0, 1024)
-    assert used(card, UPLINK, "fragment_limit") == (0, 2048)
-    assert used(card, WEB, "inbound_fragment_limit") == (0, 512)
+    assert used(card, UPLINK, "fragment_limit") == (0, 1024)
+    assert used(card, WEB, "inbound_fragment_limit") == (0, 256)
     for host in ("client", "db"):
         assert fragments(card, host, range(1024)).count("") == 1024
     assert fragments(card, "gateway", range(228)).count("") == 227
@@ -130,6 +131,8 @@ def test_room_for_fragments_is_what_is_left(card: Card) -> None:
     assert used(card, WEB, "fragment_limit") == (0, 1024)
     assert fragments(card, "client", range(2000, 2001)) == ["fragment_limit"]
     assert refused(card) == {(WEB, "inbound_fragment_limit"): 1, (CLIENT, "fragment_limit"): 1}
+    card.changes(replace(card.row("vnic", WEB), fragment_limit=4000))
+    assert used(card, WEB, "inbound_fragment_limit") == (227, 2048)
 
 
 def test_icmp_that_is_made(card: Card) -> None:

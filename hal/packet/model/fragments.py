@@ -41,6 +41,8 @@ class FirstFragment:
     created_ns: int
     before: int
     """As `Fragment.before`: a datagram has the headers of its first fragment."""
+    by_uplink: bool
+    """It came by an uplink."""
     base: int | None
     """Of TCP: what makes the sequence number behind a fragment of where that ends; see `tcp.base_of`."""
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -67,6 +69,7 @@ class Fragments:
         self._entries: dict[FragmentKey, FirstFragment] = {}
         """The oldest first: all live equally long."""
         self._of: Counter[Share] = Counter()
+        self._by_uplinks = 0
 
     def _living(self, key: FragmentKey, now: int) -> FirstFragment | None:
         self.expire(now)
@@ -81,18 +84,23 @@ class Fragments:
             self._forget(oldest)
 
     def _forget(self, key: FragmentKey) -> None:
-        self._of[self._entries.pop(key).share] -= 1
+        entry = self._entries.pop(key)
+        self._of[entry.share] -= 1
+        self._by_uplinks -= entry.by_uplink
 
     def of(self, share: Share) -> int:
         """How many of this share are remembered."""
         return self._of[share]
 
-    def most(self, role: str, which: str, limit: int) -> int:
+    def most(self, share: Share, role: str, limit: int) -> int:
         """How many of a share may be, by what its row or the card says (0: nothing) and by what room there is."""
-        free = ROOM - len(self._entries)
-        if which == "inbound":  # one stranger can send to many
-            free //= 8
-        return limit or min(ROOM // (2 if role == "uplink" else 4), free)
+        free, inbound = ROOM - len(self._entries), share[1] == "inbound"
+        if role != "uplink" and not inbound:
+            return limit or min(ROOM // 4, free)
+        free = min(free, ROOM // 2 - self._by_uplinks)
+        if limit:
+            return min(limit, self.of(share) + free)
+        return free // (8 if inbound else 2)  # one stranger can send to many
 
     def admit(self, packet: Packet) -> None:
         """May this packet go on, as far as it is a fragment? A first one is remembered when it has passed."""
@@ -120,10 +128,11 @@ class Fragments:
     ) -> None:
         """This first fragment has passed; it counts for `share`."""
         base = base_of(packet, fragment) if packet.protocol == TCP else None
-        ranges = [(0, packet.end_of(fragment))]
-        entry = FirstFragment(connection, direction, share, packet.now, fragment.before, base, ranges)
+        ranges, by_uplink = [(0, packet.end_of(fragment))], packet.vnic.role == "uplink"
+        entry = FirstFragment(connection, direction, share, packet.now, fragment.before, by_uplink, base, ranges)
         self._entries[_key_of(packet, fragment)] = entry
         self._of[share] += 1
+        self._by_uplinks += by_uplink
 
     def first_of(self, packet: Packet, fragment: Fragment) -> FirstFragment:
         """The first fragment that this later one follows."""

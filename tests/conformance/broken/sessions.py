@@ -255,8 +255,8 @@ class AnsweredItLives(FlowTable):
 class FragmentsForAll(Fragments):
     """one more fragmented datagram of a vNIC is remembered than may be"""
 
-    def most(self, role: str, which: str, limit: int) -> int:
-        return super().most(role, which, limit) + 1
+    def most(self, share: Share, role: str, limit: int) -> int:
+        return super().most(share, role, limit) + 1
 
 
 @breaks(BREAKS, "what_the_card_makes_is_limited")

@@ -67,6 +67,7 @@ void dsn_fragment_forget(struct dsn_fragments *f, struct dsn_first_fragment *fir
     *(first->newer ? &f->entry[first->newer - 1].older : &f->newest) = first->older;
     if (first->vnic != 0)
         f->vnics->state[first->vnic].fragments[first->inbound]--;
+    f->by_uplinks -= first->by_uplink;
     if (first->ticket != 0) {
         f->asking->place[f->asking->given] = (uint16_t)dsn_verdict_place(first->ticket);
         f->asking->given = (f->asking->given + 1) % DSN_VERDICT_PLACES;
@@ -182,10 +183,18 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *f, const struct 
     return f->count == DSN_FRAGMENTS ? DSN_REASON_FRAGMENT_TABLE_FULL : DSN_PASSED;
 }
 
-uint32_t dsn_fragments_most(const struct dsn_fragments *f, struct dsn_whom whom, uint32_t limit) {
-    uint32_t share = DSN_FRAGMENTS / (whom.vnic->role == DSN_VNIC_ROLE_UPLINK ? 2 : 4),
-             room = (DSN_FRAGMENTS - f->count) / (whom.inbound ? 8 : 1); /* one stranger can send to many */
-    return limit != 0 ? limit : RTE_MIN(share, room);
+static bool is_by_uplink(struct dsn_whom whom) {
+    return whom.inbound || whom.vnic->role == DSN_VNIC_ROLE_UPLINK;
+}
+
+uint32_t dsn_fragments_most(const struct dsn_fragments *f, struct dsn_whom whom, uint32_t used, uint32_t limit) {
+    uint32_t room = DSN_FRAGMENTS - f->count;
+    if (!is_by_uplink(whom))
+        return limit != 0 ? limit : RTE_MIN(DSN_FRAGMENTS / 4u, room);
+    room = RTE_MIN(room, DSN_FRAGMENTS / 2u - f->by_uplinks);
+    if (limit != 0)
+        return RTE_MIN(limit, used + room);
+    return room / (whom.inbound ? 8 : 2); /* one stranger can send to many */
 }
 
 static struct dsn_first_fragment *remember(struct dsn_fragments *f, const struct dsn_packet *p, struct dsn_whom whom,
@@ -195,6 +204,7 @@ static struct dsn_first_fragment *remember(struct dsn_fragments *f, const struct
         .identification = p->identification,
         .vnic = dsn_vnic_state(f->vnics, whom.vnic->id),
         .inbound = whom.inbound,
+        .by_uplink = is_by_uplink(whom),
         .protocol = protocol_of(p),
         .count = 1,
         .created_ns = now,
@@ -204,6 +214,7 @@ static struct dsn_first_fragment *remember(struct dsn_fragments *f, const struct
     };
     if (first.vnic != 0)
         f->vnics->state[first.vnic].fragments[first.inbound]++;
+    f->by_uplinks += first.by_uplink;
     return enter(f, &first);
 }
 
@@ -235,6 +246,7 @@ void dsn_fragment_copy(struct dsn_fragments *f, const struct dsn_first_fragment 
     struct dsn_first_fragment *copy = enter(f, first);
     copy->ref = ref;
     copy->vnic = copy->ticket = 0;
+    copy->by_uplink = false;
 }
 
 bool dsn_fragment_is_whole(const struct dsn_first_fragment *first) {

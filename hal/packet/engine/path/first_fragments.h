@@ -24,6 +24,7 @@ struct dsn_first_fragment {
     uint8_t protocol;    /* of IPv4, else 0 */
     uint8_t count;
     bool inbound;   /* it counts for what goes to the vNIC */
+    bool by_uplink; /* it counts as one that came by an uplink */
     bool refuses;   /* two of them overlapped: none passes any more */
     uint8_t before; /* bytes before the fragmentable part of the whole datagram: 60 or 248 at most */
     uint16_t total; /* bytes of that part, as its last fragment says; 0: that one has not come */
@@ -52,7 +53,7 @@ struct dsn_fragments {
     struct dsn_first_fragment *entry;
     uint32_t *head;          /* places + 1, as all below */
     uint32_t oldest, newest; /* a list by age: all live equally long, unless they are whole before */
-    uint32_t free, count;
+    uint32_t free, count, by_uplinks;
     struct dsn_vnic_states *vnics; /* whose counts of them are kept */
     struct dsn_asking *asking;     /* NULL: one worker has all connections */
     uint64_t seed[3];              /* secret: who sends fragments must not choose the list that they are in */
@@ -69,8 +70,9 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const
                                           uint64_t now);
 /* Those that are too old go. */
 void dsn_fragments_expire(struct dsn_fragments *fragments, uint64_t now);
-/* How many of a vNIC may be remembered, by what its row or the card says (0: nothing) and by what room there is. */
-uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, struct dsn_whom whom, uint32_t limit);
+/* How many may be remembered of who has as many as `used`, by what its row or the card says (0: nothing) and by what room
+ * there is. */
+uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, struct dsn_whom whom, uint32_t used, uint32_t limit);
 /* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
  * dsn_fragment_first. */
 void dsn_fragment_remember(struct dsn_fragments *fragments, const struct dsn_packet *packet, struct dsn_whom whom,

@@ -484,7 +484,8 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id),
              limit = vnic->fragment_limit != 0 ? vnic->fragment_limit : shard->config.fragment_limit;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
-    bool may = number != 0 && state->fragments[whom.inbound] < dsn_fragments_most(&shard->fragments, whom, limit);
+    uint32_t used = state->fragments[whom.inbound];
+    bool may = number != 0 && used < dsn_fragments_most(&shard->fragments, whom, used, limit);
     if (!may && number != 0)
         refuses(shard, DSN_LIMIT_FRAGMENTS + whom.inbound, state, DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;

@@ -31,9 +31,10 @@ static void packets(struct dsn_shard *shard, const struct dsn_vnic *vnic, const 
     const struct dsn_shard_config *config = &shard->config;
     uint32_t fragments = or_default(vnic->fragment_limit, config->fragment_limit);
     for (unsigned share = 0; share <= to; share++) {
-        limit[DSN_LIMIT_FRAGMENTS + share].used = state->fragments[share];
-        limit[DSN_LIMIT_FRAGMENTS + share].most =
-            dsn_fragments_most(&shard->fragments, (struct dsn_whom){.vnic = vnic, .inbound = share == 1}, fragments);
+        struct dsn_whom whom = {.vnic = vnic, .inbound = share == 1};
+        uint32_t used = state->fragments[share];
+        limit[DSN_LIMIT_FRAGMENTS + share].used = used;
+        limit[DSN_LIMIT_FRAGMENTS + share].most = dsn_fragments_most(&shard->fragments, whom, used, fragments);
         limit[DSN_LIMIT_ICMP + share].most = dsn_even_part(shard, or_default(vnic->icmp_limit, config->icmp_limit));
         limit[DSN_LIMIT_ERRORS + share].most = DSN_ERRORS;
     }

@@ -125,7 +125,7 @@ class Limits:
             return
         vnic, share = whom(self._moment.tables, packet)
         limit = vnic.fragment_limit or self._config.fragment_limit
-        if fragments.of(share) >= fragments.most(vnic.role, share[1], limit):
+        if fragments.of(share) >= fragments.most(share, vnic.role, limit):
             self.refuses(EventKind.FRAGMENT_LIMIT, share)
             raise Dropped("fragment_limit")
 

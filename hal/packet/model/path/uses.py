@@ -32,7 +32,7 @@ def uses_of(tables: Tables, config: LoadConfig, flows: FlowTable, fragments: Fra
         found = {name: (0, limits[name]) for name in ("punt_limit", "challenge_limit")}
         found |= {"neighbour_limit": known, "neighbour_queue_limit": waiting, "first_packet_limit": (0, FIRSTS)}
         for which, prefix in (("own", ""), ("inbound", "inbound_"))[: 2 if vnic.role == "vnic" else 1]:
-            most = fragments.most(vnic.role, which, limits["fragment_limit"])
+            most = fragments.most((row, which), vnic.role, limits["fragment_limit"])
             found[f"{prefix}fragment_limit"] = fragments.of((row, which)), most
             found[f"{prefix}icmp_limit"] = 0, limits["icmp_limit"]
             found[f"{prefix}icmp_error_limit"] = 0, ERRORS

@@ -1,17 +1,20 @@
 /* First fragments that another worker judges: until he has said so they keep their place, and so long no other one is asked
- * about in it; what he has refused goes with the next first one, however long that took him. */
+ * about in it; what he has refused goes with the next first one, however long that took him. And how many there may be. */
 #include "path/first_fragments.h"
 
 #include "path/tests/check.h"
 
 #define UPLINK 7
+#define HOST 8
 #define ROUNDS (2 * DSN_VERDICT_PLACES)
 
 static struct dsn_vnic_states vnics;
 static struct dsn_verdicts *verdicts;
 static struct dsn_fragments fragments;
 static const struct dsn_vnic vnic = {.id = UPLINK, .role = DSN_VNIC_ROLE_UPLINK};
-static const struct dsn_whom whom = {.vnic = &vnic};
+static const struct dsn_vnic host = {.id = HOST, .role = DSN_VNIC_ROLE_VNIC};
+static const struct dsn_whom whom = {.vnic = &vnic}, from_host = {.vnic = &host},
+                             to_host = {.vnic = &host, .inbound = true};
 
 static struct dsn_packet first_of(uint32_t identification) {
     return (struct dsn_packet){
@@ -70,11 +73,43 @@ static void a_place_is_nobody_elses_meanwhile(void) {
     CHECK(found(2) != NULL && dsn_verdict_is_go(verdicts, passes, 5));
 }
 
+/* As many as may be of it, each another datagram; how many that are. */
+static uint32_t fills(struct dsn_whom some, uint32_t limit, uint32_t begin) {
+    const uint32_t *used = &vnics.state[dsn_vnic_state(&vnics, some.vnic->id)].fragments[some.inbound];
+    uint32_t before = *used;
+    while (*used < dsn_fragments_most(&fragments, some, *used, limit)) {
+        struct dsn_packet p = first_of(begin + *used);
+        CHECK(dsn_fragment_first(&fragments, &p, 0) == DSN_PASSED);
+        dsn_fragment_remember(&fragments, &p, some, 1, 2, 0, 0);
+    }
+    return *used - before;
+}
+
+static void what_comes_by_uplinks_is_half_of_all(void) {
+    CHECK(fragments.count == 0 && fragments.by_uplinks == 0);
+    CHECK(fills(whom, 0, 0) == 683 && fills(to_host, 0, 10000) == 151 && fills(from_host, 0, 20000) == 1024);
+    CHECK(fragments.by_uplinks == 683 + 151 && fragments.count == 683 + 151 + 1024);
+    CHECK(fills(to_host, 5000, 30000) == 2048 - 683 - 151 && fills(whom, 5000, 40000) == 0);
+    CHECK(dsn_fragments_most(&fragments, to_host, 2048 - 683, 5000) == 2048 - 683);
+    CHECK(fills(from_host, 2048, 50000) == 1024);
+    struct dsn_packet p = first_of(60000);
+    CHECK(dsn_fragment_first(&fragments, &p, 0) == DSN_REASON_FRAGMENT_TABLE_FULL);
+    dsn_fragment_forget(&fragments, found(682)); /* the uplink's */
+    CHECK(fragments.by_uplinks == 2047 && dsn_fragments_most(&fragments, whom, 682, 0) == 0);
+    CHECK(dsn_fragments_most(&fragments, whom, 682, 5000) == 683);
+    dsn_fragment_forget(&fragments, found(20000)); /* the host's own, which makes room for whom that is left */
+    CHECK(fragments.by_uplinks == 2047 && dsn_fragments_most(&fragments, whom, 682, 5000) == 683);
+    dsn_fragments_expire(&fragments, 30 * DSN_SECOND);
+    CHECK(fragments.count == 0 && fragments.by_uplinks == 0);
+}
+
 int main(void) {
     verdicts = dsn_verdicts_create(2);
     CHECK(verdicts != NULL && dsn_vnic_states_create(&vnics) && dsn_fragments_create(&fragments, &vnics, verdicts, 1));
     what_is_refused_late_goes_all_the_same();
     a_place_is_nobody_elses_meanwhile();
+    dsn_fragments_expire(&fragments, 30 * DSN_SECOND);
+    what_comes_by_uplinks_is_half_of_all();
     dsn_fragments_destroy(&fragments);
     dsn_vnic_states_destroy(&vnics);
     dsn_verdicts_destroy(verdicts);

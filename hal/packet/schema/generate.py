@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hal.packet.schema.declare import NONE_ID, REQUIRED, Field, StageSchema, Type
+from hal.packet.schema.declare import NONE_ID, REQUIRED, Action, Field, StageSchema, Table, Type
 from hal.packet.schema.layout import Layout, layout
 from hal.packet.schema.registry import Schema, load_stage, own_packages, schema
 
@@ -105,8 +105,24 @@ def _c_struct(form: Layout) -> Iterator[str]:
     yield (f'_Static_assert(sizeof(struct dsn_row_{_snake(form.action.row)}) == {form.size}, "{form.action.row}");')
 
 
+def _c_defaults(table: Table, action: Action) -> Iterator[str]:
+    """An initializer of the row that says nothing, for actions whose fields are numbers and need not be given."""
+    said = []
+    name = _c_name(_snake(action.row))
+    for field in table.fields(action):
+        if not isinstance(field.default, int):
+            return
+        names = {number: f"DSN_{name}_{_c_name(field.name)}_{_c_name(one)}" for one, number in field.enum}
+        said.append(f".{field.name} = {names.get(field.default, f'UINT64_C({field.default})')}")
+    if said:
+        yield f"#define DSN_{name}_DEFAULTS \\"
+        yield from (f"    {one}, \\" for one in said[:-1])
+        yield f"    {said[-1]}"
+
+
 def c_header(whole: Schema) -> str:
-    """schema.h: numbers of stages, tables, actions and reasons; a struct a row; the descriptors' types."""
+    """schema.h: numbers of stages, tables, actions and reasons; a struct a row, with its defaults where all of its
+    fields have one; the descriptors' types."""
     lines = [f"/* {NOTICE} */", "#ifndef DSN_SCHEMA_H", "#define DSN_SCHEMA_H"]
     lines += ["#include <stdbool.h>", "#include <stdint.h>", ""]
     lines.append(f"#define DSN_NONE_ID UINT64_C({NONE_ID})")
@@ -136,7 +152,7 @@ def c_header(whole: Schema) -> str:
     lines.append("")
     for table in whole.tables:
         for action in table.actions:
-            lines += [*_c_struct(layout(table, action)), ""]
+            lines += [*_c_struct(layout(table, action)), *_c_defaults(table, action), ""]
     lines += [
         "enum dsn_type { " + ", ".join(f"DSN_{type_.name}" for type_ in Type) + " };",
         "enum dsn_match { DSN_EXACT, DSN_LPM, DSN_PRIORITY };",

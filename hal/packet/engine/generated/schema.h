@@ -185,6 +185,8 @@ struct dsn_row_vrf {
     uint8_t _pad0[4];
 };
 _Static_assert(sizeof(struct dsn_row_vrf) == 16, "Vrf");
+#define DSN_VRF_DEFAULTS \
+    .punt_port = UINT64_C(4294967295)
 
 struct dsn_row_tracking {
     uint64_t id;
@@ -203,12 +205,27 @@ struct dsn_row_tracking {
     uint32_t other;
 };
 _Static_assert(sizeof(struct dsn_row_tracking) == 56, "Tracking");
+#define DSN_TRACKING_DEFAULTS \
+    .mode = DSN_TRACKING_MODE_STRICT, \
+    .tcp_syn_sent = UINT64_C(240), \
+    .tcp_syn_received = UINT64_C(240), \
+    .tcp_established = UINT64_C(7440), \
+    .tcp_fin_wait = UINT64_C(240), \
+    .tcp_closing = UINT64_C(240), \
+    .tcp_time_wait = UINT64_C(240), \
+    .tcp_closed = UINT64_C(10), \
+    .udp = UINT64_C(120), \
+    .udp_replied = UINT64_C(300), \
+    .icmp = UINT64_C(60), \
+    .other = UINT64_C(600)
 
 struct dsn_row_profile {
     uint64_t id;
     uint64_t tracking;
 };
 _Static_assert(sizeof(struct dsn_row_profile) == 16, "Profile");
+#define DSN_PROFILE_DEFAULTS \
+    .tracking = UINT64_C(18446744073709551615)
 
 struct dsn_row_profile_stage {
     uint64_t id;

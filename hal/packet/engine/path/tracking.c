@@ -1,25 +1,10 @@
 /* Which tracking a connection has, and how long it lives by it. */
 #include "path/tracking.h"
 
+#include "path/packet.h"
 #include "path/tcp.h"
 
-#include "path/packet.h"
-
-/* As hal/packet/frame/schema.py has them. RFC 5382 REQ-5, RFC 4787 REQ-5. */
-static const struct dsn_row_tracking defaults = {
-    .mode = DSN_TRACKING_MODE_STRICT,
-    .tcp_syn_sent = 240,
-    .tcp_syn_received = 240,
-    .tcp_established = 7440,
-    .tcp_fin_wait = 240,
-    .tcp_closing = 240,
-    .tcp_time_wait = 240,
-    .tcp_closed = 10,
-    .udp = 120,
-    .udp_replied = 300,
-    .icmp = 60,
-    .other = 600,
-};
+static const struct dsn_row_tracking defaults = {DSN_TRACKING_DEFAULTS};
 
 const struct dsn_row_tracking *dsn_tracking_of(const struct dsn_root *root, const struct dsn_vnic *vnic) {
     uint32_t slot = vnic != NULL ? dsn_row_ref(root, DSN_TABLE_PROFILE, vnic->profile_slot, 0) : DSN_NO_SLOT;

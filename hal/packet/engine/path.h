@@ -45,8 +45,8 @@ enum dsn_engine_counter {
     DSN_ENGINE_COUNTERS,
 };
 
-/* Of two with `+ share`: of what a vNIC opens or sends, of what is opened or comes to it. Readers of the counter segment
- * know them by their order: new ones come last. */
+/* Of two with `+ share`: of what a vNIC opens or sends, of what is opened or comes to it. Readers of the counter
+ * segment know them by their order: new ones come last. */
 enum dsn_limit {
     DSN_LIMIT_FLOWS,
     DSN_LIMIT_NEW_FLOWS = 2,
@@ -148,9 +148,9 @@ bool dsn_path_waits(const struct dsn_shard *shard);
  * drain and call again. */
 uint64_t dsn_path_tick(struct dsn_shard *shard, const struct dsn_root *root, uint64_t now);
 
-/* Adds what sessions counted so far to their rules, and takes out what has expired. Over a million connections that is a
- * tenth of a second, and a worker's queues hold milliseconds: a bounded part of it in a call. Begun with 0 in *cursor, it
- * is done when there is a 0 again: all is added that was counted before the first call. */
+/* Adds what sessions counted so far to their rules, and takes out what has expired. Over a million connections that is
+ * a tenth of a second, and a worker's queues hold milliseconds: a bounded part of it in a call. Begun with 0 in
+ * *cursor, it is done when there is a 0 again: all is added that was counted before the first call. */
 void dsn_shard_settle_some(struct dsn_shard *shard, const struct dsn_root *root, uint64_t *cursor);
 /* The whole at once, where nobody waits for the shard. */
 void dsn_shard_settle(struct dsn_shard *shard, const struct dsn_root *root);
@@ -171,8 +171,9 @@ uint32_t dsn_shard_forget_some(struct dsn_shard *shard, const struct dsn_root *r
                                uint64_t now, uint64_t *cursor);
 uint32_t dsn_shard_forget(struct dsn_shard *shard, const struct dsn_root *root, const struct dsn_flows_ask *which,
                           uint64_t now);
-/* For `trace`: copies into `to` what any packet may need, neighbours and the states of vNICs, since a stage may send it to
- * anybody. In parts, by *cursor like the others: a full table of neighbours takes milliseconds, and packets go on. */
+/* For `trace`: copies into `to` what any packet may need, neighbours and the states of vNICs, since a stage may send it
+ * to anybody. In parts, by *cursor like the others: a full table of neighbours takes milliseconds, and packets go
+ * on. */
 void dsn_shard_copy_some(struct dsn_shard *to, struct dsn_shard *from, uint64_t *cursor);
 /* And then the living connection that this packet could meet. Returns the time at which to run it: `now`, or that of
  * `from`, where it is later. */

@@ -28,8 +28,8 @@ struct dsn_port_ops {
     bool (*fault)(struct dsn_port *port);
     bool (*link)(struct dsn_port *port); /* asked by the control thread */
     void (*close)(struct dsn_port *port);
-    /* Its interface was deleted; it goes on with another one. Returns 0 or an errno, EBUSY where it has one, EXDEV for another network namespace. NULL: a port
-     * of no interface. */
+    /* Its interface was deleted; it goes on with another one. Returns 0 or an errno, EBUSY where it has one, EXDEV for
+     * another network namespace. NULL: a port of no interface. */
     int (*take_up)(struct dsn_port *port, int interface, uint64_t namespace);
     bool tx_shared; /* tx may be called by any worker at any time; else only by the one that polls the port */
 };

@@ -73,7 +73,8 @@ struct dsn_decision {
     struct dsn_witness *witness; /* or NULL */
 };
 
-/* What the sender of a dropped packet is told (RFC 1812 5.2.7.1, RFC 4443 3.1), where the card has an address for it. */
+/* What the sender of a dropped packet is told (RFC 1812 5.2.7.1, RFC 4443 3.1), where the card has an address for
+ * it. */
 enum dsn_told {
     DSN_TOLD_NOTHING,
     DSN_TOLD_REFUSED,  /* a TCP RST, or prohibited */

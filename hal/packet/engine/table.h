@@ -33,8 +33,8 @@ struct dsn_extent {
 #define DSN_MOST_EXTENTS 8 /* of a match structure, or of what the path derives from a table */
 
 /* Match structures of LPM and PRIORITY tables (engine/match/). They hold slots, never copies of actions. Memory for
- * `capacity` entries, whatever their keys are, is taken at create; insert can't fail while capacity holds: what a commit
- * takes out goes first. remove gets the row as it was inserted.
+ * `capacity` entries, whatever their keys are, is taken at create; insert can't fail while capacity holds: what a
+ * commit takes out goes first. remove gets the row as it was inserted.
  * All calls are made by the control thread on the idle copy; lookups run in workers on the live one. */
 struct dsn_match_ops {
     void *(*create)(const struct dsn_table_desc *desc, uint32_t capacity); /* NULL: no memory */
@@ -47,9 +47,9 @@ struct dsn_match_ops {
 extern const struct dsn_match_ops dsn_lpm_ops;      /* match/lpm.c */
 extern const struct dsn_match_ops dsn_priority_ops; /* match/classify.c */
 
-/* Open addressing from 32-bit hashes to slots, at most two thirds full, never resized (control/index.c). An entry is the
- * hash above slot + 1; 0 is empty. Behind the entries stands a bit for each first twelve of a hash that is there: most of what
- * a packet asks a small table for isn't there, and an entry is a cache miss of its own. */
+/* Open addressing from 32-bit hashes to slots, at most two thirds full, never resized (control/index.c). An entry is
+ * the hash above slot + 1; 0 is empty. Behind the entries stands a bit for each first twelve of a hash that is there:
+ * most of what a packet asks a small table for isn't there, and an entry is a cache miss of its own. */
 struct dsn_index {
     uint64_t *entry; /* NULL: there is none */
     uint8_t bits;

@@ -46,7 +46,8 @@ enum dsn_verb {
     DSN_VERB_SHARD_CLOSE = 32,  /* dsn_number */
     DSN_VERB_TRACE = 33, /* dsn_replay_ask with the live shards' flows copied (DSN_TRACE_PACKETS at most): -> as REPLAY,
                            two results a packet: by the installed flow (verdict 0: none), and by the chain now */
-    /* FLOWS, FLOW, NEIGHBOURS, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0: live */
+    /* FLOWS, FLOW, NEIGHBOURS, SETTLE, COUNTERS (as a copy) and EVENTS take a shard's number in dsn_request.shard, 0:
+     * live */
 };
 
 struct dsn_request {

@@ -1,4 +1,5 @@
-/* The generator's traffic: what is under way on each of its two ports, and the callbacks that make and check packets. */
+/* The generator's traffic: what is under way on each of its two ports, and the callbacks that make and check
+ * packets. */
 #ifndef TRAFFIC_H
 #define TRAFFIC_H
 

@@ -226,7 +226,8 @@ static uint64_t digest(const struct dsn_root *root, const struct dsn_tables *tab
     return sum;
 }
 
-/* What the path has derived is what the rows say: a root that begins with nothing and gets them one by one has the same. */
+/* What the path has derived is what the rows say: a root that begins with nothing and gets them one by one has the
+ * same. */
 static void derived_holds(const struct dsn_root *root, const struct dsn_tables *tables) {
     static struct bytes kept, anew;
     struct dsn_root fresh = *root;

@@ -1,5 +1,5 @@
-/* A whole control thread inside a fuzzer: sockets, requests, tables and shards as in the engine, but stepped by us, with
- * a clock of ours. One at a time. */
+/* A whole control thread inside a fuzzer: sockets, requests, tables and shards as in the engine, but stepped by us,
+ * with a clock of ours. One at a time. */
 #ifndef FUZZ_CARD_H
 #define FUZZ_CARD_H
 
@@ -29,8 +29,8 @@ void fuzz_card_work(void);
 /* Sends one request with descriptors (not taken). False: the socket doesn't take it now. */
 bool fuzz_send(int connection, const void *message, size_t size, const int *fds, unsigned count);
 
-/* What tests/fuzz/universe.py wrote beside the program: the memfd of a LOAD, that of the first COMMIT, then pairs of one
- * that changes what the first made and one that changes it back. */
+/* What tests/fuzz/universe.py wrote beside the program: the memfd of a LOAD, that of the first COMMIT, then pairs of
+ * one that changes what the first made and one that changes it back. */
 #define FUZZ_MEMFDS 128
 struct fuzz_memfd {
     const uint8_t *data;

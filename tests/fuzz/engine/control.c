@@ -1,6 +1,7 @@
 /* The control sockets. An input is a sequence of what clients do: requests made of given bytes, requests of the right
- * shape whose fields are given, commits of rows that could be right, memfds that aren't what they should be, connections
- * that end or don't read. After each, the engine works until it is idle, its answers are looked at, and its tables. */
+ * shape whose fields are given, commits of rows that could be right, memfds that aren't what they should be,
+ * connections that end or don't read. After each, the engine works until it is idle, its answers are looked at, and its
+ * tables. */
 #include "answers.h"
 #include "card.h"
 

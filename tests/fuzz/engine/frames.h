@@ -26,7 +26,8 @@ static inline void fuzz_frame_mend(uint8_t *frame, size_t size) {
     }
 }
 
-/* The checksum of ICMP in either IP, which the card verifies where it answers itself; no options, no extension headers. */
+/* The checksum of ICMP in either IP, which the card verifies where it answers itself; no options, no extension
+ * headers. */
 static inline void fuzz_icmp_mend(uint8_t *frame, size_t size) {
     size_t ip = size >= 18 && frame[12] == 0x81 ? 18 : 14, head = 0;
     uint64_t sum = 0;

@@ -1,5 +1,5 @@
-/* The whole path, on the property tests' universe. An input is a story: packets of given bytes, earlier ones again with a
- * byte changed, replies to what came out, time, commits, links. Packets of one time go as bursts through one set of
+/* The whole path, on the property tests' universe. An input is a story: packets of given bytes, earlier ones again with
+ * a byte changed, replies to what came out, time, commits, links. Packets of one time go as bursts through one set of
  * shards, and one by one, with the witness, through another: where a single worker has them and no burst is longer than
  * its chains, so that no first packet waits for its turn, both say the same. */
 #include "card.h"
@@ -282,8 +282,8 @@ static void swap(uint8_t *a, uint8_t *b, size_t size) {
     memcpy(b, held, size);
 }
 
-/* A TCP header becomes that of who answers: it goes on where it was acknowledged, and acknowledges all that it got. With CWR
- * the numbers stay as they are. */
+/* A TCP header becomes that of who answers: it goes on where it was acknowledged, and acknowledges all that it got.
+ * With CWR the numbers stay as they are. */
 static void answer_segment(uint8_t *tcp, size_t size, uint8_t flags) {
     uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), header = (tcp[12] >> 4) * 4u;
     uint32_t got = size > header ? (uint32_t)(size - header) : 0;

@@ -9,7 +9,8 @@
 #define LONGEST_LEASE_NS 60000000000u
 #define ASKED_BUSY 1000 /* times that the workers are asked before the CPU is given away */
 
-/* The staged commit that stands on the idle copy leaves it, not the world: it is built anew when somebody looks at it. */
+/* The staged commit that stands on the idle copy leaves it, not the world: it is built anew when somebody looks at
+ * it. */
 static void step_aside(struct dsn_control *control) {
     for (unsigned owner = 0; owner < control->tables.owners; owner++) {
         struct dsn_staged *staged = &control->staged[owner];
@@ -68,8 +69,8 @@ static void clear_counters(struct dsn_control *control, const struct dsn_transac
     }
 }
 
-/* Until every worker has ended the burst it is in, or sleeps: some microseconds. Where a worker has to share its CPU, it may
- * be milliseconds, and a CPU is better given to others then: perhaps to the worker. */
+/* Until every worker has ended the burst it is in, or sleeps: some microseconds. Where a worker has to share its CPU,
+ * it may be milliseconds, and a CPU is better given to others then: perhaps to the worker. */
 static void wait_for_workers(struct rte_rcu_qsbr *readers) {
     const struct timespec later = {.tv_nsec = 50000};
     uint64_t token = rte_rcu_qsbr_start(readers);

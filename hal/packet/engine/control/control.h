@@ -120,8 +120,8 @@ void dsn_in_parts(struct dsn_control *control, struct dsn_replay *replay,
 
 /* load.c: the reverse of LOAD and START. `last`: the process ends, and with it the memory of packets. */
 void dsn_unload(struct dsn_control *control, bool last);
-/* server.c: the write sockets of owners that LOAD named: those that came with it, one an owner (they are taken), or, with
- * NULL, our own. */
+/* server.c: the write sockets of owners that LOAD named: those that came with it, one an owner (they are taken), or,
+ * with NULL, our own. */
 bool dsn_server_owners(struct dsn_control *control, int *given, struct dsn_failure *failure);
 /* process.c: what is still allowed to any thread once no device will be opened any more: nothing. */
 bool dsn_process_confine(void);

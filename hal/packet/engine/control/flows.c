@@ -1,4 +1,5 @@
-/* Verbs about what shards hold: flows, neighbours, counters, events. Live shards are asked in their workers' own threads. */
+/* Verbs about what shards hold: flows, neighbours, counters, events. Live shards are asked in their workers' own
+ * threads. */
 #include "control.h"
 #include "memfd.h"
 

@@ -6,8 +6,9 @@
 
 #include <stddef.h>
 
-/* What a client sent, read-only: mapped, or copied if it is little. Takes fd. False: not a memfd, not sealed against change, smaller than `least` or
- * larger than `most`. Pages that were never written may be mapped too: touch no more than the request accounts for. */
+/* What a client sent, read-only: mapped, or copied if it is little. Takes fd. False: not a memfd, not sealed against
+ * change, smaller than `least` or larger than `most`. Pages that were never written may be mapped too: touch no more
+ * than the request accounts for. */
 bool dsn_memfd_map(int fd, size_t least, size_t most, const uint8_t **data, size_t *size, struct dsn_failure *failure);
 void dsn_memfd_unmap(const uint8_t *data, size_t size);
 

@@ -1,5 +1,5 @@
-/* Is there memory for what a commit is about to touch? Tables are reserved at LOAD and not there yet; Linux gives a page when
- * it is touched, and ends whoever finds none. So it is asked before anything is changed. */
+/* Is there memory for what a commit is about to touch? Tables are reserved at LOAD and not there yet; Linux gives a
+ * page when it is touched, and ends whoever finds none. So it is asked before anything is changed. */
 #ifndef DSN_MEMORY_H
 #define DSN_MEMORY_H
 
@@ -17,8 +17,8 @@ uint64_t dsn_memory_free_in(const char *proc, const char *cgroups);
 bool dsn_memory_take(void *begin, size_t size);
 bool dsn_memory_read(const void *begin, size_t size); /* the same of a file's, to be read */
 
-/* For so many more rows of each table, in both copies, and `more` bytes beside them. FULL names the table that needs most,
- * and nothing has changed. */
+/* For so many more rows of each table, in both copies, and `more` bytes beside them. FULL names the table that needs
+ * most, and nothing has changed. */
 bool dsn_tables_reserve(struct dsn_tables *tables, const uint32_t wanted[DSN_TABLES], size_t more,
                         struct dsn_failure *failure);
 

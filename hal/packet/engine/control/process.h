@@ -12,8 +12,8 @@ enum dsn_exit { DSN_EXIT_OK = 0, DSN_EXIT_FAILED = 1, DSN_EXIT_USAGE = 64, DSN_E
 int dsn_process_hold(const char *run, const char *user);
 /* Own session, no input, SIGTERM for signalfd, other requests of a terminal ignored, nothing in a core dump. */
 void dsn_process_detach(void);
-/* Becomes `user` (a name, or UID:GID; NULL: stays), without capabilities; those that open network devices may stay until
- * confined. Nobody of the same user can look into it. Before there are other threads. */
+/* Becomes `user` (a name, or UID:GID; NULL: stays), without capabilities; those that open network devices may stay
+ * until confined. Nobody of the same user can look into it. Before there are other threads. */
 bool dsn_process_drop(const char *user, bool keep_network);
 /* All threads. False: one of them has some still. */
 bool dsn_process_confine(void);

@@ -64,8 +64,8 @@ static size_t more_of(struct dsn_tables *tables, int number, struct room room) {
     return bytes;
 }
 
-/* What would be there at worst is counted, and comes as it is touched; so is what is touched all over, until all of it may
- * be. */
+/* What would be there at worst is counted, and comes as it is touched; so is what is touched all over, until all of it
+ * may be. */
 static bool take(struct dsn_tables *tables, int number, struct room room) {
     struct dsn_extent extent[MOST_EXTENTS];
     for (unsigned i = extents_of(tables, number, extent); i-- > 0;) {

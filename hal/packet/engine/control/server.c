@@ -179,8 +179,8 @@ static bool serve(struct dsn_control *control, struct connection *connection, bo
     return send_answer(server, connection, &request) && well;
 }
 
-/* Requests that lie in a connection, `most` at most; where it isn't `patient`, those behind answers that nobody reads too.
- * False: the connection is of no use any more. */
+/* Requests that lie in a connection, `most` at most; where it isn't `patient`, those behind answers that nobody reads
+ * too. False: the connection is of no use any more. */
 static bool serve_some(struct dsn_control *control, struct connection *connection, unsigned most, bool patient) {
     bool goes_on = true;
     for (bool more = true; goes_on && more && !connection->waiting && most > 0; most--) {

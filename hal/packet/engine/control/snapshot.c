@@ -1,4 +1,5 @@
-/* SNAPSHOT: the live tables, a section for each table and action that has rows, ordered by id, their names, and the owners' tags. */
+/* SNAPSHOT: the live tables, a section for each table and action that has rows, ordered by id, their names, and the
+ * owners' tags. */
 #include "control.h"
 #include "memfd.h"
 

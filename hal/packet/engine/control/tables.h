@@ -22,8 +22,8 @@ struct dsn_note {        /* of a slot */
     struct dsn_label *label;
 };
 
-/* So many that are free are left alone, and slots that were never used are taken instead. No more: what is never used again
- * is memory that each commit takes a bit of. */
+/* So many that are free are left alone, and slots that were never used are taken instead. No more: what is never used
+ * again is memory that each commit takes a bit of. */
 #define DSN_SLOTS_AT_REST 64
 
 struct dsn_store {

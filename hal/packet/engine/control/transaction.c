@@ -13,7 +13,8 @@ static bool stale(struct dsn_failure *failure, const char *what, uint64_t change
     return dsn_got(failure, "%" PRIu64, base);
 }
 
-/* `base` is judged by what this owner writes and said it depends on; what others wrote since is none of its business. */
+/* `base` is judged by what this owner writes and said it depends on; what others wrote since is none of its
+ * business. */
 static bool fresh(const struct dsn_transaction *transaction, const struct dsn_tables *tables,
                   struct dsn_failure *failure) {
     uint64_t base = transaction->head.base;

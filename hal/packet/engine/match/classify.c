@@ -78,7 +78,8 @@ static bool same_shape(const struct shape *a, const struct shape *b) {
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-/* Whether a rule with masks `fine` may lie in a tuple with masks `coarse`: all packets that it matches find it there. */
+/* Whether a rule with masks `fine` may lie in a tuple with masks `coarse`: all packets that it matches find it
+ * there. */
 static bool takes(const struct shape *coarse, const struct shape *fine) {
     return (coarse->kind == fine->kind || coarse->kind == KIND_ANY) && (fine->lists & ~coarse->lists) == 0 &&
            coarse->source_len <= fine->source_len && coarse->destination_len <= fine->destination_len &&

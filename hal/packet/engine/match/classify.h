@@ -3,9 +3,9 @@
  * Tuple space search (Srinivasan 1999) with merged tuples (TupleMerge, Daly 2019), each rule group for itself. A tuple
  * is a set of masks: so many bits of the source, of the destination and of the port, and the protocol or not. A rule
  * lies in one tuple whose masks are no finer than its own, in the bucket that its masked fields hash to. A lookup goes
- * through the tuples of its group, direction and IP version in the order of their best rules, and ends where the best rule
- * found comes before all that is left. Buckets are short lists in rule order; what no mask can tell apart (port ranges
- * across the middle, the same prefixes again and again) becomes a tree by port. */
+ * through the tuples of its group, direction and IP version in the order of their best rules, and ends where the best
+ * rule found comes before all that is left. Buckets are short lists in rule order; what no mask can tell apart (port
+ * ranges across the middle, the same prefixes again and again) becomes a tree by port. */
 #ifndef DSN_CLASSIFY_H
 #define DSN_CLASSIFY_H
 

@@ -7,7 +7,8 @@ static struct head *head_of(const struct classifier *c, uint32_t hash) {
     return &c->head[dsn_heads_home(&c->heads, hash)];
 }
 
-/* A sieve's sixteen bits for a prefix of which `known` bits are known beyond the tuple's, the first four of them `next`. */
+/* A sieve's sixteen bits for a prefix of which `known` bits are known beyond the tuple's, the first four of them
+ * `next`. */
 static uint64_t sieve_prefix(unsigned next, unsigned known) {
     return ((UINT64_C(1) << (16 >> (known < 4 ? known : 4))) - 1) << next;
 }

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 bool dsn_arena_create(struct dsn_arena *arena, size_t bytes) {
-    /* Mapped, not from the heap: nothing has touched its pages yet. A sanitizer that watches a heap touches an eighth of
-     * every block at its begin and at its end, which for a few hundred megabytes is most of an engine's start. */
+    /* Mapped, not from the heap: nothing has touched its pages yet. A sanitizer that watches a heap touches an eighth
+     * of every block at its begin and at its end, which for a few hundred megabytes is most of an engine's start. */
     size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
     uint8_t *memory = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)

@@ -72,7 +72,8 @@ struct said {
     bool solicited, override;
 };
 
-/* Somebody says where he is. True: this worker knows him or, where that is asked, another does. Of vNICs that is declared. */
+/* Somebody says where he is. True: this worker knows him or, where that is asked, another does. Of vNICs that is
+ * declared. */
 static bool hear(struct dsn_shard *shard, const struct dsn_vnic *vnic, const struct said *said, bool learn_only) {
     static const uint8_t none[6];
     if (vnic->role != DSN_VNIC_ROLE_UPLINK)
@@ -377,8 +378,8 @@ void dsn_tell_refused(struct dsn_shard *shard, const struct dsn_packet *p, uint8
     }
 }
 
-/* The way that packets of this direction take, for one that the card makes in their sender's name. False: there is none,
- * or the neighbour on it isn't known yet. */
+/* The way that packets of this direction take, for one that the card makes in their sender's name. False: there is
+ * none, or the neighbour on it isn't known yet. */
 static bool find_way(struct dsn_shard *shard, uint32_t ref, struct dsn_frame_to *to, uint32_t *egress) {
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);
     const struct dsn_ops *ops = dsn_ops_at(&shard->ops, dsn_line(c, ref & 1)->ops);

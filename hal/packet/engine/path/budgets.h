@@ -1,12 +1,12 @@
 /* What a vNIC may have in all workers together: connections it opens, connections to it, and punts. One for all shards
  * that share it; none of them ever waits for another.
  *
- * A worker borrows what it needs, a chunk at a time by compare and swap, and gives back what it doesn't: the sum of what is
- * lent never is above the limit. The larger the limit the larger the chunk, so that opening a connection seldom touches
- * what is shared; where a limit is small a chunk is one, and nothing is held without being used.
+ * A worker borrows what it needs, a chunk at a time by compare and swap, and gives back what it doesn't: the sum of
+ * what is lent never is above the limit. The larger the limit the larger the chunk, so that opening a connection seldom
+ * touches what is shared; where a limit is small a chunk is one, and nothing is held without being used.
  *
- * What has ended holds what it was lent. A worker that gets nothing more and has nothing ended of its own asks for it, and
- * who opens a connection while something has ended with him offers what that had. */
+ * What has ended holds what it was lent. A worker that gets nothing more and has nothing ended of its own asks for it,
+ * and who opens a connection while something has ended with him offers what that had. */
 #ifndef DSN_PATH_BUDGETS_H
 #define DSN_PATH_BUDGETS_H
 

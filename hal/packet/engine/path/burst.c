@@ -338,7 +338,8 @@ static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
     const struct dsn_flow_key key = f->first[number].key;
     uint64_t hash = f->first[number].hash;
     unsigned runs = 0;
-    /* Looked for anew each time: replies that open a connection of their own take their replies with them, these here. */
+    /* Looked for anew each time: replies that open a connection of their own take their replies with them, these
+     * here. */
     while ((number = dsn_firsts_find(f, &key, hash)) != 0 &&
            (f->left > 0 || dsn_flows_find(&shard->flows, &key, hash) != 0)) {
         run_waiting(shard, dsn_firsts_take(shard, number));
@@ -354,7 +355,8 @@ static unsigned run_connection(struct dsn_shard *shard, uint32_t number) {
     return runs;
 }
 
-/* Those that wait, a connection of each vNIC in turn. About as many packets as a burst has: the queues to send hold both. */
+/* Those that wait, a connection of each vNIC in turn. About as many packets as a burst has: the queues to send hold
+ * both. */
 static __rte_noinline __rte_cold void run_turns(struct dsn_shard *shard) {
     struct dsn_firsts *f = &shard->firsts;
     f->running = true;

@@ -1,6 +1,6 @@
 /* What the path precomputes from small tables, one for each root: packets look things up here by slot or by one hash,
- * and never search a table. It follows the idle root row by row (dsn_derive_out, dsn_derive_in): a commit costs what its
- * rows and what hangs on them cost, whatever the tables hold. */
+ * and never search a table. It follows the idle root row by row (dsn_derive_out, dsn_derive_in): a commit costs what
+ * its rows and what hangs on them cost, whatever the tables hold. */
 #ifndef DSN_PATH_DERIVE_H
 #define DSN_PATH_DERIVE_H
 

@@ -1,6 +1,6 @@
-/* First packets that wait for their turn. A chain costs ten times what a packet of an established connection does: while
- * others have packets too, a burst runs few of them, and the rest wait here, a queue for each vNIC, uplink or tap that they
- * come from, which have their turns one after the other.
+/* First packets that wait for their turn. A chain costs ten times what a packet of an established connection does:
+ * while others have packets too, a burst runs few of them, and the rest wait here, a queue for each vNIC, uplink or tap
+ * that they come from, which have their turns one after the other.
  *
  * What waits is kept by the key of its connection, so that packets of one connection keep their order: who comes behind
  * one that waits waits with it, and all of them go together, before any packet can find the connection open. */
@@ -54,8 +54,8 @@ struct dsn_shard;
 bool dsn_firsts_create(struct dsn_firsts *firsts);
 void dsn_firsts_destroy(struct dsn_firsts *firsts);
 
-/* Nobody's time is taken where a vNIC has the worker for itself: then all of a burst may be first packets. Before that is
- * known, no more of them can have come than may wait. */
+/* Nobody's time is taken where a vNIC has the worker for itself: then all of a burst may be first packets. Before that
+ * is known, no more of them can have come than may wait. */
 static inline bool dsn_firsts_limited(const struct dsn_firsts *firsts) {
     return firsts->alone < DSN_FIRSTS_EACH;
 }

@@ -13,8 +13,8 @@
 
 #define PLACES DSN_FLOW_PLACES
 #define WHEEL_HEAD (UINT32_C(1) << 31)
-/* The second that the wheel stands in has slots of its own, behind the others: a record is put there once, and then only
- * those of an eighth of a millisecond are looked at again, however many are due later in that second. */
+/* The second that the wheel stands in has slots of its own, behind the others: a record is put there once, and then
+ * only those of an eighth of a millisecond are looked at again, however many are due later in that second. */
 #define FINE 8000
 #define FINE_NS (DSN_SECOND / FINE)
 
@@ -269,7 +269,8 @@ void dsn_flows_arm(struct dsn_flows *f, uint32_t number) {
     f->quiet_ns = RTE_MIN(f->quiet_ns, deadline);
 }
 
-/* Looks at the records of one slot; those that belong elsewhere are put there. *due: the earliest deadline of the others. */
+/* Looks at the records of one slot; those that belong elsewhere are put there. *due: the earliest deadline of the
+ * others. */
 static uint32_t expired_in(struct dsn_flows *f, uint32_t slot, uint64_t now, uint32_t *budget, uint64_t *due) {
     for (uint32_t number = f->wheel->slot[slot], after; number != 0 && *budget > 0; number = after) {
         const struct dsn_connection *c = &f->connection[number];

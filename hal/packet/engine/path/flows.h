@@ -1,12 +1,12 @@
 /* Connections: a pool of 192-byte records, an index from keys to their two flow lines, and a wheel of deadlines.
  *
- * A record is two flow lines of 64 bytes (one a direction) and between them a session of as many, so that a packet meets
- * one line of the index, one flow line and the session beside it. What packets don't need lies in an array of its own:
- * with many connections the time of a packet is that of its cache misses, and a cache holds the more of them.
+ * A record is two flow lines of 64 bytes (one a direction) and between them a session of as many, so that a packet
+ * meets one line of the index, one flow line and the session beside it. What packets don't need lies in an array of its
+ * own: with many connections the time of a packet is that of its cache misses, and a cache holds the more of them.
  *
- * The index has buckets of one cache line with eight entries, in pairs. A full bucket passes entries on, to the other one
- * of its pair and then to the next pairs, and counts them, so a lookup ends where nothing was passed on, and nothing is
- * ever moved. It has twice the room that the promised capacity needs: entries always fit.
+ * The index has buckets of one cache line with eight entries, in pairs. A full bucket passes entries on, to the other
+ * one of its pair and then to the next pairs, and counts them, so a lookup ends where nothing was passed on, and
+ * nothing is ever moved. It has twice the room that the promised capacity needs: entries always fit.
  *
  * All memory is reserved at create and touched only when used, unless it is warmed. */
 #ifndef DSN_PATH_FLOWS_H

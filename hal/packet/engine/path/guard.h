@@ -1,5 +1,5 @@
-/* What vNICs may only say if it is declared (docs/forwarding.md, *Guard*): router advertisements and redirects (RFC 6105,
- * RFC 7113), and what DHCP servers say (RFC 7610). Part of the frame: no profile leaves it out. */
+/* What vNICs may only say if it is declared (docs/forwarding.md, *Guard*): router advertisements and redirects (RFC
+ * 6105, RFC 7113), and what DHCP servers say (RFC 7610). Part of the frame: no profile leaves it out. */
 #ifndef DSN_PATH_GUARD_H
 #define DSN_PATH_GUARD_H
 
@@ -21,8 +21,8 @@ static inline enum dsn_reason_number dsn_routers_alone(const struct dsn_vnic *vn
     return type == (six ? DSN_REDIRECT : 5) ? DSN_REASON_REDIRECT_GUARD : DSN_PASSED;
 }
 
-/* What only a DHCP server sends, to the port at which clients hear him (RFC 2131 4.1, RFC 8415 7.2), from a vNIC that is
- * none. */
+/* What only a DHCP server sends, to the port at which clients hear him (RFC 2131 4.1, RFC 8415 7.2), from a vNIC that
+ * is none. */
 static inline bool dsn_servers_alone(const struct dsn_vnic *vnic, uint8_t protocol, uint16_t to) {
     return protocol == DSN_UDP && (to == 68 || to == 546) && vnic->role == DSN_VNIC_ROLE_VNIC &&
            !(vnic->serves & DSN_SERVES_DHCP);

@@ -52,8 +52,8 @@ static void answer(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     meet(w, s, (w->flags & DSN_TCP_OFFERED_A) | (is(s, DSN_TCP_ACK) ? DSN_TCP_ACKED_A : DSN_TCP_BARE));
 }
 
-/* B's SYN, from another number: who keeps nothing of a SYN has a number for each that comes (RFC 4987 3.6), and so have two
- * who answer for one. What either grants and offers counts. */
+/* B's SYN, from another number: who keeps nothing of a SYN has a number for each that comes (RFC 4987 3.6), and so have
+ * two who answer for one. What either grants and offers counts. */
 static __rte_cold void answer_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     struct dsn_tcp_segment both = *s;
     uint32_t limit = w->side[0].limit, most = most_of(w, 1);
@@ -78,15 +78,16 @@ static __rte_cold void begin_anew(struct dsn_windows *w, const struct dsn_tcp_se
     meet(w, s, (w->flags & (DSN_TCP_OFFERED_B | DSN_TCP_BARE)) | (is(s, DSN_TCP_ACK) ? DSN_TCP_ACKED_B : 0));
 }
 
-/* A call from anew with a signature: its sender hears nobody who doesn't sign, so its receiver has to ask (RFC 2385 4.1,
- * RFC 5925 7.7). Out of the window, where nobody takes it for a reason to reset (RFC 5961 4). */
+/* A call from anew with a signature: its sender hears nobody who doesn't sign, so its receiver has to ask (RFC 2385
+ * 4.1, RFC 5925 7.7). Out of the window, where nobody takes it for a reason to reset (RFC 5961 4). */
 __rte_cold bool dsn_tcp_is_asked_by_who_gets_it(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     return s->is_signed && !is(s, DSN_TCP_ACK) && s->length == 1 &&
            !(dsn_seq_upto(sender->una, s->seq) && dsn_seq_upto(s->seq, sender->limit));
 }
 
-/* A SYN of A's from another number: the first one stays, since who answers has taken that if this isn't A's (RFC 5961 4). */
+/* A SYN of A's from another number: the first one stays, since who answers has taken that if this isn't A's (RFC 5961
+ * 4). */
 static __rte_cold void call_again(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     if (!(w->flags & DSN_TCP_TWICE)) {
         w->side[1].first_end = w->side[0].end;
@@ -139,8 +140,8 @@ static __rte_cold void take_first(struct dsn_windows *w) {
     w->flags = w->flags & DSN_TCP_FIRST_OFFERED ? DSN_TCP_OFFERED_A : 0;
 }
 
-/* Of the connection that this one replaces: all that was said is acknowledged, and comes again, since what acknowledged it
- * was lost (RFC 9293 3.6, 3.10.7.4). */
+/* Of the connection that this one replaces: all that was said is acknowledged, and comes again, since what acknowledged
+ * it was lost (RFC 9293 3.6, 3.10.7.4). */
 static bool is_of_before(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     uint32_t sent = s->side == 0 ? w->side[1].before_a : w->side[1].before_b;
     uint32_t received = s->side == 0 ? w->side[1].before_b : w->side[1].before_a;
@@ -214,15 +215,15 @@ enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct 
     bool before = is_of_before(w, s), heard = w->flags & DSN_TCP_HEARD;
     if (right || (!before && (heard || s->length > 0)))
         return DSN_REASON_TCP_STATE;
-    /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number: one for each
-     * call, whoever makes more of them (ADR 0189). */
+    /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number: one for
+     * each call, whoever makes more of them (ADR 0189). */
     w->side[1].answered = s->ack;
     w->flags |= DSN_TCP_ANSWERED | (before ? 0 : DSN_TCP_HEARD);
     return DSN_PASSED;
 }
 
-/* SYN_RECEIVED, behind what acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or with
- * a FIN. What wasn't offered by both doesn't count any more then, and `una` is what its name says. */
+/* SYN_RECEIVED, behind what acknowledges the other side's SYN: the handshake has ended when both are acknowledged, or
+ * with a FIN. What wasn't offered by both doesn't count any more then, and `una` is what its name says. */
 static void maybe_open(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     bool fin = w->flags & DSN_TCP_BOTH_FINS;
     w->flags |= s->side == 0 ? DSN_TCP_ACKED_B : DSN_TCP_ACKED_A;
@@ -236,8 +237,8 @@ static void maybe_open(struct dsn_session *session, struct dsn_windows *w, const
     session->tcp = fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
 }
 
-/* SYN_RECEIVED, a SYN: of the handshake once more; A's SYN+ACK where both opened at once (RFC 9293 3.5); or another answer,
- * as with SYN cookies. Whoever sends any other is asked. */
+/* SYN_RECEIVED, a SYN: of the handshake once more; A's SYN+ACK where both opened at once (RFC 9293 3.5); or another
+ * answer, as with SYN cookies. Whoever sends any other is asked. */
 enum dsn_reason_number dsn_tcp_syn_again(struct dsn_session *session, struct dsn_windows *w,
                                          const struct dsn_tcp_segment *s) {
     bool same = s->seq == w->side[s->side].una, ack = is(s, DSN_TCP_ACK), right = ack && acks_syn(w, s);

@@ -1,5 +1,6 @@
-/* Steps 1 to 14 of docs/forwarding.md, as far as nothing is kept of a packet: what it is, whose it is, and what is to be
- * done about it. Part of the loops of burst.c, which alone includes it; compiled twice, as all that includes run.h. */
+/* Steps 1 to 14 of docs/forwarding.md, as far as nothing is kept of a packet: what it is, whose it is, and what is to
+ * be done about it. Part of the loops of burst.c, which alone includes it; compiled twice, as all that includes
+ * run.h. */
 #ifndef DSN_PATH_LOOK_H
 #define DSN_PATH_LOOK_H
 

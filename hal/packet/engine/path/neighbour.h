@@ -71,9 +71,9 @@ bool dsn_neighbour_is_next_hop(const struct dsn_shard *shard, const struct dsn_n
 /* Its MAC, for a packet that the card makes in the name of who is behind the vNIC with this id: such a packet waits for
  * nobody. NULL: it isn't known; it is asked for from now on, if there is room. */
 const uint8_t *dsn_neighbour_want(struct dsn_shard *shard, uint32_t number, uint64_t vnic, uint64_t now);
-/* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it says that it
- * answers a request of ours, and is believed while one is out; override: the MAC replaces another one, but not that of
- * who has answered within a second. False: it isn't known, or says too little for one of whom nothing is known. */
+/* It said something of itself (RFC 4861 7.2.5; of ARP: RFC 826). mac: NULL where it says none. solicited: it says that
+ * it answers a request of ours, and is believed while one is out; override: the MAC replaces another one, but not that
+ * of who has answered within a second. False: it isn't known, or says too little for one of whom nothing is known. */
 bool dsn_neighbour_hear(struct dsn_shard *shard, const struct dsn_vnic *uplink, const uint8_t address[16],
                         const uint8_t *mac, bool solicited, bool override);
 /* Runs timers that are due, by due time, then uplink, then address. False: stopped, as the frames to send are many;

@@ -30,8 +30,8 @@ enum dsn_reason_number dsn_parse_ethernet(struct dsn_packet *p) {
     return p->ethertype < 0x0600 ? DSN_REASON_LLC : DSN_PASSED;
 }
 
-/* What RFC 7126 4 advises to drop, but for source routes: record route, timestamp, and what is obsolete. The rest is left
- * alone, what nobody knows included (RFC 1812 5.2.4). */
+/* What RFC 7126 4 advises to drop, but for source routes: record route, timestamp, and what is obsolete. The rest is
+ * left alone, what nobody knows included (RFC 1812 5.2.4). */
 static bool option_is_refused(uint8_t kind) {
     static const uint8_t refused[] = {7, 68, 11, 12, 82, 136, 142, 145, 147, 149, 151, 152};
     return memchr(refused, kind, sizeof(refused)) != NULL;

@@ -1,6 +1,6 @@
 /* The parser's short cut: untagged frames with IPv4 without options or IPv6 without extension headers, unfragmented,
- * with sane TCP or UDP in them; almost all packets are of this kind. What it says yes to, path/parse.c parses to the same
- * packet (path/tests/parse.c holds them to it); about the rest it says nothing. */
+ * with sane TCP or UDP in them; almost all packets are of this kind. What it says yes to, path/parse.c parses to the
+ * same packet (path/tests/parse.c holds them to it); about the rest it says nothing. */
 #ifndef DSN_PATH_PLAIN_H
 #define DSN_PATH_PLAIN_H
 

@@ -94,8 +94,8 @@ struct dsn_shard {
 };
 
 void dsn_event_put(struct dsn_shard *shard, enum dsn_event_kind kind, int16_t table, uint64_t id, const char *data);
-/* A row decided a connection, or a first packet that was dropped. `egress`: where it leaves; NULL: it was dropped before
- * the ingress chain, or by none. */
+/* A row decided a connection, or a first packet that was dropped. `egress`: where it leaves; NULL: it was dropped
+ * before the ingress chain, or by none. */
 void dsn_hit(struct dsn_shard *shard, struct dsn_decided_by by, const struct dsn_header *header,
              const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 static inline void dsn_step(struct dsn_shard *shard, uint16_t kind, int16_t table, uint64_t id, uint64_t value) {
@@ -107,7 +107,8 @@ void dsn_count_drop(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_numb
 /* The same of one that isn't the running packet: no step of that one. */
 void dsn_count_lost(struct dsn_shard *shard, uint32_t vnic, enum dsn_reason_number reason);
 
-/* For whom a frame counts: the slot of whom it came from if its port doesn't take it, that of whom it goes to if it does. */
+/* For whom a frame counts: the slot of whom it came from if its port doesn't take it, that of whom it goes to if it
+ * does. */
 static inline void dsn_mark(struct rte_mbuf *frame, uint32_t from, uint32_t to) {
     frame->hash.fdir.lo = from;
     frame->hash.fdir.hi = to;
@@ -147,7 +148,8 @@ void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *conne
 /* A list's number, 0: no room for it. */
 uint32_t dsn_ops_hold(struct dsn_shard *shard, const struct dsn_ops *ops);
 void dsn_ops_let_go(struct dsn_shard *shard, uint32_t number);
-/* A packet of this line turns its connection (dsn_session_turns): the first reply, or the initiator's next behind that. */
+/* A packet of this line turns its connection (dsn_session_turns): the first reply, or the initiator's next behind
+ * that. */
 void dsn_connection_turns(struct dsn_shard *shard, uint32_t ref);
 /* Removes what has expired, at most `budget` records being looked at. */
 bool dsn_connections_sweep(struct dsn_shard *shard, uint64_t now, uint32_t budget);
@@ -206,8 +208,8 @@ enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic
 void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 /* Number of the vNIC's state, with its budget where workers share one; 0: no room. */
 uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);
-/* uses.c: what the rows of table vnic use of their limits now, into the counters: a page from *slot on, which is then the
- * next one's, or the table's capacity. */
+/* uses.c: what the rows of table vnic use of their limits now, into the counters: a page from *slot on, which is then
+ * the next one's, or the table's capacity. */
 void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot);
 /* Gives back what a vNIC's share was lent and doesn't use, but for a chunk where one is more than a connection. */
 void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share);

@@ -1,7 +1,8 @@
 /* Stamps: at which generation the things that connections are decided from last changed. What was decided at
  * generation g stands while every stamp of what it was decided from is g or less. Stamps may be coarse, never missed:
  *   - a route is stamped by (VRF, first 16 bits for IPv4, 32 for IPv6), hashed; a shorter prefix stamps its VRF;
- *   - a rule is stamped by its group, and the latest changes of rules are kept: whom none of them covers isn't concerned;
+ *   - a rule is stamped by its group, and the latest changes of rules are kept: whom none of them covers isn't
+ *     concerned;
  *   - tracking has none: nothing is decided from it;
  *   - everything else, tables of strangers' stages included, is one stamp.
  * Links and neighbours aren't tables: shards count their changes (struct dsn_session.network). */

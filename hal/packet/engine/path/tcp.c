@@ -1,5 +1,5 @@
-/* TCP by RFC 9293 3.3.2 and 3.10.7, as far as somebody sees it who stands between the two, with RFC 5961's care for what
- * may be forged. Roman numbers are those of docs/forwarding.md, *TCP*. */
+/* TCP by RFC 9293 3.3.2 and 3.10.7, as far as somebody sees it who stands between the two, with RFC 5961's care for
+ * what may be forged. Roman numbers are those of docs/forwarding.md, *TCP*. */
 #include "path/tcp.h"
 
 #include "path/handshake.h"
@@ -11,8 +11,8 @@ static unsigned doubted(unsigned side) {
     return side == 0 ? DSN_TCP_DOUBTED_A : DSN_TCP_DOUBTED_B;
 }
 
-/* Its receiver waits for what it acknowledged last, or for all that was sent: a RST with one of these numbers is exact as
- * far as a bystander can tell (RFC 5961 3.2). */
+/* Its receiver waits for what it acknowledged last, or for all that was sent: a RST with one of these numbers is exact
+ * as far as a bystander can tell (RFC 5961 3.2). */
 static bool is_exact(const struct dsn_session *session, const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     bool opening = session->tcp == DSN_TCP_SYN_RECEIVED;
@@ -25,8 +25,8 @@ static bool is_exact(const struct dsn_session *session, const struct dsn_windows
     return opening && s->side == 1 && is(s, DSN_TCP_ACK) && acks_syn(w, s);
 }
 
-/* CLOSED by this RST. Where it does not begin at the end of what was sent its receiver may have more, and so not believe it;
- * nor does who has the answer that it refuses. */
+/* CLOSED by this RST. Where it does not begin at the end of what was sent its receiver may have more, and so not
+ * believe it; nor does who has the answer that it refuses. */
 static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     w->flags &= (uint8_t)~DSN_TCP_HANDSHAKE;
@@ -57,9 +57,9 @@ static enum dsn_reason_number reset(struct dsn_session *session, struct dsn_wind
     return in ? DSN_REASON_TCP_CHALLENGED : DSN_REASON_TCP_WINDOW;
 }
 
-/* A SYN+ACK once more, since what it was answered with was lost: its receiver has to say it again. The card can't in its
- * name: who has agreed on timestamps drops what has none (RFC 7323 3.2). Data behind it may have come through (RFC 7413):
- * then it is within the window of its number, that who repeats no more than this has. */
+/* A SYN+ACK once more, since what it was answered with was lost: its receiver has to say it again. The card can't in
+ * its name: who has agreed on timestamps drops what has none (RFC 7323 3.2). Data behind it may have come through (RFC
+ * 7413): then it is within the window of its number, that who repeats no more than this has. */
 static bool is_handshake_again(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     uint32_t una = w->side[s->side].una, lowest = una - most_of(w, !s->side);
     return is(s, DSN_TCP_ACK) && dsn_seq_upto(lowest, s->seq + 1) && dsn_seq_upto(s->seq + 1, una) && ack_fits(w, s);
@@ -72,7 +72,8 @@ static enum dsn_reason_number opening(struct dsn_session *session, struct dsn_wi
     return is(s, DSN_TCP_SYN) ? dsn_tcp_syn_again(session, w, s) : dsn_tcp_half_way(session, w, s, strict);
 }
 
-/* SYN_RECEIVED. Where B answers from another number, the earlier one stays beside it until A says which it has taken. */
+/* SYN_RECEIVED. Where B answers from another number, the earlier one stays beside it until A says which it has
+ * taken. */
 static __rte_noinline enum dsn_reason_number received(struct dsn_session *session, struct dsn_windows *w,
                                                       const struct dsn_tcp_segment *s, bool strict) {
     struct dsn_windows now = *w;
@@ -108,10 +109,10 @@ static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
     }
 }
 
-/* CLOSED by a RST. Who didn't take it, since data is missing, asks with an ACK and gets one that is exact (RFC 5961 3.2):
- * that ACK moves `una`. Whom it never reached gets another for data, or a SYN+ACK (RFC 9293 3.10.7.1), that he sends. A RST
- * that isn't believed by its receiver, who has acknowledged more than its number, or was never sent by whom it names, who
- * goes on, has closed nothing. */
+/* CLOSED by a RST. Who didn't take it, since data is missing, asks with an ACK and gets one that is exact (RFC 5961
+ * 3.2): that ACK moves `una`. Whom it never reached gets another for data, or a SYN+ACK (RFC 9293 3.10.7.1), that he
+ * sends. A RST that isn't believed by its receiver, who has acknowledged more than its number, or was never sent by
+ * whom it names, who goes on, has closed nothing. */
 static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_windows *w,
                                      const struct dsn_tcp_segment *s, bool strict) {
     uint32_t una = w->side[!s->side].una;
@@ -211,8 +212,9 @@ bool dsn_tcp_usual(struct dsn_windows *w, const uint8_t *tcp, const uint8_t *end
     struct dsn_tcp_side *mine = &w->side[side], *other = &w->side[side ^ 1];
     uint32_t seq = dsn_be32(tcp + 4), ack = dsn_be32(tcp + 8), window = dsn_be16(tcp + 14);
     uint32_t behind = seq + (uint32_t)(end - tcp) - (tcp[12] >> 4) * 4u, most = w->most[side];
-    /* I to IV: each of the differences is 0 or more, and none so large that it might as well be below 0. Windows unscaled are
-     * as large or smaller, and who was picked up may acknowledge more than `end`: what is between is told by the whole. */
+    /* I to IV: each of the differences is 0 or more, and none so large that it might as well be below 0. Windows
+     * unscaled are as large or smaller, and who was picked up may acknowledge more than `end`: what is between is told
+     * by the whole. */
     uint32_t alone = (uint32_t)(w->flags & DSN_TCP_ALONE) << 24; /* too much as well: the whole asks who is heard */
     uint32_t inside = alone | (mine->limit - seq - 1) | (behind - mine->end + w->most[side ^ 1]) | (other->end - ack) |
                       (ack - other->una + most);

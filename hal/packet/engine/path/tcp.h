@@ -1,8 +1,8 @@
-/* TCP as a bystander follows it: what each side has sent and what the other has let it send, so that a segment which its
- * receiver can't be waiting for goes no further (RFC 9293, 5961, 7323; docs/forwarding.md, *TCP*).
+/* TCP as a bystander follows it: what each side has sent and what the other has let it send, so that a segment which
+ * its receiver can't be waiting for goes no further (RFC 9293, 5961, 7323; docs/forwarding.md, *TCP*).
  *
- * Of the two sides of a connection A (0) is the initiator and B (1) the other, as directions are: a segment of direction
- * d was sent by side d. Sequence numbers are on a circle (RFC 9293 3.4). */
+ * Of the two sides of a connection A (0) is the initiator and B (1) the other, as directions are: a segment of
+ * direction d was sent by side d. Sequence numbers are on a circle (RFC 9293 3.4). */
 #ifndef DSN_PATH_TCP_H
 #define DSN_PATH_TCP_H
 
@@ -124,39 +124,40 @@ struct dsn_tcp_segment dsn_tcp_segment_of(const struct dsn_packet *packet, unsig
 void dsn_tcp_open(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
 /* It replaces this one, in that state, whose side A is. */
 void dsn_tcp_replaces(struct dsn_windows *windows, const struct dsn_windows *old, uint8_t tcp, unsigned side);
-/* It began before anybody looked; this is the first segment seen, with ACK and neither SYN nor RST. The state that it is
- * in. */
+/* It began before anybody looked; this is the first segment seen, with ACK and neither SYN nor RST. The state that it
+ * is in. */
 enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *windows, const struct dsn_tcp_segment *segment);
 
-/* Follows the connection: session->tcp is then the state behind this segment. Else the reason why it can't be, and nothing
- * has changed; DSN_REASON_TCP_CHALLENGED: its sender is to be asked (dsn_tcp_challenge). A bare SYN in TIME_WAIT or CLOSED
- * begins another connection: that is the caller's to see. Not strict: windows are followed, and what is outside passes. */
+/* Follows the connection: session->tcp is then the state behind this segment. Else the reason why it can't be, and
+ * nothing has changed; DSN_REASON_TCP_CHALLENGED: its sender is to be asked (dsn_tcp_challenge). A bare SYN in
+ * TIME_WAIT or CLOSED begins another connection: that is the caller's to see. Not strict: windows are followed, and
+ * what is outside passes. */
 enum dsn_reason_number dsn_tcp_follow(struct dsn_session *session, struct dsn_windows *windows,
                                       const struct dsn_tcp_segment *segment, bool strict);
 
-/* Of a segment that was refused: it could be forged, so it takes its part of what challenges there may be, whether or not
- * there is one for it. */
+/* Of a segment that was refused: it could be forged, so it takes its part of what challenges there may be, whether or
+ * not there is one for it. */
 bool dsn_tcp_may_be_forged(const struct dsn_session *session, const struct dsn_tcp_segment *segment);
 /* The ACK by which the receiver of this side's segments would ask whether one was its own (RFC 5961 3.2, 4.2), in its
  * name. False: it has said nothing yet that this would say again. */
 bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windows *windows, unsigned side,
                        struct dsn_tcp_segment *challenge);
 
-/* Of a first fragment: the number that offset 0 of its datagram's fragmentable part would have, with SYN and FIN counted,
- * so that base + where a later one ends is the number behind that. */
+/* Of a first fragment: the number that offset 0 of its datagram's fragmentable part would have, with SYN and FIN
+ * counted, so that base + where a later one ends is the number behind that. */
 uint32_t dsn_tcp_base(const struct dsn_packet *packet);
 /* A later fragment brought the side this far. */
 static inline void dsn_tcp_reach(struct dsn_windows *windows, unsigned side, uint32_t end) {
     windows->side[side].end = dsn_seq_later(windows->side[side].end, end);
 }
 
-/* Whether the side can have sent what begins here and the other one may still be without it: what an ICMP error must quote
- * to be believed (RFC 5927 4.1). */
+/* Whether the side can have sent what begins here and the other one may still be without it: what an ICMP error must
+ * quote to be believed (RFC 5927 4.1). */
 bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn_windows *windows, unsigned side,
                              uint32_t seq);
 
-/* The usual segment of an established connection: well within all bounds, and no SYN, FIN or RST; true: it was followed.
- * Else nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */
+/* The usual segment of an established connection: well within all bounds, and no SYN, FIN or RST; true: it was
+ * followed. Else nothing has changed, and dsn_tcp_follow() says. `tcp`: its header; `end`: where its payload ends. */
 bool dsn_tcp_usual(struct dsn_windows *windows, const uint8_t *tcp, const uint8_t *end, unsigned side);
 
 #endif

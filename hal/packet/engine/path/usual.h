@@ -1,11 +1,11 @@
-/* The way that almost all packets take, in as few steps as there can be: plain ones (path/plain.h) of living, up to date
- * connections whose op list is the usual one (path/ops.h), to a port that is up. It looks first and changes nothing
- * before it is sure; where it isn't, path/way.h does all of it, in words that are easier to hold against
+/* The way that almost all packets take, in as few steps as there can be: plain ones (path/plain.h) of living, up to
+ * date connections whose op list is the usual one (path/ops.h), to a port that is up. It looks first and changes
+ * nothing before it is sure; where it isn't, path/way.h does all of it, in words that are easier to hold against
  * docs/forwarding.md.
  *
- * What follows from an op list alone is worked out once for a train of packets that have it, all that follow each other:
- * a burst of a port mostly leaves by one other. Nobody else changes anything meanwhile: whatever isn't of the usual way
- * ends the train. */
+ * What follows from an op list alone is worked out once for a train of packets that have it, all that follow each
+ * other: a burst of a port mostly leaves by one other. Nobody else changes anything meanwhile: whatever isn't of the
+ * usual way ends the train. */
 #ifndef DSN_PATH_USUAL_H
 #define DSN_PATH_USUAL_H
 

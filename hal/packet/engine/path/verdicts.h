@@ -1,5 +1,6 @@
-/* What became of first fragments that another worker has judged: whoever received one remembers where its datagram goes,
- * whoever has its connection says whether it went on. Until then nobody knows, and what was refused leaves nothing. */
+/* What became of first fragments that another worker has judged: whoever received one remembers where its datagram
+ * goes, whoever has its connection says whether it went on. Until then nobody knows, and what was refused leaves
+ * nothing. */
 #ifndef DSN_PATH_VERDICTS_H
 #define DSN_PATH_VERDICTS_H
 

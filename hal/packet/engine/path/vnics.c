@@ -33,7 +33,8 @@ static uint32_t *head_of(const struct dsn_vnic_states *v, uint64_t id) {
     return &v->head[dsn_fold64(id ^ v->seed, UINT64_C(0x9e3779b97f4a7c15)) % HEADS];
 }
 
-/* One of which nothing is open and nothing waits, taken out of its chain. Of its bucket no more is lost than a second brings. */
+/* One of which nothing is open and nothing waits, taken out of its chain. Of its bucket no more is lost than a second
+ * brings. */
 static uint32_t give_away(struct dsn_vnic_states *v) {
     for (unsigned looks = 0; looks < LOOKS; looks++) {
         uint32_t number = v->hand = v->hand % v->high + 1;

@@ -1,5 +1,5 @@
-/* What a shard keeps of a vNIC, by its id: one that is taken out and put in again goes on where it was, whatever slot of
- * the table it gets, and whoever had that before. */
+/* What a shard keeps of a vNIC, by its id: one that is taken out and put in again goes on where it was, whatever slot
+ * of the table it gets, and whoever had that before. */
 #ifndef DSN_PATH_VNICS_H
 #define DSN_PATH_VNICS_H
 
@@ -37,8 +37,8 @@ struct dsn_vnic_state {
 
 _Static_assert(2 * sizeof(struct dsn_half_of) <= RTE_CACHE_LINE_SIZE, "both lie in one cache line");
 
-/* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another can't
- * read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
+/* What there may be of challenge ACKs, and of ICMP errors and RSTs, by the address that they go to: who is at another
+ * can't read from what he gets how many others got (RFC 5961 7, CVE-2016-5696, CVE-2020-25705). */
 #define DSN_CHALLENGE_BUCKETS 16
 #define DSN_CHALLENGES_LEAST 512u /* a second in a worker: with fewer chance would hide nothing */
 enum dsn_window_set {
@@ -79,7 +79,8 @@ static inline struct dsn_challenges *dsn_challenges(const struct dsn_vnic_states
     return (struct dsn_challenges *)(vnics->state + DSN_VNIC_STATES + 1) + number;
 }
 
-/* Likewise: of a state's two shares what has ended, touched only where something has. Of nothing that is open all is 0. */
+/* Likewise: of a state's two shares what has ended, touched only where something has. Of nothing that is open all is
+ * 0. */
 static inline struct dsn_half_of *dsn_ended_of(const struct dsn_vnic_states *vnics, uint32_t number) {
     return (struct dsn_half_of *)(dsn_challenges(vnics, 0) + DSN_VNIC_STATES + 1) + (size_t)number * 2;
 }

@@ -3,8 +3,8 @@
 #include "path/answers.h"
 #include "path/shard.h"
 
-/* What waits may be pushed out by its own share after this long: an answer takes milliseconds. So of a scan no more than
- * DSN_WAITING_EACH requests go out in it. */
+/* What waits may be pushed out by its own share after this long: an answer takes milliseconds. So of a scan no more
+ * than DSN_WAITING_EACH requests go out in it. */
 #define PATIENCE (32 * DSN_SECOND / 1000)
 
 /* --- places: in the queue of a neighbour, and in its share by age --- */
@@ -84,8 +84,8 @@ void dsn_waiting_send(struct dsn_shard *shard, struct dsn_neighbour *one, const 
     }
 }
 
-/* Who goes of a full queue where one more comes of this share: the oldest (RFC 4861 7.2.2) of those that would have most
- * there, so that a flood pushes out nothing but its own. */
+/* Who goes of a full queue where one more comes of this share: the oldest (RFC 4861 7.2.2) of those that would have
+ * most there, so that a flood pushes out nothing but its own. */
 static uint16_t last_in(const struct dsn_neighbours *n, const struct dsn_neighbour *one, uint32_t share) {
     uint8_t last = 0, most = 0;
     for (uint8_t i = 0; i < one->queued; i++) {
@@ -117,8 +117,8 @@ static void push_out(struct dsn_shard *shard, uint16_t place, enum dsn_reason_nu
         dsn_neighbour_forget(shard, packet.neighbour);
 }
 
-/* Does the oldest go of a full share, so that this neighbour is asked for? Where that is a next hop at once: of these there
- * are few, and who is flooded has to find his. Of a copied shard the packets aren't there. */
+/* Does the oldest go of a full share, so that this neighbour is asked for? Where that is a next hop at once: of these
+ * there are few, and who is flooded has to find his. Of a copied shard the packets aren't there. */
 static bool makes_way(const struct dsn_shard *shard, uint16_t oldest, const struct dsn_neighbour *one, uint64_t now) {
     return oldest == 0 || now - shard->neighbours.packet[oldest].since >= PATIENCE ||
            dsn_neighbour_is_next_hop(shard, one);

@@ -14,9 +14,9 @@ struct dsn_waiting {
     uint16_t older;
 };
 
-/* A packet goes to the neighbour with this number that came from `vnic`, still behind its Ethernet header. DSN_PASSED: it
- * waits from now on (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor in
- * PROBE. */
+/* A packet goes to the neighbour with this number that came from `vnic`, still behind its Ethernet header. DSN_PASSED:
+ * it waits from now on (the mbuf was taken); else the reason to drop it. Only for those that are neither REACHABLE nor
+ * in PROBE. */
 enum dsn_reason_number dsn_neighbour_wait(struct dsn_shard *shard, uint32_t number, struct rte_mbuf *packet,
                                           uint32_t vnic, uint64_t now);
 /* What waits for it goes to its MAC. */

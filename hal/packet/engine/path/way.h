@@ -1,5 +1,5 @@
-/* The usual way of a packet whose connection is known, inline: checks, TCP, counting, rewriting, queueing. Compiled twice,
- * as all that includes run.h. */
+/* The usual way of a packet whose connection is known, inline: checks, TCP, counting, rewriting, queueing. Compiled
+ * twice, as all that includes run.h. */
 #ifndef DSN_PATH_WAY_H
 #define DSN_PATH_WAY_H
 
@@ -31,8 +31,8 @@ enum dsn_reason_number dsn_decide_again(struct dsn_shard *shard, const struct ds
 dsn_end dsn_any_way(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref, const struct dsn_ops *ops);
 
 /* Most commits concern few connections: that this is none of them is told by the session alone, since a look into the
- * stamps needs both lines, of which a packet meets one. Without branches: under a stream of commits any of them would be
- * guessed wrong as often as not. False: dsn_decide_again() says. */
+ * stamps needs both lines, of which a packet meets one. Without branches: under a stream of commits any of them would
+ * be guessed wrong as often as not. False: dsn_decide_again() says. */
 static inline bool dsn_is_as_decided(const struct dsn_shard *shard, struct dsn_session *session) {
     uint64_t age = shard->generation - session->generation;
     bool touched = dsn_touches(&shard->since[age % DSN_LATEST], session->touch_a, session->touch_b);

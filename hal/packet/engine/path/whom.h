@@ -21,8 +21,8 @@ uint32_t dsn_vnic_address(const struct dsn_root *root, uint64_t vrf, const uint8
 /* The slot of the row of `local_address`; DSN_NO_SLOT. */
 uint32_t dsn_local_address(const struct dsn_root *root, uint64_t vrf, const uint8_t address[16]);
 
-/* The slot of the row by which nobody behind this uplink has the address: of *table, local_address or else vnic_address;
- * DSN_NO_SLOT. */
+/* The slot of the row by which nobody behind this uplink has the address: of *table, local_address or else
+ * vnic_address; DSN_NO_SLOT. */
 uint32_t dsn_own_address(const struct dsn_root *root, const struct dsn_vnic *uplink, const uint8_t address[16],
                          enum dsn_table_number *table);
 

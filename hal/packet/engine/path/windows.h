@@ -1,5 +1,5 @@
-/* What bounds a TCP connection's two sides, and what a segment may say to it: for handshake.c and tcp.c. Roman numbers are
- * those of docs/forwarding.md, *TCP*. */
+/* What bounds a TCP connection's two sides, and what a segment may say to it: for handshake.c and tcp.c. Roman numbers
+ * are those of docs/forwarding.md, *TCP*. */
 #ifndef DSN_PATH_WINDOWS_H
 #define DSN_PATH_WINDOWS_H
 
@@ -49,7 +49,8 @@ static inline void take_offer(struct dsn_windows *w, const struct dsn_tcp_segmen
     w->scale = (uint8_t)((w->scale & ~(15u << shift)) | scale << shift);
 }
 
-/* What its sender has sent, and the largest window that it has said. A window in a SYN is never scaled (RFC 7323 2.2). */
+/* What its sender has sent, and the largest window that it has said. A window in a SYN is never scaled (RFC 7323
+ * 2.2). */
 static inline void advertise(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     uint16_t window = is(s, DSN_TCP_SYN) ? units_of(w, s->side, s->window) : s->window;
     dsn_tcp_reach(w, s->side, end_of(s));
@@ -67,8 +68,8 @@ static inline void grant(struct dsn_windows *w, const struct dsn_tcp_segment *s)
 }
 
 /* A segment that isn't a SYN has passed. What it acknowledges was sent, though it may have gone another way, or before
- * the card was there; `una` is the caller's. A FIN in front of what was sent is none for its receiver (RFC 9293 3.10.7.4),
- * and nobody's who has sent more. */
+ * the card was there; `una` is the caller's. A FIN in front of what was sent is none for its receiver (RFC 9293
+ * 3.10.7.4), and nobody's who has sent more. */
 static inline void record(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     advertise(w, s);
     grant(w, s);
@@ -82,14 +83,14 @@ static inline void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segme
     other->una = dsn_seq_later(other->una, s->ack);
 }
 
-/* What its sender may still say again, at the least: it needn't have heard what was acknowledged last, nor sent more than a
- * window behind that. (What was sent doesn't tell: probes and data in a SYN are bounded by no window.) */
+/* What its sender may still say again, at the least: it needn't have heard what was acknowledged last, nor sent more
+ * than a window behind that. (What was sent doesn't tell: probes and data in a SYN are bounded by no window.) */
 static inline uint32_t oldest(const struct dsn_windows *w, unsigned side) {
     return w->side[side].una - most_of(w, !side);
 }
 
-/* I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that end, but
- * for the probe of a window that is shut (RFC 9293 3.8.6.1). */
+/* I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that end,
+ * but for the probe of a window that is shut (RFC 9293 3.8.6.1). */
 static inline bool begins_in_window(const struct dsn_tcp_side *sender, const struct dsn_tcp_segment *s) {
     if (!holds_data(s))
         return dsn_seq_upto(s->seq, dsn_seq_later(sender->limit, sender->end));
@@ -97,14 +98,14 @@ static inline bool begins_in_window(const struct dsn_tcp_side *sender, const str
     return dsn_seq_upto(s->seq + !shut, sender->limit);
 }
 
-/* All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it says (RFC
- * 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing. */
+/* All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it says
+ * (RFC 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing. */
 static inline bool is_old(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     return !dsn_seq_upto(w->side[s->side].una, end_of(s));
 }
 
-/* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes behind
- * a FIN. */
+/* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes
+ * behind a FIN. */
 static inline bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
     bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);

@@ -7,7 +7,8 @@
 /* Error kinds of the contract (wire.h) that an open ends with. */
 enum dsn_open_kind { DSN_OPEN_INVALID = 1, DSN_OPEN_FULL = 3, DSN_OPEN_UNSUPPORTED = 9 };
 
-/* What became of an open: kind 0, or words for the error's fields. `number` is an errno that explains it, 0 for none. */
+/* What became of an open: kind 0, or words for the error's fields. `number` is an errno that explains it, 0 for
+ * none. */
 struct dsn_opened {
     uint16_t kind;
     int number;

@@ -5,8 +5,8 @@
 
 uint32_t dsn_pool_packets(uint16_t workers, uint16_t ports) {
     /* Each worker: its cache, what waits in its shard's queues, 2,048 first packets that wait for their turn
-     * (path/firsts.h), and as much as one port may have handed it by another worker. Each port: the descriptors of a DPDK device. Where
-     * more is needed, packets wait in front of the ports. */
+     * (path/firsts.h), and as much as one port may have handed it by another worker. Each port: the descriptors of a
+     * DPDK device. Where more is needed, packets wait in front of the ports. */
     uint32_t handed = workers > 1 ? dsn_handed_packets(workers) : 0;
     return 4096 + workers * (4096 + handed) + ports * 512u;
 }

@@ -21,8 +21,8 @@ struct dsn_lane *dsn_lane_create(const char *name, uint32_t packets);
 void dsn_lane_destroy(struct dsn_lane *lane);
 
 /* Puts those that have a place: a packet is put where more places are left than its port has, so that a flood by one
- * leaves to each other about as many as it takes. They are put in their order; the others stand behind them, and stay the caller's.
- * Returns how many were put. `count`: DSN_TX_BURST at most. */
+ * leaves to each other about as many as it takes. They are put in their order; the others stand behind them, and stay
+ * the caller's. Returns how many were put. `count`: DSN_TX_BURST at most. */
 uint16_t dsn_lane_put(struct dsn_lane *lane, struct rte_mbuf **packets, uint16_t count);
 /* Takes up to DSN_BURST. Returns how many. */
 uint16_t dsn_lane_take(struct dsn_lane *lane, struct rte_mbuf *packets[DSN_BURST]);

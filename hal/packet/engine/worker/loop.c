@@ -29,7 +29,8 @@ static void drop(struct dsn_worker *w, const struct dsn_port *port, struct rte_m
     rte_pktmbuf_free_bulk(packets, count);
 }
 
-/* Packets that go to one vNIC, one behind the other. Looked up before they are sent: what a port has taken is its own. */
+/* Packets that go to one vNIC, one behind the other. Looked up before they are sent: what a port has taken is its
+ * own. */
 struct run {
     uint32_t to, packets;
     uint64_t bytes;

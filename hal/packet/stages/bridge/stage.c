@@ -1,5 +1,5 @@
-/* A packet to another MAC of the subnet goes to the vNIC that has it; nothing is flooded or learned, and none comes from a
- * MAC that another vNIC has. */
+/* A packet to another MAC of the subnet goes to the vNIC that has it; nothing is flooded or learned, and none comes
+ * from a MAC that another vNIC has. */
 #include "stage.h"
 
 static uint32_t find(const struct dsn_root *root, uint64_t subnet, const uint8_t mac[6]) {

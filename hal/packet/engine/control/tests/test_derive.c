@@ -1,5 +1,5 @@
-/* What the path derives follows each commit, and each one undone, byte for byte as it would come from the rows alone; and
- * a commit of one row costs the same in an empty table as in one that is full. */
+/* What the path derives follows each commit, and each one undone, byte for byte as it would come from the rows alone;
+ * and a commit of one row costs the same in an empty table as in one that is full. */
 #include "control/tests/commits.h"
 #include "path.h"
 #include "path/tests/plainly.h"

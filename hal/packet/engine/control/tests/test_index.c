@@ -1,5 +1,5 @@
-/* Indexes of small and large tables against a plain list: what is there is found, and may be there; and the bit that says so
- * goes with the last entry that has it. */
+/* Indexes of small and large tables against a plain list: what is there is found, and may be there; and the bit that
+ * says so goes with the last entry that has it. */
 #include "control/index.h"
 #include "path/tests/check.h"
 

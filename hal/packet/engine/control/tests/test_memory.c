@@ -1,4 +1,5 @@
-/* A commit for which memory lacks is FULL before anything changes; one for which it was there touches nothing that isn't. */
+/* A commit for which memory lacks is FULL before anything changes; one for which it was there touches nothing that
+ * isn't. */
 #include "control/memory.h"
 #include "control/tests/commits.h"
 #include "path/packet.h"

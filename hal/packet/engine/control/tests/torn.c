@@ -1,5 +1,6 @@
-/* An engine with a mistake, linked in place of one of its functions (--wrap): a commit's tables become visible one by one,
- * with a pause between, before the whole root does. Nothing else differs. tests/netns/test_mixture.py has to see it. */
+/* An engine with a mistake, linked in place of one of its functions (--wrap): a commit's tables become visible one by
+ * one, with a pause between, before the whole root does. Nothing else differs. tests/netns/test_mixture.py has to see
+ * it. */
 #include "control/control.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The classifier against a linear scan: random rule sets of every nasty shape, with inserts, removes and lookups mixed. */
+/* The classifier against a linear scan: random rule sets of every nasty shape, with inserts, removes and lookups
+ * mixed. */
 #include "match/classify.h"
 #include "random.h"
 #include "table.h"

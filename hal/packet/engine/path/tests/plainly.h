@@ -1,4 +1,5 @@
-/* What the path has to derive from a root's tables, in the bytes of derived.h: each time from all rows, by searching. */
+/* What the path has to derive from a root's tables, in the bytes of derived.h: each time from all rows, by
+ * searching. */
 #ifndef DSN_PATH_TESTS_PLAINLY_H
 #define DSN_PATH_TESTS_PLAINLY_H
 

@@ -1,5 +1,5 @@
-/* Limits that workers share: what they have together never is more, little of it lies idle, and a small limit is whoever's
- * who needs it. */
+/* Limits that workers share: what they have together never is more, little of it lies idle, and a small limit is
+ * whoever's who needs it. */
 #include "path/shard.h"
 #include "path/tests/check.h"
 

@@ -1,5 +1,6 @@
-/* First fragments that another worker judges: until he has said so they keep their place, and so long no other one is asked
- * about in it; what he has refused goes with the next first one, however long that took him. And how many there may be. */
+/* First fragments that another worker judges: until he has said so they keep their place, and so long no other one is
+ * asked about in it; what he has refused goes with the next first one, however long that took him. And how many there
+ * may be. */
 #include "path/first_fragments.h"
 
 #include "path/tests/check.h"

@@ -1,5 +1,5 @@
-/* The flow table: as many connections as promised, whatever their keys; what is taken out is gone; the wheel finds what has
- * expired and nothing else, and looks for it at few that live. */
+/* The flow table: as many connections as promised, whatever their keys; what is taken out is gone; the wheel finds what
+ * has expired and nothing else, and looks for it at few that live. */
 #include "path/flows.h"
 #include "path/packet.h"
 #include "path/tests/check.h"

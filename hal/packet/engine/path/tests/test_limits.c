@@ -1,4 +1,5 @@
-/* A flood that is refused because there is no room costs a burst a bounded time, and room is found where there is some. */
+/* A flood that is refused because there is no room costs a burst a bounded time, and room is found where there is
+ * some. */
 #include "path/tests/many.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* What a session alone says of commits since: never that it stands where the stamps deny it, and mostly that it does. */
+/* What a session alone says of commits since: never that it stands where the stamps deny it, and mostly that it
+ * does. */
 #include "path/tests/check.h"
 #include "path/way.h"
 

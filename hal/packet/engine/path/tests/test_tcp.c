@@ -1,5 +1,5 @@
-/* TCP as path/tcp.c follows it, at the edges that packets seldom come to: numbers that go round, scales of 14, windows of
- * nothing and of 65,535 units; and that the usual segment's short cut says the same as the whole. */
+/* TCP as path/tcp.c follows it, at the edges that packets seldom come to: numbers that go round, scales of 14, windows
+ * of nothing and of 65,535 units; and that the usual segment's short cut says the same as the whole. */
 #include "path/tcp.h"
 #include "path/tests/check.h"
 
@@ -108,7 +108,8 @@ static void scales(void) {
         CHECK((uint32_t)windows.most[B] << 3 >= window &&
               ((uint32_t)windows.most[B] << 3) < window + 8 + (window == 0));
         CHECK(windows.side[B].limit == 10 + (window ? window : 1));
-        /* Another answer, without an offer: the one before stays beside it, and what either offers and grants counts. */
+        /* Another answer, without an offer: the one before stays beside it, and what either offers and grants
+         * counts. */
         s = segment(B, DSN_TCP_SYN | DSN_TCP_ACK, 77, 6, 0, 100);
         CHECK(follow(s) == DSN_PASSED && windows.side[B].una == 77 && windows.side[B].limit == 9);
         CHECK((uint32_t)windows.most[A] << 14 >= window && (uint32_t)windows.most[B] << 3 >= RTE_MAX(window, 100u));

@@ -32,13 +32,12 @@ from hal.packet.contract import (
 from hal.packet.schema.rows import Row, Rows, as_rows
 from tests.packets.packets import Description, udp
 from tests.packets.world import GATEWAY_MACS, HOSTS, Host
+from tests.tools.provoked import PROVOKED
 
 SECOND = 1_000_000_000
 ON_TWIN = pytest.mark.parametrize("backend", ["twin"], indirect=True)
 """Of a fixture about links and queues of ports, which no backend but the twin has without devices. The engine's are in
 `tests/netns`."""
-PROVOKED: set[str] = set()
-"""Reasons that packets of this run were seen to be dropped for."""
 
 
 def checksums_hold(frame: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,14 +12,10 @@ from hal.packet.contract import Backend
 from hal.packet.derive import sync
 from hal.packet.model import Twin
 from tests.packets import world
-from tests.packets.card import PROVOKED, Card
+from tests.packets.card import Card
 from tests.tools.engine import binary
 from tests.tools.engines import running
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--provoked", type=Path, help="write which drop reasons were provoked, as JSON")
-
+from tests.tools.provoked import PROVOKED
 
 _CHOSEN = pytest.StashKey[bool]()
 """Whether this run leaves some of the folder's tests out."""
@@ -47,11 +42,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def provoked_by_all(request: pytest.FixtureRequest) -> set[str] | None:
     """Reasons that all other fixtures here have provoked in this run; None where it leaves some of them out."""
     return None if request.config.stash.get(_CHOSEN, False) else PROVOKED
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if path := session.config.getoption("--provoked"):
-        path.write_text(json.dumps(sorted(PROVOKED)))
 
 
 @pytest.fixture(scope="session")

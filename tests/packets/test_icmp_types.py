@@ -10,12 +10,13 @@ import pytest
 from scapy.all import ICMP, UDP, ICMPv6DestUnreach
 
 from hal.packet.contract import Verdict
-from tests.packets.card import PROVOKED, Card, Sent
+from tests.packets.card import Card, Sent
 from tests.packets.packets import other, ping, tcp, udp
 from tests.packets.test_odd_ones import policies
 from tests.packets.world import GATEWAY_MACS, HOSTS
 from tests.property import frames
 from tests.property.frames import Ip
+from tests.tools.provoked import PROVOKED
 
 CLIENT, DB = HOSTS["client"], HOSTS["db"]
 FOUR, SIX = Ip("10.2.0.5", "10.1.0.20"), Ip("2001:db8:2::5", "2001:db8:1::14")

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from hal.packet.contract import Verdict
-from tests.packets.card import PROVOKED, Card, Sent
+from tests.packets.card import Card, Sent
 from tests.packets.world import GATEWAY_MACS, HOSTS, SHOP
 from tests.property import frames
 from tests.property.frames import Ip
+from tests.tools.provoked import PROVOKED
 from tests.tools.tree import ROOT
 
 CLIENT, WEB, DB = (HOSTS[name] for name in ("client", "web", "db"))

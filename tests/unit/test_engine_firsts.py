@@ -24,6 +24,7 @@ from hal.packet.contract import Counters, Event, EventKind, Flow, Insert, LoadCo
 from hal.packet.schema.rows import as_rows
 from tests.tools import pcap
 from tests.tools.engines import running
+from tests.tools.provoked import PROVOKED
 
 POLL, CHAINS, EACH = 32, 8, 512
 """Packets of a port at a time, chains of a burst, and what of a vNIC may wait."""
@@ -84,6 +85,7 @@ def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1, pickup_ns: i
         stack.close()
         left = {host.port: marks(pcap.read(folder / f"out{host.port}")) for host in (A, B, C)}
     assert _done(counters) == total, counters
+    PROVOKED.update(reason for reason, count in counters.drops.items() if count)
     return Played(counters, left, flows, events)
 
 

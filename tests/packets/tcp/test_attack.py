@@ -4,12 +4,16 @@ and the connection works on. Each attack is beside the segment that it imitates,
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from hal.packet.contract import TcpState
 from tests.packets.card import Card
+from tests.packets.packets import tcp
 from tests.packets.tcp.talk import OPEN, Talk, asked
+from tests.packets.world import HOSTS
 
 WINDOW = 8192
 WHOLE = 1 << 32
@@ -217,3 +221,47 @@ def test_a_thousand_forged_segments(card: Card, seed: int) -> None:
         assert all(output.port == sent.host.port for output in sent.result.outputs)
     assert sum(_drops(card).values()) == 333
     _works(talk)
+
+
+OPENED = 20
+
+
+def _counts(card: Card, flags: str | None, reason: str = "", sport: int = 4000, **numbers: Any) -> tuple[int, int, int]:
+    """What counts for a vNIC to which a stranger has a connection, once such a segment was forged in his name:
+    connections, half-open ones, and how many more may be opened in this second."""
+    shard = card.anew()
+    shard.now = 1 << 40
+    shard.resolves("gateway")
+    web = HOSTS["web"].vnic
+    shard.changes(replace(card.row("vnic", web), half_open_limit=4, new_flow_limit=OPENED))
+    talk = Talk(shard, ends=("gateway", "web")).plays(OPEN + " A:PA+100 B:A")
+    if flags is not None:
+        forged = talk if sport == 4000 else Talk(shard, ends=("gateway", "web"), sport=sport)
+        assert forged.a(flags, **{"data": 0, **numbers}).result.reason == reason
+    shard.shard.settle()
+    limits = shard.shard.counters().limits
+    many = [shard.host("gateway").sends(tcp(f"192.0.2.1:{port} > 10.1.0.10:80")) for port in range(5000, 5000 + OPENED)]
+    assert {sent.result.reason for sent in many} == {"", "new_flow_limit"}
+    more = sum(not sent.result.reason for sent in many)
+    assert shard.shard.counters().drops["new_flow_limit"] == OPENED - more
+    talk.plays("B:PA+100")
+    return limits[web, "inbound_flow_limit"].used, limits[web, "inbound_half_open_limit"].used, more
+
+
+def test_counts_tell_that_a_connection_exists_and_never_its_numbers(card: Card) -> None:
+    """ADR 0205: who forges a packet in another's name, and reads limits by what becomes of his own, learns whether it
+    opened something. What meets a connection changes nothing of them, whether its numbers fit or not."""
+    still = _counts(card, None)
+    assert still == (1, 0, OPENED - 1)
+    far = {"seq": 900_000_000, "ack": 5001}
+    assert _counts(card, "S", "tcp_challenged", seq=1101) == still
+    assert _counts(card, "S", "tcp_challenged", **far) == still
+    assert _counts(card, "R", "tcp_challenged", seq=1102) == still
+    assert _counts(card, "R", "tcp_window", **far) == still
+    assert _counts(card, "A", "", seq=1101, ack=5001) == still
+    assert _counts(card, "A", "tcp_window", **far) == still
+    assert _counts(card, "PA", "", seq=1101, ack=5001, data=10) == still
+    assert _counts(card, "PA", "tcp_window", seq=1101, ack=3_000_000_000, data=10) == still
+    assert _counts(card, "SA", "tcp_challenged", **far) == still
+    assert _counts(card, "S", "", sport=4001) == (2, 1, OPENED - 2)
+    assert _counts(card, "R", "tcp_no_session", sport=4001) == still

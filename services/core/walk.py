@@ -43,7 +43,12 @@ class Walker:
         self.problems.append(Problem(position, message, object=self.title, field=path, **more))
 
     def fill(self, message: Message, node: Node, path: str, fixed: frozenset[str] = frozenset()) -> None:
-        """Set the fields of `message` from a mapping. `fixed`: fields that are set already and not written."""
+        """Set the fields of `message` from a mapping. `fixed`: fields that are set already and not written. What holds
+        where nothing is said holds as well where the mapping is none: services read the object all the same."""
+        self._given(message, node, path, fixed)
+        assume(message)
+
+    def _given(self, message: Message, node: Node, path: str, fixed: frozenset[str]) -> None:
         descriptor: Any = message.DESCRIPTOR
         if isinstance(node, Bad):
             return
@@ -73,7 +78,6 @@ class Walker:
             if form(field).required and field.name not in given | fixed:
                 more = {"fix": f"Add {field.json_name}:."}
                 self.report(node, _join(path, field.json_name), "the field is missing", **more)
-        assume(message)
 
     def aside(self) -> Walker:
         """For what counts for nothing but is read for its mistakes: it reports to the same, and keeps no places."""

@@ -408,3 +408,13 @@ def test_a_vrf_without_a_tap_is_told_and_a_spare_is_no_port_for_others() -> None
     uplink = "kind: Uplink\nname: u\nspec: {port: spare-tap-1}\n"
     (told,) = load([Source("x.yaml", uplink.encode())], SERVICES, with_spares(1)).problems
     assert "the card has no port spare-tap-1" in told.message
+
+
+@pytest.mark.parametrize("spec", ["words", "[a, b]", "1h}"])
+@pytest.mark.parametrize("kind", sorted(SERVICES.kinds))
+def test_a_spec_that_is_no_mapping_is_an_error(kind: str, spec: str) -> None:
+    """Services see the object all the same, with what holds where nothing is said."""
+    found = problems(f"kind: {kind}\nname: t\nspec: {spec}")
+    assert f"x.yaml:3:7: error: {kind} t, field spec: not the fields of a {kind}" in [
+        one.partition(";")[0] for one in found
+    ]

@@ -68,8 +68,8 @@ class Vnic(_message.Message):
     new_flow_limit: _builtins.int
     """Connections a second that it may open, and as many that others may open to it; 0 for the card's default."""
     half_open_limit: _builtins.int
-    """TCP connections that it may have half-open (in their handshake, or picked up and heard from one side alone), and as
-    many to it; 0 for the card's default. Never more than half of flow_limit and inbound_flow_limit.
+    """TCP connections whose handshake isn't finished that it may have, and as many to it; 0 for the card's default. Never more
+    than half of flow_limit and inbound_flow_limit.
     """
     fragment_limit: _builtins.int
     """Fragmented datagrams of it that a worker remembers at a time; 0 for the card's default."""
@@ -140,7 +140,7 @@ class LimitStatus(_message.Message):
     vNIC, or what comes to it by uplinks.
     """
     used: _builtins.int
-    """How much of it is used now: connections that haven't ended, half-open ones, datagrams, neighbours, or packets that
+    """How much of it is used now: connections that haven't ended, handshakes, datagrams, neighbours, or packets that
     wait. 0 where it is by the second.
     """
     most: _builtins.int
@@ -150,7 +150,7 @@ class LimitStatus(_message.Message):
     a_second: _builtins.bool
     """It is by the second."""
     refused: _builtins.int
-    """How often it has refused since the engine started, or the vNIC came: packets dropped, the oldest half-open ones pushed
+    """How often it has refused since the engine started, or the vNIC came: packets dropped, the oldest handshakes pushed
     out (half_open_limit), ICMP errors, RSTs (icmp_limit) and challenge ACKs (challenge_limit) not made.
     """
     def __init__(

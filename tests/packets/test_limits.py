@@ -250,6 +250,29 @@ def test_a_full_table_has_room_for_who_has_less(card: Card, protocol: str) -> No
     assert (EventKind.FLOW_TABLE_FULL, 0) in told(full)
 
 
+@pytest.mark.parametrize(("hosts", "who"), [(("client", "db"), CLIENT), (("db", "client"), DB)])
+def test_of_two_with_as_many_who_has_got_no_other_for_longest(card: Card, hosts: tuple[str, str], who: int) -> None:
+    """That one of his has expired since, so that he has come to have as many just now, changes nothing."""
+    full = card.anew(connections=5)
+
+    def asks(host: str, *ports: int) -> None:
+        source = {"client": "10.1.0.20", "db": "10.2.0.5"}[host]
+        for port in ports:
+            full.host(host).sends(udp(f"{source}:{port} > 10.1.0.10:53")).arrives_at("web")
+
+    asks(hosts[0], 9)
+    full.after(60)
+    asks(hosts[0], 1, 2)
+    asks(hosts[1], 1, 2)
+    full.after(61)
+    syn(full, 1, "gateway")
+    assert (evicted(full), len(full.flows())) == (0, 5)
+    syn(full, 2, "gateway")
+    assert evicted(full) == 1
+    assert [flow.source_port for flow in full.flows(vnic=who)] == [2]
+    assert len(full.flows()) == 5
+
+
 def test_established_ones_never_go(card: Card) -> None:
     full = card.anew(connections=3)
     for port in (1, 2, 3):

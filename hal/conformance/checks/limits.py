@@ -209,11 +209,12 @@ def limits_are_told_once_in_ten_seconds(bench: Bench) -> None:
 @check(
     Level.STATEFUL,
     "Of the second 0 means an eighth of what fits in all workers.",
-    "One more is not refused: the oldest of them goes, the one that has counted for the vNIC in this way for longest.",
+    "One more handshake is not refused: the oldest of them goes, the one that has counted for the vNIC in this way for "
+    "longest.",
     needs=NEEDS,
 )
 def the_oldest_half_open_makes_way(bench: Bench) -> None:
-    """Of more half-open TCP connections than a vNIC may have the oldest goes; what is established stays."""
+    """Of more TCP connections in their handshake than a vNIC may have the oldest goes; what is established stays."""
     for own, limit in ((0, 8), (3, 3)):
         card = world.world(bench, connections=64)
         card.commit(modify(world.vnic(A, half_open_limit=own)))

@@ -141,7 +141,7 @@ class Vnic(Row):
     new_flow_limit: int = 0
     """Connections a second that it may open, as many others to it; 0: the card's default."""
     half_open_limit: int = 0
-    """TCP connections it may have half-open, as many to it; 0: the card's default."""
+    """TCP connections it may have in their handshake, as many to it; 0: the card's default."""
     fragment_limit: int = 0
     """Fragmented datagrams of it that a worker remembers; 0: the card's default."""
     icmp_limit: int = 0

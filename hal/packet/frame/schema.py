@@ -193,7 +193,7 @@ SCHEMA = StageSchema(
                         ),
                         u32(
                             "half_open_limit",
-                            "TCP connections it may have half-open, as many to it; 0: the card's default.",
+                            "TCP connections it may have in their handshake, as many to it; 0: the card's default.",
                             default=0,
                         ),
                         u32(

@@ -288,7 +288,7 @@ class FlowTable:
         return self._shares[share] >= limit
 
     def uses(self, share: Share) -> tuple[int, int]:
-        """Connections of a share that haven't ended, and those of them that are half-open TCP."""
+        """Connections of a share that haven't ended, and those of them that are TCP in its handshake."""
         ended, handshakes = (
             sum(one.count(share, kind) for one in self._half_open.values()) for kind in (Kind.ENDED, Kind.HANDSHAKE)
         )

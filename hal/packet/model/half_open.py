@@ -1,5 +1,5 @@
-"""Who goes where room is needed: connections that nobody has answered yet, and what has ended, by whom they count for,
-the oldest first."""
+"""Who goes where room is needed: connections that nobody has answered yet, and before them what has ended and what was
+picked up and heard from one side alone, by whom they count for, the oldest first."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ class Kind(Enum):
     UNANSWERED = 2
     """Of other protocols than TCP."""
     ENDED = 3
+    """Or as little loss: see `has_ended`."""
 
 
 def is_half_open(connection: Connection) -> bool:
-    """TCP whose handshake isn't finished, or that was picked up and of which one side alone was heard; of others, that
-    nobody has replied to."""
+    """TCP whose handshake isn't finished; of others, that nobody has replied to."""
     if talk := connection.talk:
-        return talk.state in HANDSHAKE or talk.alone is not None
+        return talk.state in HANDSHAKE
     return not connection.replied
 
 
 def has_ended(connection: Connection) -> bool:
     """TCP that both sides have closed, or one by a RST; where that may not have been taken it may still live. UDP and
-    echo that were one exchange so far: nobody says that they are over."""
+    echo that were one exchange so far: nobody says that they are over. And TCP that was picked up and of which one side
+    alone was heard: whoever forges a segment makes it, and its next segment picks it up again."""
     if talk := connection.talk:
-        return talk.state is TcpState.TIME_WAIT or (talk.state is TcpState.CLOSED and talk.doubted is None)
+        if talk.state is TcpState.CLOSED:
+            return talk.doubted is None
+        return talk.state is TcpState.TIME_WAIT or (talk.alone is not None and talk.state not in HANDSHAKE)
     return connection.exchange
 
 
@@ -63,22 +66,23 @@ class HalfOpen:
         self._kinds: dict[int, Kind] = {}
         """By the id of a connection, as what it is listed."""
         self._lists: dict[tuple[Share | None, Kind], dict[int, Connection]] = {}
-        self._since: dict[tuple[Share | None, bool], int] = {}
-        """When a share came to have as many as it has, of what has ended or of others: the number of that change."""
-        self._changes = 0
+        self._latest: dict[tuple[Share | None, bool], int] = {}
+        """When a share last got one, of what has ended or of others: the number of that one. That one goes changes
+        nothing: in which order the connections of a second expire isn't said."""
+        self._entered = 0
 
     def enter(self, connection: Connection) -> None:
         """It counts for its share from now on."""
         if kind := kind_of(connection):
             self._kinds[connection.id] = kind
             self._lists.setdefault((connection.share, kind), {})[connection.id] = connection
-            self._changed(connection.share, kind)
+            self._entered += 1
+            self._latest[connection.share, kind is Kind.ENDED] = self._entered
 
     def leave(self, connection: Connection) -> None:
         """It goes, is about to count for somebody else, or is something else now."""
         if kind := self._kinds.pop(connection.id, None):
             del self._lists[connection.share, kind][connection.id]
-            self._changed(connection.share, kind)
 
     def turn(self, connection: Connection) -> None:
         """Something has come of it, perhaps an answer, or its end."""
@@ -101,7 +105,7 @@ class HalfOpen:
     def victim(self, share: Share | None, *, others: bool) -> Connection | None:
         """Who goes where this share finds no room. Of what has ended its own oldest, else, where others' may go, that
         of the share that has most of it. Else of the share that has most half-open ones the oldest TCP connection,
-        else the oldest other; None: it has as many itself. Of several with as many, who has had that many for
+        else the oldest other; None: it has as many itself. Of several with as many, who has got no other for
         longest."""
         if own := self.oldest(share, Kind.ENDED):
             return own
@@ -116,8 +120,4 @@ class HalfOpen:
     def _who_has_most(self, *kinds: Kind) -> Share | None:
         shares = {share for share, kind in self._lists if kind in kinds}
         ended = Kind.ENDED in kinds
-        return max(shares, key=lambda one: (self.count(one, *kinds), -self._since[one, ended]), default=None)
-
-    def _changed(self, share: Share | None, kind: Kind) -> None:
-        self._changes += 1
-        self._since[share, kind is Kind.ENDED] = self._changes
+        return max(shares, key=lambda one: (self.count(one, *kinds), -self._latest[one, ended]), default=None)

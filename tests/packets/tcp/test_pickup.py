@@ -32,7 +32,7 @@ def test_it_works_on(card: Card, first: str) -> None:
 
 
 @pytest.mark.parametrize(("first", "same", "other"), [("A:PA+100", "A:PA+10", "B:A"), ("B:PA+100", "B:PA+10", "A:A")])
-def test_whom_one_side_alone_speaks_of_is_half_open(card: Card, first: str, same: str, other: str) -> None:
+def test_whom_one_side_alone_speaks_of_lives_as_a_handshake(card: Card, first: str, same: str, other: str) -> None:
     """Whoever forges a segment makes it: it lives as a handshake does, until the other side is heard."""
     talk = _met(card, first).plays(same)
     fresh = talk.card
@@ -49,22 +49,49 @@ def test_whom_one_side_alone_speaks_of_is_half_open(card: Card, first: str, same
 
 
 @pytest.mark.parametrize("first", ["A:PA+100", "B:PA+100"])
-def test_picked_up_it_makes_way_as_half_open(card: Card, first: str) -> None:
+def test_picked_up_it_makes_way_as_what_has_ended(card: Card, first: str) -> None:
     """The oldest of whom one side alone has spoken goes for the next one; who was answered stays."""
-    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), half_open_limit=3))
+    client = HOSTS["client"].vnic
+    card.changes(replace(card.row("vnic", client), flow_limit=4))
     fresh = card.anew(pickup=True)
     answered = Talk(fresh, sport=3999).plays("A:PA+100 B:A")
     for sport in range(4000, 4010):
         Talk(fresh, sport=sport).plays(first)
     assert sorted(flow.source_port for flow in fresh.flows()) == [3999, 4007, 4008, 4009]
-    assert fresh.shard.counters().engine["half_open_evicted"] == 7
+    fresh.shard.settle()
+    counters = fresh.shard.counters()
+    assert (counters.engine["ended_evicted"], counters.engine["half_open_evicted"]) == (7, 0)
+    used = counters.limits[client, "flow_limit"]
+    assert (used.used, used.refused, counters.limits[client, "half_open_limit"].used) == (1, 0, 0)
     answered.plays("A:PA+100 B:A")
     Talk(fresh, sport=4011).plays(OPEN)
+    for sport in (4000, 4001):  # and is picked up again by its next segment
+        Talk(fresh, sport=sport).plays(first)
+    assert fresh.shard.counters().engine["pickups"] == 13
+
+
+@pytest.mark.parametrize("limits", [{"half_open_limit": 2}, {"flow_limit": 4}])
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_what_is_forged_pushes_out_no_handshake(card: Card, is_loose: bool, limits: dict[str, int]) -> None:
+    """It counts as if the vNIC had opened it, whose own calls are answered all the same."""
+    card.changes(replace(card.row("vnic", HOSTS["client"].vnic), **limits))
+    if is_loose:
+        card.gets(Tracking(id=1, mode="loose"))
+        card.changes(Profile(id=GUARDED, tracking=1))
+    fresh = card.anew(pickup=True)
+    calls = [Talk(fresh, sport=3000 + n).plays("A:S") for n in range(2)]
+    for sport in range(4000, 4020):
+        _forges(Talk(fresh, sport=sport), 1, "A")
+    counters = fresh.shard.counters()
+    assert (counters.engine["pickups"], counters.engine["half_open_evicted"]) == (20, 0)
+    for call in calls:
+        call.plays("B:SA A:A")
+    assert fresh.shard.counters().drops["tcp_no_session"] == 0
 
 
 @pytest.mark.parametrize(("first", "other"), [("A:PA+100", 1), ("B:PA+100", 0)])
 def test_an_old_segment_of_the_other_side_is_no_answer(card: Card, first: str, other: int) -> None:
-    """Whose receiver looks at nothing that it says (RFC 9293 3.10.7.4): it passes, and leaves it half-open."""
+    """Whose receiver looks at nothing that it says (RFC 9293 3.10.7.4): it passes, and it is one side alone still."""
     talk = _met(card, first)
     says = (talk.a, talk.b)[other]
     talk.passes(says("A", seq=talk.next[other] - 1), other)
@@ -73,7 +100,7 @@ def test_an_old_segment_of_the_other_side_is_no_answer(card: Card, first: str, o
     assert talk.card.flow().timeout_ns == 7440 * SECOND
 
 
-def test_who_was_reset_is_not_half_open(card: Card) -> None:
+def test_who_was_reset_is_closed(card: Card) -> None:
     """The host that was spoken to knows of no such connection."""
     talk = _met(card, "B:PA+100")
     assert talk.plays("A:R").state == TcpState.CLOSED

@@ -22,6 +22,10 @@ static size_t half_size(const struct dsn_flows *f) {
     return ((size_t)f->capacity + 1) * sizeof(struct dsn_half_link);
 }
 
+static size_t heap_size(const struct dsn_flows *f) { /* of shares, each of which has a record at least */
+    return ((size_t)f->capacity + 1) * sizeof(struct dsn_half_share);
+}
+
 static size_t settled_size(const struct dsn_flows *f) {
     return ((size_t)f->capacity + 1) * sizeof(struct dsn_settled);
 }
@@ -48,11 +52,11 @@ bool dsn_flows_create(struct dsn_flows *f, uint32_t capacity) {
     f->wheel = calloc(1, sizeof(*f->wheel) + (DSN_WHEEL_SLOTS + FINE) * sizeof(f->wheel->slot[0]));
     if (f->wheel != NULL) {
         f->wheel->half.link = dsn_reserve(half_size(f));
-        f->wheel->half.ring = dsn_reserve(half_size(f));
-        f->wheel->ended.ring = dsn_reserve(half_size(f));
+        f->wheel->half.heap = dsn_reserve(heap_size(f));
+        f->wheel->ended.heap = dsn_reserve(heap_size(f));
     }
-    if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.ring == NULL ||
-        f->wheel->ended.ring == NULL || f->connection == NULL || f->bucket == NULL || f->settled == NULL ||
+    if (f->wheel == NULL || f->wheel->half.link == NULL || f->wheel->half.heap == NULL ||
+        f->wheel->ended.heap == NULL || f->connection == NULL || f->bucket == NULL || f->settled == NULL ||
         f->rest == NULL || f->windows == NULL) {
         dsn_flows_destroy(f);
         return false;
@@ -79,10 +83,10 @@ void dsn_flows_destroy(struct dsn_flows *f) {
         munmap(f->rest, f->mapped[2]);
     if (f->wheel != NULL && f->wheel->half.link != NULL)
         munmap(f->wheel->half.link, half_size(f));
-    if (f->wheel != NULL && f->wheel->half.ring != NULL)
-        munmap(f->wheel->half.ring, half_size(f));
-    if (f->wheel != NULL && f->wheel->ended.ring != NULL)
-        munmap(f->wheel->ended.ring, half_size(f));
+    if (f->wheel != NULL && f->wheel->half.heap != NULL)
+        munmap(f->wheel->half.heap, heap_size(f));
+    if (f->wheel != NULL && f->wheel->ended.heap != NULL)
+        munmap(f->wheel->ended.heap, heap_size(f));
     free(f->wheel);
     *f = (struct dsn_flows){0};
 }

@@ -33,7 +33,8 @@ static enum dsn_half_kind half_kind(const struct dsn_connection *c) {
     return dsn_line(c, 0)->key.protocol == DSN_TCP ? DSN_HALF_TCP : DSN_HALF_OTHER;
 }
 
-/* What it is now. Closed by a RST that its receiver may not have taken it may live. */
+/* What it is now. Closed by a RST that its receiver may not have taken it may live. What was picked up is as little loss
+ * as what has ended, until both sides were heard. */
 static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number) {
     const struct dsn_connection *c = &shard->flows.connection[number];
     if (half_kind(c) == DSN_HALF_OTHER) {
@@ -46,7 +47,7 @@ static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number
     case DSN_TCP_SYN_RECEIVED: return DSN_HALF_TCP;
     case DSN_TCP_TIME_WAIT: return DSN_ENDED;
     case DSN_TCP_CLOSED: return shard->flows.windows[number].flags & DSN_TCP_DOUBTED ? DSN_LIVES : DSN_ENDED;
-    default: return dsn_tcp_is_alone(c->session.tcp, &shard->flows.windows[number]) ? DSN_HALF_TCP : DSN_LIVES;
+    default: return dsn_tcp_is_alone(c->session.tcp, &shard->flows.windows[number]) ? DSN_ENDED : DSN_LIVES;
     }
 }
 
@@ -58,48 +59,61 @@ static enum dsn_half_kind listed_as(const struct dsn_shard *shard, uint32_t numb
     return previous & DSN_HALF_ENDED ? DSN_ENDED : half_kind(&shard->flows.connection[number]);
 }
 
-static void ring_out(struct dsn_shard *shard, bool ended, uint32_t ref) {
-    struct dsn_half_of *of = at(shard, ended, ref);
-    uint32_t *head = &all_of(shard, ended)->ring[count_of(of)];
-    at(shard, ended, of->before)->after = of->after;
-    at(shard, ended, of->after)->before = of->before;
-    if (*head == ref)
-        *head = of->after != ref ? of->after : 0;
+/* Of two shares, whether `a` gives first: of whom more count for; of as many, who has been given one for longest no more. */
+static bool gives_before(const struct dsn_half_share *a, const struct dsn_half_share *b) {
+    return a->count != b->count ? a->count > b->count : a->latest < b->latest;
 }
 
-static void ring_in(struct dsn_shard *shard, bool ended, uint32_t ref) {
-    struct dsn_half_of *of = at(shard, ended, ref);
-    uint32_t *head = &all_of(shard, ended)->ring[count_of(of)];
-    if (*head == 0)
-        *head = of->before = of->after = ref;
-    of->after = *head;
-    of->before = *head == ref ? ref : at(shard, ended, *head)->before;
-    at(shard, ended, of->before)->after = ref;
-    at(shard, ended, *head)->before = ref;
+static inline void put(struct dsn_shard *shard, bool ended, uint32_t place, struct dsn_half_share one) {
+    all_of(shard, ended)->heap[place] = one;
+    at(shard, ended, one.ref)->place = place;
 }
 
-static void change(struct dsn_shard *shard, bool ended, uint32_t ref, unsigned list, int by) {
+static void rises(struct dsn_shard *shard, bool ended, uint32_t place, struct dsn_half_share one) {
+    const struct dsn_half_share *heap = all_of(shard, ended)->heap;
+    for (; place > 1 && gives_before(&one, &heap[place / 2]); place /= 2)
+        put(shard, ended, place, heap[place / 2]);
+    put(shard, ended, place, one);
+}
+
+static void sinks(struct dsn_shard *shard, bool ended, uint32_t place, struct dsn_half_share one) {
+    const struct dsn_half *half = all_of(shard, ended);
+    for (uint32_t next; (next = place * 2) <= half->shares; place = next) {
+        next += next < half->shares && gives_before(&half->heap[next + 1], &half->heap[next]);
+        if (!gives_before(&half->heap[next], &one))
+            break;
+        put(shard, ended, place, half->heap[next]);
+    }
+    put(shard, ended, place, one);
+}
+
+static void one_more(struct dsn_shard *shard, bool ended, uint32_t ref, unsigned list) {
     struct dsn_half *half = all_of(shard, ended);
     struct dsn_half_of *of = at(shard, ended, ref);
-    uint32_t before = count_of(of), now = before + (uint32_t)by;
-    half->all += (uint32_t)by;
-    if (before > 0 && now > 0 && of->after == ref &&
-        half->ring[now] == 0) { /* as mostly: alone in its ring, and then too */
-        half->ring[before] = 0;
-        half->ring[now] = ref;
-        half->most = half->most == before || half->most < now ? now : half->most;
-        of->count[list] += (uint32_t)by;
+    of->count[list]++;
+    half->all++;
+    uint32_t place = of->place != 0 ? of->place : ++half->shares;
+    rises(shard, ended, place, (struct dsn_half_share){++half->entered, count_of(of), ref});
+}
+
+static void one_less(struct dsn_shard *shard, bool ended, uint32_t ref, unsigned list) {
+    struct dsn_half *half = all_of(shard, ended);
+    struct dsn_half_of *of = at(shard, ended, ref);
+    struct dsn_half_share one = half->heap[of->place];
+    of->count[list]--;
+    half->all--;
+    if (--one.count > 0) {
+        sinks(shard, ended, of->place, one);
         return;
     }
-    if (before > 0)
-        ring_out(shard, ended, ref);
-    of->count[list] += (uint32_t)by;
-    if (count_of(of) > 0)
-        ring_in(shard, ended, ref);
-    if (count_of(of) > half->most)
-        half->most = count_of(of);
-    while (half->most > 0 && half->ring[half->most] == 0)
-        half->most--; /* by one, since a share that had more has one less now */
+    uint32_t place = of->place;
+    struct dsn_half_share last = half->heap[half->shares--];
+    of->place = 0;
+    if (last.ref == ref)
+        return;
+    rises(shard, ended, place, last);
+    if (half->heap[place].ref == last.ref)
+        sinks(shard, ended, place, last);
 }
 
 static inline void enter(struct dsn_shard *shard, uint32_t number, bool ended, unsigned list) {
@@ -112,7 +126,7 @@ static inline void enter(struct dsn_shard *shard, uint32_t number, bool ended, u
     else
         of->head[list] = number;
     of->tail[list] = number;
-    change(shard, ended, ref, list, 1);
+    one_more(shard, ended, ref, list);
 }
 
 static inline void leave(struct dsn_shard *shard, uint32_t number, bool ended, unsigned list) {
@@ -129,7 +143,7 @@ static inline void leave(struct dsn_shard *shard, uint32_t number, bool ended, u
     else
         of->tail[list] = previous != DSN_HALF_FIRST ? previous : 0;
     *one = (struct dsn_half_link){0};
-    change(shard, ended, ref, list, -1);
+    one_less(shard, ended, ref, list);
 }
 
 static __rte_noinline void enter_ended(struct dsn_shard *shard, uint32_t number) {
@@ -189,10 +203,10 @@ uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned
     uint32_t own = dsn_half_ended(shard, state, share);
     if (own != 0 || !others)
         return own;
-    if (ended->most > 0)
-        return at(shard, true, ended->ring[ended->most])->head[0];
-    if (half->most <= count_of(at(shard, false, ref_of(state, share))))
+    if (ended->shares > 0)
+        return at(shard, true, ended->heap[1].ref)->head[0];
+    if (half->shares == 0 || half->heap[1].count <= count_of(at(shard, false, ref_of(state, share))))
         return 0;
-    const struct dsn_half_of *of = at(shard, false, half->ring[half->most]);
+    const struct dsn_half_of *of = at(shard, false, half->heap[1].ref);
     return of->head[DSN_HALF_TCP] != 0 ? of->head[DSN_HALF_TCP] : of->head[DSN_HALF_OTHER];
 }

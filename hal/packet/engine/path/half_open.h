@@ -1,10 +1,12 @@
 /* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom they
- * count for: TCP in its handshake, or picked up and heard from one side alone, and apart from it all other protocols that
- * nobody has replied to. And what has ended, in the order in which it did: TCP, and UDP and echo that were one exchange so
- * far, whose end nobody says. Of both, whom most count for: he gives the oldest of his.
+ * count for: TCP in its handshake, and apart from it all other protocols that nobody has replied to. And what has ended, in
+ * the order in which it did: TCP, and UDP and echo that were one exchange so far, whose end nobody says; listed with it, and
+ * called as it is, TCP that was picked up and heard from one side alone. Of both, whom most count for: he gives the oldest
+ * of his.
  *
- * All of it costs the same however many there are: lists of records, and of those whom as many count for. What has ended
- * has lists of its own kind beside the others, that opening a connection doesn't touch. */
+ * It costs the same however many there are, and with the number of shares as its logarithm: lists of records, and a heap of
+ * those whom they count for. What has ended has lists of its own kind beside the others, that opening a connection
+ * doesn't touch. */
 #ifndef DSN_PATH_HALF_OPEN_H
 #define DSN_PATH_HALF_OPEN_H
 
@@ -17,7 +19,7 @@ enum dsn_half_kind { DSN_HALF_TCP, DSN_HALF_OTHER, DSN_HALF_KINDS, DSN_ENDED = D
 
 struct dsn_half_of { /* a share: what a vNIC opens, or what is open to it; of what has ended only the first list */
     uint32_t head[DSN_HALF_KINDS], tail[DSN_HALF_KINDS], count[DSN_HALF_KINDS]; /* records, oldest first */
-    uint32_t before, after; /* in the ring of shares that as many count for, the longest there first */
+    uint32_t place, unused; /* in the heap of shares; 0: none counts for it */
 };
 
 struct dsn_half_link {
@@ -28,11 +30,18 @@ struct dsn_half_link {
 
 #define DSN_ENDED_AT_ONCE 8 /* of these go for one that is opened, at most */
 
+struct dsn_half_share {
+    uint64_t
+        latest; /* when the last that counts for it entered, by their number: no time that records expire at tells */
+    uint32_t count, ref; /* shares are numbered as half_open.c does */
+};
+
 struct dsn_half {
-    struct dsn_half_link *link; /* by record */
-    uint32_t *ring;             /* shares, by how many count for them; numbered as half_open.c does */
-    uint32_t most;              /* in a share, of all of them */
-    uint32_t all;               /* in all shares */
+    struct dsn_half_link *link;  /* by record */
+    struct dsn_half_share *heap; /* from 1, who gives first in front of the others */
+    uint32_t shares;             /* in it */
+    uint32_t all;                /* records of all of them */
+    uint64_t entered;            /* records so far */
 };
 
 /* A record that has come to count for its share, and one that is about to count for another, or to go. */

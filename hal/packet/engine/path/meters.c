@@ -183,7 +183,7 @@ uint32_t dsn_half_most(const struct dsn_shard *shard, const struct dsn_vnic *vni
     return RTE_MAX(dsn_even_part(shard, RTE_MIN(limit, flows / 2)), 1u);
 }
 
-/* Room for one more half-open one, if the oldest of the share's has to go for it. `flows`: how many it may have in all. */
+/* Room for one more handshake, if the oldest of the share's has to go for it. `flows`: how many it may have in all. */
 static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
                      uint32_t flows, uint64_t now) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];
@@ -225,7 +225,7 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     }
     if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
         offer(shard, number, share, limit);
-    if (tcp_state != DSN_TCP_NONE) /* picked up it is half-open as well */
+    if (tcp_state == DSN_TCP_SYN_SENT) /* else it was picked up */
         make_way(shard, vnic, number, share, limit, now);
     return DSN_PASSED;
 }

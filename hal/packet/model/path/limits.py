@@ -10,7 +10,7 @@ from hal.packet.derive import SHARE
 from hal.packet.model.counters import CounterSet
 from hal.packet.model.flows import Connection, FlowTable, Share
 from hal.packet.model.fragments import Fragments
-from hal.packet.model.half_open import Kind, has_ended, most_half_open
+from hal.packet.model.half_open import Kind, has_ended, kind_of, most_half_open
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped, Packet, Tell
 from hal.packet.model.path.meeting import By, Meeting
@@ -93,11 +93,11 @@ class Limits:
         if is_full:
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
-        if connection.talk:
+        if kind_of(connection) is Kind.HANDSHAKE:
             self._make_way(connection, share, most_half_open(self._limit(row, "half_open_limit"), limit))
 
     def _make_way(self, connection: Connection, share: Share, limit: int) -> None:
-        """Room for one more half-open one, if the oldest of the share's has to go for it."""
+        """Room for one more handshake, if the oldest of the share's has to go for it."""
         half_open = self._flows.half_open(connection)
         if half_open.count(share, Kind.HANDSHAKE) >= limit:
             self._flows.sweep(self._moment.now)

@@ -15,8 +15,8 @@ static uint64_t drops[DSN_REASONS], engine[DSN_ENGINE_COUNTERS], drawn = 1;
 static struct dsn_vnic_counters vnic_counters[1];
 static struct dsn_shard *shard;
 
-/* Plainly: when a record came into its list, and when a share came to have as many as it has. */
-static uint64_t entered[CAPACITY + 1], changed[2][SHARES], changes;
+/* Plainly: when a record came into its list, and when a share last got one. */
+static uint64_t entered[CAPACITY + 1], latest[2][SHARES], entries;
 static enum dsn_half_kind kind[CAPACITY + 1];
 static bool there[CAPACITY + 1];
 static unsigned of[CAPACITY + 1];
@@ -27,12 +27,10 @@ static uint32_t draw(uint32_t most) {
 }
 
 static void lists_as(uint32_t number, enum dsn_half_kind now) {
-    if (kind[number] != DSN_LIVES)
-        changed[kind[number] == DSN_ENDED][of[number]] = ++changes;
     kind[number] = now;
-    entered[number] = ++changes;
+    entered[number] = ++entries;
     if (now != DSN_LIVES)
-        changed[now == DSN_ENDED][of[number]] = changes;
+        latest[now == DSN_ENDED][of[number]] = entries;
 }
 
 static uint32_t count(unsigned share, bool ended) {
@@ -54,7 +52,7 @@ static unsigned has_most(bool ended) {
     unsigned most = 0;
     for (unsigned share = 1; share < SHARES; share++) {
         uint32_t one = count(share, ended), other = count(most, ended);
-        if (one > other || (one == other && changed[ended][share] < changed[ended][most]))
+        if (one > other || (one == other && latest[ended][share] < latest[ended][most]))
             most = share;
     }
     return most;
@@ -90,7 +88,7 @@ static enum dsn_half_kind kind_now(uint32_t number) {
         return DSN_HALF_TCP;
     bool closed = session->tcp == DSN_TCP_CLOSED && !doubted;
     if (doubted && session->tcp < DSN_TCP_TIME_WAIT) /* the same bits: one side alone was heard */
-        return DSN_HALF_TCP;
+        return DSN_ENDED;
     return closed || session->tcp == DSN_TCP_TIME_WAIT ? DSN_ENDED : DSN_LIVES;
 }
 

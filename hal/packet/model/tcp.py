@@ -11,7 +11,23 @@ from dataclasses import dataclass, replace
 
 from hal.packet.contract import TcpState
 from hal.packet.model.parse import LARGEST_SCALE, Ask, Fragment, Packet, word
-from hal.packet.model.windows import LARGEST_WINDOW, MASK, Segment, Side, at_most, begun, is_in, later, plus, units
+from hal.packet.model.windows import (
+    LARGEST_WINDOW,
+    MASK,
+    Segment,
+    Side,
+    acknowledgement_fits,
+    acknowledges_syn,
+    at_most,
+    begun,
+    exchange,
+    is_in,
+    is_old,
+    later,
+    plus,
+    sequence_fits,
+    units,
+)
 
 
 def segment_of(packet: Packet) -> Segment:
@@ -170,8 +186,8 @@ def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
 def _the_answer(talk: Talk, segment: Segment) -> Outcome:
     """The other side speaks for the first time."""
     a, b = talk.sides
-    fits = segment.ack and _acknowledges_syn(a, segment)
-    fits_first = segment.ack and not fits and talk.first is not None and _acknowledges_syn(talk.first, segment)
+    fits = segment.ack and acknowledges_syn(a, segment)
+    fits_first = segment.ack and not fits and talk.first is not None and acknowledges_syn(talk.first, segment)
     if segment.rst:
         if fits_first:  # that call is over, the newest is not
             return replace(talk, first=None)
@@ -199,11 +215,6 @@ def _is_of_before(talk: Talk, segment: Segment, direction: int) -> bool:
         return False
     sent, received = talk.behind[direction], talk.behind[1 - direction]
     return segment.acknowledgement == received and at_most(segment.end, sent)
-
-
-def _acknowledges_syn(side: Side, segment: Segment) -> bool:
-    """It acknowledges what this side has sent, its SYN at least; `una` is its initial sequence number."""
-    return segment.acknowledgement != side.una and is_in(side.una, segment.acknowledgement, side.end)
 
 
 def _answered(talk: Talk, segment: Segment) -> Talk:
@@ -235,12 +246,12 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
     if direction == 0:
         talk = _chosen(talk, segment)
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
-    fits = _sequence_fits(sender, receiver, segment) and _acknowledges_syn(receiver, segment)
+    fits = sequence_fits(sender, receiver, segment) and acknowledges_syn(receiver, segment)
     if strict and not fits:
         return WINDOW
-    if strict and _is_old(sender, segment):
+    if strict and is_old(sender, segment):
         return talk
-    sender, receiver = _exchange(sender, replace(receiver, acked=True), segment)
+    sender, receiver = exchange(sender, replace(receiver, acked=True), segment)
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
 
 
@@ -260,7 +271,7 @@ def _chosen(talk: Talk, segment: Segment) -> Talk:
     if segment.acknowledgement == plus(talk.earlier, 1):
         limit = plus(talk.earlier, 1 + a.largest_window)
         b = replace(b, una=talk.earlier, end=plus(talk.earlier, 1), limit=limit)
-    elif not _acknowledges_syn(b, segment):
+    elif not acknowledges_syn(b, segment):
         return talk
     return replace(talk, sides=(a, b), earlier=None)
 
@@ -284,7 +295,7 @@ def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
     once, or another answer (SYN cookies)."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     same = segment.sequence == sender.una
-    fits = segment.ack and _acknowledges_syn(receiver, segment)
+    fits = segment.ack and acknowledges_syn(receiver, segment)
     if direction == 1 and fits and not same:
         return _answered(talk, segment) if sender.bare else _answered_again(talk, segment)
     if direction == 0 and receiver.bare and not sender.acked and not same and (fits or not segment.ack):
@@ -339,9 +350,9 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool, pi
         return _reset(talk, segment, direction, strict)
     if strict and not _fits(talk, segment, direction):
         return Anew() if picks_up and talk.alone is not None else WINDOW
-    if strict and _is_old(sender, segment):
+    if strict and is_old(sender, segment):
         return talk
-    sender, receiver = _exchange(sender, receiver, segment)
+    sender, receiver = exchange(sender, receiver, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
     behind = talk.with_sides(direction, sender, receiver)
     if talk.alone == 1 - direction:
@@ -368,10 +379,10 @@ def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outco
     if segment.rst:
         exact = segment.sequence == talk.sides[direction].end
         return replace(talk, doubted=None, refused=False) if exact else talk
-    if strict and _is_old(talk.sides[direction], segment):
+    if strict and is_old(talk.sides[direction], segment):
         return talk
     before = talk.sides[1 - direction]
-    sender, receiver = _exchange(talk.sides[direction], before, segment)
+    sender, receiver = exchange(talk.sides[direction], before, segment)
     receiver = replace(receiver, una=later(receiver.una, segment.acknowledgement))
     behind = talk.with_sides(direction, sender, receiver)
     goes_on = talk.doubted == direction or receiver.una != before.una or talk.refused
@@ -398,58 +409,15 @@ def _is_handshake_again(talk: Talk, segment: Segment, direction: int) -> bool:
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     lowest = plus(sender.una, -receiver.largest_window)
     again = segment.ack and is_in(lowest, plus(segment.sequence, 1), sender.una)
-    return again and _acknowledgement_fits(sender, receiver, segment, talk.picked_up)
-
-
-def _exchange(sender: Side, receiver: Side, segment: Segment) -> tuple[Side, Side]:
-    """Sender and receiver behind a segment that passes, but for what it acknowledges and ends."""
-    receiver = receiver.allowed(segment.acknowledgement, segment.window << sender.scale)
-    # What is acknowledged was sent, though it may have gone another way, or before the card was there.
-    receiver = replace(receiver, end=later(receiver.end, segment.acknowledgement))
-    return sender.advertising(segment), receiver
+    return again and acknowledgement_fits(sender, receiver, segment, talk.picked_up)
 
 
 def _fits(talk: Talk, segment: Segment, direction: int) -> bool:
     """I to IV: its receiver may be waiting for it."""
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
-    return _sequence_fits(sender, receiver, segment) and (
-        not segment.ack or _acknowledgement_fits(sender, receiver, segment, talk.picked_up)
+    return sequence_fits(sender, receiver, segment) and (
+        not segment.ack or acknowledgement_fits(sender, receiver, segment, talk.picked_up)
     )
-
-
-def _sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
-    """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
-    behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
-    first = _begins_in_window(sender, segment)
-    second = at_most(_oldest(sender, receiver), segment.end)
-    return first and second and (not sender.finished or at_most(segment.end, sender.end))
-
-
-def _begins_in_window(sender: Side, segment: Segment) -> bool:
-    """I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that
-    end, but for the probe of a window that is shut (RFC 9293 3.8.6.1)."""
-    if not segment.payload:
-        return at_most(segment.sequence, later(sender.limit, sender.end))
-    shut = at_most(sender.limit, plus(sender.una, 1))
-    return at_most(plus(segment.sequence, not shut), sender.limit)
-
-
-def _is_old(sender: Side, segment: Segment) -> bool:
-    """All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it
-    says (RFC 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing."""
-    return not at_most(sender.una, segment.end)
-
-
-def _oldest(sender: Side, receiver: Side) -> int:
-    """What its sender may still say again, at the least: it need not have heard what was acknowledged last, nor sent
-    more than a window behind that. (What was sent does not tell: probes and data in a SYN are bounded by no window.)"""
-    return plus(sender.una, -receiver.largest_window)
-
-
-def _acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
-    """III: what it acknowledges was sent. IV: nor is that further back than a window. (RFC 5961 5.2)"""
-    highest = later(receiver.limit, receiver.end) if picked_up else receiver.end
-    return is_in(plus(receiver.una, -sender.largest_window), segment.acknowledgement, highest)
 
 
 def _is_asked_by_who_gets_it(sender: Side, segment: Segment) -> bool:
@@ -471,8 +439,8 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
     if half_way and direction == 0:  # of data in its SYN any part may have been acknowledged (RFC 7413 4.2)
         exact = is_in(plus(sender.una, 1), segment.sequence, sender.end)
     # RFC 9293 3.10.7.3: who knows of no connection answers the initiator's SYN, sent again, from sequence number 0.
-    refusal = half_way and direction == 1 and segment.ack and _acknowledges_syn(receiver, segment)
-    if exact or refusal or (not strict and _sequence_fits(sender, receiver, segment)):
+    refusal = half_way and direction == 1 and segment.ack and acknowledges_syn(receiver, segment)
+    if exact or refusal or (not strict and sequence_fits(sender, receiver, segment)):
         doubted = direction if segment.sequence != sender.end else None
         a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
         refused = half_way and not exact

@@ -1,4 +1,4 @@
-"""What is kept of a side of a TCP connection, and what of a segment is looked at: *TCP* of docs/forwarding.md.
+"""What is kept of a side of a TCP connection, and what bounds the other's view of it: *TCP* of docs/forwarding.md.
 
 Sequence numbers are those of RFC 9293 3.4: 32 bits, compared modulo 2^32.
 """
@@ -142,3 +142,54 @@ def begun(segment: Segment) -> Side:
         offer=segment.offer,
         known=True,
     )
+
+
+# --- what a segment may say -------------------------------------------------------------------------------------------
+
+
+def exchange(sender: Side, receiver: Side, segment: Segment) -> tuple[Side, Side]:
+    """Sender and receiver behind a segment that passes, but for what it acknowledges and ends."""
+    receiver = receiver.allowed(segment.acknowledgement, segment.window << sender.scale)
+    # What is acknowledged was sent, though it may have gone another way, or before the card was there.
+    receiver = replace(receiver, end=later(receiver.end, segment.acknowledgement))
+    return sender.advertising(segment), receiver
+
+
+def sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
+    """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
+    behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
+    first = _begins_in_window(sender, segment)
+    second = at_most(_oldest(sender, receiver), segment.end)
+    return first and second and (not sender.finished or at_most(segment.end, sender.end))
+
+
+def _begins_in_window(sender: Side, segment: Segment) -> bool:
+    """I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that
+    end, but for the probe of a window that is shut (RFC 9293 3.8.6.1)."""
+    if not segment.payload:
+        return at_most(segment.sequence, later(sender.limit, sender.end))
+    shut = at_most(sender.limit, plus(sender.una, 1))
+    return at_most(plus(segment.sequence, not shut), sender.limit)
+
+
+def _oldest(sender: Side, receiver: Side) -> int:
+    """What its sender may still say again, at the least: it need not have heard what was acknowledged last, nor sent
+    more than a window behind that. (What was sent does not tell: probes and data in a SYN are bounded by no window.)"""
+    return plus(sender.una, -receiver.largest_window)
+
+
+def acknowledgement_fits(sender: Side, receiver: Side, segment: Segment, picked_up: bool) -> bool:
+    """III: what it acknowledges was sent. IV: nor is that further back than a window. (RFC 5961 5.2)"""
+    highest = later(receiver.limit, receiver.end) if picked_up else receiver.end
+    return is_in(plus(receiver.una, -sender.largest_window), segment.acknowledgement, highest)
+
+
+def acknowledges_syn(side: Side, segment: Segment) -> bool:
+    """It acknowledges what this side has sent, its SYN at least; `una` is its initial sequence number."""
+    return segment.acknowledgement != side.una and is_in(side.una, segment.acknowledgement, side.end)
+
+
+def is_old(sender: Side, segment: Segment) -> bool:
+    """All of it was acknowledged: its receiver, who waits for what comes behind, answers and looks at nothing that it
+    says (RFC 9293 3.10.7.4). So it opens no window, acknowledges nothing and ends nothing."""
+    return not at_most(sender.una, segment.end)

@@ -11,7 +11,8 @@ Times of events and connections are nanoseconds of CLOCK_BOOTTIME, between what 
 it. In a private shard they are the caller's, and so is the whole clock of a card that is moved by hand, as the twin's
 is.
 
-The sentences of this module and of `hal.packet.records` are the contract: each has a check in `hal.conformance`.
+The sentences of this module, of `hal.packet.records` and of `hal.packet.reports` are the contract: each has a check in
+`hal.conformance`.
 """
 
 from __future__ import annotations
@@ -21,32 +22,18 @@ from typing import Protocol
 
 from hal.packet.life import Cursor, Generation
 from hal.packet.records import (
-    BURSTS,
     FILE_BYTES,
     LATEST_NS,
-    LIMITS,
-    LIMITS_A_SECOND,
-    LOGS_PER_SECOND,
     LONGEST_FRAME,
     LONGEST_LEASE_NS,
     MOST_SHARD_CONNECTIONS,
     NAME_BYTES,
     TAG_BYTES,
-    Capabilities,
-    Counters,
     Delete,
-    Event,
-    EventKind,
-    Events,
-    Flow,
-    FlowFilter,
     Insert,
-    LimitCounters,
     LoadConfig,
     Modify,
     Name,
-    Neighbour,
-    NeighbourState,
     Operation,
     Outcome,
     OutcomeKind,
@@ -55,13 +42,29 @@ from hal.packet.records import (
     PacketResult,
     PortConfig,
     PortState,
-    RowCounters,
     Snapshot,
     Step,
     StepKind,
     TcpState,
-    Trace,
     Verdict,
+)
+from hal.packet.reports import (
+    BURSTS,
+    LIMITS,
+    LIMITS_A_SECOND,
+    LOGS_PER_SECOND,
+    Capabilities,
+    Counters,
+    Event,
+    EventKind,
+    Events,
+    Flow,
+    FlowFilter,
+    LimitCounters,
+    Neighbour,
+    NeighbourState,
+    RowCounters,
+    Trace,
 )
 from hal.packet.schema.declare import NONE_ID
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.tools.tree import ROOT
 
-CONTRACT = (ROOT / "hal/packet/contract.py", ROOT / "hal/packet/records.py")
+CONTRACT = tuple(ROOT / "hal/packet" / name for name in ("contract.py", "records.py", "reports.py"))
 SOURCES = (
     *CONTRACT,
     ROOT / "hal/errors.py",

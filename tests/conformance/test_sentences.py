@@ -10,8 +10,9 @@ QUOTES = {squeezed(quote): check.name for check in checks_for(Level.ALL) for quo
 HEADING = "a heading: what follows it promises"
 NO_PROMISE = {
     "The HAL contract for packet engines: what every backend promises, whatever forwards behind it.": HEADING,
-    "The sentences of this module and of `hal.packet.records` are the contract: each has a check in "
-    "`hal.conformance`.": "held by this very test",
+    "The sentences of this module, of `hal.packet.records` and of `hal.packet.reports` are the contract: each has a "
+    "check in `hal.conformance`.": "held by this very test",
+    "The values of the contract: what a card tells of itself when the verbs of `hal.packet.contract` ask it.": HEADING,
     "The values of the contract: what its verbs, in `hal.packet.contract`, take and give back.": HEADING,
     "Authority is split into three handles.": "a matter of types, which mypy holds; the next sentence is checked",
     "A port to open.": HEADING,

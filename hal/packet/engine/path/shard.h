@@ -21,11 +21,11 @@
 
 #define DSN_EVENTS 4096
 #define DSN_EVENTS_LOGS (DSN_EVENTS / 2) /* beyond that only other events find room */
-#define DSN_LOGS_PER_SECOND 100          /* as hal/packet/records.py has it */
+#define DSN_LOGS_PER_SECOND 100          /* as hal/packet/reports.py has it */
 #define DSN_FOREVER UINT64_MAX
 #define DSN_LOOKS 4096 /* living connections that a burst looks at in search of expired ones */
 
-/* As hal/packet/records.py numbers them. */
+/* As hal/packet/reports.py numbers them. */
 enum dsn_event_kind {
     DSN_EVENT_RULE_LOG = 4,
     DSN_EVENT_NEXT_HOP_DOWN = 5,

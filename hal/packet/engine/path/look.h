@@ -1,47 +1,17 @@
 /* Steps 1 to 14 of docs/forwarding.md, as far as nothing is kept of a packet: what it is, whose it is, and what is to
- * be done about it. Part of the loops of burst.c, which alone includes it; compiled twice, as all that includes
- * run.h. */
+ * be done about it. Part of the loops of burst.c, which alone includes it (of sort_out.h: steps 11 to 14); compiled
+ * twice, as all that includes run.h. */
 #ifndef DSN_PATH_LOOK_H
 #define DSN_PATH_LOOK_H
 
-#include "path/answers.h"
 #include "path/guard.h"
 #include "path/plain.h"
 #include "path/run.h"
-#include "path/whom.h"
-
-static bool dsn_is_local(const struct dsn_root *root, const struct dsn_packet *p) {
-    return dsn_local_address(root, p->key.vrf, p->key.destination) != DSN_NO_SLOT;
-}
+#include "path/sort_out.h"
 
 /* Step 1. Whoever looks at packets asks it, short cuts as well. */
 static inline bool dsn_is_configured(const struct dsn_root *root) {
     return root->generation != 0 && !root->awaits;
-}
-
-static inline uint8_t dsn_look_drop(struct dsn_packet *p, enum dsn_reason_number reason) {
-    p->reason = (uint16_t)reason;
-    return DSN_STATE_DROP;
-}
-
-/* Steps 11 to 14, behind the transport header. */
-static inline uint8_t dsn_sort_out(const struct dsn_root *root, struct dsn_packet *p) {
-    const struct dsn_vnic *vnic = p->vnic;
-    bool routed = p->key.flags & DSN_KEY_ROUTED;
-    if (unlikely(p->discovery))
-        return DSN_STATE_ND;
-    if (unlikely(!routed && (vnic->role == DSN_VNIC_ROLE_UPLINK || vnic->own_mac == DSN_NO_MAC)))
-        return dsn_look_drop(p, DSN_REASON_NOT_FOR_US);
-    if (likely(!dsn_is_icmp(p)))
-        return DSN_STATE_FLOW;
-    if (p->icmp_type == dsn_echo_request(p->key.protocol))
-        return routed && dsn_is_local(root, p) ? DSN_STATE_ECHO : DSN_STATE_FLOW;
-    if (dsn_is_icmp_error(p))
-        return DSN_STATE_ERROR;
-    if (p->icmp_type == dsn_echo_reply(p->key.protocol))
-        return DSN_STATE_FLOW;
-    enum dsn_reason_number reason = dsn_routers_alone(vnic, p->key.protocol, p->icmp_type);
-    return dsn_look_drop(p, reason != DSN_PASSED ? reason : DSN_REASON_ICMP_TYPE);
 }
 
 /* What packets of a port have in common, looked for once: the only vNIC, untagged; and the latest Ethernet header that

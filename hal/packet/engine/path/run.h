@@ -10,6 +10,8 @@
 #define dsn_later DSN_TWICE(dsn_later)
 #define dsn_icmp_error DSN_TWICE(dsn_icmp_error)
 #define dsn_path_run DSN_TWICE(dsn_path_run)
+#define dsn_run_fragment DSN_TWICE(dsn_run_fragment)
+#define dsn_run_state DSN_TWICE(dsn_run_state)
 
 #ifdef DSN_WITNESS
 #    define DSN_STEP(...) dsn_step(__VA_ARGS__)
@@ -106,6 +108,10 @@ dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *packet
 /* reaches: of TCP, the sequence number behind this later fragment. */
 dsn_end dsn_later(struct dsn_shard *shard, struct dsn_packet *packet, uint32_t ref, uint32_t reaches);
 dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *packet);
+/* A packet that steps 1 to 14 have sorted out. learn_only: another worker has answered it. */
+dsn_end dsn_run_state(struct dsn_shard *shard, struct dsn_packet *packet, uint8_t state, bool learn_only);
+/* A fragment, of which no more than its IP header is parsed. */
+dsn_end dsn_run_fragment(struct dsn_shard *shard, struct dsn_packet *packet, enum dsn_handed how);
 /* Parses a packet and finds the key that its connection would have: for ICMP errors that of what they quote, for later
  * fragments without ports. False: it belongs to none. */
 bool dsn_path_key(const struct dsn_shard *shard, const struct dsn_root *root, struct rte_mbuf *mbuf,

@@ -57,6 +57,24 @@ def test_c_format_bites(tmp_path: Path) -> None:
     assert complaints("clang-format", "--dry-run", "-Werror", f"--style=file:{ROOT}/.clang-format", str(source))
 
 
+def too_wide(source: Path) -> list[str]:
+    """Lines of more than 120 columns, as path:number: clang-format leaves comments as they are."""
+    lines = source.read_text().splitlines()
+    return [f"{source}:{number}" for number, line in enumerate(lines, 1) if len(line) > 120]
+
+
+def test_c_keeps_to_its_width() -> None:
+    sources = [path for path in files("*.c", "*.h") if not is_generated(path)]
+    assert sources
+    assert [line for source in sources for line in too_wide(source)] == []
+
+
+def test_c_that_is_too_wide_is_seen(tmp_path: Path) -> None:
+    source = tmp_path / "wide.h"
+    source.write_text(f"/* {'x' * 114} */\n/* {'x' * 115} */\n")
+    assert too_wide(source) == [f"{source}:2"]
+
+
 def test_makefile_names_what_exists() -> None:
     """A command of the Makefile that runs one of our scripts finds it."""
     words = {word for line in (ROOT / "Makefile").read_text().splitlines() for word in line.split()}

@@ -70,8 +70,8 @@ enum dsn_reason_number dsn_fragment_first(struct dsn_fragments *fragments, const
                                           uint64_t now);
 /* Those that are too old go. */
 void dsn_fragments_expire(struct dsn_fragments *fragments, uint64_t now);
-/* How many may be remembered of who has as many as `used`, by what its row or the card says (0: nothing) and by what room
- * there is. */
+/* How many may be remembered of who has as many as `used`, by what its row or the card says (0: nothing) and by what
+ * room there is. */
 uint32_t dsn_fragments_most(const struct dsn_fragments *fragments, struct dsn_whom whom, uint32_t used, uint32_t limit);
 /* It has passed, and this is its connection's line; `base`: see struct dsn_first_fragment. Room was found by
  * dsn_fragment_first. */

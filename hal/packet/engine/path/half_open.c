@@ -33,8 +33,8 @@ static enum dsn_half_kind half_kind(const struct dsn_connection *c) {
     return dsn_line(c, 0)->key.protocol == DSN_TCP ? DSN_HALF_TCP : DSN_HALF_OTHER;
 }
 
-/* What it is now. Closed by a RST that its receiver may not have taken it may live. What was picked up is as little loss
- * as what has ended, until both sides were heard. */
+/* What it is now. Closed by a RST that its receiver may not have taken it may live. What was picked up is as little
+ * loss as what has ended, until both sides were heard. */
 static enum dsn_half_kind kind_of(const struct dsn_shard *shard, uint32_t number) {
     const struct dsn_connection *c = &shard->flows.connection[number];
     if (half_kind(c) == DSN_HALF_OTHER) {
@@ -59,7 +59,8 @@ static enum dsn_half_kind listed_as(const struct dsn_shard *shard, uint32_t numb
     return previous & DSN_HALF_ENDED ? DSN_ENDED : half_kind(&shard->flows.connection[number]);
 }
 
-/* Of two shares, whether `a` gives first: of whom more count for; of as many, who has been given one for longest no more. */
+/* Of two shares, whether `a` gives first: of whom more count for; of as many, who has been given one for longest no
+ * more. */
 static bool gives_before(const struct dsn_half_share *a, const struct dsn_half_share *b) {
     return a->count != b->count ? a->count > b->count : a->latest < b->latest;
 }

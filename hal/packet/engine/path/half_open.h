@@ -1,12 +1,12 @@
-/* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom they
- * count for: TCP in its handshake, and apart from it all other protocols that nobody has replied to. And what has ended, in
- * the order in which it did: TCP, and UDP and echo that were one exchange so far, whose end nobody says; listed with it, and
- * called as it is, TCP that was picked up and heard from one side alone. Of both, whom most count for: he gives the oldest
- * of his.
+/* Who goes where room is needed. Connections that are half-open, in the order in which they began to count for whom
+ * they count for: TCP in its handshake, and apart from it all other protocols that nobody has replied to. And what has
+ * ended, in the order in which it did: TCP, and UDP and echo that were one exchange so far, whose end nobody says;
+ * listed with it, and called as it is, TCP that was picked up and heard from one side alone. Of both, whom most count
+ * for: he gives the oldest of his.
  *
- * It costs the same however many there are, and with the number of shares as its logarithm: lists of records, and a heap of
- * those whom they count for. What has ended has lists of its own kind beside the others, that opening a connection
- * doesn't touch. */
+ * It costs the same however many there are, and with the number of shares as its logarithm: lists of records, and a
+ * heap of those whom they count for. What has ended has lists of its own kind beside the others, that opening a
+ * connection doesn't touch. */
 #ifndef DSN_PATH_HALF_OPEN_H
 #define DSN_PATH_HALF_OPEN_H
 
@@ -47,7 +47,8 @@ struct dsn_half {
 /* A record that has come to count for its share, and one that is about to count for another, or to go. */
 void dsn_half_enter(struct dsn_shard *shard, uint32_t number);
 void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
-/* It may be half-open no more, or have ended, or go on: its state has changed, a reply has come, or what follows one. */
+/* It may be half-open no more, or have ended, or go on: its state has changed, a reply has come, or what follows
+ * one. */
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
 /* The oldest half-open TCP connection of a vNIC's share; 0: none. */
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);
@@ -58,8 +59,8 @@ uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, uns
 bool dsn_half_is_ended(const struct dsn_shard *shard, uint32_t number);
 /* How many of either kind all others than this share (state 0: of no vNIC) have. */
 uint32_t dsn_half_of_others(const struct dsn_shard *shard, uint32_t state, unsigned share);
-/* The one that goes where this share finds no room: of what has ended its own, else, where others' may go, of whom most of
- * that count for; else one that is half-open. 0: none, or it has the most of these itself. */
+/* The one that goes where this share finds no room: of what has ended its own, else, where others' may go, of whom most
+ * of that count for; else one that is half-open. 0: none, or it has the most of these itself. */
 uint32_t dsn_half_victim(const struct dsn_shard *shard, uint32_t state, unsigned share, bool others);
 
 #endif

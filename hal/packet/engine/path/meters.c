@@ -41,8 +41,9 @@ uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *eg
     return egress->role == DSN_VNIC_ROLE_VNIC ? DSN_SESSION_INBOUND : 0;
 }
 
-/* An expired connection goes, as those do that count as absent: the sweep would have to take them out as well. False: none
- * of those that were looked at, DSN_LOOKS that live in a burst: a flood that is refused mustn't cost others more than that. */
+/* An expired connection goes, as those do that count as absent: the sweep would have to take them out as well. False:
+ * none of those that were looked at, DSN_LOOKS that live in a burst: a flood that is refused mustn't cost others more
+ * than that. */
 static bool one_less(struct dsn_shard *shard, uint64_t now) {
     uint32_t number = dsn_flows_next_expired(&shard->flows, now, &shard->looks);
     if (number == 0)
@@ -63,7 +64,8 @@ static bool fits(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned
     struct dsn_budget *budget = state->budget;
     if (budget == NULL)
         return state->open[share] < part;
-    /* Who picks tuples of one worker mustn't fill its table: he has there what would be his share of it, or a quarter. */
+    /* Who picks tuples of one worker mustn't fill its table: he has there what would be his share of it, or a
+     * quarter. */
     if (state->open[share] >= RTE_MAX(part, shard->flows.capacity / 4))
         return false;
     if (state->open[share] < state->lent[share] && dsn_budget_lent(budget, share) <= limit)
@@ -135,7 +137,8 @@ static bool evict_beside(struct dsn_shard *shard, struct dsn_vnic_state *state, 
     return gone;
 }
 
-/* Nothing of the share has ended here. Is there one more in what other workers offer? It is asked for more in any case. */
+/* Nothing of the share has ended here. Is there one more in what other workers offer? It is asked for more in any
+ * case. */
 static bool fits_by_offer(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
     struct dsn_budget *budget = state->budget;
     if (budget == NULL)
@@ -230,7 +233,8 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     return DSN_PASSED;
 }
 
-/* Does no number of the vNIC's own say how many may count for it? Then what is free says it as well. NULL: of no vNIC. */
+/* Does no number of the vNIC's own say how many may count for it? Then what is free says it as well. NULL: of no
+ * vNIC. */
 static bool is_fair(const struct dsn_shard *shard, const struct dsn_vnic *vnic, unsigned share) {
     const struct dsn_shard_config *config = &shard->config;
     if (vnic == NULL)
@@ -244,7 +248,8 @@ static inline uint32_t free_of(const struct dsn_shard *shard) {
     return shard->flows.used < shard->flows.capacity ? shard->flows.capacity - shard->flows.used : 0;
 }
 
-/* Of whom `fair` is asked fewer than half as many may be here as places are free: who floods leaves places to others. */
+/* Of whom `fair` is asked fewer than half as many may be here as places are free: who floods leaves places to
+ * others. */
 static inline bool has_room(const struct dsn_shard *shard, const struct dsn_vnic_state *state, unsigned share,
                             bool fair) {
     uint32_t room = free_of(shard);
@@ -368,8 +373,8 @@ static const char *const purposes[DSN_WINDOWS] = {
     [DSN_WINDOW_TOO_BIG_TO] = "too big to",
 };
 
-/* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a way
- * that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
+/* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a
+ * way that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
 static uint32_t allowance(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, unsigned bucket,
                           uint64_t window, uint32_t part) {
     uint8_t message[PURPOSE + 8 + 1 + 8 + 2], *end = message + strlen(purpose);

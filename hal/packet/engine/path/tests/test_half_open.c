@@ -1,5 +1,5 @@
-/* Who makes way: lists of what is half-open and of what has ended, held against plain ones, as connections of many shares
- * come, turn and go by chance. */
+/* Who makes way: lists of what is half-open and of what has ended, held against plain ones, as connections of many
+ * shares come, turn and go by chance. */
 #include "path/shard.h"
 #include "path/tcp.h"
 #include "path/tests/check.h"

@@ -1,4 +1,4 @@
-/* Limits: connections a vNIC, new ones a second, half-open ones, packets to the card's own programs, logs.
+/* Limits: connections a vNIC, new ones a second, half-open ones, packets to the card's own programs, fragments, logs.
  *
  * A vNIC's limit is one for all workers. Where there are several, each borrows what its connections need from a budget
  * that all of them share (path/budgets.h). */
@@ -27,10 +27,8 @@ static unsigned slot_of(enum dsn_limit limit) {
     return limit == DSN_LIMIT_WAITING ? DSN_LIMIT_NEIGHBOURS : limit;
 }
 
-/* A limit of a vNIC refuses something. */
-static __rte_cold __rte_noinline void refuses(struct dsn_shard *shard, enum dsn_limit limit,
-                                              struct dsn_vnic_state *state, enum dsn_event_kind kind,
-                                              const struct dsn_vnic *vnic) {
+__rte_cold void dsn_limit_refuses(struct dsn_shard *shard, enum dsn_limit limit, struct dsn_vnic_state *state,
+                                  enum dsn_event_kind kind, const struct dsn_vnic *vnic) {
     dsn_limit_refused(shard, limit, vnic);
     tell(shard, &state->told[slot_of(limit)], kind, vnic);
 }
@@ -215,15 +213,15 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
     if (unlikely(!room) && dsn_half_ended(shard, number, share) == 0 &&
         !(room = fits_by_offer(shard, state, share, limit))) {
-        refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
     if (!take(shard, &state->opened[share], rate, now)) {
-        refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
     if (unlikely(!room) && !ended_make_way(shard, state, number, share, limit)) {
-        refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
     if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
@@ -299,33 +297,13 @@ void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, co
         dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
 }
 
-/* The seed's row: one at most. */
-static const uint8_t *seed_of(const struct dsn_root *root) {
-    static const uint8_t none[16];
-    for (uint32_t slot = 0; slot < root->table[DSN_TABLE_SEED].capacity; slot++)
-        if (dsn_row_action(root, DSN_TABLE_SEED, slot) != DSN_NO_ACTION)
-            return ((const struct dsn_row_seed *)dsn_row(root, DSN_TABLE_SEED, slot))->value;
-    return none;
-}
-
-/* Which of a vNIC's buckets an address has; `purpose` tells buckets for one thing from those for another. */
-static unsigned bucket_of(const struct dsn_shard *shard, const char *purpose, uint64_t vnic,
-                          const uint8_t address[16]) {
-    uint8_t message[16 + 8 + 16];
-    size_t length = strlen(purpose);
-    memcpy(message, purpose, length);
-    dsn_put64(message + length, vnic);
-    memcpy(message + length + 8, address, 16);
-    return dsn_siphash(seed_of(shard->root), message, length + 24) % DSN_CHALLENGE_BUCKETS;
-}
-
 /* Strangers by an uplink share a limit, apart by address; whom the card speaks with have each a bucket that no stranger
  * takes from: what it has asked for, and TCP that is established. */
 static void stranger_or_known(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_session *session,
                               unsigned direction, uint32_t number, struct dsn_meter *meter) {
     bool known =
         session != NULL && (direction == 1 || (session->tcp == DSN_TCP_ESTABLISHED && session->packets[1] > 0));
-    unsigned bucket = bucket_of(shard, known ? "punt known" : "punt", p->vnic->id, p->key.source);
+    unsigned bucket = dsn_bucket_of(shard, known ? "punt known" : "punt", p->vnic->id, p->key.source);
     shard->vnics.state[number].challenged = true;
     meter->bucket = &dsn_challenges(&shard->vnics, number)->punt[known][bucket];
     meter->rate.parts = known ? 1 : DSN_CHALLENGE_BUCKETS;
@@ -353,7 +331,7 @@ bool dsn_meter_may(struct dsn_shard *shard, const struct dsn_packet *p, const st
                    ? dsn_budget_has_punt(meter->budget, (uint32_t)meter->rate.rate, shard->now)
                    : credit_of(meter->bucket, &meter->rate, shard->now) >= meter->rate.parts * DSN_SECOND;
     if (!may)
-        refuses(shard, DSN_LIMIT_PUNTS, state, DSN_EVENT_PUNT_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_PUNTS, state, DSN_EVENT_PUNT_LIMIT, vnic);
     return may;
 }
 
@@ -365,123 +343,17 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
         (void)take_of(meter->bucket, &meter->rate, shard->now);
 }
 
-#define PURPOSE 12 /* bytes of the longest */
-
-static const char *const purposes[DSN_WINDOWS] = {
-    [DSN_WINDOW_CHALLENGE] = "challenge",   [DSN_WINDOW_ICMP] = "icmp",
-    [DSN_WINDOW_ICMP_TO] = "icmp to",       [DSN_WINDOW_TOO_BIG] = "too big",
-    [DSN_WINDOW_TOO_BIG_TO] = "too big to",
-};
-
-/* How many a bucket has in this window: its even part at the mean, between half of that and three halves, drawn in a
- * way that nobody outside knows, so that who counts what he gets doesn't learn what others got. */
-static uint32_t allowance(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, unsigned bucket,
-                          uint64_t window, uint32_t part) {
-    uint8_t message[PURPOSE + 8 + 1 + 8 + 2], *end = message + strlen(purpose);
-    memcpy(message, purpose, strlen(purpose));
-    dsn_put64(end, vnic);
-    end[8] = (uint8_t)bucket;
-    dsn_put64(end + 9, window);
-    dsn_put16(end + 17, shard->config.worker);
-    uint64_t drawn = dsn_siphash(seed_of(shard->root), message, (size_t)(end + 19 - message));
-    return RTE_MAX(1u, part / 2 + (uint32_t)(drawn % (part + UINT64_C(1))));
-}
-
-/* One of `rate` a second that the vNIC with this state has, of the address's bucket. */
-static bool take_window(struct dsn_shard *shard, uint32_t number, enum dsn_window_set set, const uint8_t address[16],
-                        uint32_t rate) {
-    uint64_t vnic = shard->vnics.state[number].id, second = shard->now / DSN_SECOND;
-    unsigned bucket = bucket_of(shard, purposes[set], vnic, address);
-    struct dsn_window *window = &dsn_challenges(&shard->vnics, number)->window[set][bucket];
-    /* Each worker has all of the limit of challenges: divided among many there would be no chance in it. */
-    uint32_t workers = set == DSN_WINDOW_CHALLENGE ? 1 : shard->config.workers;
-    shard->vnics.state[number].challenged = true;
-    if (window->second != second + 1)
-        *window = (struct dsn_window){
-            .second = second + 1,
-            .left = allowance(shard, purposes[set], vnic, bucket, second, rate / (DSN_CHALLENGE_BUCKETS * workers)),
-        };
-    bool enough = window->left > 0;
-    window->left -= enough;
-    return enough;
-}
-
-uint32_t dsn_challenge_limit(const struct dsn_shard *shard, const struct dsn_vnic *vnic) {
-    uint32_t said = vnic != NULL && vnic->challenge_limit != 0 ? vnic->challenge_limit : shard->config.challenge_limit;
-    return RTE_MAX(said, DSN_CHALLENGES_LEAST);
-}
-
-bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]) {
-    uint32_t number = dsn_vnic_state(&shard->vnics, vnic);
-    const struct dsn_vnic *row = dsn_vnic_by_id(shard->root, vnic);
-    uint32_t rate = dsn_challenge_limit(shard, row);
-    if (number == 0)
-        return false;
-    bool enough = take_window(shard, number, DSN_WINDOW_CHALLENGE, address, rate);
-    if (!enough && row != NULL)
-        refuses(shard, DSN_LIMIT_CHALLENGES, &shard->vnics.state[number], DSN_EVENT_CHALLENGE_LIMIT, row);
-    return enough;
-}
-
-bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *p, bool living) {
-    struct dsn_whom whom = dsn_whom(shard->root, p);
-    uint32_t number = dsn_vnic_state(&shard->vnics, whom.vnic->id),
-             rate = whom.vnic->icmp_limit != 0 ? whom.vnic->icmp_limit : shard->config.icmp_limit;
-    enum dsn_window_set set = (living ? DSN_WINDOW_TOO_BIG : DSN_WINDOW_ICMP) + whom.inbound;
-    if (number == 0)
-        return false;
-    bool enough = take_window(shard, number, set, p->key.source, rate);
-    shard->counters.engine[DSN_COUNT_ICMP_SUPPRESSED] += !enough;
-    if (!enough)
-        refuses(shard, DSN_LIMIT_ICMP + whom.inbound, &shard->vnics.state[number], DSN_EVENT_ICMP_LIMIT, whom.vnic);
-    return enough;
-}
-
-bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *p, const struct dsn_flow_key *key) {
-    struct dsn_whom whom = dsn_whom(shard->root, p);
-    const char *purpose = whom.inbound ? "error to" : "error";
-    uint32_t number = dsn_vnic_state(&shard->vnics, whom.vnic->id);
-    uint8_t message[PURPOSE + 8 + 1 + 32 + 4], *end = message + strlen(purpose);
-    if (number == 0)
-        return false;
-    memcpy(message, purpose, strlen(purpose));
-    dsn_put64(end, whom.vnic->id);
-    end[8] = key->protocol;
-    memcpy(end + 9, key->source, 32); /* and destination */
-    dsn_put16(end + 41, key->source_port);
-    dsn_put16(end + 43, key->destination_port);
-    uint64_t hash = dsn_siphash(seed_of(shard->root), message, (size_t)(end + 45 - message));
-    struct dsn_window *windows = dsn_challenges(&shard->vnics, number)->error[whom.inbound];
-    uint64_t second = shard->now / DSN_SECOND;
-    shard->vnics.state[number].challenged = true;
-    for (unsigned choice = 0; choice < 2; choice++) {
-        unsigned bucket = (hash >> (6 * choice)) % DSN_ERROR_BUCKETS;
-        struct dsn_window *window = &windows[bucket];
-        if (window->second != second + 1)
-            *window = (struct dsn_window){
-                .second = second + 1,
-                .left = allowance(shard, purpose, whom.vnic->id, bucket, second, DSN_ERRORS / DSN_ERROR_BUCKETS),
-            };
-        if (window->left > 0) {
-            window->left--;
-            return true;
-        }
-    }
-    refuses(shard, DSN_LIMIT_ERRORS + whom.inbound, &shard->vnics.state[number], DSN_EVENT_ICMP_LIMIT, whom.vnic);
-    return false;
-}
-
 void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
     uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
     if (number != 0)
-        refuses(shard, DSN_LIMIT_FIRSTS, &shard->vnics.state[number], DSN_EVENT_FIRST_PACKET_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_FIRSTS, &shard->vnics.state[number], DSN_EVENT_FIRST_PACKET_LIMIT, vnic);
     else
         dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, vnic);
 }
 
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
                                 const struct dsn_vnic *vnic) {
-    refuses(shard, limit, &shard->vnics.state[number], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
+    dsn_limit_refuses(shard, limit, &shard->vnics.state[number], DSN_EVENT_NEIGHBOUR_LIMIT, vnic);
 }
 
 bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
@@ -492,7 +364,7 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom) {
     uint32_t used = state->fragments[whom.inbound];
     bool may = number != 0 && used < dsn_fragments_most(&shard->fragments, whom, used, limit);
     if (!may && number != 0)
-        refuses(shard, DSN_LIMIT_FRAGMENTS + whom.inbound, state, DSN_EVENT_FRAGMENT_LIMIT, vnic);
+        dsn_limit_refuses(shard, DSN_LIMIT_FRAGMENTS + whom.inbound, state, DSN_EVENT_FRAGMENT_LIMIT, vnic);
     return may;
 }
 

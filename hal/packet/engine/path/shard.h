@@ -171,11 +171,6 @@ struct dsn_meter {
 bool dsn_meter_may(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_session *session,
                    unsigned direction, struct dsn_meter *meter);
 void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter);
-/* May the card tell the packet's sender by ICMP, or reset him? `living`: that a packet of a living connection was too
- * large. */
-bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
-/* May this ICMP error pass, about the connection of which `key` is the key of packets that go its way? */
-bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_flow_key *key);
 /* A vNIC's share of neighbours, or of what waits for them, is used up: `number` is that of its state. */
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
                                 const struct dsn_vnic *vnic);
@@ -183,6 +178,9 @@ void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, u
 void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic);
 /* A limit of a vNIC has refused something: counts it. */
 void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const struct dsn_vnic *vnic);
+/* The same, and tells that it bites, if that was not told lately. `state`: the vNIC's. */
+void dsn_limit_refuses(struct dsn_shard *shard, enum dsn_limit limit, struct dsn_vnic_state *state,
+                       enum dsn_event_kind kind, const struct dsn_vnic *vnic);
 /* As many as each worker may have where nothing can be borrowed: together they are the limit. */
 static inline uint32_t dsn_even_part(const struct dsn_shard *shard, uint32_t limit) {
     uint16_t workers = shard->config.workers;
@@ -197,10 +195,6 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
-/* Challenge ACKs a second in this worker, of connections that count for this vNIC; NULL: of one that is gone. */
-uint32_t dsn_challenge_limit(const struct dsn_shard *shard, const struct dsn_vnic *vnic);
-/* May a challenge ACK go to this address, of a connection that counts for this vNIC? */
-bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]);
 /* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have
  * gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
@@ -214,6 +208,19 @@ void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot);
 /* Gives back what a vNIC's share was lent and doesn't use, but for a chunk where one is more than a connection. */
 void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share);
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
+
+/* by_address.c */
+/* Which of a vNIC's buckets an address has; `purpose` tells buckets for one thing from those for another. */
+unsigned dsn_bucket_of(const struct dsn_shard *shard, const char *purpose, uint64_t vnic, const uint8_t address[16]);
+/* Challenge ACKs a second in this worker, of connections that count for this vNIC; NULL: of one that is gone. */
+uint32_t dsn_challenge_limit(const struct dsn_shard *shard, const struct dsn_vnic *vnic);
+/* May a challenge ACK go to this address, of a connection that counts for this vNIC? */
+bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t address[16]);
+/* May the card tell the packet's sender by ICMP, or reset him? `living`: that a packet of a living connection was too
+ * large. */
+bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
+/* May this ICMP error pass, about the connection of which `key` is the key of packets that go its way? */
+bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_flow_key *key);
 
 /* text.c */
 size_t dsn_text_address(char *text, size_t size, const uint8_t address[16]);

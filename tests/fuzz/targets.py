@@ -93,7 +93,7 @@ TARGETS = (
         "path",
         "the whole path: packets, time, commits and links, in bursts and one by one",
         # Not the stages: clang counts static functions of one name in files of one name as one.
-        (f"{ENGINE}/path/*.c", f"{ENGINE}/path/look.h"),
+        (f"{ENGINE}/path/*.c", f"{ENGINE}/path/look.h", f"{ENGINE}/path/sort_out.h"),
         longest=4096,
         runs=2_000,
     ),

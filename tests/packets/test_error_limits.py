@@ -52,7 +52,7 @@ class Talk:
         ends = packed(self.destination) + packed(self.source)
         ports = (443).to_bytes(2, "big") + self.sport.to_bytes(2, "big")
         h = siphash(bytes(16), purpose.encode() + vnic.to_bytes(8, "big") + bytes([17]) + ends + ports)
-        return h % BUCKETS, h // BUCKETS % BUCKETS
+        return h % BUCKETS, (h % BUCKETS + 1 + h // BUCKETS % (BUCKETS - 1)) % BUCKETS
 
     def allowed(self, card: Card, purpose: str = "error to", vnic: int = CLIENT) -> int:
         """How many errors about it pass in this second, where nobody else's have."""
@@ -121,6 +121,13 @@ def test_a_traceroute_passes_at_once(card: Card) -> None:
     begins(card, probes, V4)
     assert passed(card, "gateway", probes.error(code=3), 90) == 90
     assert passed(card, "gateway", V4.error(), 100) == 100
+
+
+def test_nobody_has_less_than_two_buckets(card: Card) -> None:
+    """Of two drawn apart from each other one connection in 64 would have one; of 65 errors it would be for this one."""
+    talk = Talk("10.1.0.20", "203.0.113.9", 6307)
+    begins(card, talk)
+    assert PART <= passed(card, "gateway", talk.error(), 400) == talk.allowed(card)
 
 
 def test_errors_to_one_vnic_take_nothing_from_another(card: Card) -> None:

@@ -87,7 +87,8 @@ class Connection:
         match self.header.protocol:
             case stage.TCP:
                 alone = self.talk is not None and self.talk.alone is not None
-                which = TCP_TIMEOUTS[TcpState.SYN_RECEIVED if alone else self.tcp]
+                is_met = alone and self.tcp is not TcpState.CLOSED
+                which = TCP_TIMEOUTS[TcpState.SYN_RECEIVED if is_met else self.tcp]
             case stage.UDP:
                 which = "udp_replied" if self.replied else "udp"
             case stage.ICMP | stage.ICMP6:

@@ -45,7 +45,7 @@ class Talk:
     Args:
         closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
-        alone: picked up, the side that alone has been heard since; None: both have.
+        alone: picked up, the side that alone has been heard since; None: both have. In CLOSED, that was when it closed.
         first: SYN_SENT, what the initiator called with before it called from another number.
         earlier: SYN_RECEIVED, the number that the other side has answered with before it answered from another one.
         behind: SYN_SENT, the ends of both sides of a connection that had ended, which this one replaces.
@@ -86,7 +86,7 @@ class Refused:
 @dataclass(frozen=True)
 class Anew:
     """It is the first packet of another connection: a bare SYN behind the end of this one (RFC 9293 3.10.7.4, RFC
-    6191), or one of a connection that this one was picked up in the place of, from a segment that was not its own."""
+    6191), or one of a connection that this one is in the place of, made by a segment that was not its own."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,16 @@ def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True,
     """
     match talk.state:
         case TcpState.SYN_SENT if direction == 0:
-            return _before_the_answer(talk, segment, strict)
+            return _before_the_answer(talk, segment, strict, picks_up)
         case TcpState.SYN_SENT:
-            return _the_answer(talk, segment)
+            return _the_answer(talk, segment, picks_up or not strict)
         case TcpState.SYN_RECEIVED:
             return _half_way(_settled(talk), segment, direction, strict)
         case TcpState.TIME_WAIT | TcpState.CLOSED if segment.syn and not segment.ack:
             return Anew()
         case TcpState.CLOSED:
+            if strict and picks_up and talk.alone is not None and not (segment.syn or segment.rst):
+                return Anew()  # who forges one segment forges the RST that is exact for it
             return _closed(talk, segment, direction, strict)
         case _:
             return _synchronized(talk, segment, direction, strict, picks_up)
@@ -162,7 +164,7 @@ def follow(talk: Talk, segment: Segment, direction: int, *, strict: bool = True,
 # --- SYN_SENT (RFC 9293 3.10.7.3) ------------------------------------------------------------------------------------
 
 
-def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
+def _before_the_answer(talk: Talk, segment: Segment, strict: bool, picks_up: bool) -> Outcome:
     """The initiator speaks though nobody has answered."""
     a, b = talk.sides
     if segment.rst:
@@ -178,13 +180,21 @@ def _before_the_answer(talk: Talk, segment: Segment, strict: bool) -> Outcome:
         return replace(talk, sides=(begun(segment), b), first=talk.first or a, behind=None)
     if _is_of_before(talk, segment, 0):
         return talk
-    if strict or segment.syn:
+    if segment.syn:
+        return STATE
+    if strict and picks_up:  # who calls acknowledges nothing: if both speak of a connection, the call was forged
+        return talk if b.half_open is None else Anew()
+    if strict:
         return STATE
     return pick_up(segment, 0)  # the answer went another way
 
 
-def _the_answer(talk: Talk, segment: Segment) -> Outcome:
-    """The other side speaks for the first time."""
+def _the_answer(talk: Talk, segment: Segment, met_mid_stream: bool) -> Outcome:
+    """The other side speaks for the first time.
+
+    Args:
+        met_mid_stream: what it says would open a connection if nothing were there.
+    """
     a, b = talk.sides
     fits = segment.ack and acknowledges_syn(a, segment)
     fits_first = segment.ack and not fits and talk.first is not None and acknowledges_syn(talk.first, segment)
@@ -197,7 +207,7 @@ def _the_answer(talk: Talk, segment: Segment) -> Outcome:
         return _answered(called, segment) if fits or fits_first or not segment.ack else WINDOW
     # 3.5.1: maybe half-open. The initiator resets each, so it gets one for each call (ADR 0189).
     before = _is_of_before(talk, segment, 1)
-    if fits or (not before and (b.heard or segment.fin or segment.payload)):
+    if fits or (not (before or met_mid_stream) and (b.heard or segment.fin or segment.payload)):
         return STATE
     return replace(talk, sides=(a, replace(b, half_open=segment.acknowledgement, heard=b.heard or not before)))
 
@@ -400,7 +410,8 @@ def _open_after_all(talk: Talk) -> Talk:
         state = TcpState.TIME_WAIT if both else TcpState.CLOSING
     elif a.finished or b.finished:
         state = TcpState.FIN_WAIT
-    return replace(talk, state=state, closer=int(b.finished and not a.finished), doubted=None, refused=False)
+    closer = int(b.finished and not a.finished)
+    return replace(talk, state=state, closer=closer, alone=None, doubted=None, refused=False)
 
 
 def _is_handshake_again(talk: Talk, segment: Segment, direction: int) -> bool:
@@ -444,7 +455,7 @@ def _reset(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcom
         doubted = direction if segment.sequence != sender.end else None
         a, b = (replace(side, una=plus(side.una, half_way)) for side in talk.sides)
         refused = half_way and not exact
-        closed = replace(talk, state=TcpState.CLOSED, sides=(a, b), earlier=None, alone=None)
+        closed = replace(talk, state=TcpState.CLOSED, sides=(a, b), earlier=None)
         return replace(closed, doubted=doubted, refused=refused)
     if not strict:
         return talk

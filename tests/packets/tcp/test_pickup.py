@@ -128,10 +128,10 @@ def test_rfc7323_scales_are_taken_to_be_the_largest(card: Card) -> None:
 
 def test_what_is_acknowledged_was_sent(card: Card) -> None:
     """Though it was not seen: the other side's numbers may be further on than what the first segment acknowledged."""
-    talk = _met(card)
+    talk = _met(card).plays("B:A")
     talk.loses(1, 50_000)
     talk.plays("A:A")
-    asked(talk.a("S", seq=1), seq=talk.next[1], ack=1000)
+    asked(talk.a("S", seq=1), seq=talk.next[1], ack=talk.next[0])
     talk.card.after(1)
     asked(talk.b("R", seq=talk.next[1] + 1), seq=talk.next[0], ack=talk.next[1])
     talk.passes(talk.b("R"), 1)
@@ -216,6 +216,113 @@ def test_rsts_and_syns_take_nothing_up(card: Card) -> None:
     assert _pickups(talk) == 1
     talk.plays("A:A B:A")
     assert _pickups(talk) == 2
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("real", ["A:PA+100 B:A", "B:PA+100 A:A"])
+def test_a_forged_rst_ends_nothing_that_one_side_alone_spoke_of(card: Card, side: int, real: str) -> None:
+    """Who forges a segment knows which RST is exact for it: what that ended is taken up anew as well."""
+    talk = Talk(card.anew(pickup=True))
+    says = (talk.a, talk.b)[side]
+    for _ in range(3):
+        _forges(talk, side, "A")
+        talk.passes(says("R", seq=FAR[0]), side)
+        assert (talk.state, talk.card.flow().timeout_ns) == (TcpState.CLOSED, 10 * SECOND)
+    assert _pickups(talk) == 3
+    talk.plays(real)
+    assert (_pickups(talk), talk.state, talk.card.flow().timeout_ns) == (4, TcpState.ESTABLISHED, 7440 * SECOND)
+    says("R", seq=FAR[0]).is_dropped("tcp_window").silently()
+    talk.plays("A:PA+10 B:A")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_real_rst_ends_it(card: Card, side: int) -> None:
+    """A call begins anew behind it, and what still comes of it is met as it was: mid-stream."""
+    talk = Talk(card.anew(pickup=True))
+    talk.plays("A:PA+10 B:R" if side else "B:PA+10 A:R")
+    assert talk.state == TcpState.CLOSED
+    talk.plays("A:PA+10")
+    assert (talk.state, _pickups(talk)) == (TcpState.ESTABLISHED, 2)
+    talk.plays("B:R")
+    talk.again(0)
+    talk.again(1)
+    assert talk.plays(OPEN).state == TcpState.ESTABLISHED
+
+
+def test_behind_the_time_for_it_what_a_rst_ended_stays_closed(card: Card) -> None:
+    card.gets(Tracking(id=1, mode="loose"))
+    card.changes(Profile(id=GUARDED, tracking=1))
+    late = Talk(card.anew())
+    early = Talk(card.anew(pickup=True))
+    for talk in (late, early):
+        talk.plays("A:PA+10 B:R")
+    card.changes(Profile(id=GUARDED))
+    for talk, reason in ((late, "tcp_window"), (early, "")):
+        sent = talk.a("PA", 10, seq=FAR[0], ack=FAR[1])
+        talk.passes(sent, 0) if not reason else sent.is_dropped(reason).silently()
+    assert (late.state, early.state) == (TcpState.CLOSED, TcpState.ESTABLISHED)
+    assert (_pickups(late), _pickups(early)) == (1, 2)
+
+
+def _calls(talk: Talk, times: int = 1) -> None:
+    """Somebody who knows the addresses and ports calls in the initiator's name."""
+    for time in range(times):
+        talk.passes(talk.a("S", seq=FAR[0] + 1000 * time), 0)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    ("real", "behind"),
+    [
+        ("A:PA+100 B:A A:PA+100 B:A", TcpState.ESTABLISHED),
+        ("B:A A:PA+100 B:A", TcpState.ESTABLISHED),  # who has the connection answers a call in it (RFC 5961 4)
+        ("B:A B:PA+100 A:A B:A", TcpState.ESTABLISHED),
+        ("B:PA+100 B:PA+100 A:A B:PA+100 A:A", TcpState.ESTABLISHED),
+        ("B:FA A:A A:FA B:A", TcpState.FIN_WAIT),
+        ("B:A A:FA B:FA A:A", TcpState.TIME_WAIT),
+    ],
+)
+def test_a_forged_call_ends_no_connection_of_before(card: Card, real: str, behind: TcpState, times: int) -> None:
+    """Both sides speak of one: who calls acknowledges nothing before he is answered."""
+    talk = Talk(card.anew(pickup=True))
+    _calls(talk, times)
+    assert talk.state == TcpState.SYN_SENT
+    talk.plays(real)
+    assert (_pickups(talk), talk.state) == (1, behind)
+    if behind is TcpState.ESTABLISHED:
+        assert talk.card.flow().timeout_ns == 7440 * SECOND
+        talk.a("S", seq=FAR[0]).is_dropped("tcp_challenged")
+        talk.plays("A:PA+1000 B:A B:PA+100 A:A")
+
+
+def test_a_forged_call_ends_no_loose_connection(card: Card) -> None:
+    card.gets(Tracking(id=1, mode="loose"))
+    card.changes(Profile(id=GUARDED, tracking=1))
+    talk = Talk(card.anew())
+    _calls(talk)
+    talk.plays("B:PA+100 B:PA+100 B:FA A:A")
+    assert (talk.state, talk.card.flow().packets) == (TcpState.ESTABLISHED, (2, 3))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_who_calls_in_fact_is_harmed_by_no_mid_stream_segment(card: Card, side: int) -> None:
+    """Of either side, any number, as long as not both are forged."""
+    talk = Talk(card.anew(pickup=True)).plays("A:S")
+    for n in range(3):
+        _forges(talk, side, "PA", 10 * n)
+    assert (talk.state, _pickups(talk)) == (TcpState.SYN_SENT, 0)
+    assert talk.plays("B:SA A:A A:PA+10 B:A").state == TcpState.ESTABLISHED
+    assert _pickups(talk) == 0
+
+
+def test_behind_the_time_for_it_a_call_has_one_such_answer(card: Card) -> None:
+    talk = Talk(card.anew())
+    _calls(talk)
+    talk.b("PA", 10, seq=FAR[0], ack=FAR[1]).is_dropped("tcp_state").silently()
+    talk.plays("B:A")
+    talk.b("A").is_dropped("tcp_state").silently()
+    talk.a("A").is_dropped("tcp_state").silently()
+    assert _pickups(talk) == 0
 
 
 def test_behind_the_time_for_it_nothing_is_taken_up_anew(card: Card) -> None:

@@ -115,8 +115,10 @@ bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *p, const s
     struct dsn_window *windows = dsn_challenges(&shard->vnics, number)->error[whom.inbound];
     uint64_t second = shard->now / DSN_SECOND;
     shard->vnics.state[number].challenged = true;
+    unsigned first = hash % DSN_ERROR_BUCKETS,
+             other = first + 1 + (unsigned)(hash / DSN_ERROR_BUCKETS % (DSN_ERROR_BUCKETS - 1));
     for (unsigned choice = 0; choice < 2; choice++) {
-        unsigned bucket = (hash >> (6 * choice)) % DSN_ERROR_BUCKETS;
+        unsigned bucket = choice == 0 ? first : other % DSN_ERROR_BUCKETS;
         struct dsn_window *window = &windows[bucket];
         if (window->second != second + 1)
             *window = (struct dsn_window){

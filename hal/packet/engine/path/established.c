@@ -12,6 +12,7 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
     uint8_t before = session->tcp;
     bool alone = dsn_tcp_is_alone(before, windows);
     segment.asked = dsn_half_second(shard->now);
+    segment.picks_up = shard->now < shard->config.pickup_until_ns;
     enum dsn_reason_number reason = dsn_tcp_follow(session, windows, &segment, strict);
     if (reason != DSN_PASSED) {
         if (dsn_tcp_may_be_forged(session, &segment))
@@ -29,14 +30,18 @@ enum dsn_reason_number dsn_follow_rarely(struct dsn_shard *shard, const struct d
     return DSN_PASSED;
 }
 
-/* What one side alone has spoken of since it was picked up may be forged: while connections are picked up, who says
- * something else is believed as much. */
+/* What one side alone has spoken of since it was picked up may be forged, and so may the RST that it ended by; a call
+ * too, where who is called speaks of another connection, and who calls goes on with that. While connections are picked
+ * up, who says something else is believed as much. */
 __rte_cold dsn_end dsn_not_followed(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref,
                                     enum dsn_reason_number reason) {
     const struct dsn_session *session = &dsn_ref_connection(&shard->flows, ref)->session;
-    bool alone = dsn_tcp_is_alone(session->tcp, &shard->flows.windows[ref >> 1]);
+    const struct dsn_windows *windows = &shard->flows.windows[ref >> 1];
+    bool alone = dsn_tcp_is_alone(session->tcp, windows) || dsn_tcp_was_alone(session->tcp, windows);
+    bool called = session->tcp == DSN_TCP_SYN_SENT && (ref & 1) == 0 && (windows->flags & DSN_TCP_ANSWERED);
     bool turns = p->tcp_flags & (DSN_TCP_SYN | DSN_TCP_RST);
-    if (reason == DSN_REASON_TCP_WINDOW && alone && !turns && shard->now < shard->config.pickup_until_ns)
+    bool another = (reason == DSN_REASON_TCP_WINDOW && alone) || (reason == DSN_REASON_TCP_STATE && called);
+    if (another && !turns && shard->now < shard->config.pickup_until_ns)
         return dsn_first_packet_anew(shard, p, ref);
     return dsn_dropped(reason);
 }

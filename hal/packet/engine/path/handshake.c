@@ -181,6 +181,8 @@ enum dsn_reason_number dsn_tcp_initiator_again(struct dsn_session *session, stru
     }
     if (is_of_before(w, s))
         return DSN_PASSED;
+    if (strict && s->picks_up && !is(s, DSN_TCP_SYN) && !(w->flags & DSN_TCP_ANSWERED))
+        return DSN_PASSED; /* if B then speaks of a connection too, A's next takes that up anew */
     if (strict || is(s, DSN_TCP_SYN))
         return DSN_REASON_TCP_STATE;
     session->tcp = dsn_tcp_pick_up(w, s); /* B's packets go another way */
@@ -189,7 +191,7 @@ enum dsn_reason_number dsn_tcp_initiator_again(struct dsn_session *session, stru
 
 /* SYN_SENT, B (RFC 9293 3.10.7.3): */
 enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct dsn_windows *w,
-                                            const struct dsn_tcp_segment *s) {
+                                            const struct dsn_tcp_segment *s, bool strict) {
     bool right = is(s, DSN_TCP_ACK) && acks_syn(w, s), first = is(s, DSN_TCP_ACK) && !right && acks_first(w, s);
     if (is(s, DSN_TCP_RST)) { /* RFC 5961 3.2 */
         if (!right && !first)
@@ -213,7 +215,8 @@ enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct 
         return DSN_PASSED;
     }
     bool before = is_of_before(w, s), heard = w->flags & DSN_TCP_HEARD;
-    if (right || (!before && (heard || s->length > 0)))
+    bool met = s->picks_up || !strict; /* it would open a connection if nothing were there */
+    if (right || (!before && !met && (heard || s->length > 0)))
         return DSN_REASON_TCP_STATE;
     /* It answers as of a connection that A has forgotten (RFC 9293 3.5.1). A will reset that, with this number: one for
      * each call, whoever makes more of them (ADR 0189). */

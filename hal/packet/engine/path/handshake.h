@@ -9,7 +9,7 @@ enum dsn_reason_number dsn_tcp_initiator_again(struct dsn_session *session, stru
                                                const struct dsn_tcp_segment *segment, bool strict);
 /* SYN_SENT, B's (RFC 9293 3.10.7.3). */
 enum dsn_reason_number dsn_tcp_first_answer(struct dsn_session *session, struct dsn_windows *windows,
-                                            const struct dsn_tcp_segment *segment);
+                                            const struct dsn_tcp_segment *segment, bool strict);
 /* SYN_RECEIVED, a SYN; */
 enum dsn_reason_number dsn_tcp_syn_again(struct dsn_session *session, struct dsn_windows *windows,
                                          const struct dsn_tcp_segment *segment);

@@ -29,7 +29,8 @@ static bool is_exact(const struct dsn_session *session, const struct dsn_windows
  * believe it; nor does who has the answer that it refuses. */
 static __rte_cold void close_by(struct dsn_session *session, struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
-    w->flags &= (uint8_t)~DSN_TCP_HANDSHAKE;
+    bool alone = dsn_tcp_is_alone(session->tcp, w);
+    w->flags = (uint8_t)((w->flags & ~DSN_TCP_HANDSHAKE) | (alone ? DSN_TCP_WAS_ALONE : 0));
     if (session->tcp == DSN_TCP_SYN_RECEIVED) {
         w->side[0].una++;
         w->side[1].una++;
@@ -116,22 +117,25 @@ static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
 static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_windows *w,
                                      const struct dsn_tcp_segment *s, bool strict) {
     uint32_t una = w->side[!s->side].una;
+    bool refused = (w->flags & (DSN_TCP_REFUSED | DSN_TCP_PICKED_UP)) == DSN_TCP_REFUSED;
     if (w->most[1] == 0) /* B has said nothing but that RST */
         return DSN_REASON_TCP_STATE;
+    if (strict && s->picks_up && dsn_tcp_was_alone(session->tcp, w) && !is(s, DSN_TCP_SYN | DSN_TCP_RST))
+        return DSN_REASON_TCP_WINDOW; /* taken up anew */
     if (is(s, DSN_TCP_SYN))
         return is_handshake_again(w, s) ? DSN_PASSED : DSN_REASON_TCP_STATE;
     if (strict && !(seq_fits(w, s) && (!is(s, DSN_TCP_ACK) || ack_fits(w, s))))
         return DSN_REASON_TCP_WINDOW;
     if (is(s, DSN_TCP_RST)) {
         if (s->seq == w->side[s->side].end)
-            w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | DSN_TCP_REFUSED);
+            w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | (refused ? DSN_TCP_REFUSED : 0));
         return DSN_PASSED;
     }
     if (strict && is_old(w, s))
         return DSN_PASSED;
     record(w, s);
     acknowledge(w, s);
-    bool goes_on = w->side[!s->side].una != una || (w->flags & DSN_TCP_REFUSED);
+    bool goes_on = w->side[!s->side].una != una || refused;
     if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && goes_on)) {
         w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | DSN_TCP_REFUSED);
         session->tcp = state_behind(state_behind(state_behind(DSN_TCP_ESTABLISHED, w), w), w);
@@ -142,7 +146,8 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
 static enum dsn_reason_number follow(struct dsn_session *session, struct dsn_windows *w,
                                      const struct dsn_tcp_segment *s, bool strict) {
     if (session->tcp == DSN_TCP_SYN_SENT)
-        return s->side == 0 ? dsn_tcp_initiator_again(session, w, s, strict) : dsn_tcp_first_answer(session, w, s);
+        return s->side == 0 ? dsn_tcp_initiator_again(session, w, s, strict)
+                            : dsn_tcp_first_answer(session, w, s, strict);
     if (session->tcp == DSN_TCP_CLOSED)
         return closed(session, w, s, strict);
     if (session->tcp == DSN_TCP_SYN_RECEIVED)

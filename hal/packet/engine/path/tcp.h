@@ -37,7 +37,7 @@ struct dsn_tcp_side {
  *  2    -              -             -            FIN_A      FIN_A               FIN_A
  *  3    BEHIND         -             -            FIN_B      FIN_B               FIN_B
  *  4    HEARD          TWO_ANSWERS   PICKED_UP    PICKED_UP  PICKED_UP           PICKED_UP
- *  5    FIRST_OFFERED  BARE          -            -          -                   REFUSED
+ *  5    FIRST_OFFERED  BARE          -            -          -                   REFUSED; picked up: WAS_ALONE
  *  6    TWICE          ACKED_A       ALONE_A      ALONE_A    -                   DOUBTED_A
  *  7    ANSWERED       ACKED_B       ALONE_B      ALONE_B    -                   DOUBTED_B
  *
@@ -70,6 +70,8 @@ enum dsn_tcp_flags {
     DSN_TCP_DOUBTED_A = 1 << 6, /* its RST did that, with a number that the other side may be beyond */
     DSN_TCP_DOUBTED_B = 1 << 7,
     DSN_TCP_DOUBTED = DSN_TCP_DOUBTED_A | DSN_TCP_DOUBTED_B,
+    /* CLOSED, where PICKED_UP: */
+    DSN_TCP_WAS_ALONE = 1 << 5, /* one side alone had been heard then */
 };
 
 /* A connection's, by the number of its record. Other protocols have none, and theirs is never touched. */
@@ -88,12 +90,19 @@ struct dsn_tcp_segment {
     uint8_t flags, side;
     int8_t offer;   /* of a SYN: the scale, -1: none */
     bool is_signed; /* a SYN with a signature, which the card doesn't verify (RFC 2385, 5925) */
+    bool picks_up;  /* while it comes, connections are picked up */
     uint16_t asked; /* the half second that it comes in, as dsn_windows has it */
 };
 
 /* Picked up, and one side alone has been heard since. */
 static inline bool dsn_tcp_is_alone(uint8_t tcp, const struct dsn_windows *windows) {
     return tcp >= DSN_TCP_ESTABLISHED && tcp != DSN_TCP_CLOSED && (windows->flags & DSN_TCP_ALONE);
+}
+
+/* Of such a one there is only a RST since, and who forges one segment forges that. */
+static inline bool dsn_tcp_was_alone(uint8_t tcp, const struct dsn_windows *windows) {
+    const uint8_t both = DSN_TCP_PICKED_UP | DSN_TCP_WAS_ALONE;
+    return tcp == DSN_TCP_CLOSED && (windows->flags & both) == both;
 }
 
 /* As `challenged` of a connection has it. */

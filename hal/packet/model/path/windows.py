@@ -37,7 +37,8 @@ class Windows:
         ends = quoted.source + quoted.destination
         ports = quoted.source_port.to_bytes(2, "big") + quoted.destination_port.to_bytes(2, "big")
         drawn = _drawn(self._moment.tables, purpose, vnic, bytes([quoted.protocol]) + ends + ports)
-        choices = (drawn % ERROR_BUCKETS, drawn // ERROR_BUCKETS % ERROR_BUCKETS)
+        rest, first = divmod(drawn, ERROR_BUCKETS)
+        choices = (first, (first + 1 + rest % (ERROR_BUCKETS - 1)) % ERROR_BUCKETS)
         return any(self._take(purpose, vnic, bucket, ERRORS // ERROR_BUCKETS) for bucket in choices)
 
     def _take(self, purpose: str, vnic: int, bucket: int, part: int) -> bool:

@@ -292,16 +292,21 @@ def transit(card: Card, ports: range, back: bool = False) -> list[str]:
     return [result.reason for result in card.replays(packets)]
 
 
-@pytest.fixture
-def flooded(card: Card) -> Card:
-    """A table of 100 with as much transit as may be, answered and going on, and a connection of the client's."""
+def with_transit(card: Card, many: int) -> Card:
+    """A table of 100 with so much transit, answered and going on, and a connection of the client's."""
     full = card.anew(connections=100)
     full.host("client").sends(udp("10.1.0.20:1 > 192.0.2.1:9")).waits()
     full.receives(answer_to_request(HOSTS["gateway"], "192.0.2.1"), HOSTS["gateway"])
     for back in (False, True, False):
-        assert transit(full, range(1, 34), back) == [""] * 33
-    assert (len(full.flows()), evicted(full)) == (34, 0)
+        assert transit(full, range(1, many + 1), back) == [""] * many
+    assert (len(full.flows()), evicted(full)) == (many + 1, 0)
     return full
+
+
+@pytest.fixture
+def flooded(card: Card) -> Card:
+    """As much of it as may be."""
+    return with_transit(card, 33)
 
 
 def test_transit_leaves_room(flooded: Card) -> None:
@@ -342,6 +347,37 @@ def test_a_flood_pushes_out_no_bystanders_few(flooded: Card) -> None:
     assert transit(flooded, range(34, 35)) == ["flow_table_full"]
     assert (evicted(flooded), len(flooded.flows(vnic=CLIENT))) == (0, 9)
     assert refused(flooded, "flow_table_full") == 1
+
+
+def asks(card: Card, ports: range) -> None:
+    """Queries of two vNICs that nobody answers, a half each."""
+    for port in ports:
+        host, source = ("client", "10.1.0.20") if port % 2 else ("db", "10.2.0.5")
+        card.host(host).sends(udp(f"{source}:{port} > 10.1.0.10:53")).arrives_at("web")
+
+
+def test_what_others_would_give_away_is_half_as_much_as_is_free(card: Card) -> None:
+    """Or more: by one less nothing is taken of it (ADR 0202)."""
+    full = with_transit(card, 30)
+    victim_works(full, 99)
+    asks(full, range(2, 23))
+    assert transit(full, range(31, 32)) == ["flow_table_full"]  # 22 of theirs, with the client's first; 47 are free
+    assert (len(full.flows()), evicted(full), refused(full, "flow_table_full")) == (53, 0, 1)
+    asks(full, range(23, 24))
+    assert transit(full, range(32, 33)) == [""]  # 23 of theirs, 46 are free
+    assert (len(full.flows()), evicted(full), refused(full, "flow_table_full")) == (54, 1, 1)
+
+
+@pytest.mark.parametrize(("others", "reason"), [(0, ""), (1, "flow_table_full")])
+def test_who_takes_of_it_has_fewer_than_half_as_many_as_both_together(flooded: Card, others: int, reason: str) -> None:
+    """33, while 36 are free and 31 of theirs; 35 are free where somebody else has one that goes on."""
+    for port in range(99, 99 + others):
+        victim_works(flooded, port)
+    asks(flooded, range(2, 32))
+    assert len(flooded.flows()) == 64 + others
+    assert transit(flooded, range(34, 35)) == [reason]
+    assert (evicted(flooded), refused(flooded, "flow_table_full")) == (1 - others, others)
+    assert len(flooded.flows()) == 64 + others
 
 
 # --- what the card makes -----------------------------------------------------------------------------------------

@@ -87,6 +87,15 @@ def test_its_own_neighbours_queue_loses_it(card: Card) -> None:
     assert sorted(sports(sent)) == [2, 2, 3, 3]
 
 
+def test_the_neighbour_that_the_newest_needs_is_not_forgotten(card: Card) -> None:
+    """Though the oldest was the only one that waited for it: it is asked for already, and its answer is heard."""
+    fills(card)
+    assert requests(to(card.after(PATIENCE), 0, port=2).waits()) == []
+    assert (card.lost("neighbour_queue_limit"), refused(card), len(known(card))) == (1, 1, SHARE)
+    sent = card.receives(answer_to_request(GATEWAY, "192.0.2.10"), GATEWAY).is_taken()
+    assert sports(sent) == [2]
+
+
 def test_a_next_hop_is_asked_for_at_once(card: Card) -> None:
     fills(card)
     to(card, 100).is_dropped("neighbour_queue_limit")

@@ -35,11 +35,12 @@ def is_half_open(connection: Connection) -> bool:
 def has_ended(connection: Connection) -> bool:
     """TCP that both sides have closed, or one by a RST; where that may not have been taken it may still live. UDP and
     echo that were one exchange so far: nobody says that they are over. And TCP that was picked up and of which one side
-    alone was heard: whoever forges a segment makes it, and its next segment picks it up again."""
+    alone was heard: whoever forges a segment makes it, and while connections are picked up, or where this
+    one is loose, its next segment picks it up again."""
     if talk := connection.talk:
         if talk.state is TcpState.CLOSED:
             return talk.doubted is None
-        return talk.state is TcpState.TIME_WAIT or (talk.alone is not None and talk.state not in HANDSHAKE)
+        return talk.state is TcpState.TIME_WAIT or talk.alone is not None
     return connection.exchange
 
 

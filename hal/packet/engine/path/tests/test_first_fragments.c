@@ -1,6 +1,6 @@
 /* First fragments that another worker judges: until he has said so they keep their place, and so long no other one is
  * asked about in it; what he has refused goes with the next first one, however long that took him. And how many there
- * may be. */
+ * may be, and what a copy of one counts for. */
 #include "path/first_fragments.h"
 
 #include "path/tests/check.h"
@@ -104,6 +104,35 @@ static void what_comes_by_uplinks_is_half_of_all(void) {
     CHECK(fragments.count == 0 && fragments.by_uplinks == 0);
 }
 
+/* A trace's copy counts for nobody: not for the vNIC, nor for what comes by uplinks. */
+static void a_copy_counts_for_nobody(void) {
+    struct dsn_vnic_states other_vnics;
+    struct dsn_fragments other;
+    CHECK(dsn_vnic_states_create(&other_vnics) && dsn_fragments_create(&other, &other_vnics, NULL, 0));
+    struct dsn_packet p = first_of(1);
+    CHECK(dsn_fragment_first(&fragments, &p, 0) == DSN_PASSED);
+    dsn_fragment_remember(&fragments, &p, whom, 1, 2, 0, 0);
+    const uint32_t *counts = other_vnics.state[dsn_vnic_state(&other_vnics, UPLINK)].fragments;
+    CHECK(remembered() == 1 && fragments.by_uplinks == 1);
+
+    dsn_fragment_copy(&other, found(1), 6);
+    struct dsn_first_fragment *copy = dsn_fragment_of(&other, &p, 0);
+    CHECK(copy != NULL && copy->ref == 6 && copy->connection == 1);
+    CHECK(other.count == 1 && other.by_uplinks == 0 && counts[0] == 0);
+    dsn_fragment_forget(&other, copy);
+    CHECK(other.count == 0 && other.by_uplinks == 0 && counts[0] == 0);
+
+    CHECK(remembered() == 1 && fragments.by_uplinks == 1 && found(1)->ref == 2);
+    dsn_fragment_forget(&fragments, found(1));
+    CHECK(asks(1) != 0); /* of one that another worker judges, likewise */
+    dsn_fragment_copy(&other, found(1), 6);
+    CHECK(found(1)->ticket != 0 && dsn_fragment_of(&other, &p, 0)->ticket == 0);
+    dsn_fragment_forget(&fragments, found(1));
+    CHECK(fragments.count == 0 && fragments.by_uplinks == 0 && remembered() == 0);
+    dsn_fragments_destroy(&other);
+    dsn_vnic_states_destroy(&other_vnics);
+}
+
 int main(void) {
     verdicts = dsn_verdicts_create(2);
     CHECK(verdicts != NULL && dsn_vnic_states_create(&vnics) && dsn_fragments_create(&fragments, &vnics, verdicts, 1));
@@ -111,6 +140,7 @@ int main(void) {
     a_place_is_nobody_elses_meanwhile();
     dsn_fragments_expire(&fragments, 30 * DSN_SECOND);
     what_comes_by_uplinks_is_half_of_all();
+    a_copy_counts_for_nobody();
     dsn_fragments_destroy(&fragments);
     dsn_vnic_states_destroy(&vnics);
     dsn_verdicts_destroy(verdicts);

@@ -273,6 +273,21 @@ def test_of_two_with_as_many_who_has_got_no_other_for_longest(card: Card, hosts:
     assert len(full.flows()) == 5
 
 
+def test_in_a_full_table_handshakes_go_before_what_is_older(card: Card) -> None:
+    """TCP is asked for again, and one way is all that many uses of UDP have."""
+    full = card.anew(connections=16)
+    for port in range(1, 15):
+        full.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+    syn(full, 1)
+    syn(full, 2)
+    assert (len(full.flows()), evicted(full)) == (16, 0)
+    for handshakes, queries in (([2], range(1, 15)), ([], range(1, 15)), ([], range(2, 15))):
+        victim_works(full, len(handshakes) * 100 + len(queries))
+        assert [flow.source_port for flow in full.flows(vnic=CLIENT, protocol=6)] == handshakes
+        assert sorted(flow.source_port for flow in full.flows(vnic=CLIENT, protocol=17)) == [*queries]
+    assert (len(full.flows()), evicted(full)) == (16, 3)
+
+
 def test_established_ones_never_go(card: Card) -> None:
     full = card.anew(connections=3)
     for port in (1, 2, 3):
@@ -366,6 +381,8 @@ def test_what_others_would_give_away_is_half_as_much_as_is_free(card: Card) -> N
     asks(full, range(23, 24))
     assert transit(full, range(32, 33)) == [""]  # 23 of theirs, 46 are free
     assert (len(full.flows()), evicted(full), refused(full, "flow_table_full")) == (54, 1, 1)
+    assert transit(full, range(33, 34)) == ["flow_table_full"]  # 22 of theirs: its own that is half-open is not
+    assert (len(full.flows()), evicted(full), refused(full, "flow_table_full")) == (54, 1, 2)
 
 
 @pytest.mark.parametrize(("others", "reason"), [(0, ""), (1, "flow_table_full")])

@@ -114,6 +114,21 @@ def test_replies_that_now_come_from_elsewhere(card: Card) -> None:
     card.host("client").sends(ask).arrives_at("open")
 
 
+def test_whose_replies_come_from_elsewhere_is_as_old_as_it_was(card: Card) -> None:
+    """It counts for who it did, and makes way before what he has asked for since."""
+    full = card.anew(connections=4)
+    asks = [udp(f"10.1.0.20:{port} > 10.2.0.5:2") for port in (1, 2, 3)]
+    for ask in asks:
+        full.host("client").sends(ask).arrives_at("db")
+    full.changes(replace(full.row("vnic_address", 300), vnic=40))
+    full.host("client").sends(asks[0]).arrives_at("open")
+    for port in (1, 2):
+        full.host("gateway").sends(tcp(f"203.0.113.9:{port} > 10.1.0.10:80")).arrives_at("web")
+    assert full.shard.counters().engine["half_open_evicted"] == 1
+    assert sorted(flow.source_port for flow in full.flows(protocol=17)) == [2, 3]
+    assert len(full.flows()) == 4
+
+
 def test_the_address_moves_to_a_vnic_that_denies(card: Card) -> None:
     card.host("open").sends(udp("10.2.0.5:2 > 10.1.0.20:1")).arrives_at("client")
     card.changes(replace(card.row("vnic_address", 200), vnic=10))

@@ -160,9 +160,9 @@ def noted_room(coverage: Coverage) -> Iterator[None]:
     """Within, what twins drop for want of room in a table that isn't full is counted as `NO_ROOM`."""
     whole = Limits.check
 
-    def check(limits: Limits, connection: Connection) -> None:
+    def check(limits: Limits, connection: Connection, direction: int) -> None:
         try:
-            whole(limits, connection)
+            whole(limits, connection, direction)
         except Dropped as dropped:
             share, worker, flows = connection.share, connection.worker, limits._flows
             fair = flows.free(worker) > 0 and limits._is_fair(share)

@@ -272,9 +272,9 @@ class EndlessErrors(Limits):
 class NoInboundLimit(Limits):
     """uplinks open connections of other protocols than TCP without limit"""
 
-    def check(self, connection: Connection) -> None:
+    def check(self, connection: Connection, direction: int) -> None:
         if connection.share is None or connection.share[1] == "own" or connection.talk:
-            super().check(connection)
+            super().check(connection, direction)
 
 
 @breaks(BREAKS, "as_many_connections_fit")

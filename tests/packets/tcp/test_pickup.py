@@ -89,6 +89,24 @@ def test_what_is_forged_pushes_out_no_handshake(card: Card, is_loose: bool, limi
     assert fresh.shard.counters().drops["tcp_no_session"] == 0
 
 
+def test_what_is_forged_takes_no_token_of_whom_it_is_sent_to(card: Card) -> None:
+    """Though it counts as if the vNIC had opened it: `new_flow_limit` is about who sends."""
+    client = HOSTS["client"].vnic
+    card.changes(replace(card.row("vnic", client), new_flow_limit=5))
+    fresh = card.anew(pickup=True)
+    for sport in range(4000, 4020):
+        says = Talk(fresh, sport=sport).b("A", seq=FAR[0], ack=FAR[1])
+        if sport < 4005:
+            says.arrives_at("client")
+        else:
+            says.is_dropped("new_flow_limit").silently()
+    for sport in range(3000, 3005):
+        Talk(fresh, sport=sport).plays(OPEN)
+    Talk(fresh, sport=3005).a("S").is_dropped("new_flow_limit").silently()
+    limits = fresh.shard.counters().limits
+    assert [limits[client, name].refused for name in ("new_flow_limit", "inbound_new_flow_limit")] == [1, 15]
+
+
 @pytest.mark.parametrize(("first", "other"), [("A:PA+100", 1), ("B:PA+100", 0)])
 def test_an_old_segment_of_the_other_side_is_no_answer(card: Card, first: str, other: int) -> None:
     """Whose receiver looks at nothing that it says (RFC 9293 3.10.7.4): it passes, and it is one side alone still."""
@@ -354,11 +372,12 @@ def test_taken_up_anew_it_is_a_new_connection_to_limits(card: Card) -> None:
     """`new_flow_limit` is asked, and what was there stays where it says no."""
     card.changes(replace(card.row("vnic", HOSTS["client"].vnic), new_flow_limit=2))
     talk = Talk(card.anew(pickup=True))
+    Talk(talk.card, sport=4002).plays("B:A")
     _forges(talk, 1, "A")
     talk.plays("A:PA+10")
     talk.b("A", seq=FAR[0], ack=FAR[1]).is_dropped("new_flow_limit").silently()
-    assert (_pickups(talk), talk.card.flow().packets) == (2, (1, 0))
-    assert talk.plays("B:A").card.flow().packets == (1, 1)
+    assert (_pickups(talk), talk.card.flow(source_port=4000).packets) == (3, (1, 0))
+    assert talk.plays("B:A").card.flow(source_port=4000).packets == (1, 1)
     talk.card.after(1)
     other = Talk(talk.card, sport=4001)
     _forges(other, 1, "A")

@@ -74,12 +74,13 @@ static void let_go_neighbours(struct dsn_shard *shard, const struct dsn_opening 
 }
 
 /* As if the connection that begins anew were gone already. */
-static __rte_cold __rte_noinline enum dsn_reason_number
-limits_without(struct dsn_shard *shard, const struct dsn_opening *o, uint8_t tcp_state, uint32_t old) {
+static __rte_cold __rte_noinline enum dsn_reason_number limits_without(struct dsn_shard *shard,
+                                                                       const struct dsn_opening *o, unsigned direction,
+                                                                       uint8_t tcp_state, uint32_t old) {
     const struct dsn_connection *c = &shard->flows.connection[old];
     dsn_share_leave(shard, c);
     shard->flows.used--;
-    enum dsn_reason_number reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
+    enum dsn_reason_number reason = dsn_limits(shard, o->ingress, o->egress, direction, tcp_state, shard->now);
     shard->flows.used++;
     dsn_share_enter(shard, c);
     return reason;
@@ -95,9 +96,9 @@ static __rte_always_inline enum dsn_reason_number open_connection(struct dsn_sha
     bool limited = reason == DSN_PASSED;
     hold_neighbours(shard, o);
     if (unlikely(limited && old != 0))
-        reason = limits_without(shard, o, tcp_state, old);
+        reason = limits_without(shard, o, direction, tcp_state, old);
     else if (limited)
-        reason = dsn_limits(shard, o->ingress, o->egress, tcp_state, shard->now);
+        reason = dsn_limits(shard, o->ingress, o->egress, direction, tcp_state, shard->now);
     limited = limited && reason == DSN_PASSED;
     if (reason == DSN_PASSED && is_taken(shard, &o->key[!direction], o->hash[!direction], old))
         reason = DSN_REASON_FLOW_TABLE_FULL;

@@ -200,7 +200,7 @@ static void make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint3
 
 /* What a vNIC has, of what it opens or of what comes to it. */
 static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number,
-                                           unsigned share, uint8_t tcp_state, uint64_t now) {
+                                           unsigned share, unsigned direction, uint8_t tcp_state, uint64_t now) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     const struct dsn_shard_config *config = &shard->config;
     uint32_t limit = share == 0 ? vnic->flow_limit : vnic->inbound_flow_limit,
@@ -216,8 +216,9 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
-    if (!take(shard, &state->opened[share], rate, now)) {
-        dsn_limit_refuses(shard, DSN_LIMIT_NEW_FLOWS + share, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
+    unsigned sent_by = share ^ direction; /* who is picked up backwards has sent nothing */
+    if (!take(shard, &state->opened[sent_by], rate, now)) {
+        dsn_limit_refuses(shard, DSN_LIMIT_NEW_FLOWS + sent_by, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
     if (unlikely(!room) && !ended_make_way(shard, state, number, share, limit)) {
@@ -262,14 +263,14 @@ static __rte_noinline bool may_take_of_others(const struct dsn_shard *shard, uin
 }
 
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
-                                  const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now) {
+                                  const struct dsn_vnic *egress, unsigned direction, uint8_t tcp_state, uint64_t now) {
     uint8_t flag = dsn_share_flag(ingress, egress);
     const struct dsn_vnic *vnic = flag == DSN_SESSION_INBOUND ? egress : ingress;
     uint32_t number = flag != 0 ? dsn_share_state(shard, vnic->id) : 0;
     unsigned share = flag == DSN_SESSION_INBOUND;
     enum dsn_reason_number reason = DSN_PASSED;
     if (flag != 0)
-        reason = share_limits(shard, vnic, number, share, tcp_state, now);
+        reason = share_limits(shard, vnic, number, share, direction, tcp_state, now);
     if (reason != DSN_PASSED) {
         dsn_limits_undo(shard, ingress, egress);
         return reason;

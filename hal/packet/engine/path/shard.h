@@ -195,10 +195,11 @@ bool dsn_fragment_may(struct dsn_shard *shard, struct dsn_whom whom);
 /* May what a rule has to log be told? Asked of the vNIC that a connection from and to these counts for; where none is
  * known (`egress` may be NULL), of whom it comes from. */
 bool dsn_log_take(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress, uint64_t now);
-/* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these; half-open ones may have
- * gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be called. */
+/* DSN_PASSED, flow_limit, new_flow_limit or flow_table_full for a connection from and to these, whose first packet goes
+ * in this direction; half-open ones may have gone for it. If it passed and comes to nothing, dsn_limits_undo() is to be
+ * called. */
 enum dsn_reason_number dsn_limits(struct dsn_shard *shard, const struct dsn_vnic *ingress,
-                                  const struct dsn_vnic *egress, uint8_t tcp_state, uint64_t now);
+                                  const struct dsn_vnic *egress, unsigned direction, uint8_t tcp_state, uint64_t now);
 void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 /* Number of the vNIC's state, with its budget where workers share one; 0: no room. */
 uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);

@@ -46,12 +46,12 @@ class Limits:
         self._told = told
         self._counters = counters
 
-    def check(self, connection: Connection) -> None:
-        """May this connection be installed? What has ended or is half-open may go for it. (`flow_limit`,
-        `new_flow_limit`, `flow_table_full`)"""
+    def check(self, connection: Connection, direction: int) -> None:
+        """May this connection be installed, whose first packet goes in this direction? What has ended or is half-open
+        may go for it. (`flow_limit`, `new_flow_limit`, `flow_table_full`)"""
         now, share = self._moment.now, connection.share
         if share:
-            self._check_share(connection, share)
+            self._check_share(connection, share, direction)
         worker, fair = connection.worker, self._is_fair(share)
         if not self._flows.has_room(worker, share, now, fair=fair):
             others = self._flows.may_take_of_others(worker, share, fair=fair)
@@ -72,8 +72,9 @@ class Limits:
         name = "flow_limit" if share[1] == "own" else "inbound_flow_limit"
         return not (row and getattr(row, name)) and SHARE * int(getattr(self._config, name)) <= self._flows.capacity
 
-    def _check_share(self, connection: Connection, share: Share) -> None:
+    def _check_share(self, connection: Connection, share: Share, direction: int) -> None:
         now, own = self._moment.now, share[1] == "own"
+        sent_by: Share = share[0], "own" if own == (direction == 0) else "inbound"
         row = self._moment.tables.get("vnic", share[0])
         limit = self._limit(row, "flow_limit" if own else "inbound_flow_limit")
         ended = self._flows.half_open(connection)
@@ -81,8 +82,8 @@ class Limits:
         if is_full and not ended.count(share, Kind.ENDED):
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
-        if not self.opened.take(share, self._limit(row, "new_flow_limit"), now):
-            self.refuses(EventKind.NEW_FLOW_LIMIT, share)
+        if not self.opened.take(sent_by, self._limit(row, "new_flow_limit"), now):
+            self.refuses(EventKind.NEW_FLOW_LIMIT, sent_by)
             raise Dropped("new_flow_limit")
         for _ in range(ENDED_AT_ONCE):
             oldest = ended.oldest(share, Kind.ENDED) if is_full else None

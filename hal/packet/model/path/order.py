@@ -157,7 +157,8 @@ class PathShard:
                 # F1: tcp_no_session, icmp_type; F2: address_conflict, same_interface, ...
                 meeting = self.opening.decide(packet, anew)
                 check_size(meeting)  # F3: as E4, E5
-                self.limits.check(meeting.connection)  # F3: flow_limit, new_flow_limit, flow_table_full
+                # F3: flow_limit, new_flow_limit, flow_table_full
+                self.limits.check(meeting.connection, meeting.direction)
                 punt = self.limits.punt(meeting)  # F3: punt_limit
                 self.opening.install(meeting)  # F4
 

@@ -52,7 +52,7 @@ static struct dsn_vnic vnic_of(uint32_t limit) {
 /* A connection of the vNIC, 0: refused. */
 static uint32_t open_one(struct dsn_shard *shard, const struct dsn_vnic *vnic, bool own) {
     const struct dsn_vnic *from = own ? vnic : &uplink, *to = own ? &uplink : vnic;
-    enum dsn_reason_number reason = dsn_limits(shard, from, to, DSN_TCP_NONE, shard->now);
+    enum dsn_reason_number reason = dsn_limits(shard, from, to, 0, DSN_TCP_NONE, shard->now);
     if (reason != DSN_PASSED) {
         CHECK(reason == DSN_REASON_FLOW_LIMIT);
         return 0;
@@ -93,7 +93,7 @@ static void small_limits(void) {
             close_one(shards[1], all[i]);
         CHECK(lent(own ? 0 : 1) == 0);
         /* Asked for, and nothing came of it: it is another's. */
-        CHECK(dsn_limits(shards[0], own ? &one : &uplink, own ? &uplink : &one, DSN_TCP_NONE, shards[0]->now) ==
+        CHECK(dsn_limits(shards[0], own ? &one : &uplink, own ? &uplink : &one, 0, DSN_TCP_NONE, shards[0]->now) ==
               DSN_PASSED);
         CHECK(open_one(shards[1], &one, own) == 0);
         dsn_limits_undo(shards[0], own ? &one : &uplink, own ? &uplink : &one);
@@ -195,7 +195,7 @@ static void made_way(void) {
     shards[0]->flows.connection[number].session.tcp = DSN_TCP_SYN_SENT;
     dsn_half_enter(shards[0], number);
     CHECK(lent(0) == 1);
-    CHECK(dsn_limits(shards[0], &vnic, &uplink, DSN_TCP_SYN_SENT, shards[0]->now) == DSN_PASSED);
+    CHECK(dsn_limits(shards[0], &vnic, &uplink, 0, DSN_TCP_SYN_SENT, shards[0]->now) == DSN_PASSED);
     CHECK(shards[0]->flows.used == 0 && lent(0) == 1);
     dsn_limits_undo(shards[0], &vnic, &uplink);
     CHECK(lent(0) == 0);

@@ -16,7 +16,7 @@ static uint32_t burst(struct dsn_shard *shard, uint64_t now) {
     uint32_t passed = 0;
     dsn_shard_begin(shard, &root, now, false);
     for (unsigned i = 0; i < DSN_BURST; i++)
-        passed += dsn_limits(shard, &vnic, &uplink, DSN_TCP_NONE, now) == DSN_PASSED;
+        passed += dsn_limits(shard, &vnic, &uplink, 0, DSN_TCP_NONE, now) == DSN_PASSED;
     return passed;
 }
 

@@ -139,6 +139,11 @@ def _end(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
+def worker_core(core: int = 1) -> int:
+    """The core that a worker is alone on: this one, or the first where there is no such."""
+    return core if core < (os.cpu_count() or 1) else 0
+
+
 @contextmanager
 def engine(
     run: Path,
@@ -162,7 +167,7 @@ def engine(
         try:
             connected.load(config)
             connected.start()
-            pin(process.pid, core if core < (os.cpu_count() or 1) else 0)
+            pin(process.pid, worker_core(core))
             yield connected
             if alive(process.pid):
                 connected.stop()

@@ -6,7 +6,8 @@ import socket
 import struct
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hal.packet import (
@@ -32,6 +33,7 @@ from tests.bench.effort import Effort
 from tests.bench.generator import Send, Traffic, VoidError
 from tests.bench.nft_peer import Router
 from tests.bench.results import Figure, figure
+from tests.bench.sleeper import sleeper
 
 
 def memory_in_use(pid: int) -> int:
@@ -126,28 +128,56 @@ def _socket(interface: str, namespace: str, receive: bool) -> socket.socket:
 _SO_TIMESTAMPNS = 35
 
 
-def lone_packets(names: Router, count: int) -> list[float]:
-    """Microseconds from a send to the arrival at the other host, by the kernel's clock, of packets far apart."""
-    took: list[float] = []
-    with _socket("g0", names.outside, False) as out, _socket("g1", names.outside, True) as back:
-        for number in range(count):
-            time.sleep(APART_S)
+@contextmanager
+def _lane(names: Router, source: int) -> Iterator[Callable[[int], float]]:
+    """From one far end to the next one: a call sends a packet and gives the microseconds to its arrival, by the
+    kernel's clock.
+
+    Raises:
+        VoidError: by the call: it did not come out within a second.
+    """
+    with (
+        _socket(f"g{source}", names.outside, False) as out,
+        _socket(f"g{source + 1}", names.outside, True) as back,
+    ):
+
+        def send(number: int) -> float:
             begin = time.clock_gettime_ns(time.CLOCK_REALTIME)
             out.send(_frame(number))
-            while True:
-                data, ancillary, _, _ = back.recvmsg(2048, 256)
-                if len(data) >= 46 and struct.unpack_from(">I", data, 42)[0] == number:
-                    break
+            try:
+                while True:
+                    data, ancillary, _, _ = back.recvmsg(2048, 256)
+                    if len(data) >= 46 and struct.unpack_from(">I", data, 42)[0] == number:
+                        break
+            except TimeoutError as error:
+                raise VoidError("a lone packet did not come out within a second") from error
             stamp = next(value for _, kind, value in ancillary if kind == _SO_TIMESTAMPNS)
             seconds, nanoseconds = struct.unpack("=qq", stamp)
-            took.append((seconds * 1_000_000_000 + nanoseconds - begin) / 1e3)
-    return took
+            return float(seconds * 1_000_000_000 + nanoseconds - begin) / 1e3
+
+        yield send
 
 
-def idle_once(effort: Effort) -> tuple[float, list[float]]:
-    """Percent of a core at rest, and microseconds of each lone packet."""
+def lone_packets(names: Router, count: int) -> tuple[list[float], list[float]]:
+    """Microseconds that packets far apart take through the engine, and through the sleeping process, by turns."""
+    ours: list[float] = []
+    bare: list[float] = []
+    with (
+        sleeper(f"r{PORTS}", f"r{PORTS + 1}", names.router, card.worker_core()),
+        _lane(names, 0) as through_engine,
+        _lane(names, PORTS) as through_sleeper,
+    ):
+        for number in range(count):
+            for took, send in ((ours, through_engine), (bare, through_sleeper)):
+                time.sleep(APART_S)
+                took.append(send(number))
+    return ours, bare
+
+
+def idle_once(effort: Effort) -> tuple[float, list[float], list[float]]:
+    """Percent of a core at rest, and microseconds of each lone packet: through the engine, and through the peer."""
     with ExitStack() as stack:
-        names = stack.enter_context(nft_peer.veths(PORTS))
+        names = stack.enter_context(nft_peer.veths(PORTS + 2))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsn-bench-")))
         ports = [PortConfig(port, f"port{port}", f"linux:r{port}@{names.router}") for port in range(PORTS)]
         running = stack.enter_context(card.engine(folder / "run", LoadConfig(ports=tuple(ports)), huge=False))
@@ -157,15 +187,22 @@ def idle_once(effort: Effort) -> tuple[float, list[float]]:
         time.sleep(effort.idle_seconds)
         used = (processor_seconds(running.pid) - before) / (time.monotonic() - begin)
         count = LONE_PACKETS if effort.idle_seconds > 2 else LONE_PACKETS // 10
-        try:
-            took = lone_packets(names, count)
-        except TimeoutError as error:
-            raise VoidError("a lone packet did not come out within a second") from error
-    return used * 100, took
+        return used * 100, *lone_packets(names, count)
 
 
 def idle(effort: Effort) -> Figure:
-    used, took = idle_once(effort)
-    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
-    effort.say(f"idle: {used:.2f} % of a core, lone packets p50 {p50:.0f} us, p99 {p99:.0f} us")
-    return figure("idle", [used], PORTS, more={"p99_us": p99, "p50_us": p50, "max_us": max(took)})
+    """What the engine takes at rest, and how long it then takes for one packet, beside a process that only waits."""
+    used, ours, bare = idle_once(effort)
+    more = {
+        "p99_us": percentile(ours, 0.99),
+        "p50_us": percentile(ours, 0.5),
+        "max_us": max(ours),
+        "bare_p99_us": percentile(bare, 0.99),
+        "bare_p50_us": percentile(bare, 0.5),
+        "p50_over_bare": percentile(ours, 0.5) / percentile(bare, 0.5),
+    }
+    effort.say(
+        f"idle: {used:.2f} % of a core, lone packets p50 {more['p50_us']:.0f} us, p99 {more['p99_us']:.0f} us; "
+        f"through a bare process p50 {more['bare_p50_us']:.0f} us, p99 {more['bare_p99_us']:.0f} us"
+    )
+    return figure("idle", [used], PORTS, more=more)

@@ -96,8 +96,12 @@ KINDS: Mapping[str, Kind] = {
         "% of a core",
         Ratio.NONE,
         "ports",
-        (Limit("value", Sense.AT_MOST, 2), Limit("p99_us", Sense.AT_MOST, 500)),
-        more=("p99_us",),
+        (
+            Limit("value", Sense.AT_MOST, 2),
+            Limit("p99_us", Sense.AT_MOST, 500),
+            Limit("p50_over_bare", Sense.AT_MOST, 1.5),
+        ),
+        more=("p99_us", "bare_p99_us", "p50_over_bare"),
     ),
 }
 

@@ -8,6 +8,7 @@ import pytest
 from tests.bench import machine, plot, results
 from tests.bench.results import KINDS, Figure, Ratio, figure
 
+REST = {"p99_us": 300.0, "bare_p99_us": 290.0, "p50_over_bare": 1.2}
 KEYS = ["id", "value", "unit", "peer", "peer_value", "ratio", "spread", "size", "more"]
 
 
@@ -17,7 +18,7 @@ def firewall(runs: list[float], floor: list[float], name: str = "firewall_1k") -
 
 def test_the_file_has_exactly_the_agreed_shape(tmp_path: Path) -> None:
     path = tmp_path / "build" / "bench.json"
-    idle = figure("idle", [1.5], 4, more={"p99_us": 300.0})
+    idle = figure("idle", [1.5], 4, more=REST)
     results.write({"cpu": "a", "cores": 2}, [idle, firewall([50.0, 48.0, 52.0], [25.0])], path)
     data = json.loads(path.read_text())
     assert list(data) == ["machine", "figures"]
@@ -44,7 +45,7 @@ def test_the_file_has_exactly_the_agreed_shape(tmp_path: Path) -> None:
             "ratio": None,
             "spread": 0.0,
             "size": 4,
-            "more": {"p99_us": 300.0},
+            "more": REST,
         },
     ]
     assert [path.name for path in path.parent.iterdir()] == ["bench.json"]
@@ -125,8 +126,8 @@ def test_less_than_the_least_is_missed(rate: float) -> None:
         ("firewall_1k", [1.0], [], {}, "a peer's value is missing"),
         ("firewall_1k", [0.0], [1.0], {}, "no ratio of 0.0 and 1.0"),
         ("load_routes", [1.0], [1.0], {}, "it has no peer"),
-        ("idle", [1.0], [], {}, "p99_us missing in more"),
-        ("idle", [1.0], [], {"p99_us": float("nan")}, "nan is not a number"),
+        ("idle", [1.0], [], {}, "p99_us, bare_p99_us, p50_over_bare missing in more"),
+        ("idle", [1.0], [], {**REST, "p99_us": float("nan")}, "nan is not a number"),
         ("load_routes", [float("inf")], [], {}, "inf is not a number"),
     ],
 )
@@ -162,11 +163,11 @@ def test_a_bar_is_the_share_of_its_limit() -> None:
     assert [used for _, used, _ in plot.share_of_limit(firewall([25.0], [25.0]))] == [0.5]
     row = figure("churn", [10e6], 1_010, peer="still", peer_runs=[10e6])
     assert [used for _, used, _ in plot.share_of_limit(row)] == [pytest.approx(0.9)]
-    row = figure("idle", [1.0], 4, more={"p99_us": 1000.0})
-    assert [used for _, used, _ in plot.share_of_limit(row)] == [0.5, 2.0]
+    row = figure("idle", [1.0], 4, more={**REST, "p99_us": 1000.0})
+    assert [used for _, used, _ in plot.share_of_limit(row)] == [0.5, 2.0, pytest.approx(0.8)]
 
 
 def test_the_same_numbers_give_the_same_picture(tmp_path: Path) -> None:
-    rows = [firewall([50.0], [25.0]), figure("idle", [1.0], 4, more={"p99_us": 100.0})]
+    rows = [firewall([50.0], [25.0]), figure("idle", [1.0], 4, more=REST)]
     first = plot.draw({"cpu": "a"}, rows, tmp_path / "a").read_bytes()
     assert first == plot.draw({"cpu": "a"}, rows, tmp_path / "b").read_bytes()

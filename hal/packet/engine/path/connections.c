@@ -21,6 +21,16 @@ static unsigned share_of(const struct dsn_connection *c) {
     return c->session.flags & DSN_SESSION_INBOUND ? 1 : 0;
 }
 
+void dsn_share_keep(struct dsn_shard *shard, const struct dsn_connection *c) {
+    shard->keeps = dsn_rest(&shard->flows, c)->share << 1 | share_of(c);
+}
+
+void dsn_share_kept(struct dsn_shard *shard) {
+    uint32_t share = shard->keeps;
+    shard->keeps = 0;
+    dsn_share_tidy(shard, share >> 1, share & 1);
+}
+
 void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {
     uint32_t number = dsn_rest(&shard->flows, c)->share;
     struct dsn_vnic_state *state = &shard->vnics.state[number];
@@ -35,7 +45,7 @@ void dsn_share_enter(struct dsn_shard *shard, const struct dsn_connection *c) {
 void dsn_share_leave(struct dsn_shard *shard, const struct dsn_connection *c) {
     uint32_t number = dsn_rest(&shard->flows, c)->share;
     shard->vnics.state[number].open[share_of(c)]--;
-    dsn_share_tidy(&shard->vnics.state[number], share_of(c));
+    dsn_share_tidy(shard, number, share_of(c));
 }
 
 void dsn_connection_enter_by(struct dsn_shard *shard, uint32_t number, const uint64_t hash[2]) {

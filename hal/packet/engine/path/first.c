@@ -204,7 +204,9 @@ __rte_cold dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_pac
         return dsn_dropped(DSN_REASON_FIRST_PACKET_LIMIT);
     }
     dsn_half_leave(shard, ref >> 1); /* it mustn't make way for itself */
+    dsn_share_keep(shard, &shard->flows.connection[ref >> 1]);
     dsn_end end = first_packet(shard, p, ref);
+    dsn_share_kept(shard);
     if (shard->meeting == 0 && dsn_line(&shard->flows.connection[ref >> 1], 0)->ops != 0) /* it is there all the same */
         dsn_half_enter(shard, ref >> 1);
     return end;

@@ -75,10 +75,11 @@ static bool fits(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned
     return state->open[share] < state->lent[share];
 }
 
-void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share) {
+void dsn_share_tidy(struct dsn_shard *shard, uint32_t number, unsigned share) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
     uint32_t idle = state->lent[share] - state->open[share];
     uint32_t keep = state->open[share] > 0 && state->chunk[share] > 1 ? state->chunk[share] : 0;
-    if (state->budget == NULL || idle <= 2 * keep)
+    if (state->budget == NULL || idle <= 2 * keep || unlikely(shard->keeps == (number << 1 | share)))
         return;
     dsn_budget_return(state->budget, share, idle - keep);
     state->lent[share] -= idle - keep;
@@ -295,7 +296,7 @@ void dsn_limits_undo(struct dsn_shard *shard, const struct dsn_vnic *ingress, co
         return;
     uint32_t number = dsn_vnic_state(&shard->vnics, flag == DSN_SESSION_OWN ? ingress->id : egress->id);
     if (number != 0)
-        dsn_share_tidy(&shard->vnics.state[number], flag == DSN_SESSION_OWN ? 0 : 1);
+        dsn_share_tidy(shard, number, flag == DSN_SESSION_OWN ? 0 : 1);
 }
 
 /* Strangers by an uplink share a limit, apart by address; whom the card speaks with have each a bucket that no stranger

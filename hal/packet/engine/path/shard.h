@@ -77,6 +77,7 @@ struct dsn_shard {
     bool news;        /* others are to hear of what the running packet tells */
     uint32_t meeting; /* line that the running packet belongs to; 0: none */
     bool picking_up, pickup_told;
+    uint32_t keeps; /* share that gives nothing back for now: its state's number and, lowest, which; 0: none */
     struct dsn_port_place {
         uint32_t number;
         uint16_t index, used;
@@ -207,7 +208,11 @@ uint32_t dsn_share_state(struct dsn_shard *shard, uint64_t vnic);
  * the next one's, or the table's capacity. */
 void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot);
 /* Gives back what a vNIC's share was lent and doesn't use, but for a chunk where one is more than a connection. */
-void dsn_share_tidy(struct dsn_vnic_state *state, unsigned share);
+void dsn_share_tidy(struct dsn_shard *shard, uint32_t number, unsigned share);
+/* A connection begins anew: what its share was lent isn't given back until dsn_share_kept(), so that the place is no
+ * other worker's before the new one has it. */
+void dsn_share_keep(struct dsn_shard *shard, const struct dsn_connection *connection);
+void dsn_share_kept(struct dsn_shard *shard);
 uint8_t dsn_share_flag(const struct dsn_vnic *ingress, const struct dsn_vnic *egress);
 
 /* by_address.c */

@@ -288,6 +288,50 @@ static void *churn(void *argument) {
     return NULL;
 }
 
+/* One worker has all that the limit allows and begins them anew; another would like some all the time. */
+static void *anew(void *argument) {
+    static _Atomic bool full, over, gone;
+    struct dsn_shard *shard = argument;
+    const struct dsn_vnic vnic = vnic_of(limit_now);
+    uint32_t number[16];
+    if (shard->config.worker != 0) {
+        while (!atomic_load(&full)) {}
+        while (!atomic_load(&over))
+            CHECK(open_one(shard, &vnic, true) == 0);
+        atomic_store(&gone, true);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < limit_now; i++)
+        CHECK((number[i] = open_one(shard, &vnic, true)) != 0);
+    atomic_store(&full, true);
+    for (unsigned turn = 0; turn < 5 * TURNS; turn++) {
+        uint32_t *one = &number[turn % limit_now];
+        const struct dsn_connection *c = &shard->flows.connection[*one];
+        dsn_share_keep(shard, c);
+        dsn_share_leave(shard, c);
+        /* Some are refused for another reason, and the old one lives on. */
+        shard->config.new_flow_limit = turn % 4 == 0 ? 0 : 1000000000;
+        shard->now += DSN_SECOND / 1000; /* which fills their bucket */
+        enum dsn_reason_number reason = dsn_limits(shard, &vnic, &uplink, 0, DSN_TCP_NONE, shard->now);
+        dsn_share_enter(shard, c);
+        CHECK(reason == (turn % 4 == 0 ? DSN_REASON_NEW_FLOW_LIMIT : DSN_PASSED));
+        if (reason == DSN_PASSED) {
+            close_one(shard, *one);
+            *one = dsn_flows_take(&shard->flows);
+            shard->flows.connection[*one].session.flags = DSN_SESSION_OWN;
+            shard->flows.rest[*one].share = dsn_share_state(shard, vnic.id);
+            dsn_share_enter(shard, &shard->flows.connection[*one]);
+        }
+        dsn_share_kept(shard);
+        CHECK(lent(0) == limit_now);
+    }
+    atomic_store(&over, true);
+    while (!atomic_load(&gone)) {}
+    for (uint32_t i = 0; i < limit_now; i++)
+        close_one(shard, number[i]);
+    return NULL;
+}
+
 static void *punt(void *argument) {
     struct dsn_shard *shard = argument;
     for (unsigned i = 0; i < 5000; i++) /* all in half a second */
@@ -319,6 +363,11 @@ static void together(void) {
             CHECK(most_open[own] > 0 && most_open[own] + MOST > limit_now);
         destroy(MOST);
     }
+    limit_now = 16;
+    create(2);
+    at_once(2, anew);
+    CHECK(lent(0) == 0);
+    destroy(2);
     create(MOST);
     at_once(MOST, punt);
     printf("%u tokens of 1000 a second in half a second\n", tokens);

@@ -250,11 +250,7 @@ class Reader(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def trace(self, packet: PacketIn, staged: Staged | None = None) -> Trace:
-        """Changes nothing, on the installed state; with `staged`, on the tables as they would be.
-
-        On a copy of what this packet may meet, in an engine: limits of its vNIC are in it, whether all connections
-        together leave room is not. Of that `flow_table_full` tells, the counter and the event.
-        """
+        """Changes nothing, on the installed state; with `staged`, on the tables as they would be."""
 
     def shard(self, connections: int = 1024, staged: Staged | None = None, pickup: bool = False) -> Shard:
         """A private shard for 1 to 1,048,576 connections. `pickup`: within it the time after start never ends;

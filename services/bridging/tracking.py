@@ -28,7 +28,7 @@ LEAST: Mapping[str, tuple[int, str, str]] = {
     "icmp": (60, "RFC 5508 REQ-1", "a reply that comes later is dropped"),
 }
 """Field -> the seconds that it should have at least, who says so, and what less costs. No RFC has a least for `other`.
-For `tcp_closed` RFC 7857 2.2 recommends more than the default, for the reason that docs/forwarding.md gives."""
+For `tcp_closed` RFC 7857 2.2 recommends more than the default, for the reason that docs/tracking.md gives."""
 
 tracking_mode = choice("a mode", ("strict", "loose"))
 

@@ -14,7 +14,7 @@ CONTRACT = tuple(ROOT / "hal/packet" / name for name in ("contract.py", "records
 SOURCES = (
     *CONTRACT,
     ROOT / "hal/errors.py",
-    ROOT / "docs/forwarding.md",
+    *(ROOT / "docs" / f"{page}.md" for page in ("forwarding", "tracking", "neighbours", "icmp")),
     ROOT / "hal/packet/frame/schema.py",
     *sorted((ROOT / "hal/packet/stages").glob("*/schema.py")),
 )

@@ -1,4 +1,4 @@
-"""*ICMP types* of docs/forwarding.md: each line of its table, met by messages of that kind; and what the card says."""
+"""*ICMP types* of docs/icmp.md: each line of its table, met by messages of that kind; and what the card says."""
 
 from __future__ import annotations
 
@@ -142,12 +142,12 @@ def asks(card: Card) -> None:
 
 
 def test_each_line_has_its_messages() -> None:
-    assert policies("ICMP types").keys() == CASES.keys()
+    assert policies("ICMP types", "icmp").keys() == CASES.keys()
 
 
 @pytest.mark.parametrize("what", CASES)
 def test_policy(card: Card, what: str) -> None:
-    policy = policies("ICMP types")[what]
+    policy = policies("ICMP types", "icmp")[what]
     asks(card)
     for count, frame in enumerate(CASES[what], 1):
         sent = card.receives(frame, DB)

@@ -241,9 +241,9 @@ CASES: dict[str, list[Story]] = {
 }
 
 
-def policies(section: str = "Odd ones") -> dict[str, str]:
+def policies(section: str = "Odd ones", page: str = "forwarding") -> dict[str, str]:
     """The lines of a section's table: what, and the policy."""
-    text = (ROOT / "docs" / "forwarding.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+    text = (ROOT / "docs" / f"{page}.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
     return {cells[0]: cells[1].strip("`") for cells in lines}
 

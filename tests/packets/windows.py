@@ -1,4 +1,4 @@
-"""How many of what the card makes a bucket has in a second, as docs/forwarding.md has it (*How many*)."""
+"""How many of what the card makes a bucket has in a second, as docs/icmp.md has it (*How many*)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What vNICs may only say if it is declared (docs/forwarding.md, *Guard*): router advertisements and redirects
+"""What vNICs may only say if it is declared (docs/neighbours.md, *Guard*): router advertisements and redirects
 (RFC 6105, RFC 7113), and what DHCP servers say (RFC 7610). Part of the frame: no profile leaves it out."""
 
 from __future__ import annotations

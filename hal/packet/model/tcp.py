@@ -1,4 +1,4 @@
-"""TCP as a bystander follows it, from handshake to close: *TCP* of docs/forwarding.md, readable next to RFC 9293.
+"""TCP as a bystander follows it, from handshake to close: *TCP* of docs/tracking.md, readable next to RFC 9293.
 
 A bystander sees what both sides send and what they allow each other, but not what arrives. Of each side it keeps what
 bounds the other's view (`Side`), by RFC 9293 3.3.1, 3.4 and RFC 5961; `follow` is all there is to do for a segment.
@@ -74,7 +74,7 @@ class Refused:
     """A segment that is dropped; nothing changes.
 
     Args:
-        counts: it counts as one that is challenged, whether or not it is: see *Challenges* of docs/forwarding.md.
+        counts: it counts as one that is challenged, whether or not it is: see *Challenges* of docs/tracking.md.
         challenge: what its sender gets, if limits allow it.
     """
 

@@ -1,4 +1,4 @@
-"""*Tracking* of docs/forwarding.md: whose time-outs a connection has, and whether it is held to strict TCP."""
+"""*Tracking* of docs/tracking.md: whose time-outs a connection has, and whether it is held to strict TCP."""
 
 from __future__ import annotations
 

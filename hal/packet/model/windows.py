@@ -1,4 +1,4 @@
-"""What is kept of a side of a TCP connection, and what bounds the other's view of it: *TCP* of docs/forwarding.md.
+"""What is kept of a side of a TCP connection, and what bounds the other's view of it: *TCP* of docs/tracking.md.
 
 Sequence numbers are those of RFC 9293 3.4: 32 bits, compared modulo 2^32.
 """

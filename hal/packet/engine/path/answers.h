@@ -1,4 +1,4 @@
-/* What the card itself takes in, and the packets that it makes, byte by byte (docs/forwarding.md, *ARP* and on). */
+/* What the card itself takes in, and the packets that it makes, byte by byte (docs/neighbours.md, *ARP* and on). */
 #ifndef DSN_PATH_ANSWERS_H
 #define DSN_PATH_ANSWERS_H
 

@@ -1,5 +1,5 @@
 /* Limits by the address that something goes to: challenge ACKs, ICMP errors and RSTs that the card makes, ICMP errors
- * that pass (docs/forwarding.md, *How many*, *ICMP errors that pass*). In each bucket and window chance has a part:
+ * that pass (docs/icmp.md, *How many*, *ICMP errors that pass*). In each bucket and window chance has a part:
  * nobody reads from what he gets how many others got. */
 #include "path/shard.h"
 

@@ -236,7 +236,7 @@ void dsn_flows_leave(struct dsn_flows *flows, uint32_t ref);
 /* The tables as they are from now on: their time-outs hold at once, the wheel learns of shorter ones bit by bit. */
 void dsn_flows_use(struct dsn_flows *flows, const struct dsn_root *root);
 
-/* Time-outs (docs/forwarding.md, *Tracking*). */
+/* Time-outs (docs/tracking.md, *Tracking*). */
 #define DSN_SHORTEST_TIMEOUT DSN_SECOND
 uint64_t dsn_timeout_ns(const struct dsn_flows *flows, const struct dsn_connection *connection); /* path/tracking.c */
 static inline bool dsn_expired(const struct dsn_flows *flows, const struct dsn_connection *connection, uint64_t now) {

@@ -1,5 +1,5 @@
 /* TCP by RFC 9293 3.3.2 and 3.10.7, as far as somebody sees it who stands between the two, with RFC 5961's care for
- * what may be forged. Roman numbers are those of docs/forwarding.md, *TCP*. */
+ * what may be forged. Roman numbers are those of docs/tracking.md, *TCP*. */
 #include "path/tcp.h"
 
 #include "path/handshake.h"

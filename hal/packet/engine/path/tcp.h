@@ -1,5 +1,5 @@
 /* TCP as a bystander follows it: what each side has sent and what the other has let it send, so that a segment which
- * its receiver can't be waiting for goes no further (RFC 9293, 5961, 7323; docs/forwarding.md, *TCP*).
+ * its receiver can't be waiting for goes no further (RFC 9293, 5961, 7323; docs/tracking.md, *TCP*).
  *
  * Of the two sides of a connection A (0) is the initiator and B (1) the other, as directions are: a segment of
  * direction d was sent by side d. Sequence numbers are on a circle (RFC 9293 3.4). */

@@ -1,5 +1,5 @@
 /* How a connection is followed: the tracking of the profile of the vNIC that it counts for, as the tables are now
- * (docs/forwarding.md, *Tracking*). Nothing of it is kept with a connection. */
+ * (docs/tracking.md, *Tracking*). Nothing of it is kept with a connection. */
 #ifndef DSN_PATH_TRACKING_H
 #define DSN_PATH_TRACKING_H
 

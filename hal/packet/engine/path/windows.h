@@ -1,5 +1,5 @@
 /* What bounds a TCP connection's two sides, and what a segment may say to it: for handshake.c and tcp.c. Roman numbers
- * are those of docs/forwarding.md, *TCP*. */
+ * are those of docs/tracking.md, *TCP*. */
 #ifndef DSN_PATH_WINDOWS_H
 #define DSN_PATH_WINDOWS_H
 

@@ -1,4 +1,4 @@
-"""*Challenges* of docs/forwarding.md: which of the segments that may be forged are asked about."""
+"""*Challenges* of docs/tracking.md: which of the segments that may be forged are asked about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*How many* of docs/forwarding.md: what the card makes for a vNIC, apart by address, in windows of a second."""
+"""*How many* of docs/icmp.md: what the card makes for a vNIC, apart by address, in windows of a second."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from scapy.all import ICMP, IP, ICMPv6PacketTooBig, IPv6
 from hal.packet.contract import EventKind
 from hal.packet.model.siphash import siphash
 from tests.packets.card import Card
-from tests.packets.packets import Description, ping, tcp, udp
+from tests.packets.packets import Description, ping, tcp, udp, unreachable
+from tests.packets.tcp.talk import OPEN
+from tests.packets.tcp.talk import Talk as TcpTalk
 from tests.packets.windows import allowance, packed
 from tests.packets.world import HOSTS
 
@@ -48,15 +50,19 @@ class Talk:
         return Description(router, self.source, lambda: built)
 
     def buckets(self, purpose: str, vnic: int) -> tuple[int, int]:
-        """That errors about it have, where what goes their way is from its destination."""
-        ends = packed(self.destination) + packed(self.source)
-        ports = (443).to_bytes(2, "big") + self.sport.to_bytes(2, "big")
-        h = siphash(bytes(16), purpose.encode() + vnic.to_bytes(8, "big") + bytes([17]) + ends + ports)
-        return h % BUCKETS, (h % BUCKETS + 1 + h // BUCKETS % (BUCKETS - 1)) % BUCKETS
+        return buckets(purpose, vnic, 17, (self.destination, 443), (self.source, self.sport))
 
     def allowed(self, card: Card, purpose: str = "error to", vnic: int = CLIENT) -> int:
         """How many errors about it pass in this second, where nobody else's have."""
         return sum(allowance(purpose, vnic, one, card.now, 16 * PART) for one in set(self.buckets(purpose, vnic)))
+
+
+def buckets(purpose: str, vnic: int, protocol: int, *ends: tuple[str, int]) -> tuple[int, int]:
+    """That errors about a connection have, where what goes their way is from its first end."""
+    addresses = b"".join(packed(address) for address, _ in ends)
+    ports = b"".join(port.to_bytes(2, "big") for _, port in ends)
+    h = siphash(bytes(16), purpose.encode() + vnic.to_bytes(8, "big") + bytes([protocol]) + addresses + ports)
+    return h % BUCKETS, (h % BUCKETS + 1 + h // BUCKETS % (BUCKETS - 1)) % BUCKETS
 
 
 V4 = Talk("10.1.0.20", "203.0.113.9", 5000)
@@ -168,6 +174,68 @@ def test_rfc5508_4_2_what_is_unrelated_takes_nothing(card: Card) -> None:
     for _ in range(400):
         assert card.receives(frame, HOSTS["gateway"]).result.reason == "icmp_error_unrelated"
     assert passed(card, "gateway", V4.error(), 400) == V4.allowed(card)
+
+
+STRANGERS = buckets("error to", CLIENT, 6, ("192.0.2.1", 80), ("10.1.0.20", 4000))
+READER = next(
+    talk
+    for talk in (Talk(V4.source, V4.destination, sport) for sport in range(1024, 1 << 16))
+    if set(talk.buckets("error to", CLIENT)) == set(STRANGERS)
+)
+"""A connection of the attacker's own that has both buckets of the stranger's."""
+
+
+def forged(card: Card, quoted: int | None) -> tuple[set[str], int, int, dict[tuple[int, str], int]]:
+    """What becomes of forty errors that quote such a number about a stranger's TCP connection, how many about the
+    attacker's own pass beside them, and a thousand later; and what the card counts as refused."""
+    shard = card.anew()
+    shard.now = 1 << 40
+    begins(shard, READER)
+    talk = TcpTalk(shard, ends=("client", "gateway")).plays(OPEN + " A:PA+500 B:PA+100")
+    became = set()
+    question = tcp(talk.lines[0], flags="A", seq=(quoted or 0) & 0xFFFFFFFF)
+    frame = shard.host("gateway").frame(unreachable("192.0.2.1", "10.1.0.20", question))
+    for _ in range(40 if quoted is not None else 0):
+        became.add(shard.receives(frame, HOSTS["gateway"]).result.reason)
+    rest = passed(shard, "gateway", READER.error(), 400)
+    for _ in range(1000 if quoted is not None else 0):
+        became.add(shard.receives(frame, HOSTS["gateway"]).result.reason)
+    talk.plays("A:PA+100 B:A")
+    return became, rest, passed(shard, "gateway", READER.error(), 10), refused(shard)
+
+
+def test_cve_2016_5696_errors_that_fit_take_what_others_take(card: Card) -> None:
+    """Who floods with errors about a stranger's connection, and counts which about his own pass, learns nothing of its
+    numbers: one that fits and passes takes of their buckets what one takes that doesn't."""
+    shard = card.anew()
+    shard.now = 1 << 40
+    most = READER.allowed(shard)
+    assert forged(card, None) == (set(), most, 0, {(CLIENT, "inbound_icmp_error_limit"): 410 - most})
+    count = {(CLIENT, "inbound_icmp_error_limit"): 410 - (most - 40) + 1000}
+    for fits in (0, 1001, 1501):
+        assert forged(card, fits) == ({"", "icmp_error_limit"}, most - 40, 0, count)
+    for wrong in (1502, 1 << 31, 1000 - 8192):
+        assert forged(card, wrong) == ({"icmp_error_unrelated", "icmp_error_limit"}, most - 40, 0, count)
+
+
+def test_cve_2016_5696_what_was_never_said_takes_as_much(card: Card) -> None:
+    """Nor does he learn whether somebody has answered: an error about an answer that never was takes one too."""
+    card.resolves("gateway")
+    question = udp("203.0.113.9:5000 > 10.1.0.20:53")
+    card.host("gateway").sends(question).arrives_at("client")
+    built = (
+        IP(src=ROUTER[4], dst="10.1.0.20")
+        / ICMP(type=3, code=3)
+        / bytes(udp("10.1.0.20:53 > 203.0.113.9:5000").build())[:28]
+    )
+    error = card.host("gateway").frame(Description(ROUTER[4], "10.1.0.20", lambda: built))
+    became = [card.receives(error, HOSTS["gateway"]).result.reason for _ in range(400)]
+    most = became.count("icmp_error_unrelated")
+    assert PART <= most < 400
+    assert became == ["icmp_error_unrelated"] * most + ["icmp_error_limit"] * (400 - most)
+    card.after(1)
+    card.host("client").sends(udp("10.1.0.20:53 > 203.0.113.9:5000")).arrives_at("gateway")
+    assert card.receives(error, HOSTS["gateway"]).result.reason == ""
 
 
 def test_what_is_refused_takes_no_token_of_a_punt(card: Card) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hal.conformance import world
 from hal.conformance.bench import Bench
 from hal.conformance.check import Level, check, equal
-from hal.conformance.frames import DESTINATION_OPTIONS, UDP, echo, fragment, tcp, udp, unreachable
+from hal.conformance.frames import DESTINATION_OPTIONS, ISS, UDP, echo, fragment, tcp, udp, unreachable
 from hal.conformance.traffic import Sent
 from hal.conformance.world import A, B, C
 from hal.packet.contract import Verdict
@@ -76,6 +76,19 @@ def errors_about_one_connection_are_limited(bench: Bench) -> None:
     became = [traffic.send(C.port, error).reason for _ in range(1000)]
     equal({*became} - {""}, {"icmp_error_limit"}, "why some of 1,000 more errors were dropped")
     traffic.send(A.port, A.frame(packet)).left_by(C.port, "the next packet")
+
+
+@check(Level.STATEFUL, "whether the quoted number fits or not", needs=(*NEEDS, "shard"))
+def errors_count_before_their_number(bench: Bench) -> None:
+    """A flood of ICMP errors that quote a wrong number about TCP takes what right ones take."""
+    traffic = world.world(bench).traffic()
+    traffic.send(A.port, A.frame(tcp(A.ip, C.ip, 4000, 80, "S"))).left_by(C.port, "a call")
+    right = C.frame(unreachable(C.ip, A.ip, tcp(A.ip, C.ip, 4000, 80, "S")))
+    wrong = C.frame(unreachable(C.ip, A.ip, tcp(A.ip, C.ip, 4000, 80, "S", seq=ISS + 100)))
+    traffic.send(C.port, right).left_by(A.port, "an ICMP error about the call")
+    became = [traffic.send(C.port, wrong).reason for _ in range(1000)]
+    equal({*became}, {"icmp_error_unrelated", "icmp_error_limit"}, "why 1,000 errors with a wrong number were dropped")
+    traffic.send(C.port, right).dropped("icmp_error_limit", "one about the call behind them")
 
 
 @check(Level.STATEFUL, "a spoofed reply is one whoever opened the connection", needs=(*ANTISPOOF, "shard"))

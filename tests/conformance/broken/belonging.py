@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 from hal.packet.model.chain import Chain, Decision
 from hal.packet.model.fragments import Fragments
 from hal.packet.model.icmp_errors import quoted_packet
 from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.parse import ICMP_ERRORS, Packet
+from hal.packet.model.path.errors import Errors
 from hal.packet.model.path.limits import Limits, Punt
 from hal.packet.model.path.meeting import By, Meeting, Meetings
-from hal.packet.model.stage import TCP, Drop, Entry, Header, Leave, Network, Tables, Witness
+from hal.packet.model.stage import TCP, UDP, Drop, Entry, Header, Leave, Network, Tables, Witness
 from tests.conformance.broken.parts import Breaks, breaks
 
 BREAKS: Breaks = {}
@@ -54,11 +56,23 @@ class SpoofedErrors(Chain):
 
 
 @breaks(BREAKS, "errors_about_one_connection_are_limited")
-class AnyNumber(Limits):
-    """as many ICMP errors pass as come"""
+class AnyNumber(Errors):
+    """as many ICMP errors about UDP pass as come"""
 
-    def error(self, meeting: Meeting) -> None:
-        """None is refused."""
+    def take(self, packet: Packet, key: Key) -> None:
+        if key.protocol != UDP:
+            super().take(packet, key)
+
+
+@breaks(BREAKS, "errors_count_before_their_number")
+class OnlyWhatFits(Meetings):
+    """ICMP errors that quote a wrong number take nothing"""
+
+    def by_quote(self, packet: Packet) -> Meeting:
+        with mock.patch.object(self._errors, "take"):
+            meeting = super().by_quote(packet)
+        self._errors.take(packet, meeting.key)
+        return meeting
 
 
 @breaks(BREAKS, "errors_to_the_card_are_metered")

@@ -20,6 +20,7 @@ from hal.packet.model.fragments import Fragments
 from hal.packet.model.neighbours import Neighbours
 from hal.packet.model.path import PathShard
 from hal.packet.model.path.deciding import Deciding
+from hal.packet.model.path.errors import Errors
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import Meetings
@@ -43,6 +44,7 @@ OF_A_SHARD: dict[str, type] = {
     "wire": Wire,
     "ledger": Ledger,
     "limits": Limits,
+    "errors": Errors,
     "told": Told,
     "meetings": Meetings,
     "deciding": Deciding,

@@ -180,7 +180,11 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     key.vrf = p->key.vrf;
     key.flags = p->key.flags;
     uint32_t ref = dsn_connection_find(shard, &key, dsn_flows_hash(&shard->flows, &key), shard->now);
-    if (ref == 0 || dsn_ref_connection(&shard->flows, ref)->session.packets[!(ref & 1)] == 0)
+    if (ref == 0)
+        return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
+    if (!dsn_error_take(shard, p, &key)) /* first: no number of the connection may decide whether it takes one */
+        return dsn_dropped(DSN_REASON_ICMP_ERROR_LIMIT);
+    if (dsn_ref_connection(&shard->flows, ref)->session.packets[!(ref & 1)] == 0)
         return dsn_dropped(DSN_REASON_ICMP_ERROR_UNRELATED);
     if (key.protocol == DSN_TCP && dsn_is_strict(&shard->flows, dsn_ref_connection(&shard->flows, ref)) &&
         !dsn_tcp_could_have_sent(&dsn_ref_connection(&shard->flows, ref)->session, &shard->flows.windows[ref >> 1],
@@ -198,8 +202,6 @@ dsn_end dsn_icmp_error(struct dsn_shard *shard, struct dsn_packet *p) {
     struct dsn_meter meter;
     if (reason == DSN_PASSED && (ops->ops & DSN_OP_METER) && !dsn_meter_may(shard, p, session, ref & 1, &meter))
         reason = DSN_REASON_PUNT_LIMIT;
-    if (reason == DSN_PASSED && !dsn_error_take(shard, p, &key))
-        reason = DSN_REASON_ICMP_ERROR_LIMIT;
     if (reason != DSN_PASSED)
         return dsn_dropped(reason);
     if (ops->ops & DSN_OP_METER)

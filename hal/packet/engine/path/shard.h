@@ -225,7 +225,8 @@ bool dsn_challenge_take(struct dsn_shard *shard, uint64_t vnic, const uint8_t ad
 /* May the card tell the packet's sender by ICMP, or reset him? `living`: that a packet of a living connection was too
  * large. */
 bool dsn_icmp_take(struct dsn_shard *shard, const struct dsn_packet *packet, bool living);
-/* May this ICMP error pass, about the connection of which `key` is the key of packets that go its way? */
+/* May this be one more ICMP error about the connection of which `key` is the key of packets that go its way? Whether it
+ * passes then: takes one all the same. */
 bool dsn_error_take(struct dsn_shard *shard, const struct dsn_packet *packet, const struct dsn_flow_key *key);
 
 /* text.c */

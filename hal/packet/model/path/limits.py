@@ -13,7 +13,7 @@ from hal.packet.model.fragments import Fragments
 from hal.packet.model.half_open import Kind, has_ended, kind_of, most_half_open
 from hal.packet.model.meters import Meters
 from hal.packet.model.parse import Dropped, Packet, Tell
-from hal.packet.model.path.meeting import By, Meeting
+from hal.packet.model.path.meeting import Meeting
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.told import TABLE, Told
 from hal.packet.model.path.whom import whom
@@ -139,17 +139,6 @@ class Limits:
         self._counters.engine["icmp_suppressed"] += 1
         self.refuses(EventKind.ICMP_LIMIT, share)
         return False
-
-    def error(self, meeting: Meeting) -> None:
-        """May this ICMP error pass? (`icmp_error_limit`)"""
-        if meeting.by is not By.QUOTE:
-            return
-        share = whom(self._moment.tables, meeting.packet)[1]
-        purpose = "error to" if share[1] == "inbound" else "error"
-        if not self.made.take_error(purpose, share[0], meeting.key):
-            self._told.refuses("icmp_error_limit", share)
-            self.bites(EventKind.ICMP_LIMIT, share)
-            raise Dropped("icmp_error_limit")
 
     def punt(self, meeting: Meeting) -> Punt | None:
         """The token that a packet to the card's own programs will take, where it passes; what it is by the state before

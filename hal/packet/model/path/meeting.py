@@ -18,6 +18,7 @@ from hal.packet.model.keys import Key, scope_of
 from hal.packet.model.ops import Path
 from hal.packet.model.parse import ECHO_REPLY, ECHO_REQUEST, Dropped, Fragment, Packet
 from hal.packet.model.path.challenges import Challenges
+from hal.packet.model.path.errors import Errors
 from hal.packet.model.path.moment import Moment
 from hal.packet.model.path.pickup import PickUp
 
@@ -81,6 +82,7 @@ class Meetings:
         flows: FlowTable,
         fragments: Fragments,
         challenges: Challenges,
+        errors: Errors,
         pickup: PickUp,
     ) -> None:
         self._moment = moment
@@ -88,6 +90,7 @@ class Meetings:
         self._flows = flows
         self._fragments = fragments
         self._challenges = challenges
+        self._errors = errors
         self._pickup = pickup
 
     def by_key(self, packet: Packet) -> Meeting | None:
@@ -127,9 +130,12 @@ class Meetings:
             raise Dropped("icmp_error_unrelated")
         key = Key(scope_of(packet.vnic), packet.routed, *quoted[:5])
         found = self._flows.find(key, self._moment.now)
-        if found is None or not found[0].packets[1 - found[1]]:
+        if found is None:
             raise Dropped("icmp_error_unrelated")
         connection, direction = found
+        self._errors.take(packet, key)  # first: no number of the connection may decide whether it takes one
+        if not connection.packets[1 - direction]:
+            raise Dropped("icmp_error_unrelated")
         held = connection.talk if connection.talk and connection.is_strict else None
         if held and not tcp.could_have_sent(held, 1 - direction, quoted.sequence):
             raise Dropped("icmp_error_unrelated")  # RFC 5927 4.1

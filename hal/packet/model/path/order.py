@@ -30,6 +30,7 @@ from hal.packet.model.path.challenges import Challenges
 from hal.packet.model.path.checks import check_is_for_us, check_macs, check_size, vnic_of
 from hal.packet.model.path.conflicts import Conflicts
 from hal.packet.model.path.deciding import Deciding
+from hal.packet.model.path.errors import Errors
 from hal.packet.model.path.ledger import Ledger
 from hal.packet.model.path.limits import Limits
 from hal.packet.model.path.meeting import Meeting, Meetings
@@ -89,7 +90,8 @@ class PathShard:
         self.flows = FlowTable(connections, config.workers, self.ledger.settle)
         self.sending = Sending(moment, self.wire, self.neighbours)
         challenges = Challenges(moment, config, told, self.sending)
-        self.meetings = Meetings(moment, chain, self.flows, self.fragments, challenges, self.pickup)
+        self.errors = Errors(moment, told)
+        self.meetings = Meetings(moment, chain, self.flows, self.fragments, challenges, self.errors, self.pickup)
         self.answers = Answers(moment, chain, self.wire, self.neighbours, Conflicts(moment, self.wire, self.events))
         self.deciding = Deciding(moment, chain, self.alive, self.flows, self.ledger, self.counters)
         self.opening = Opening(moment, chain, self.deciding, self.flows, self.ledger, self.counters, self.pickup)
@@ -149,7 +151,6 @@ class PathShard:
             check_size(meeting)  # E4, E5: ttl_exceeded, mtu_exceeded, or why there is no way back
             anew = meeting
             punt = self.limits.punt(meeting)  # E6: punt_limit
-            self.limits.error(meeting)  # *ICMP errors that pass*: icmp_error_limit
             meeting = self.meetings.follow(meeting)  # E6, *TCP*: tcp_state, tcp_window, tcp_challenged
         if not meeting:
             # ... and a first packet opens one, if the stages of its chain say so: both directions are installed.

@@ -56,13 +56,14 @@ class Difference:
 DIFFERENCES = (
     # The card drops, Linux's tracking lets pass.
     Difference(
-        "a segment behind its sender's FIN",
+        "a segment behind its sender's FIN, which the other side has acknowledged",
         BOTH,
         "RFC 9293 3.10.7.4, seventh: it should not occur, its receiver ignores the text, but reads the "
-        "acknowledgement. The card drops it whole: by 3.6 nobody sends it.",
+        "acknowledgement. The card drops it whole: by 3.6 nobody sends it. Until it is acknowledged both let pass what "
+        "comes behind a FIN: its receiver may have had no such FIN (eighth).",
         "tcp_window",
         "tcp PA",
-        "odd/(data-after-fin|after-close)",
+        "odd/(data-after-acked-fin|after-close)",
         odd=6,
     ),
     Difference(

@@ -31,6 +31,7 @@ from hal.packet.contract import (
 from hal.packet.model.flows import Connection
 from hal.packet.model.parse import Dropped
 from hal.packet.model.path.limits import Limits
+from hal.packet.model.windows import Side
 from hal.packet.schema.rows import Row, as_rows
 from hal.packet.stages.route._generated import Route
 from tests.property.commands import STARTS, Command, Kind, Story, kind_of
@@ -43,6 +44,7 @@ MADE = range(1, 7)
 """Kinds of packets that the card makes, as `StepKind.MAKE` numbers them."""
 PICKED_UP = "picked up"
 PICKED_UP_ANEW = "picked up anew"
+TAKEN_BACK = "FIN taken back"
 MADE_WAY = ("half_open_evicted", "ended_evicted")
 """Connections that went for others: counters of `engine` that have to agree."""
 EXCHANGE_WENT = "EXCHANGE makes way"
@@ -87,6 +89,7 @@ ENDS = (
     MADE_WAY_WAITING,
     PICKED_UP,
     PICKED_UP_ANEW,
+    TAKEN_BACK,
     *MADE_WAY,
     *NO_ROOM.values(),
 )
@@ -156,9 +159,10 @@ def is_picked_up_anew(packet: PacketIn, result: PacketResult) -> bool:
 
 
 @contextmanager
-def noted_room(coverage: Coverage) -> Iterator[None]:
-    """Within, what twins drop for want of room in a table that isn't full is counted as `NO_ROOM`."""
-    whole = Limits.check
+def noted(coverage: Coverage) -> Iterator[None]:
+    """Within, what twins drop for want of room in a table that isn't full is counted as `NO_ROOM`, and FINs behind
+    which their sender says more."""
+    whole, say = Limits.check, Side.having_said
 
     def check(limits: Limits, connection: Connection, direction: int) -> None:
         try:
@@ -171,7 +175,12 @@ def noted_room(coverage: Coverage) -> Iterator[None]:
                 coverage.ends[NO_ROOM[share[1] if share else None]] += 1
             raise
 
-    with mock.patch.object(Limits, "check", check):
+    def having_said(side: Side, end: int, *, data: bool = False) -> Side:
+        behind = say(side, end, data=data)
+        coverage.ends[TAKEN_BACK] += side.finished and not behind.finished
+        return behind
+
+    with mock.patch.object(Limits, "check", check), mock.patch.object(Side, "having_said", having_said):
         yield
 
 

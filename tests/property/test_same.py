@@ -19,7 +19,7 @@ from hal.packet.contract import Backend, LoadConfig, Verdict
 from hal.packet.model import Twin
 from hal.packet.schema.registry import schema
 from tests.property.commands import Command
-from tests.property.compare import PUSHED_OUT, Coverage, Differs, Pair, noted_room, play_many, play_unconfigured
+from tests.property.compare import PUSHED_OUT, Coverage, Differs, Pair, noted, play_many, play_unconfigured
 from tests.property.mutants import MUTANTS, MutantBackend
 from tests.property.stories import crowded_stories, random_stories, random_story, stories
 from tests.property.universe import LOAD, QUARTER
@@ -70,9 +70,9 @@ def test_the_engine_is_the_twin(seed: int, long: bool, tell: Callable[[object], 
     coverage = Coverage()
     times = 10 if long else 1
     reasons = schema(own_only=True).reason_numbers.keys() - ELSEWHERE
-    with noted_room(coverage), twin_and_engine(QUARTER) as pair:
+    with noted(coverage), twin_and_engine(QUARTER) as pair:
         play_many(pair, crowded_stories(source, CROWDED * times), coverage)
-    with noted_room(coverage), twin_and_engine() as pair:
+    with noted(coverage), twin_and_engine() as pair:
         play_unconfigured(pair, (random_story(source) for _ in range(10)), coverage)
         play_many(pair, random_stories(source, STORIES * times), coverage)
         for _ in range(MORE):

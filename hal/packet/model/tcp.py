@@ -43,7 +43,6 @@ class Talk:
     """A connection. Side 0 is the initiator.
 
     Args:
-        closer: the side that sent the first FIN.
         picked_up: it was met mid-stream: what its sides offered and have sent is not known.
         alone: picked up, the side that alone has been heard since; None: both have. In CLOSED, that was when it closed.
         first: SYN_SENT, what the initiator called with before it called from another number.
@@ -55,7 +54,6 @@ class Talk:
 
     state: TcpState
     sides: tuple[Side, Side]
-    closer: int = 0
     picked_up: bool = False
     alone: int | None = None
     first: Side | None = None
@@ -132,7 +130,7 @@ def pick_up(segment: Segment, direction: int) -> Talk:
     receiver = replace(unknown, end=acknowledged, una=acknowledged, limit=acknowledged)
     receiver = receiver.allowed(acknowledged, segment.window << LARGEST_SCALE)
     state = TcpState.FIN_WAIT if segment.fin else TcpState.ESTABLISHED
-    talk = Talk(state, (sender, receiver), closer=direction, picked_up=True, alone=direction)
+    talk = Talk(state, (sender, receiver), picked_up=True, alone=direction)
     return talk.with_sides(direction, sender, receiver)
 
 
@@ -261,7 +259,7 @@ def _half_way(talk: Talk, segment: Segment, direction: int, strict: bool) -> Out
         return WINDOW
     if strict and is_old(sender, segment):
         return talk
-    sender, receiver = exchange(sender, replace(receiver, acked=True), segment)
+    sender, receiver = exchange(sender, replace(receiver, acked=True), segment, opening=True)
     return _maybe_open(talk.with_sides(direction, sender, receiver), segment, direction)
 
 
@@ -295,9 +293,7 @@ def _maybe_open(talk: Talk, segment: Segment, direction: int) -> Talk:
     talk = replace(talk, earlier=None)
     sender = replace(sender, una=plus(sender.una, 1))
     receiver = replace(receiver, una=segment.acknowledgement)
-    if sender.finished:
-        return replace(talk, closer=direction).with_sides(direction, sender, receiver, TcpState.FIN_WAIT)
-    return talk.with_sides(direction, sender, receiver, TcpState.ESTABLISHED)
+    return _in_its_state(talk.with_sides(direction, sender, receiver))
 
 
 def _syn_again(talk: Talk, segment: Segment, direction: int) -> Outcome:
@@ -367,13 +363,7 @@ def _synchronized(talk: Talk, segment: Segment, direction: int, strict: bool, pi
     behind = talk.with_sides(direction, sender, receiver)
     if talk.alone == 1 - direction:
         behind = replace(behind, alone=None)
-    if sender.finished and talk.state is TcpState.ESTABLISHED:
-        return replace(behind, state=TcpState.FIN_WAIT, closer=direction)
-    if sender.finished and talk.state is TcpState.FIN_WAIT and direction != talk.closer:
-        return replace(behind, state=TcpState.CLOSING)
-    if talk.state is TcpState.CLOSING and at_most(sender.end, sender.una) and at_most(receiver.end, receiver.una):
-        return replace(behind, state=TcpState.TIME_WAIT)  # both FINs are acknowledged
-    return behind
+    return _in_its_state(behind)
 
 
 def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outcome:
@@ -398,20 +388,18 @@ def _closed(talk: Talk, segment: Segment, direction: int, strict: bool) -> Outco
     goes_on = talk.doubted == direction or receiver.una != before.una or talk.refused
     if talk.doubted is None or not goes_on:
         return behind
-    return _open_after_all(behind)
+    return _in_its_state(replace(behind, alone=None, doubted=None, refused=False))
 
 
-def _open_after_all(talk: Talk) -> Talk:
-    """In the state that its FINs make."""
+def _in_its_state(talk: Talk) -> Talk:
+    """Synchronized: in the state that its FINs make."""
     a, b = talk.sides
     state = TcpState.ESTABLISHED
     if a.finished and b.finished:
-        both = at_most(a.end, a.una) and at_most(b.end, b.una)
-        state = TcpState.TIME_WAIT if both else TcpState.CLOSING
+        state = TcpState.TIME_WAIT if a.is_over and b.is_over else TcpState.CLOSING
     elif a.finished or b.finished:
         state = TcpState.FIN_WAIT
-    closer = int(b.finished and not a.finished)
-    return replace(talk, state=state, closer=closer, alone=None, doubted=None, refused=False)
+    return replace(talk, state=state)
 
 
 def _is_handshake_again(talk: Talk, segment: Segment, direction: int) -> bool:
@@ -492,7 +480,7 @@ def reached(talk: Talk, direction: int, end: int) -> Talk:
     sender, receiver = talk.sides[direction], talk.sides[1 - direction]
     if not sender.known:
         return talk
-    return talk.with_sides(direction, replace(sender, end=later(sender.end, end)), receiver)
+    return talk.with_sides(direction, sender.reaching(end), receiver)
 
 
 def could_have_sent(talk: Talk, direction: int, sequence: int) -> bool:

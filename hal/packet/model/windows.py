@@ -87,8 +87,7 @@ class Side:
         known: it has sent something.
         acked: its SYN was acknowledged; asked in SYN_RECEIVED.
         bare: it answered a SYN with a SYN that acknowledges nothing (simultaneous open, RFC 9293 3.5).
-        finished: it has sent a FIN, with nothing behind it: it sends nothing beyond `end`. (A FIN in front of what was
-            sent is none for its receiver, and nobody's who sent more: RFC 9293 3.10.7.4.)
+        finished: it has sent a FIN, with nothing behind it, as far as was seen: see `having_said`.
         half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
         heard: in SYN_SENT, one such answer has passed since the other side called last.
     """
@@ -115,12 +114,34 @@ class Side:
         """With this scale in force."""
         return replace(self, largest=units(self.largest_window, scale), scale=scale)
 
-    def advertising(self, segment: Segment) -> Side:
-        """Behind a segment of its own: what it has sent, and the window that it has."""
+    @property
+    def is_over(self) -> bool:
+        """The other side has acknowledged its FIN: it sends nothing beyond `end`."""
+        return self.finished and at_most(self.end, self.una)
+
+    def reaching(self, end: int) -> Side:
+        """It has come this far."""
+        return self if self.is_over else replace(self, end=later(self.end, end))
+
+    def having_said(self, end: int, *, data: bool = False) -> Side:
+        """It has said what ends here, data or not. A FIN with something behind it, or data in its place, is none for
+        its receiver, and nobody's who said this (RFC 9293 3.10.7.4): if he has not acknowledged it, it is taken
+        back."""
+        ahead = self.reaching(end)
+        if self.is_over or not (ahead.end != self.end or (data and end == self.end)):
+            return ahead
+        return replace(ahead, finished=False)
+
+    def advertising(self, segment: Segment, *, opening: bool = False) -> Side:
+        """Behind a segment of its own: what it has sent, and the window that it has.
+
+        Args:
+            opening: `una` is its initial sequence number.
+        """
         largest = units(segment.window, self.scale) if segment.syn else max(segment.window, 1)
-        end = later(self.end, segment.end)
-        finished = self.finished or (segment.fin and segment.end == end)
-        return replace(self, end=end, largest=max(self.largest, largest), finished=finished)
+        side = self.having_said(segment.end, data=segment.payload > 0 and not segment.fin)
+        fin = segment.fin and segment.end == side.end and not at_most(side.end, plus(side.una, opening))
+        return replace(side, largest=max(side.largest, largest), finished=side.finished or fin)
 
     def allowed(self, acknowledgement: int, window: int) -> Side:
         """Behind a segment of the other side, which has this much room (bytes) behind what it acknowledges."""
@@ -147,20 +168,21 @@ def begun(segment: Segment) -> Side:
 # --- what a segment may say -------------------------------------------------------------------------------------------
 
 
-def exchange(sender: Side, receiver: Side, segment: Segment) -> tuple[Side, Side]:
+def exchange(sender: Side, receiver: Side, segment: Segment, *, opening: bool = False) -> tuple[Side, Side]:
     """Sender and receiver behind a segment that passes, but for what it acknowledges and ends."""
     receiver = receiver.allowed(segment.acknowledgement, segment.window << sender.scale)
     # What is acknowledged was sent, though it may have gone another way, or before the card was there.
-    receiver = replace(receiver, end=later(receiver.end, segment.acknowledgement))
-    return sender.advertising(segment), receiver
+    receiver = receiver.having_said(segment.acknowledgement)
+    return sender.advertising(segment, opening=opening), receiver
 
 
 def sequence_fits(sender: Side, receiver: Side, segment: Segment) -> bool:
     """I: it begins where its sender may still send. II: it does not end further back than a window. Nothing comes
-    behind a FIN. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one to the other.)"""
+    behind a FIN that was acknowledged. (RFC 9293 3.4; who does not know what arrived has a window that reaches from one
+    to the other.)"""
     first = _begins_in_window(sender, segment)
     second = at_most(_oldest(sender, receiver), segment.end)
-    return first and second and (not sender.finished or at_most(segment.end, sender.end))
+    return first and second and (not sender.is_over or at_most(segment.end, sender.end))
 
 
 def _begins_in_window(sender: Side, segment: Segment) -> bool:

@@ -45,13 +45,39 @@ def _half_close(s: Story) -> None:
 
 @story("data-after-fin", size=(1, 500))
 def _data_after_fin(s: Story, size: int) -> None:
-    """Nothing follows a FIN but itself again."""
+    """Whoever sends more has not ended there."""
     s.opens()
     s.says_hello()
     s.a("FA", 101, 101)
     s.a("FA", 101, 101)
     s.a("PA", 102, 101, size)
     s.b("A", 101, 102)
+
+
+@story("data-after-acked-fin", size=(1, 500))
+def _data_after_acked_fin(s: Story, size: int) -> None:
+    """Nothing follows a FIN but itself again."""
+    s.opens()
+    s.says_hello()
+    s.a("FA", 101, 101)
+    s.b("A", 101, 102)
+    s.a("FA", 101, 101)
+    s.a("PA", 102, 101, size)
+    s.b("A", 101, 102)
+
+
+@story("fin-ahead", off=(50, 99, 100, 777))
+def _fin_ahead(s: Story, off: int) -> None:
+    """Somebody else's; its sender says what lies in front of it, in its place and behind it."""
+    s.opens()
+    s.says_hello()
+    s.a("FA", 101 + off, 101)
+    for part in range(0, 1000, 100):
+        s.a("PA", 101 + part, 101, 100)
+        s.b("A", 101, 201 + part)
+    s.a("FA", 1101, 101)
+    s.b("FA", 101, 1102)
+    s.a("A", 1102, 102)
 
 
 @story("fin-out-of-window", off=(-20_000, WINDOW + 1))

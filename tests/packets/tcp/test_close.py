@@ -72,8 +72,8 @@ def test_rfc9293_3_6_fins_with_data_again_and_out_of_order(card: Card) -> None:
 
 
 def test_rfc9293_3_10_7_4_nothing_comes_behind_a_fin(card: Card) -> None:
-    """Neither data nor another FIN; what ends there passes."""
-    talk = Talk(card).plays(OPEN + " A:PA+10 A:FA")
+    """Which its receiver has acknowledged: neither data nor another FIN; what ends there passes."""
+    talk = Talk(card).plays(OPEN + " A:PA+10 A:FA B:A")
     end = talk.next[0]
     talk.a("PA", 10, seq=end).is_dropped("tcp_window").silently()
     talk.a("PA", 2, seq=end - 1).is_dropped("tcp_window").silently()

@@ -29,7 +29,7 @@ enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *w, const struct dsn_tcp_s
     w->side[!s->side] = (struct dsn_tcp_side){
         .end = s->ack, .limit = s->ack + ((uint32_t)s->window << DSN_TCP_MOST_SCALE), .una = s->ack};
     if (fin)
-        w->flags |= s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
+        w->flags |= (uint8_t)dsn_tcp_fin_of(s->side);
     return fin ? DSN_TCP_FIN_WAIT : DSN_TCP_ESTABLISHED;
 }
 
@@ -275,7 +275,7 @@ enum dsn_reason_number dsn_tcp_half_way(struct dsn_session *session, struct dsn_
         return DSN_REASON_TCP_WINDOW;
     if (strict && is_old(w, s))
         return DSN_PASSED;
-    record(w, s);
+    record(w, s, true);
     maybe_open(session, w, s);
     return DSN_PASSED;
 }

@@ -98,15 +98,13 @@ static __rte_noinline enum dsn_reason_number received(struct dsn_session *sessio
     return DSN_PASSED;
 }
 
-static uint8_t state_behind(uint8_t state, const struct dsn_windows *w) {
-    switch (state) {
-    case DSN_TCP_ESTABLISHED: return w->flags & DSN_TCP_BOTH_FINS ? DSN_TCP_FIN_WAIT : state;
-    case DSN_TCP_FIN_WAIT: return (w->flags & DSN_TCP_BOTH_FINS) == DSN_TCP_BOTH_FINS ? DSN_TCP_CLOSING : state;
-    case DSN_TCP_CLOSING: /* both know that all has come */
-        return dsn_seq_upto(w->side[0].end, w->side[0].una) && dsn_seq_upto(w->side[1].end, w->side[1].una)
-                   ? DSN_TCP_TIME_WAIT
-                   : state;
-    default: return state;
+/* Synchronized: the state that the FINs make. */
+static uint8_t state_of(const struct dsn_windows *w) {
+    switch (w->flags & DSN_TCP_BOTH_FINS) {
+    case 0: return DSN_TCP_ESTABLISHED;
+    case DSN_TCP_BOTH_FINS: /* do both know that all has come? */
+        return dsn_tcp_is_over(w, 0) && dsn_tcp_is_over(w, 1) ? DSN_TCP_TIME_WAIT : DSN_TCP_CLOSING;
+    default: return DSN_TCP_FIN_WAIT;
     }
 }
 
@@ -133,12 +131,12 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
     }
     if (strict && is_old(w, s))
         return DSN_PASSED;
-    record(w, s);
+    record(w, s, false);
     acknowledge(w, s);
     bool goes_on = w->side[!s->side].una != una || refused;
     if ((w->flags & doubted(s->side)) || ((w->flags & doubted(!s->side)) && goes_on)) {
         w->flags &= (uint8_t)~(DSN_TCP_DOUBTED | DSN_TCP_REFUSED);
-        session->tcp = state_behind(state_behind(state_behind(DSN_TCP_ESTABLISHED, w), w), w);
+        session->tcp = state_of(w);
     }
     return DSN_PASSED;
 }
@@ -163,10 +161,10 @@ static enum dsn_reason_number follow(struct dsn_session *session, struct dsn_win
         return DSN_REASON_TCP_WINDOW;
     if (strict && is_old(w, s))
         return DSN_PASSED;
-    record(w, s);
+    record(w, s, false);
     acknowledge(w, s);
     w->flags &= (uint8_t)~(s->side == 0 ? DSN_TCP_ALONE_B : DSN_TCP_ALONE_A);
-    session->tcp = state_behind(session->tcp, w);
+    session->tcp = state_of(w);
     return DSN_PASSED;
 }
 

@@ -46,7 +46,7 @@ enum dsn_tcp_flags {
     DSN_TCP_OFFERED_A = 1 << 0, /* to scale windows, in its SYN */
     DSN_TCP_OFFERED_B = 1 << 1,
     DSN_TCP_OFFERED = DSN_TCP_OFFERED_A | DSN_TCP_OFFERED_B,
-    DSN_TCP_FIN_A = 1 << 2, /* it has sent its FIN: `end` is final */
+    DSN_TCP_FIN_A = 1 << 2, /* it has sent its FIN; once the other one acknowledges that, `end` is final */
     DSN_TCP_FIN_B = 1 << 3,
     DSN_TCP_BOTH_FINS = DSN_TCP_FIN_A | DSN_TCP_FIN_B,
     DSN_TCP_PICKED_UP = 1 << 4, /* its handshake wasn't seen: scales aren't known, and never will be */
@@ -155,9 +155,18 @@ bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windo
 /* Of a first fragment: the number that offset 0 of its datagram's fragmentable part would have, with SYN and FIN
  * counted, so that base + where a later one ends is the number behind that. */
 uint32_t dsn_tcp_base(const struct dsn_packet *packet);
-/* A later fragment brought the side this far. */
+static inline unsigned dsn_tcp_fin_of(unsigned side) {
+    return side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
+}
+/* Behind the handshake: its FIN was acknowledged, nothing comes behind that. */
+static inline bool dsn_tcp_is_over(const struct dsn_windows *windows, unsigned side) {
+    const struct dsn_tcp_side *one = &windows->side[side];
+    return (windows->flags & dsn_tcp_fin_of(side)) && dsn_seq_upto(one->end, one->una);
+}
+/* The side has come this far, maybe by a later fragment. */
 static inline void dsn_tcp_reach(struct dsn_windows *windows, unsigned side, uint32_t end) {
-    windows->side[side].end = dsn_seq_later(windows->side[side].end, end);
+    if (!dsn_tcp_is_over(windows, side))
+        windows->side[side].end = dsn_seq_later(windows->side[side].end, end);
 }
 
 /* Whether the side can have sent what begins here and the other one may still be without it: what an ICMP error must

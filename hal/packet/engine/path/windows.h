@@ -67,15 +67,26 @@ static inline void grant(struct dsn_windows *w, const struct dsn_tcp_segment *s)
     allow(w, !s->side, s->ack + ((uint32_t)s->window << scale));
 }
 
+/* The side has said what ends here, data or not. A FIN with something behind it, or data in its place, is none for its
+ * receiver, and nobody's who said this (RFC 9293 3.10.7.4): if he hasn't acknowledged it, it is taken back. */
+static inline void have_said(struct dsn_windows *w, unsigned side, uint32_t end, bool data) {
+    uint32_t sent = w->side[side].end;
+    if (!dsn_tcp_is_over(w, side) && (!dsn_seq_upto(end, sent) || (data && end == sent)))
+        w->flags &= (uint8_t)~dsn_tcp_fin_of(side);
+    dsn_tcp_reach(w, side, end);
+}
+
 /* A segment that isn't a SYN has passed. What it acknowledges was sent, though it may have gone another way, or before
- * the card was there; `una` is the caller's. A FIN in front of what was sent is none for its receiver (RFC 9293
- * 3.10.7.4), and nobody's who has sent more. */
-static inline void record(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
+ * the card was there; `una` is the caller's. A FIN in front of what was sent, or acknowledged before it came, is none.
+ * `opening`: `una` is still the ISS. */
+static inline void record(struct dsn_windows *w, const struct dsn_tcp_segment *s, bool opening) {
+    const struct dsn_tcp_side *sender = &w->side[s->side];
+    have_said(w, s->side, end_of(s), holds_data(s) && !is(s, DSN_TCP_FIN));
     advertise(w, s);
     grant(w, s);
-    dsn_tcp_reach(w, !s->side, s->ack);
-    if (is(s, DSN_TCP_FIN) && end_of(s) == w->side[s->side].end)
-        w->flags |= s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B;
+    have_said(w, !s->side, s->ack, false);
+    if (is(s, DSN_TCP_FIN) && end_of(s) == sender->end && !dsn_seq_upto(sender->end, sender->una + opening))
+        w->flags |= (uint8_t)dsn_tcp_fin_of(s->side);
 }
 
 static inline void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
@@ -105,12 +116,11 @@ static inline bool is_old(const struct dsn_windows *w, const struct dsn_tcp_segm
 }
 
 /* I and II: it begins where its sender may send (RFC 9293 3.4), and isn't older than a window's worth. Nothing comes
- * behind a FIN. */
+ * behind a FIN that was acknowledged. */
 static inline bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *sender = &w->side[s->side];
-    bool finished = w->flags & (s->side == 0 ? DSN_TCP_FIN_A : DSN_TCP_FIN_B);
     return begins_in_window(sender, s) && dsn_seq_upto(oldest(w, s->side), end_of(s)) &&
-           (!finished || dsn_seq_upto(end_of(s), sender->end));
+           (!dsn_tcp_is_over(w, s->side) || dsn_seq_upto(end_of(s), sender->end));
 }
 
 /* III and IV: it acknowledges what was sent, and nothing older than a window's worth (RFC 5961 5.2). */

@@ -160,6 +160,24 @@ static void picked_up(void) {
     CHECK(dsn_tcp_pick_up(&windows, &s) == DSN_TCP_FIN_WAIT);
 }
 
+/* RFC 9293 3.10.7.4: a FIN is final when it is acknowledged. */
+static void fins(void) {
+    for (unsigned side = 0; side < 2; side++) {
+        uint32_t next = side == A ? 101 : 501, other = side == A ? 501 : 101;
+        shake(100, 500, 4000, -1, -1);
+        CHECK(follow(segment(side, DSN_TCP_FIN | DSN_TCP_ACK, next + 10, other, 0, 4000)) == DSN_PASSED);
+        CHECK(session.tcp == DSN_TCP_FIN_WAIT && !dsn_tcp_is_over(&windows, side));
+        CHECK(follow(segment(side, DSN_TCP_ACK, next, other, 11, 4000)) == DSN_PASSED);
+        CHECK(session.tcp == DSN_TCP_ESTABLISHED && windows.side[side].end == next + 11);
+        CHECK(follow(segment(side, DSN_TCP_FIN | DSN_TCP_ACK, next + 11, other, 0, 4000)) == DSN_PASSED);
+        CHECK(follow(segment(!side, DSN_TCP_ACK, other, next + 12, 0, 4000)) == DSN_PASSED);
+        CHECK(session.tcp == DSN_TCP_FIN_WAIT && dsn_tcp_is_over(&windows, side));
+        refused(segment(side, DSN_TCP_ACK, next + 12, other, 1, 4000), DSN_REASON_TCP_WINDOW);
+        dsn_tcp_reach(&windows, side, next + 500);
+        CHECK(windows.side[side].end == next + 12);
+    }
+}
+
 /* Who isn't held to windows is followed all the same. */
 static void loose(void) {
     shake(100, 500, 4000, -1, -1);
@@ -272,6 +290,7 @@ int main(void) {
     scales();
     resets();
     picked_up();
+    fins();
     loose();
     options();
     could_have_sent();

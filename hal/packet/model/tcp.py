@@ -125,9 +125,10 @@ def pick_up(segment: Segment, direction: int) -> Talk:
         una=segment.sequence,
         limit=plus(segment.end, 1 << 30),
         finished=segment.fin,
+        said=segment.window,
     )
     acknowledged = segment.acknowledgement
-    receiver = replace(unknown, end=acknowledged, una=acknowledged, limit=acknowledged)
+    receiver = replace(unknown, end=acknowledged, una=acknowledged, limit=acknowledged, said=0)
     receiver = receiver.allowed(acknowledged, segment.window << LARGEST_SCALE)
     state = TcpState.FIN_WAIT if segment.fin else TcpState.ESTABLISHED
     talk = Talk(state, (sender, receiver), picked_up=True, alone=direction)
@@ -461,7 +462,8 @@ def _challenged(talk: Talk, direction: int) -> Refused:
         return Refused("tcp_challenged", counts=True)
     acknowledgement = plus(sender.una, half_way)
     window = ((sender.limit - acknowledgement) & MASK) >> receiver.scale
-    return Refused("tcp_challenged", True, Ask(receiver.end, acknowledgement, min(LARGEST_WINDOW, window)))
+    most = LARGEST_WINDOW if receiver.said is None else receiver.said  # what is assumed was said by nobody
+    return Refused("tcp_challenged", True, Ask(receiver.end, acknowledgement, min(most, window)))
 
 
 # --- for other chapters ----------------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class Side:
         acked: its SYN was acknowledged; asked in SYN_RECEIVED.
         bare: it answered a SYN with a SYN that acknowledges nothing (simultaneous open, RFC 9293 3.5).
         finished: it has sent a FIN, with nothing behind it, as far as was seen: see `having_said`.
+        said: of what was picked up: the largest window that it has said since, as headers say it.
         half_open: in SYN_SENT, the acknowledgement of what may be the answer of a half-open connection (3.5.1).
         heard: in SYN_SENT, one such answer has passed since the other side called last.
     """
@@ -102,6 +103,7 @@ class Side:
     acked: bool = False
     bare: bool = False
     finished: bool = False
+    said: int | None = None
     half_open: int | None = None
     heard: bool = False
 
@@ -139,9 +141,10 @@ class Side:
             opening: `una` is its initial sequence number.
         """
         largest = units(segment.window, self.scale) if segment.syn else max(segment.window, 1)
+        said = None if self.said is None else max(self.said, segment.window)
         side = self.having_said(segment.end, data=segment.payload > 0 and not segment.fin)
         fin = segment.fin and segment.end == side.end and not at_most(side.end, plus(side.una, opening))
-        return replace(side, largest=max(side.largest, largest), finished=side.finished or fin)
+        return replace(side, largest=max(side.largest, largest), said=said, finished=side.finished or fin)
 
     def allowed(self, acknowledgement: int, window: int) -> Side:
         """Behind a segment of the other side, which has this much room (bytes) behind what it acknowledges."""

@@ -165,6 +165,35 @@ def test_resets_are_as_exact_as_ever(card: Card) -> None:
     assert talk.plays("B:R").state == TcpState.CLOSED
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("window", [0, 1, 700, 65535])
+def test_a_challenge_opens_no_window_that_nobody_opened(card: Card, side: int, window: int) -> None:
+    """What is assumed of a window is no more than its receiver has said, in his units; nothing is none."""
+    other = 1 - side
+    talk = _met(card, "AB"[side] + ":PA+100")
+    says, answers = (talk.a, talk.b)[side], (talk.a, talk.b)[other]
+    asked(says("R", seq=talk.next[side] + 3000), seq=talk.next[other], ack=talk.next[side] - 100, window=0)
+    for told in (window, window // 2):
+        talk.card.after(1)
+        talk.passes(answers("A", window=told), other)
+        talk.passes(says("A", window=9), side)
+        asked(says("R", seq=talk.next[side] + 3000), seq=talk.next[other], ack=talk.next[side], window=window)
+    talk.card.after(1)
+    asked(answers("R", seq=talk.next[other] + 8), seq=talk.next[side], ack=talk.next[other], window=8192)
+    talk.passes(says("PA", 1000, seq=talk.next[side] + (1 << 30) - 200), side)
+
+
+@pytest.mark.parametrize("window", [0, 1, 700, 65535])
+def test_behind_a_handshake_a_challenge_says_the_window_that_is_left(card: Card, window: int) -> None:
+    talk = Talk(card, window=(8192, window)).plays(OPEN)
+    asked(talk.a("S", seq=9), seq=5001, ack=1001, window=window)
+    if window:
+        talk.plays("A:PA+1")
+        card.after(1)
+        talk.passes(talk.b("A", window=window - 1), 1)
+        asked(talk.a("S", seq=9), seq=5001, ack=1002, window=window - 1)
+
+
 def test_syns_are_asked_about(card: Card) -> None:
     talk = _met(card, "A:PA+100 B:A")
     asked(talk.a("S", seq=1), seq=talk.next[1], ack=talk.next[0])

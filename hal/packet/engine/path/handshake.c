@@ -20,10 +20,10 @@ void dsn_tcp_open(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
 enum dsn_tcp_state dsn_tcp_pick_up(struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     bool fin = is(s, DSN_TCP_FIN);
     *w = (struct dsn_windows){
-        .most = {UINT16_MAX, UINT16_MAX},
         .scale = PICKED_UP_SCALE,
         .flags = (uint8_t)(DSN_TCP_PICKED_UP | DSN_TCP_OFFERED | (s->side == 0 ? DSN_TCP_ALONE_A : DSN_TCP_ALONE_B)),
     };
+    w->most[s->side] = s->window;
     w->side[s->side] =
         (struct dsn_tcp_side){.end = end_of(s), .limit = end_of(s) + DSN_TCP_LARGEST_WINDOW, .una = s->seq};
     w->side[!s->side] = (struct dsn_tcp_side){

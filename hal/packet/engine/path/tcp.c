@@ -62,7 +62,7 @@ static enum dsn_reason_number reset(struct dsn_session *session, struct dsn_wind
  * its name: who has agreed on timestamps drops what has none (RFC 7323 3.2). Data behind it may have come through (RFC
  * 7413): then it is within the window of its number, that who repeats no more than this has. */
 static bool is_handshake_again(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
-    uint32_t una = w->side[s->side].una, lowest = una - most_of(w, !s->side);
+    uint32_t una = w->side[s->side].una, lowest = una - largest_of(w, !s->side);
     return is(s, DSN_TCP_ACK) && dsn_seq_upto(lowest, s->seq + 1) && dsn_seq_upto(s->seq + 1, una) && ack_fits(w, s);
 }
 
@@ -116,7 +116,7 @@ static enum dsn_reason_number closed(struct dsn_session *session, struct dsn_win
                                      const struct dsn_tcp_segment *s, bool strict) {
     uint32_t una = w->side[!s->side].una;
     bool refused = (w->flags & (DSN_TCP_REFUSED | DSN_TCP_PICKED_UP)) == DSN_TCP_REFUSED;
-    if (w->most[1] == 0) /* B has said nothing but that RST */
+    if (is_unheard(w)) /* B has said nothing but that RST */
         return DSN_REASON_TCP_STATE;
     if (strict && s->picks_up && dsn_tcp_was_alone(session->tcp, w) && !is(s, DSN_TCP_SYN | DSN_TCP_RST))
         return DSN_REASON_TCP_WINDOW; /* taken up anew */
@@ -242,10 +242,13 @@ bool dsn_tcp_challenge(const struct dsn_session *session, const struct dsn_windo
     const struct dsn_tcp_side *sender = &w->side[side];
     bool opening = session->tcp == DSN_TCP_SYN_RECEIVED;
     uint32_t ack = sender->una + opening;
+    uint32_t window = RTE_MIN((sender->limit - ack) >> scale_of(w, !side), (uint32_t)UINT16_MAX);
+    if (!opening && (w->flags & DSN_TCP_PICKED_UP)) /* what is assumed was said by nobody */
+        window = RTE_MIN(window, (uint32_t)w->most[!side]);
     *challenge = (struct dsn_tcp_segment){
         .seq = w->side[!side].end,
         .ack = ack,
-        .window = (uint16_t)RTE_MIN((sender->limit - ack) >> scale_of(w, !side), (uint32_t)UINT16_MAX),
+        .window = (uint16_t)window,
         .flags = DSN_TCP_ACK,
         .side = (uint8_t)!side,
     };
@@ -263,13 +266,13 @@ bool dsn_tcp_could_have_sent(const struct dsn_session *session, const struct dsn
         (void)dsn_tcp_settle(&settled);
         w = &settled;
     }
-    if (side == 1 && (called || w->most[1] == 0)) /* it has said nothing that is known */
+    if (side == 1 && (called || is_unheard(w)))
         return false;
     uint32_t una = w->side[side].una, end = w->side[side].end;
     if (called && (w->flags & DSN_TCP_TWICE) && dsn_seq_upto(w->side[1].first_iss, seq) &&
         dsn_seq_upto(seq, w->side[1].first_end))
         return true;
     uint32_t sent = dsn_seq_upto(w->side[side].limit, end) ? w->side[side].limit : end;
-    bool late = !called && dsn_seq_upto(sent - most_of(w, !side), seq);
+    bool late = !called && dsn_seq_upto(sent - largest_of(w, !side), seq);
     return dsn_seq_upto(seq, end) && (dsn_seq_upto(una, seq) || late);
 }

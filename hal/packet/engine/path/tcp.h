@@ -77,9 +77,11 @@ enum dsn_tcp_flags {
 /* A connection's, by the number of its record. Other protocols have none, and theirs is never touched. */
 struct dsn_windows {
     struct dsn_tcp_side side[2];
-    uint16_t most[2]; /* largest window that it has said, in units of its scale, rounded up; 0: it has said nothing */
-    uint8_t scale;    /* two of four bits, A's the lower: as offered, zeros behind a handshake without both offers */
-    uint8_t flags;    /* enum dsn_tcp_flags */
+    /* Largest window that it has said, in units of its scale, rounded up; 0: it has said nothing. PICKED_UP: as headers
+     * say it, since then; no bounds are made of that. */
+    uint16_t most[2];
+    uint8_t scale;       /* two of four bits, A's the lower: as offered, zeros behind a handshake without both offers */
+    uint8_t flags;       /* enum dsn_tcp_flags */
     uint16_t challenged; /* half second of its last challenge; 0: never */
 } __rte_aligned(32);
 _Static_assert(sizeof(struct dsn_windows) == 32, "two in a cache line, none in two");

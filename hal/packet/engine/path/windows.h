@@ -35,6 +35,16 @@ static inline uint32_t most_of(const struct dsn_windows *w, unsigned side) {
     return (uint32_t)w->most[side] << scale_of(w, side);
 }
 
+/* Behind SYN_SENT, two answers settled. Of what was picked up nothing is known: as large as can be. */
+static inline uint32_t largest_of(const struct dsn_windows *w, unsigned side) {
+    return w->flags & DSN_TCP_PICKED_UP ? (uint32_t)UINT16_MAX << DSN_TCP_MOST_SCALE : most_of(w, side);
+}
+
+/* Behind SYN_SENT: B has said nothing that is known. */
+static inline bool is_unheard(const struct dsn_windows *w) {
+    return w->most[1] == 0 && !(w->flags & DSN_TCP_PICKED_UP);
+}
+
 /* A window in bytes, in units of the side's scale. */
 static inline uint16_t units_of(const struct dsn_windows *w, unsigned side, uint32_t bytes) {
     unsigned scale = scale_of(w, side);
@@ -97,7 +107,7 @@ static inline void acknowledge(struct dsn_windows *w, const struct dsn_tcp_segme
 /* What its sender may still say again, at the least: it needn't have heard what was acknowledged last, nor sent more
  * than a window behind that. (What was sent doesn't tell: probes and data in a SYN are bounded by no window.) */
 static inline uint32_t oldest(const struct dsn_windows *w, unsigned side) {
-    return w->side[side].una - most_of(w, !side);
+    return w->side[side].una - largest_of(w, !side);
 }
 
 /* I. What holds no data may stand at the window's end, or behind what probed beyond it; data only in front of that end,
@@ -127,7 +137,7 @@ static inline bool seq_fits(const struct dsn_windows *w, const struct dsn_tcp_se
 static inline bool ack_fits(const struct dsn_windows *w, const struct dsn_tcp_segment *s) {
     const struct dsn_tcp_side *other = &w->side[!s->side];
     uint32_t most = w->flags & DSN_TCP_PICKED_UP ? dsn_seq_later(other->limit, other->end) : other->end;
-    return dsn_seq_upto(s->ack, most) && dsn_seq_upto(other->una - most_of(w, s->side), s->ack);
+    return dsn_seq_upto(s->ack, most) && dsn_seq_upto(other->una - largest_of(w, s->side), s->ack);
 }
 
 /* Of what the other side has sent, its SYN at least, while `una` is its ISS. */

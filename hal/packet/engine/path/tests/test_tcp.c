@@ -155,6 +155,9 @@ static void picked_up(void) {
     uint32_t limit = windows.side[A].limit;
     CHECK(limit == 0x7ffffff0 + (UINT32_C(65535) << 14));
     refused(segment(B, DSN_TCP_ACK, 84, limit + 1, 0, 0), DSN_REASON_TCP_WINDOW);
+    struct dsn_tcp_segment challenge; /* A has said nothing, B 65535, whatever is assumed */
+    CHECK(dsn_tcp_challenge(&session, &windows, B, &challenge) && challenge.window == 0);
+    CHECK(dsn_tcp_challenge(&session, &windows, A, &challenge) && challenge.window == 65535);
     CHECK(follow(segment(B, DSN_TCP_ACK, 84, limit, 0, 0)) == DSN_PASSED && windows.side[A].end == limit);
     s = segment(A, DSN_TCP_ACK | DSN_TCP_FIN, 1, 1, 0, 1);
     CHECK(dsn_tcp_pick_up(&windows, &s) == DSN_TCP_FIN_WAIT);

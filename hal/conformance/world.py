@@ -10,7 +10,7 @@ Every profile here has `bridge` and `route` and no more; `guarded` adds what a c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -166,6 +166,15 @@ def routed(traffic: Traffic, after: int = 0, **fields: Any) -> Sent:
 def replied(traffic: Traffic, after: int = 0, sport: int = 53, dport: int = 4000) -> Sent:
     """UDP back from C to A."""
     return traffic.send(C.port, C.frame(udp(C.ip, A.ip, sport, dport)), after)
+
+
+def streams(traffic: Traffic, sports: Iterable[int], host: Host = A, to: Host = C) -> None:
+    """UDP from one host to another by these source ports, each answered, and more said: none makes way for others."""
+    for sport in sports:
+        there = host.frame(udp(host.ip, to.ip, sport, 53))
+        traffic.send(host.port, there).left_by(to.port, f"connection {sport} from {host.ip} to {to.ip}")
+        traffic.send(to.port, to.frame(udp(to.ip, host.ip, 53, sport))).left_by(host.port, f"its answer {sport}")
+        traffic.send(host.port, there).left_by(to.port, f"more of {sport}")
 
 
 def segment(

@@ -51,7 +51,8 @@ class LoadConfig:
         flow_limit, inbound_flow_limit, punt_limit: defaults for vNICs whose row says 0. Of the first two 0 means a
             quarter of what fits in all workers, so that a flood takes its own share only. Who has no more than such a
             number takes a free place only while fewer than half as many connections count for it as places are free.
-            What has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far.
+            What has ended makes way for what is opened: TCP, and UDP and echo that were one exchange so far. Behind
+            that, in the share that is full, what nobody has answered does, the oldest first, TCP last.
         new_flow_limit, half_open_limit: defaults as well, the first a second. Of the second 0 means an eighth of what
             fits in all workers. Half of what a vNIC may open, and of what may be opened to it, is the most that it
             means, and one the least.

@@ -125,7 +125,7 @@ FLOODS = [
     Flood("new flows", [_to(MAC_A, udp(C, SILENT, port)) for port in range(1024, 1424)],
           "new_flow_limit", "new_flow_limit", EventKind.NEW_FLOW_LIMIT),
     Flood("flows", [_to(MAC_A, udp(C, SILENT, port)) for port in range(1024, 3024)],
-          "flow_limit", "flow_limit", EventKind.FLOW_LIMIT),
+          "half_open_evicted", "flow_limit", EventKind.FLOW_LIMIT),
     Flood("fragments", [_to(MAC_A, _first_fragment(number)) for number in range(2000)],
           "fragment_limit", "fragment_limit", EventKind.FRAGMENT_LIMIT),
     Flood("punts", [_to(MAC_CARD, udp(C, "10.1.0.1", 5, 7))] * 200, "punt_limit", "punt_limit", EventKind.PUNT_LIMIT),

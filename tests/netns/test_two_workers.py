@@ -101,13 +101,20 @@ def _has_dropped(card: Card, reason: str, count: int) -> bool:
     return card.drops(reason) == count
 
 
+def _have_passed(card: Card, sport: int, count: int) -> bool:
+    return [sum(flow.packets) for flow in card.backend.flows(FlowFilter(source_port=sport))] == [count]
+
+
 def test_a_limit_is_whoevers_who_needs_it(card: Card) -> None:
-    """One connection is allowed: whichever worker it hashes to, one after the other; and never two."""
+    """One connection is allowed: whichever worker it hashes to, one after the other; and never two. It is one that goes
+    on behind an answer: others would make way."""
     card.backend.writer().commit([Modify(some) for some in as_rows([replace(vnic(A), flow_limit=1)])])
     owners = set()
     for sport in range(4000, 4016):
-        card.wire.send(1, A.frame(udp(A.ip, C.ip, sport)))
-        assert until(partial(card.backend.flows, FlowFilter(source_port=sport)))
+        there, back = A.frame(udp(A.ip, C.ip, sport)), C.frame(udp(C.ip, A.ip, 53, sport))
+        for passed, (host, datagram) in enumerate(((1, there), (3, back), (1, there)), 1):
+            card.wire.send(host, datagram)
+            assert until(partial(_have_passed, card, sport, passed))
         (flow,) = card.backend.flows()
         owners.add(flow.worker)
         refused = card.drops("flow_limit")

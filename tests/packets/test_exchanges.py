@@ -88,21 +88,24 @@ def test_what_was_answered_first_goes_first(card: Card) -> None:
         asks(card, number).arrives_at("web")
         gone += sorted(set(before) - set(numbers(card)))
     assert gone == [2, 1, 3]
+    for number in (4, 5, 6):
+        answers(card, number).arrives_at("client")
+        asks(card, number).arrives_at("web")
     asks(card, 7).is_dropped("flow_limit").silently()
     assert refused(card, "flow_limit") == 1
 
 
 def test_what_goes_on_does_not_make_way(card: Card) -> None:
-    """A stream, whose initiator has spoken behind an answer; what nobody has answered; and what has no ports."""
+    """A stream, whose initiator has spoken behind an answer; and what has no ports and was answered."""
     limit(card, CLIENT, flow_limit=4)
-    exchange(card, 1)
-    asks(card, 1).arrives_at("web")
-    asks(card, 2).arrives_at("web")
-    asks(card, 2).arrives_at("web")
+    for number in (1, 2):
+        exchange(card, number)
+        asks(card, number).arrives_at("web")
     card.host("client").sends(other("10.1.0.20 > 10.1.0.10", 50)).arrives_at("web")
     card.host("web").sends(other("10.1.0.10 > 10.1.0.20", 50)).arrives_at("client")
     exchange(card, 3)
     assert used(card, CLIENT, "flow_limit") == (3, 4, 0)
+    exchange(card, 4)
     asks(card, 4).arrives_at("web")
     assert (numbers(card), ended_evicted(card)) == ([0, 1, 2, 4], 1)
     asks(card, 5).is_dropped("flow_limit").silently()
@@ -110,9 +113,7 @@ def test_what_goes_on_does_not_make_way(card: Card) -> None:
     assert told(card) == [(EventKind.FLOW_LIMIT, CLIENT)]
     answers(card, 1).arrives_at("client")  # nor is it one exchange ever again
     asks(card, 6).is_dropped("flow_limit").silently()
-    answers(card, 2).arrives_at("client")
-    exchange(card, 7)
-    assert numbers(card) == [0, 1, 4, 7]
+    assert evicted(card) == 0
 
 
 def test_each_echo_is_an_exchange(card: Card) -> None:

@@ -18,6 +18,7 @@ from tests.packets.world import HOSTS
 
 CLIENT, DB, WEB = 20, 30, 10
 SERVER = "10.1.0.10:80"
+SOURCES = {"client": "10.1.0.20", "db": "10.2.0.5", "gateway": "203.0.113.9"}
 
 
 def refused(card: Card, reason: str) -> int:
@@ -33,8 +34,7 @@ def told(card: Card) -> list[tuple[EventKind, int]]:
 
 
 def syn(card: Card, port: int, host: str = "client") -> None:
-    source = {"client": "10.1.0.20", "db": "10.2.0.5", "gateway": "203.0.113.9"}[host]
-    card.host(host).sends(tcp(f"{source}:{port} > {SERVER}")).arrives_at("web")
+    card.host(host).sends(tcp(f"{SOURCES[host]}:{port} > {SERVER}")).arrives_at("web")
 
 
 def synack(card: Card, port: int) -> None:
@@ -52,11 +52,11 @@ def goes_on(card: Card, port: int) -> None:
     card.host("client").sends(tcp(f"10.1.0.20:{port} > {SERVER}", flags="A")).arrives_at("web")
 
 
-def victim_works(card: Card, port: int) -> None:
+def victim_works(card: Card, port: int, host: str = "db") -> None:
     """UDP that goes on: it is more than one exchange."""
-    card.host("db").sends(udp(f"10.2.0.5:{port} > 10.1.0.10:53")).arrives_at("web")
-    card.host("web").sends(udp(f"10.1.0.10:53 > 10.2.0.5:{port}")).arrives_at("db")
-    card.host("db").sends(udp(f"10.2.0.5:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host(host).sends(udp(f"{SOURCES[host]}:{port} > 10.1.0.10:53")).arrives_at("web")
+    card.host("web").sends(udp(f"10.1.0.10:53 > {SOURCES[host]}:{port}")).arrives_at(host)
+    card.host(host).sends(udp(f"{SOURCES[host]}:{port} > 10.1.0.10:53")).arrives_at("web")
 
 
 # --- connections at a time ----------------------------------------------------------------------------------------
@@ -65,21 +65,24 @@ def victim_works(card: Card, port: int) -> None:
 def test_own_limit(card: Card) -> None:
     card.changes(replace(card.row("vnic", 20), flow_limit=2))
     for port in (1, 2):
-        card.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
+        victim_works(card, port, "client")
     card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).is_dropped("flow_limit")
     card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
     card.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).arrives_at("web")
-    card.after(120)
+    card.after(300)
     card.host("client").sends(udp("10.1.0.20:3 > 10.1.0.10:53")).arrives_at("web")
 
 
 def test_inbound_limit(card: Card) -> None:
     """A share apart from what the vNIC opens itself, each of its own size."""
     card.changes(replace(card.row("vnic", 10), inbound_flow_limit=2, flow_limit=1))
+    card.resolves("gateway")
     for port in (1, 2):
-        card.host("gateway").sends(udp(f"203.0.113.9:{port} > 10.1.0.10:53")).arrives_at("web")
+        victim_works(card, port, "gateway")
     card.host("gateway").sends(udp("203.0.113.9:3 > 10.1.0.10:53")).is_dropped("flow_limit")
-    card.host("web").sends(udp("10.1.0.10:3 > 10.1.0.20:53")).arrives_at("client")
+    for host in ("web", "client", "web"):
+        path = ("10.1.0.10:3", "10.1.0.20:53")[:: 1 if host == "web" else -1]
+        card.host(host).sends(udp(" > ".join(path))).arrives_at("client" if host == "web" else "web")
     card.host("web").sends(udp("10.1.0.10:4 > 10.1.0.20:53")).is_dropped("flow_limit")
 
 
@@ -142,7 +145,7 @@ def test_what_comes_to_it_a_second_is_apart(card: Card) -> None:
 def test_no_token_where_there_is_no_room(card: Card) -> None:
     """Who has as many as he may is told so before it is asked how fast."""
     card.changes(replace(card.row("vnic", CLIENT), flow_limit=1, new_flow_limit=2))
-    syn(card, 1)
+    opens(card, 1)
     for port in (2, 3, 4):
         card.host("client").sends(tcp(f"10.1.0.20:{port} > {SERVER}")).is_dropped("flow_limit")
     card.changes(replace(card.row("vnic", CLIENT), flow_limit=9, new_flow_limit=2))
@@ -186,15 +189,19 @@ def test_handshakes_leave_half_of_what_may_be(card: Card, flows: int, handshakes
         for host, source in (("client", "10.1.0.20"), ("gateway", "203.0.113.9")):
             card.host(host).sends(tcp(f"{source}:{port} > {SERVER}"))
     assert [len(card.flows(vnic=one)) for one in (CLIENT, 1)] == [handshakes, handshakes]
-    for port in range(101, 101 + flows - handshakes):
-        for host, source in (("client", "10.1.0.20"), ("gateway", "203.0.113.9")):
-            card.host(host).sends(udp(f"{source}:{port} > 10.1.0.10:53")).arrives_at("web")
-    card.host("client").sends(udp("10.1.0.20:99 > 10.1.0.10:53")).is_dropped("flow_limit")
-    card.host("gateway").sends(udp("203.0.113.9:99 > 10.1.0.10:53")).is_dropped("flow_limit")
     card.shard.settle()
     limits = card.shard.counters().limits
     for one in ((CLIENT, "half_open_limit"), (WEB, "inbound_half_open_limit")):
         assert limits[one][:2] == (handshakes, handshakes)
+    card.resolves("gateway")
+    for port in range(101, 101 + flows - handshakes):
+        for host in ("client", "gateway"):
+            victim_works(card, port, host)
+    card.shard.settle()
+    limits = card.shard.counters().limits
+    for one in ((CLIENT, "flow_limit"), (WEB, "inbound_flow_limit")):
+        assert limits[one][:2] == (flows, flows)
+    assert refused(card, "flow_limit") == 0
 
 
 def test_half_open_to_it_is_apart(card: Card) -> None:

@@ -13,6 +13,7 @@ from hal.packet.model.twin import TwinShard
 from hal.packet.schema.declare import NONE_ID
 from tests.packets.card import ON_TWIN, SECOND, Card
 from tests.packets.packets import Description, other, ping, tcp, udp
+from tests.packets.test_limits import victim_works
 from tests.packets.test_tcp import CLIENT, HANDSHAKE, WEB, play
 from tests.packets.world import GUARDED, OPEN, UPLINK
 
@@ -161,11 +162,11 @@ def test_many_are_found_where_room_is_needed(card: Card) -> None:
     full = card.anew(connections=many)
     card.changes(replace(card.row("vnic", 20), flow_limit=many))
     for port in range(1, many + 1):
-        full.host("client").sends(udp(f"10.1.0.20:{port} > 10.1.0.10:53")).arrives_at("web")
-    follows(card, Tracking(id=1, udp=1), GUARDED)
+        victim_works(full, port, "client")
+    follows(card, Tracking(id=1, udp=1, udp_replied=1), GUARDED)
     full.after(1)
     for port in range(1, many + 1):
-        full.host("client").sends(udp(f"10.1.0.20:{many + port} > 10.1.0.10:53")).arrives_at("web")
+        victim_works(full, many + port, "client")
     full.host("client").sends(udp("10.1.0.20:1 > 10.1.0.10:53")).is_dropped("flow_limit")
     assert len(full.flows()) == many
 

@@ -158,8 +158,7 @@ def rules_fit_whatever_they_are(bench: Bench) -> None:
 def a_flood_takes_its_own_share(bench: Bench) -> None:
     """On a card without limits of its owner's, a vNIC that opens all it can leaves room for others to and from it."""
     traffic = world.world(bench, connections=64).traffic(connections=64)
-    for number in range(16):
-        world.routed(traffic, sport=1 + number).left_by(world.C.port, f"connection {number + 1} of a flood")
+    world.streams(traffic, range(1, 17))
     for number in range(16, 80):
         world.routed(traffic, sport=1 + number).dropped("flow_limit", f"connection {number + 1} of a flood")
     equal(traffic.counters().drops["flow_limit"], 64, "drops of the flood")
@@ -171,11 +170,7 @@ def _answered(
     traffic: Traffic, host: world.Host, to: world.Host, opened: range, refused: int = 0, reason: str = ""
 ) -> None:
     """Connections from one host to another by these source ports, each answered, and more said; so many are dropped."""
-    for sport in opened:
-        sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
-        sent.left_by(to.port, f"connection {sport} from {host.ip} to {to.ip}")
-        traffic.send(to.port, to.frame(udp(to.ip, host.ip, 53, sport))).left_by(host.port, f"its answer {sport}")
-        traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53))).left_by(to.port, f"more of {sport}")
+    world.streams(traffic, opened, host, to)
     for sport in range(opened.stop, opened.stop + refused):
         sent = traffic.send(host.port, host.frame(udp(host.ip, to.ip, sport, 53)))
         sent.dropped(reason, f"connection {sport} from {host.ip} to {to.ip}")

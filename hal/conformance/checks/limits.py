@@ -33,14 +33,18 @@ def flow_counts_are_the_vnics(bench: Bench) -> None:
     """A vNIC that comes back under its id has its connections, though another had its place meanwhile."""
     card = world.world(bench)
     traffic = card.traffic()
+
+    def others() -> list[int]:
+        return [flow.source_port for flow in traffic.flows() if flow.source == "10.1.0.77"]
+
     card.commit(modify(world.vnic(A, flow_limit=2)))
-    for sport in (1, 2):
-        world.routed(traffic, sport=sport).left_by(C.port)
+    world.streams(traffic, (1, 2))
     world.routed(traffic, sport=3).dropped("flow_limit", "connection 3 of 2")
     card.commit(delete("vnic_address", A.vnic, A.vnic + 100), delete("fdb", A.vnic), delete("vnic", A.vnic))
     card.commit(insert(OTHER))
-    _from_other(traffic, 1).left_by(C.port)
-    _from_other(traffic, 2).dropped("flow_limit", "connection 2 of 1 of another vNIC")
+    for sport in (1, 2):
+        _from_other(traffic, sport).left_by(C.port)
+    equal(others(), [2], "connections of another vNIC, which may have one")
     card.commit(
         insert(
             world.vnic(A, flow_limit=2),
@@ -50,7 +54,8 @@ def flow_counts_are_the_vnics(bench: Bench) -> None:
     )
     world.routed(traffic, sport=3).dropped("flow_limit", "connection 3 of 2 of a vNIC that came back")
     world.routed(traffic, sport=2).left_by(C.port)
-    _from_other(traffic, 3).dropped("flow_limit", "connection 2 of 1 of another vNIC, later")
+    _from_other(traffic, 3).left_by(C.port)
+    equal(others(), [3], "connections of another vNIC, later")
 
 
 @check(
@@ -65,8 +70,7 @@ def flows_are_limited(bench: Bench) -> None:
         card = world.world(bench, flow_limit=3)
         card.commit(modify(world.vnic(A, flow_limit=own)))
         traffic = card.traffic()
-        for number in range(limit):
-            world.routed(traffic, sport=1 + number).left_by(C.port, f"connection {number + 1} of {limit}")
+        world.streams(traffic, range(1, limit + 1))
         world.routed(traffic, sport=99).dropped("flow_limit", f"connection {limit + 1} of {limit}")
         world.routed(traffic, sport=1).left_by(C.port, "a packet of an older connection")
         told = [(event.table, event.id) for event in traffic.events().events if event.kind is EventKind.FLOW_LIMIT]
@@ -83,9 +87,14 @@ def inbound_flows_are_limited(bench: Bench) -> None:
         packet = udp(world.FAR, A.ip, sport)
         return bytes.fromhex((world.UPLINK_MAC + world.ROUTER_MAC).replace(":", "")) + b"\x08\0" + packet
 
+    world.far(traffic)
+    world.router_answers(traffic)
     world.routed(traffic).left_by(C.port, "a connection that A opens")
     for sport in (1, 2):
         traffic.send(0, from_far(sport)).left_by(A.port, f"connection {sport} of 2 from the uplink")
+        answer = A.frame(udp(A.ip, world.FAR, 53, sport))
+        traffic.send(A.port, answer).left_by(0, f"its answer {sport}")
+        traffic.send(0, from_far(sport)).left_by(A.port, f"more of {sport}")
     traffic.send(0, from_far(3)).dropped("flow_limit", "connection 3 of 2 from the uplink")
 
 
@@ -131,8 +140,8 @@ def what_has_ended_makes_way(bench: Bench) -> None:
     needs=NEEDS,
 )
 def one_exchange_makes_way(bench: Bench) -> None:
-    """Of more questions and echoes than a vNIC may have those that were answered first go; who asks more by UDP, and
-    what nobody has answered, stays."""
+    """Of more questions and echoes than a vNIC may have those that were answered first go; who asks more by UDP stays,
+    and what nobody has answered does as long as there are any."""
     card = world.world(bench, flow_limit=4)
     traffic = card.traffic()
 
@@ -164,7 +173,32 @@ def one_exchange_makes_way(bench: Bench) -> None:
     for port in (9, 10):
         asks(port).left_by(C.port, f"question {port}")
     equal(left(), [1, 2, 9, 10], "source ports of the connections that go on, or wait for an answer")
-    asks(11).dropped("flow_limit", "connection 5 of 4 that go on, or wait")
+
+
+@check(
+    Level.STATEFUL,
+    "Behind that, in the share that is full, what nobody has answered does, the oldest first, TCP last.",
+    "Where none has, the oldest half-open one of the share does, TCP behind all others.",
+    needs=NEEDS,
+)
+def what_nobody_answers_makes_way(bench: Bench) -> None:
+    """A flood that nobody answers ends nothing new: the oldest of it goes, in front of handshakes, and what was
+    answered stays."""
+    card = world.world(bench, flow_limit=4)
+    traffic = card.traffic()
+
+    def left() -> list[int]:
+        return sorted(flow.source_port for flow in traffic.flows())
+
+    world.segment(traffic, "S", sport=1).left_by(C.port, "a handshake")
+    world.streams(traffic, (2,))
+    for sport in (3, 4):
+        world.routed(traffic, sport=sport).left_by(C.port, f"question {sport}, that nobody answers")
+    for sport, gone in ((5, 3), (6, 4), (7, 1)):
+        before = left()
+        world.streams(traffic, (sport,))
+        equal({*before} - {*left()}, {gone}, f"who went for connection {sport}")
+    world.routed(traffic, sport=8).dropped("flow_limit", "connection 5 of 4 that were answered")
 
 
 @check(
@@ -246,9 +280,9 @@ def handshakes_leave_half(bench: Bench) -> None:
         traffic.send(0, syn).left_by(A.port, f"handshake {sport} to the vNIC")
     left = [flow.source for flow in traffic.flows()]
     equal([left.count(one) for one in (A.ip, world.FAR)], [3, 2], "handshakes that are left of each")
-    for sport in (21, 22, 23):
-        world.routed(traffic, sport=sport).left_by(C.port, "a connection that there is room for")
-    world.routed(traffic, sport=24).dropped("flow_limit", "connection 7 of 6")
+    world.streams(traffic, (21, 22, 23))
+    left = [flow.source for flow in traffic.flows()]
+    equal([left.count(one) for one in (A.ip, world.FAR)], [6, 2], "connections, once others were answered")
 
 
 @check(
@@ -368,10 +402,9 @@ def limits_count_what_they_refuse(bench: Bench) -> None:
     traffic = card.traffic()
     for sport in range(7):
         world.segment(traffic, "S", sport=1 + sport).left_by(C.port, f"handshake {sport + 1}")
-    for sport in range(21, 25):
-        world.routed(traffic, sport=sport).left_by(C.port, "a connection that there is room for")
+    world.streams(traffic, range(21, 25))
     for sport in (31, 32):
-        world.routed(traffic, sport=sport).dropped("flow_limit", "a connection too many")
+        world.routed(traffic, sport=sport).left_by(C.port, "a connection that a half-open one makes way for")
     for number in range(3):
         packet = A.frame(udp(A.ip, "192.168.7.7"))
         traffic.send(A.port, packet).dropped("no_route", f"packet {number + 1} to nowhere, of which one is answered")

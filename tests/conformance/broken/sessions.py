@@ -242,6 +242,13 @@ class NewestEndedGoes(Limits):
         super()._evict(max(closed, key=lambda one: one.id) if connection in closed else connection)
 
 
+@breaks(BREAKS, "what_nobody_answers_makes_way")
+class HandshakesGoFirst(Limits):
+    """of what nobody has answered handshakes go in front of all other"""
+
+    MAKE_WAY = (Kind.ENDED, Kind.HANDSHAKE, Kind.UNANSWERED)
+
+
 @breaks(BREAKS, "one_exchange_makes_way")
 class AnsweredItLives(FlowTable):
     """what was answered lives, though it was one exchange"""

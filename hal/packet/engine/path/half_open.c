@@ -182,6 +182,14 @@ uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned
     return at(shard, false, ref_of(state, share))->head[DSN_HALF_TCP];
 }
 
+uint32_t dsn_half_first(const struct dsn_shard *shard, uint32_t state, unsigned share, bool handshakes) {
+    const struct dsn_half_of *half = at(shard, false, ref_of(state, share));
+    uint32_t first = dsn_half_ended(shard, state, share);
+    if (first == 0)
+        first = half->head[DSN_HALF_OTHER];
+    return first != 0 || !handshakes ? first : half->head[DSN_HALF_TCP];
+}
+
 uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned share) {
     return at(shard, true, ref_of(state, share))->head[0];
 }

@@ -28,7 +28,7 @@ struct dsn_half_link {
 #define DSN_HALF_FIRST (UINT32_C(1) << 31)
 #define DSN_HALF_ENDED (UINT32_C(1) << 30) /* beside each `previous` in a list of what has ended */
 
-#define DSN_ENDED_AT_ONCE 8 /* of these go for one that is opened, at most */
+#define DSN_HALF_AT_ONCE 8 /* of a full share go for one that is opened, at most */
 
 struct dsn_half_share {
     uint64_t
@@ -52,6 +52,9 @@ void dsn_half_leave(struct dsn_shard *shard, uint32_t number);
 void dsn_half_turn(struct dsn_shard *shard, uint32_t number);
 /* The oldest half-open TCP connection of a vNIC's share; 0: none. */
 uint32_t dsn_half_oldest(const struct dsn_shard *shard, uint32_t state, unsigned share);
+/* Who of a full share's goes first for one more: of what has ended, else of what nobody has replied to, else, where
+ * `handshakes` may go too, of TCP in its handshake, the oldest; 0: nobody. */
+uint32_t dsn_half_first(const struct dsn_shard *shard, uint32_t state, unsigned share, bool handshakes);
 /* The one of a share's that ended first; 0: none. And how many there are. */
 uint32_t dsn_half_ended(const struct dsn_shard *shard, uint32_t state, unsigned share);
 uint32_t dsn_half_ended_count(const struct dsn_shard *shard, uint32_t state, unsigned share);

@@ -136,7 +136,7 @@ static bool evict_beside(struct dsn_shard *shard, struct dsn_vnic_state *state, 
     return gone;
 }
 
-/* Nothing of the share has ended here. Is there one more in what other workers offer? It is asked for more in any
+/* Nobody of the share may go here. Is there one more in what other workers offer? It is asked for more in any
  * case. */
 static bool fits_by_offer(struct dsn_shard *shard, struct dsn_vnic_state *state, unsigned share, uint32_t limit) {
     struct dsn_budget *budget = state->budget;
@@ -152,12 +152,24 @@ static bool fits_by_offer(struct dsn_shard *shard, struct dsn_vnic_state *state,
     return state->open[share] < state->lent[share];
 }
 
-/* Another worker has asked: what of this share has ended here goes for it, some of it. */
-static __rte_cold __rte_noinline void offer(struct dsn_shard *shard, uint32_t number, unsigned share, uint32_t limit) {
+/* By `flow_limit` one of the share goes: told, if it hadn't ended. */
+static void limit_pushes_out(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number, unsigned share,
+                             uint32_t gone) {
+    if (!dsn_half_is_ended(shard, gone))
+        dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, &shard->vnics.state[number], DSN_EVENT_FLOW_LIMIT, vnic);
+}
+
+/* Another worker has asked: what of this share has ended here, or has had no reply, goes for it, some of it. */
+static __rte_cold __rte_noinline void offer(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number,
+                                            unsigned share, uint32_t limit) {
     struct dsn_vnic_state *state = &shard->vnics.state[number];
     unsigned gone = 0;
-    while (gone < DSN_ENDED_AT_ONCE && evict_beside(shard, state, share, dsn_half_ended(shard, number, share)))
-        gone++;
+    for (uint32_t first; gone < DSN_HALF_AT_ONCE; gone++) {
+        if ((first = dsn_half_first(shard, number, share, false)) == 0)
+            break;
+        limit_pushes_out(shard, vnic, number, share, first);
+        (void)evict_beside(shard, state, share, first);
+    }
     if (gone == 0)
         return;
     uint32_t some = RTE_MIN(gone, state->lent[share] - state->open[share] - 1); /* but for the one that is opened */
@@ -166,16 +178,20 @@ static __rte_cold __rte_noinline void offer(struct dsn_shard *shard, uint32_t nu
     dsn_budget_offer(state->budget, share, some);
 }
 
-/* One more is to fit: what has ended of the share goes for it. */
-static __rte_noinline bool ended_make_way(struct dsn_shard *shard, struct dsn_vnic_state *state, uint32_t number,
-                                          unsigned share, uint32_t limit) {
+/* One more is to fit: what has ended of the share goes for it, or what is half-open, which is told. */
+static __rte_noinline bool oldest_make_way(struct dsn_shard *shard, const struct dsn_vnic *vnic, uint32_t number,
+                                           unsigned share, uint32_t limit) {
+    struct dsn_vnic_state *state = &shard->vnics.state[number];
     bool room = false;
     for (unsigned gone = 0; !room; gone++) {
-        if (gone == DSN_ENDED_AT_ONCE || !evict(shard, dsn_half_ended(shard, number, share)))
+        uint32_t first = dsn_half_first(shard, number, share, true);
+        if (gone == DSN_HALF_AT_ONCE || first == 0)
             break;
+        limit_pushes_out(shard, vnic, number, share, first);
+        (void)evict(shard, first);
         room = fits(shard, state, share, limit);
     }
-    if (state->budget != NULL && dsn_half_ended(shard, number, share) == 0)
+    if (state->budget != NULL && dsn_half_first(shard, number, share, true) == 0)
         dsn_budget_ask(state->budget, share, shard->config.worker);
     return room;
 }
@@ -212,7 +228,7 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         limit = share == 0 ? config->flow_limit : config->inbound_flow_limit;
     bool room = false;
     while (!(room = fits(shard, state, share, limit)) && one_less(shard, now)) {}
-    if (unlikely(!room) && dsn_half_ended(shard, number, share) == 0 &&
+    if (unlikely(!room) && dsn_half_first(shard, number, share, true) == 0 &&
         !(room = fits_by_offer(shard, state, share, limit))) {
         dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
@@ -222,12 +238,12 @@ static enum dsn_reason_number share_limits(struct dsn_shard *shard, const struct
         dsn_limit_refuses(shard, DSN_LIMIT_NEW_FLOWS + sent_by, state, DSN_EVENT_NEW_FLOW_LIMIT, vnic);
         return DSN_REASON_NEW_FLOW_LIMIT;
     }
-    if (unlikely(!room) && !ended_make_way(shard, state, number, share, limit)) {
+    if (unlikely(!room) && !oldest_make_way(shard, vnic, number, share, limit)) {
         dsn_limit_refuses(shard, DSN_LIMIT_FLOWS + share, state, DSN_EVENT_FLOW_LIMIT, vnic);
         return DSN_REASON_FLOW_LIMIT;
     }
     if (unlikely(state->budget != NULL && dsn_budget_is_asked(state->budget, share, config->worker)))
-        offer(shard, number, share, limit);
+        offer(shard, vnic, number, share, limit);
     if (tcp_state == DSN_TCP_SYN_SENT) /* else it was picked up */
         make_way(shard, vnic, number, share, limit, now);
     return DSN_PASSED;

@@ -89,8 +89,11 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
     to->state[copy].next = next;
     for (unsigned share = 0; share < 2; share++) { /* as many would make way for one */
         to->state[copy].lent[share] = 0;
+        const uint32_t *half = one->half[share].count;
         if (one->open[share] > 0)
-            to->state[copy].open[share] -= RTE_MIN(dsn_ended_of(from, number)[share].count[0], DSN_ENDED_AT_ONCE);
+            to->state[copy].open[share] -=
+                RTE_MIN(dsn_ended_of(from, number)[share].count[0] + half[DSN_HALF_OTHER] + half[DSN_HALF_TCP],
+                        DSN_HALF_AT_ONCE);
     }
     to->state[copy].budget = NULL;
     to->state[copy].firsts = (struct dsn_firsts_of){0}; /* packets aren't copied */

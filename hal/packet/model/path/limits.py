@@ -20,8 +20,8 @@ from hal.packet.model.path.whom import whom
 from hal.packet.model.path.windows import BUCKETS, Windows, bucket_of
 from hal.packet.model.rows import Entry
 
-ENDED_AT_ONCE = 8
-"""Of connections that have ended as many go for one that is opened, at most."""
+AT_ONCE = 8
+"""As many of a full share go for one that is opened, at most."""
 
 
 class Punt(NamedTuple):
@@ -35,6 +35,9 @@ class Punt(NamedTuple):
 
 class Limits:
     """The limits of a shard; where one bites there is an event, once in ten seconds."""
+
+    MAKE_WAY = (Kind.ENDED, Kind.UNANSWERED, Kind.HANDSHAKE)
+    """Who of a full share goes for one more, the first of these kinds first."""
 
     def __init__(self, moment: Moment, config: LoadConfig, flows: FlowTable, told: Told, counters: CounterSet) -> None:
         self.punts: Meters[tuple[int, str, int]] = Meters()
@@ -77,18 +80,20 @@ class Limits:
         sent_by: Share = share[0], "own" if own == (direction == 0) else "inbound"
         row = self._moment.tables.get("vnic", share[0])
         limit = self._limit(row, "flow_limit" if own else "inbound_flow_limit")
-        ended = self._flows.half_open(connection)
+        listed = self._flows.half_open(connection)
         is_full = self._flows.share_is_full(share, limit, now)
-        if is_full and not ended.count(share, Kind.ENDED):
+        if is_full and not listed.count(share, *self.MAKE_WAY):
             self.refuses(EventKind.FLOW_LIMIT, share)
             raise Dropped("flow_limit")
         if not self.opened.take(sent_by, self._limit(row, "new_flow_limit"), now):
             self.refuses(EventKind.NEW_FLOW_LIMIT, sent_by)
             raise Dropped("new_flow_limit")
-        for _ in range(ENDED_AT_ONCE):
-            oldest = ended.oldest(share, Kind.ENDED) if is_full else None
+        for _ in range(AT_ONCE):
+            oldest = listed.oldest(share, *self.MAKE_WAY) if is_full else None
             if oldest is None:
                 break
+            if not has_ended(oldest):
+                self.refuses(EventKind.FLOW_LIMIT, share)
             self._evict(oldest)
             is_full = self._flows.share_is_full(share, limit, now)
         if is_full:

@@ -127,6 +127,7 @@ LIMITS = (
     "first_packet_limit",
     "icmp_error_limit",
     "inbound_icmp_error_limit",
+    "inbound_first_packet_limit",
 )
 # docs/forwarding.md, *What counts where*, has what each of them counts. The engine's are in the same order.
 LIMITS_A_SECOND = frozenset(

@@ -46,7 +46,8 @@ def test_all_limits_of_all_rows_are_told(card: Card) -> None:
     connections = {name for name in LIMITS if "flow" in name or "half_open" in name}
     for vnic in (UPLINK, HOSTS["card"].vnic):
         none = {name for name in LIMITS if not limits[vnic, name].most}
-        assert none == connections | {"inbound_fragment_limit", "inbound_icmp_limit", "inbound_icmp_error_limit"}
+        by_uplinks = ("fragment", "icmp", "icmp_error", "first_packet")
+        assert none == connections | {f"inbound_{name}_limit" for name in by_uplinks}
     assert not any(one.used or one.refused for one in limits.values())
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from hal.conformance.frames import checksum, ip, tcp, udp
-from hal.conformance.world import A, B, C, Host, rows
+from hal.conformance.world import FAR, ROUTER_MAC, UPLINK_ID, UPLINK_MAC, A, B, C, Host, rows
 from hal.packet.contract import Counters, Event, EventKind, Flow, Insert, LoadConfig, PortConfig
 from hal.packet.schema.rows import as_rows
 from tests.tools import pcap
@@ -32,6 +32,18 @@ MANY = 20_000
 MARK = struct.Struct("!4sHII")
 """In the data of each packet: a word, whose it is, its connection, its number in that."""
 TCP, UDP = 6, 17
+
+
+class Outside(Host):
+    """Somebody behind the uplink."""
+
+    @property
+    def gateway(self) -> str:
+        return UPLINK_MAC
+
+
+FAR_AWAY = Outside(UPLINK_ID, 0, 0, ROUTER_MAC, FAR, "2001:db8:cafe::9")
+PORTS = (A, B, C, FAR_AWAY)
 
 
 def frame(host: Host, to: Host, connection: int, number: int = 0, *, initiator: bool = True) -> bytes:
@@ -67,11 +79,11 @@ def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1, pickup_ns: i
     total = sum(len(frames) for frames in traffic.values())
     with tempfile.TemporaryDirectory(prefix="dsn", dir="/tmp") as name, contextlib.ExitStack() as stack:
         folder = Path(name)  # a short one: two paths have to fit into a device's 111 bytes
-        for host in (A, B, C):
+        for host in PORTS:
             pcap.write(folder / f"in{host.port}", list(traffic.get(host, ())))
         engine = stack.enter_context(running())
-        ports = [PortConfig(0, "p0", "replay"), PortConfig(9, "p9", "replay")]
-        for host in (A, B, C):
+        ports = [PortConfig(9, "p9", "replay")]
+        for host in PORTS:
             device = f"pcap:{folder}/in{host.port},{folder}/out{host.port}"
             ports.append(PortConfig(host.port, f"p{host.port}", device))
         engine.load(LoadConfig(ports=tuple(ports), connections=200_000, flow_limit=200_000, inbound_flow_limit=200_000,
@@ -83,7 +95,7 @@ def play(traffic: Mapping[Host, Sequence[bytes]], workers: int = 1, pickup_ns: i
             time.sleep(0.02)
         counters, flows, events = engine.counters(), engine.flows(), engine.events().events
         stack.close()
-        left = {host.port: marks(pcap.read(folder / f"out{host.port}")) for host in (A, B, C)}
+        left = {host.port: marks(pcap.read(folder / f"out{host.port}")) for host in PORTS}
     assert _done(counters) == total, counters
     PROVOKED.update(reason for reason, count in counters.drops.items() if count)
     return Played(counters, left, flows, events)
@@ -105,6 +117,10 @@ def in_order(found: Sequence[Mark]) -> bool:
     return True
 
 
+def refused(counters: Counters) -> dict[tuple[int, str], int]:
+    return {key: one.refused for key, one in counters.limits.items() if one.refused}
+
+
 def test_a_flood_takes_nothing_from_another() -> None:
     """A's packets are all of new connections, B's all of one. While B has some, a burst has 32 of each."""
     flood = [frame(A, C, number) for number in range(MANY)]
@@ -118,8 +134,7 @@ def test_a_flood_takes_nothing_from_another() -> None:
     assert MANY // POLL * (CHAINS - 1) <= before <= (MANY // POLL + 2) * CHAINS
     # The flood itself has what is left, and each packet of it is accounted for, at the vNIC that it came from.
     assert ours.vnics[A.vnic]["drops"] == drops["first_packet_limit"] > MANY // 2
-    refused = {key: one.refused for key, one in ours.limits.items() if one.refused}
-    assert refused == {(A.vnic, "first_packet_limit"): drops["first_packet_limit"]}
+    assert refused(ours) == {(A.vnic, "first_packet_limit"): drops["first_packet_limit"]}
     assert {(one.kind, one.id) for one in played.events if one.table} == {(EventKind.FIRST_PACKET_LIMIT, A.vnic)}
     assert len(played.of(A, C)) + drops["first_packet_limit"] == MANY
     assert ours.engine["chain_walks"] == len(played.of(A, C)) + 1
@@ -130,6 +145,13 @@ def test_who_is_alone_is_not_limited() -> None:
     played = play({A: [frame(A, C, number) for number in range(MANY)]})
     assert len(played.of(A, C)) == MANY
     assert played.counters.engine["flows_opened"] == MANY
+
+
+def test_an_uplink_that_is_alone_is_not_limited() -> None:
+    """Whomever they are for: nothing waits, so nobody is in front of anybody."""
+    played = play({FAR_AWAY: [frame(FAR_AWAY, (A, B)[number % 2], number) for number in range(MANY)]})
+    assert (len(played.of(FAR_AWAY, A)), len(played.of(FAR_AWAY, B))) == (MANY // 2, MANY // 2)
+    assert refused(played.counters) == {}
 
 
 def test_firsts_of_others_have_their_turn() -> None:
@@ -176,21 +198,70 @@ def test_order_within_a_connection_is_kept(both_ways: bool, workers: int) -> Non
     assert played.counters.engine["chain_walks"] == played.counters.engine["flows_opened"] == len(played.flows)
 
 
-def test_fragments_wait_with_their_first() -> None:
+def test_a_flood_from_outside_takes_from_whom_it_is_for() -> None:
+    """By one uplink: of a hundred calls to B none is lost beside a flood to A, which counts for A."""
+    each = 100
+    by_uplink = [frame(FAR_AWAY, A, number) for number in range(MANY)]
+    for place in range(each):
+        by_uplink[place * (MANY // each) + 100] = frame(FAR_AWAY, B, place)
+    played = play({FAR_AWAY: by_uplink, C: [frame(C, B, 0, number) for number in range(MANY)]})
+    lost = played.counters.drops["first_packet_limit"]
+    assert lost > MANY // 2
+    assert played.of(FAR_AWAY, B) == [(UPLINK_ID, place, 0) for place in range(each)]
+    assert len(played.of(C, B)) == MANY
+    assert len(played.of(FAR_AWAY, A)) == MANY - each - lost
+    assert refused(played.counters) == {(A.vnic, "inbound_first_packet_limit"): lost}
+    assert played.counters.vnics[UPLINK_ID]["drops"] == lost == sum(played.counters.drops.values())
+    assert {(one.kind, one.id) for one in played.events if one.table} == {(EventKind.FIRST_PACKET_LIMIT, A.vnic)}
+
+
+def test_a_flood_from_outside_takes_nothing_of_what_its_target_opens() -> None:
+    """What comes to A by an uplink waits apart from what A sends, whichever of them is a flood."""
+    each = 100
+    flood, calls = (
+        {host: [frame(host, to, number) for number in range(MANY)] for host, to in ((FAR_AWAY, A), (A, C))},
+        {host: [frame(host, to, 1, number) for number in range(MANY)] for host, to in ((FAR_AWAY, A), (A, C))},
+    )
+    for floods, limit, others, to in (
+        (FAR_AWAY, "inbound_first_packet_limit", A, C),
+        (A, "first_packet_limit", FAR_AWAY, A),
+    ):
+        calls[others][7 :: MANY // each] = [frame(others, to, 2 + place) for place in range(each)]
+        played = play({floods: flood[floods], others: calls[others]})
+        assert sorted(played.of(others, to)) == sorted(marks(calls[others]))
+        assert refused(played.counters) == {(A.vnic, limit): played.counters.drops["first_packet_limit"]}
+        assert played.counters.drops["first_packet_limit"] > MANY // 2
+
+
+def test_what_comes_to_no_vnic_waits_as_the_uplinks() -> None:
+    """For an address that is no vNIC's: its turns are the uplink's own, and what the chain drops has had one."""
+    nobody = Host(99, 0, 1, A.mac, "198.18.0.1", "")
+    flood = [frame(FAR_AWAY, nobody, number) for number in range(MANY)]
+    played = play({FAR_AWAY: flood, C: [frame(C, B, 0, number) for number in range(MANY)]})
+    drops = played.counters.drops
+    assert len(played.of(C, B)) == MANY
+    assert drops["first_packet_limit"] > MANY // 2
+    assert drops["blackhole"] + drops["first_packet_limit"] == MANY == sum(drops.values())
+    assert refused(played.counters).pop((UPLINK_ID, "first_packet_limit")) == drops["first_packet_limit"]
+
+
+@pytest.mark.parametrize("host", [A, FAR_AWAY], ids=["own", "inbound"])
+def test_fragments_wait_with_their_first(host: Host) -> None:
     """Datagrams in two fragments, one behind the other, beside another's packets: where the first passes, so does the
     second."""
+    to = C if host is A else A
     frames = []
     for number in range(4000):
-        mark = MARK.pack(b"mark", A.vnic, number, 0).ljust(24, b".")
-        whole = udp(A.ip, C.ip, 1024 + number, 53, mark + MARK.pack(b"mark", A.vnic, number, 1) + b"..")[20:]
+        mark = MARK.pack(b"mark", host.vnic, number, 0).ljust(24, b".")
+        whole = udp(host.ip, to.ip, 1024 + number, 53, mark + MARK.pack(b"mark", host.vnic, number, 1) + b"..")[20:]
         for part, flags in ((whole[:32], 0x2000), (whole[32:], 32 // 8)):
-            packet = bytearray(ip(A.ip, C.ip, UDP, part))
+            packet = bytearray(ip(host.ip, to.ip, UDP, part))
             packet[4:8] = struct.pack("!HH", 1 + number, flags)
             packet[10:12] = b"\0\0"
             packet[10:12] = checksum(bytes(packet[:20])).to_bytes(2, "big")
-            frames.append(A.frame(bytes(packet)))
-    played = play({A: frames, B: [frame(B, C, 0, number) for number in range(MANY)]})
-    found, drops = played.of(A, C), played.counters.drops
+            frames.append(host.frame(bytes(packet)))
+    played = play({host: frames, B: [frame(B, C, 0, number) for number in range(MANY)]})
+    found, drops = played.of(host, to), played.counters.drops
     firsts, seconds = ({connection for _, connection, number in found if number == which} for which in (0, 1))
     assert len(firsts) > 500
     assert seconds <= firsts

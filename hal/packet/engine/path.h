@@ -56,10 +56,11 @@ enum dsn_limit {
     DSN_LIMIT_PUNTS = 10,
     DSN_LIMIT_CHALLENGES,
     DSN_LIMIT_NEIGHBOURS,
-    DSN_LIMIT_WAITING, /* packets, for neighbours */
-    DSN_LIMIT_FIRSTS,  /* first packets that wait for their turn */
-    DSN_LIMIT_ERRORS,  /* ICMP errors that pass */
-    DSN_LIMITS = DSN_LIMIT_ERRORS + 2,
+    DSN_LIMIT_WAITING,                          /* packets, for neighbours */
+    DSN_LIMIT_FIRSTS,                           /* first packets that wait for their turn */
+    DSN_LIMIT_ERRORS,                           /* ICMP errors that pass */
+    DSN_LIMIT_FIRSTS_TO = DSN_LIMIT_ERRORS + 2, /* as DSN_LIMIT_FIRSTS, of those that come by uplinks */
+    DSN_LIMITS,
 };
 
 struct dsn_shard_config { /* copied, but for what it points to */

@@ -200,7 +200,8 @@ dsn_end dsn_first_packet(struct dsn_shard *shard, struct dsn_packet *p) {
 __rte_cold dsn_end dsn_first_packet_anew(struct dsn_shard *shard, struct dsn_packet *p, uint32_t ref) {
     /* Many may wait of one connection, and each of them begin it anew: a turn is one chain. */
     if (shard->firsts.running && shard->firsts.again) {
-        dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, p->vnic);
+        struct dsn_whom whom = dsn_whom(shard->root, p);
+        dsn_limit_refused(shard, whom.inbound ? DSN_LIMIT_FIRSTS_TO : DSN_LIMIT_FIRSTS, whom.vnic);
         return dsn_dropped(DSN_REASON_FIRST_PACKET_LIMIT);
     }
     dsn_half_leave(shard, ref >> 1); /* it mustn't make way for itself */

@@ -34,12 +34,12 @@ static dsn_end run_later(struct dsn_shard *shard, struct dsn_packet *p, enum dsn
         return run_handed_later(shard, p);
     struct dsn_first_fragment *first = dsn_fragment_of(&shard->fragments, p, shard->now);
     if (first == NULL) {
-        uint32_t fragments = shard->vnics.state[dsn_vnic_state(&shard->vnics, p->vnic->id)].firsts.fragments;
+        bool waits = shard->firsts.count > 0 && dsn_firsts_have_fragments(shard, p);
         p->key.source_port = (uint16_t)(p->identification >> 16); /* a place of its own, behind its first */
         p->key.destination_port = (uint16_t)p->identification;
         p->key.zero = 1;
         p->hash = dsn_flows_hash(&shard->flows, &p->key);
-        return without_first(shard, p, fragments > 0);
+        return without_first(shard, p, waits);
     }
     ref = first->ref;
     const struct dsn_connection *c = dsn_ref_connection(&shard->flows, ref);

@@ -22,8 +22,10 @@ void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const stru
 
 /* Of which limit's telling it is: those of one event are told together. */
 static unsigned slot_of(enum dsn_limit limit) {
-    if (limit >= DSN_LIMIT_ERRORS)
+    if (limit == DSN_LIMIT_ERRORS || limit == DSN_LIMIT_ERRORS + 1)
         return DSN_LIMIT_ICMP + (limit - DSN_LIMIT_ERRORS);
+    if (limit == DSN_LIMIT_FIRSTS_TO)
+        return DSN_LIMIT_FIRSTS + 1;
     return limit == DSN_LIMIT_WAITING ? DSN_LIMIT_NEIGHBOURS : limit;
 }
 
@@ -361,12 +363,13 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
         (void)take_of(meter->bucket, &meter->rate, shard->now);
 }
 
-void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic) {
-    uint32_t number = dsn_vnic_state(&shard->vnics, vnic->id);
+void dsn_firsts_are_limited(struct dsn_shard *shard, struct dsn_whom whom) {
+    enum dsn_limit limit = whom.inbound ? DSN_LIMIT_FIRSTS_TO : DSN_LIMIT_FIRSTS;
+    uint32_t number = dsn_vnic_state(&shard->vnics, whom.vnic->id);
     if (number != 0)
-        dsn_limit_refuses(shard, DSN_LIMIT_FIRSTS, &shard->vnics.state[number], DSN_EVENT_FIRST_PACKET_LIMIT, vnic);
+        dsn_limit_refuses(shard, limit, &shard->vnics.state[number], DSN_EVENT_FIRST_PACKET_LIMIT, whom.vnic);
     else
-        dsn_limit_refused(shard, DSN_LIMIT_FIRSTS, vnic);
+        dsn_limit_refused(shard, limit, whom.vnic);
 }
 
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,

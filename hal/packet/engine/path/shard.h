@@ -176,7 +176,7 @@ void dsn_meter_take(const struct dsn_shard *shard, const struct dsn_meter *meter
 void dsn_neighbours_are_limited(struct dsn_shard *shard, enum dsn_limit limit, uint32_t number,
                                 const struct dsn_vnic *vnic);
 /* First packets of a vNIC wait for their turn, as many as may. */
-void dsn_firsts_are_limited(struct dsn_shard *shard, const struct dsn_vnic *vnic);
+void dsn_firsts_are_limited(struct dsn_shard *shard, struct dsn_whom whom);
 /* A limit of a vNIC has refused something: counts it. */
 void dsn_limit_refused(struct dsn_shard *shard, enum dsn_limit limit, const struct dsn_vnic *vnic);
 /* The same, and tells that it bites, if that was not told lately. `state`: the vNIC's. */

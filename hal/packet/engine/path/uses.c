@@ -44,8 +44,13 @@ static void packets(struct dsn_shard *shard, const struct dsn_vnic *vnic, const 
     limit[DSN_LIMIT_NEIGHBOURS].most = DSN_NEIGHBOURS - shard->neighbours.timers;
     limit[DSN_LIMIT_WAITING].used = state->waiting;
     limit[DSN_LIMIT_WAITING].most = DSN_WAITING_EACH;
-    limit[DSN_LIMIT_FIRSTS].used = state->firsts.count;
-    limit[DSN_LIMIT_FIRSTS].most = RTE_MIN(DSN_FIRSTS_WAITING - shard->firsts.count, (uint32_t)DSN_FIRSTS_EACH);
+    bool is_uplink = vnic->role == DSN_VNIC_ROLE_UPLINK;
+    limit[DSN_LIMIT_FIRSTS].used = state->firsts[is_uplink].count;
+    limit[DSN_LIMIT_FIRSTS].most = dsn_firsts_most(&shard->firsts, is_uplink);
+    if (to) {
+        limit[DSN_LIMIT_FIRSTS_TO].used = state->firsts[1].count;
+        limit[DSN_LIMIT_FIRSTS_TO].most = dsn_firsts_most(&shard->firsts, true);
+    }
 }
 
 void dsn_uses_page(struct dsn_shard *shard, uint32_t *slot) {

@@ -40,7 +40,8 @@ static uint32_t give_away(struct dsn_vnic_states *v) {
         uint32_t number = v->hand = v->hand % v->high + 1;
         struct dsn_vnic_state *one = &v->state[number];
         if (one->open[0] > 0 || one->open[1] > 0 || one->lent[0] > 0 || one->lent[1] > 0 || one->waiting > 0 ||
-            one->firsts.count > 0 || one->fragments[0] > 0 || one->fragments[1] > 0 || one->neighbours > 0)
+            one->firsts[0].count > 0 || one->firsts[1].count > 0 || one->fragments[0] > 0 || one->fragments[1] > 0 ||
+            one->neighbours > 0)
             continue;
         uint32_t *link = head_of(v, one->id);
         while (*link != number)
@@ -96,7 +97,7 @@ void dsn_vnic_state_copy(struct dsn_vnic_states *to, const struct dsn_vnic_state
                         DSN_HALF_AT_ONCE);
     }
     to->state[copy].budget = NULL;
-    to->state[copy].firsts = (struct dsn_firsts_of){0}; /* packets aren't copied */
+    memset(to->state[copy].firsts, 0, sizeof(to->state[copy].firsts)); /* packets aren't copied */
     to->state[copy].oldest = to->state[copy].newest = 0;
     to->state[copy].fragments[0] = to->state[copy].fragments[1] = 0;
     to->state[copy].neighbours = 0;                                /* each is counted as it is copied */

@@ -15,7 +15,7 @@ struct dsn_bucket { /* of tokens; full at first */
     uint64_t credit_ns; /* when that was */
 };
 
-#define DSN_LIMITS_TOLD (DSN_LIMIT_FIRSTS + 1) /* those that events tell of */
+#define DSN_LIMITS_TOLD (DSN_LIMIT_FIRSTS + 2) /* those that events tell of; the last is DSN_LIMIT_FIRSTS_TO */
 
 /* What each new connection needs lies in front, the members of `half` in one cache line. */
 struct dsn_vnic_state {
@@ -30,7 +30,7 @@ struct dsn_vnic_state {
     uint16_t oldest, newest;    /* of those (path/waiting.h); 0: none */
     _Alignas(RTE_CACHE_LINE_SIZE) struct dsn_half_of half[2];
     struct dsn_bucket opened[2], punt, log[2]; /* opened, log: of connections that it opens, and of those to it */
-    struct dsn_firsts_of firsts;               /* its first packets that wait for their turn */
+    struct dsn_firsts_of firsts[2];            /* that wait for their turn: of what it sends, by uplinks */
     uint32_t fragments[2];          /* that are remembered: of what it sends, and of what comes to it by uplinks */
     uint64_t told[DSN_LIMITS_TOLD]; /* when an event last told of each limit, plus one; 0: never */
 } __rte_cache_aligned;

@@ -30,12 +30,13 @@ def uses_of(tables: Tables, config: LoadConfig, flows: FlowTable, fragments: Fra
         limits["challenge_limit"] = max(limits["challenge_limit"], LEAST_CHALLENGES)
         known, waiting = neighbours_of(row)
         found = {name: (0, limits[name]) for name in ("punt_limit", "challenge_limit")}
-        found |= {"neighbour_limit": known, "neighbour_queue_limit": waiting, "first_packet_limit": (0, FIRSTS)}
+        found |= {"neighbour_limit": known, "neighbour_queue_limit": waiting}
         for which, prefix in (("own", ""), ("inbound", "inbound_"))[: 2 if vnic.role == "vnic" else 1]:
             most = fragments.most((row, which), vnic.role, limits["fragment_limit"])
             found[f"{prefix}fragment_limit"] = fragments.of((row, which)), most
             found[f"{prefix}icmp_limit"] = 0, limits["icmp_limit"]
             found[f"{prefix}icmp_error_limit"] = 0, ERRORS
+            found[f"{prefix}first_packet_limit"] = 0, FIRSTS
             if vnic.role == "vnic":
                 open_, half_open = flows.uses((row, which))
                 found[f"{prefix}flow_limit"] = open_, limits[f"{prefix}flow_limit"]

@@ -1,5 +1,5 @@
-/* First packets that wait: in their order, vNICs in turn, whatever is taken out in between; and at a cost that doesn't
- * depend on how many vNICs wait. */
+/* First packets that wait: in their order, vNICs in turn, those that uplinks bring and all others by turns, whatever is
+ * taken out in between; and at a cost that doesn't depend on how many vNICs wait. */
 #include "path/tests/many.h"
 
 #include <rte_cycles.h>
@@ -24,9 +24,21 @@ static struct dsn_packet packet(const struct dsn_shard *shard, const struct dsn_
     return p;
 }
 
+/* Odd ones are uplinks. */
+static bool is_outside(uint32_t vnic) {
+    return vnic % 2;
+}
+
 static bool put(struct dsn_shard *shard, uint32_t vnic, uint32_t connection, struct rte_mbuf *mbuf) {
-    const struct dsn_vnic from = {.id = vnic};
+    static const struct dsn_root root;
+    const struct dsn_vnic from = {
+        .id = vnic,
+        .role = is_outside(vnic) ? DSN_VNIC_ROLE_UPLINK : DSN_VNIC_ROLE_VNIC,
+    };
     struct dsn_packet p = packet(shard, &from, connection, mbuf);
+    shard->root = &root;
+    for (unsigned i = 0; i < DSN_FIRSTS_WHOM; i++) /* no tables are asked here */
+        shard->firsts.whom[i] = (struct dsn_firsts_whom){.from = &from, .whom.vnic = &from};
     return dsn_firsts_put(shard, &p) == DSN_PASSED;
 }
 
@@ -39,6 +51,7 @@ static uint32_t find(const struct dsn_shard *shard, uint32_t vnic, uint32_t conn
 /* Each vNIC has a packet, and each has its turn. Cycles a packet, of the best of some tries. */
 static uint64_t cost(struct dsn_shard *shard, uint32_t vnics) {
     uint64_t best = UINT64_MAX;
+    shard->firsts.latest = 0; /* the first vNIC is an uplink, whose turn it is behind that */
     for (unsigned i = 0; i < TRIES; i++) {
         for (uint32_t vnic = 1; vnic <= vnics; vnic++)
             CHECK(put(shard, vnic, 7, &mbufs[vnic - 1]));
@@ -46,7 +59,9 @@ static uint64_t cost(struct dsn_shard *shard, uint32_t vnics) {
         for (uint32_t vnic = 1; vnic <= vnics; vnic++)
             CHECK(dsn_firsts_take(shard, dsn_firsts_next(shard)) == &mbufs[vnic - 1]);
         best = RTE_MIN(best, (rte_rdtsc() - began) / vnics);
-        CHECK(shard->firsts.count == 0 && shard->firsts.turn == 0 && shard->firsts.last == 0);
+        CHECK(shard->firsts.count == 0 && shard->firsts.by_uplinks == 0 && shard->firsts.latest == 0);
+        for (unsigned outside = 0; outside < 2; outside++)
+            CHECK(shard->firsts.ring[outside].turn == 0 && shard->firsts.ring[outside].last == 0);
     }
     return best;
 }
@@ -74,17 +89,19 @@ static bool has(const struct waiting *list, uint32_t count, uint32_t vnic) {
 #define CONNECTIONS 5
 #define MOST 60
 
-/* Turns as a plain queue of vNICs; who gets its first packet is last in it, and so is who has had a turn. */
+/* Turns as two plain queues of vNICs, of uplinks and of all others, by turns where there is somebody in both; who gets
+ * its first packet is last in his, and so is who has had a turn. */
 static void as_plainly(struct dsn_shard *shard) {
     struct waiting list[MOST];
-    uint32_t turn[VNICS + 1], turns = 0, count = 0, step = 12345, taken = 0, ended = 0;
+    uint32_t turn[2][VNICS + 1], turns[2] = {0}, count = 0, step = 12345, taken = 0, ended = 0;
+    bool outside = false;
     for (unsigned i = 0; i < 200000; i++) {
         step = step * 1664525 + 1013904223; /* Numerical Recipes: the same at each run */
         uint32_t vnic = step / 7 % VNICS + 1, connection = step / 61 % CONNECTIONS, what = step / 401 % 7;
         struct rte_mbuf *mbuf = &mbufs[i % DSN_FIRSTS_WAITING];
         if (what < 3 && count < MOST && put(shard, vnic, connection, mbuf)) {
             if (!has(list, count, vnic))
-                turn[turns++] = vnic;
+                turn[is_outside(vnic)][turns[is_outside(vnic)]++] = vnic;
             list[count++] = (struct waiting){vnic, connection, mbuf};
             continue;
         }
@@ -92,9 +109,11 @@ static void as_plainly(struct dsn_shard *shard) {
             continue;
         uint32_t number;
         if (what < 6) { /* its turn: the oldest connection of that vNIC */
-            vnic = turn[0];
-            memmove(turn, turn + 1, (turns - 1) * sizeof(*turn));
-            turn[turns - 1] = vnic;
+            outside = turns[!outside] > 0 ? !outside : outside;
+            uint32_t *ring = turn[outside], last = turns[outside] - 1;
+            vnic = ring[0];
+            memmove(ring, ring + 1, last * sizeof(*ring));
+            ring[last] = vnic;
             number = dsn_firsts_next(shard);
             for (uint32_t at = 0; at < count; at++)
                 if (list[at].vnic == vnic) {
@@ -114,9 +133,10 @@ static void as_plainly(struct dsn_shard *shard) {
         CHECK(out(list, &count, vnic, connection) == NULL);
         if (has(list, count, vnic))
             continue;
-        for (uint32_t at = 0; at < turns; at++)
-            if (turn[at] == vnic) {
-                memmove(turn + at, turn + at + 1, (--turns - at) * sizeof(*turn));
+        uint32_t *ring = turn[is_outside(vnic)], *in = &turns[is_outside(vnic)];
+        for (uint32_t at = 0; at < *in; at++)
+            if (ring[at] == vnic) {
+                memmove(ring + at, ring + at + 1, (--*in - at) * sizeof(*ring));
                 ended++;
                 break;
             }
@@ -127,9 +147,28 @@ static void as_plainly(struct dsn_shard *shard) {
         dsn_firsts_take(shard, dsn_firsts_next(shard));
 }
 
+/* However many uplinks bring more than may wait, half of all places are for others; one of these has a quarter. */
+static void outside_leaves_room(struct dsn_shard *shard) {
+    uint32_t got[2] = {0}, least = UINT32_MAX;
+    for (uint32_t vnic = 1; vnic < 2000; vnic += 2) {
+        uint32_t some = 0;
+        while (put(shard, vnic, some, &mbufs[0]))
+            some++;
+        got[0] += some;
+        least = vnic < 10 ? RTE_MIN(least, some) : least;
+    }
+    CHECK(got[0] == DSN_FIRSTS_OUTSIDE && least > 0 && dsn_firsts_most(&shard->firsts, true) == 0);
+    while (put(shard, 2, got[1], &mbufs[0]))
+        got[1]++;
+    CHECK(got[1] == DSN_FIRSTS_EACH);
+    while (shard->firsts.count > 0)
+        dsn_firsts_take(shard, dsn_firsts_next(shard));
+}
+
 int main(void) {
     struct dsn_shard *shard = shard_of_many(8, DSN_SECOND);
     as_plainly(shard);
+    outside_leaves_room(shard);
     uint64_t few = cost(shard, 64), many = cost(shard, DSN_FIRSTS_WAITING);
     printf("%ju cycles a packet of 64 vNICs, %ju of %d\n", few, many, DSN_FIRSTS_WAITING);
     CHECK(many < 8 * few); /* caches; a walk over all of them were 32 times as much */
